@@ -1,0 +1,430 @@
+"""Train a fully connected GAN on MNIST or Fashion-MNIST.
+
+    python gan_lab.py --dataset fashion
+
+Each run gets a folder of its own in outputs/, with sample grids, weights, curves and a history.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lab import chance, checkpoint, data, images, losses, machine, models, runs, storage
+from lab.checkpoint import TOTALS, Clock, Training
+from lab.errors import Fault, Mistake, StopSwitch, run_script
+from lab.options import flag_of, given_options, option, parse, restored
+
+GRID = 25  # sample grids are 5x5
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "modern": {},
+    "classic": {
+        "images_shown": 1_200_000,
+        "batch_size": 128,
+        "lr_g": 2e-4,
+        "lr_d": 2e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "r1_gamma": 0.0,
+        "average": 0.0,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of a training, with the modern recipe's values as defaults."""
+
+    dataset: str = option("fashion", "the set to learn", choices=tuple(data.SETS))
+    data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
+    out: Path = option(runs.OUTPUTS, "folder that run folders are made in")
+    recipe: str = option("modern", "defaults of all options below", choices=tuple(RECIPES))
+    epochs: int | None = option(None, "passes over the images", low=1, high=100_000)
+    images_shown: int = option(
+        1_800_000, "images shown in all, where --epochs is not given", low=1, high=10**10
+    )
+    batch_size: int = option(64, "images a step", low=2, high=60_000)
+    latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
+    hidden_g: tuple[int, ...] = option(
+        (256, 512, 1024), "widths of the generator's hidden layers", low=1, high=models.MOST_WIDTH
+    )
+    hidden_d: tuple[int, ...] = option(
+        (512, 256), "widths of the discriminator's hidden layers", low=1, high=models.MOST_WIDTH
+    )
+    activation: str = option(
+        "leaky-relu", "activation of the generator", choices=models.ACTIVATIONS
+    )
+    batch_norm: bool = option(False, "batch normalisation in the generator")
+    dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
+    loss: str = option("non-saturating", "adversarial loss", choices=tuple(losses.LOSSES))
+    label_smoothing: float = option(
+        0.0, "how far below 1 the targets of real images lie", low=0, high=0.5
+    )
+    lr_g: float = option(1e-3, "Adam's learning rate, generator", low=1e-8, high=100)
+    lr_d: float = option(1e-3, "Adam's learning rate, discriminator", low=1e-8, high=100)
+    beta1: float = option(0.0, "Adam's first decay rate", low=0, high=0.999)
+    beta2: float = option(0.99, "Adam's second decay rate", low=0, high=0.99999)
+    r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", low=0, high=10_000)
+    r1_every: int = option(8, "steps from one penalty to the next", low=1, high=1_000)
+    average: float = option(
+        0.999, "decay of the generator's moving average a step; 0 is none", low=0, high=0.99999
+    )
+    sample_every: int | None = option(
+        None, "epochs from one sample grid to the next", low=1, high=100_000
+    )
+    final_images: int = option(100, "images made at the end", low=0, high=100_000)
+    seed: int = option(0, "decides everything that is left to chance", low=0, high=2**63 - 1)
+    device: str = option("auto", "where to compute", choices=machine.DEVICES)
+    resume: str | None = option(
+        None, "go on with this run folder; without a name the newest unfinished", bare="newest"
+    )
+    dry_run: bool = option(False, "print the plan and write nothing")
+
+
+# The plan
+
+
+def planned(options: Options, image_count: int) -> Options:
+    """Fill in what depends on the size of the set, and refuse what does not fit it."""
+    if options.batch_size > image_count:
+        raise Mistake(
+            f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
+            "give a smaller batch"
+        )
+    epochs = options.epochs or max(1, round(options.images_shown / image_count))
+    sample_every = options.sample_every or max(1, epochs // 10)
+    return dataclasses.replace(options, epochs=epochs, sample_every=sample_every)
+
+
+def begin(options: Options, device: torch.device) -> Training:
+    """Both networks, freshly initialised, and their optimizers."""
+    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
+        torch.manual_seed(chance.seed_for(options.seed, "weights"))
+        generator = models.Generator(
+            options.latent_dim, options.hidden_g, options.batch_norm, options.activation
+        )
+        discriminator = models.Discriminator(options.hidden_d, options.dropout)
+    return checkpoint.begin(
+        generator,
+        discriminator,
+        averaged=options.average > 0,
+        rates=(options.lr_g, options.lr_d),
+        betas=(options.beta1, options.beta2),
+        seed=options.seed,
+        device=device,
+    )
+
+
+def print_plan(options: Options, image_set: data.ImageSet, training: Training) -> None:
+    """Say what is about to happen, before it does."""
+    device = training.totals.device
+    count = len(image_set.train_images)
+    print(
+        f"{image_set.title}: {count:,} training images from {image_set.source}\n"
+        f"{options.recipe} recipe: {options.epochs} epochs of {count // options.batch_size} steps, "
+        f"batch {options.batch_size}, seed {options.seed}, "
+        f"on {device.type} with {machine.available_cores()} cores\n"
+        f"generator {models.count_parameters(training.generator):,} parameters, "
+        f"discriminator {models.count_parameters(training.discriminator):,}"
+    )
+    if image_set.is_sample:
+        print(data.SAMPLE_NOTICE)
+
+
+# The training
+
+
+def train(
+    options: Options, training: Training, real_images: Tensor, run: Path, stop: StopSwitch
+) -> None:
+    """Train until `options.epochs` are completed, writing into `run` as the epochs go by.
+
+    real_images: uint8 (N, 1, 28, 28) on the training device.
+    Raises Interrupted on Ctrl-C and SIGTERM and Fault on divergence; a checkpoint is kept.
+    """
+    clock = Clock()
+    steps = len(real_images) // options.batch_size  # the rest of an epoch's shuffle is left out
+    with Bar(options, training, steps) as bar:
+        if training.epoch == 0 and training.step == 0:
+            save_samples(options, training, run)
+        while training.epoch < options.epochs:
+            train_epoch(options, training, real_images, run, stop, clock, bar)
+            finish_epoch(options, training, steps, run, bar)
+            if clock.is_due(end_of_epoch=True) or training.epoch == options.epochs:
+                save_checkpoint(training, run, clock)
+
+
+def train_epoch(
+    options: Options,
+    training: Training,
+    real_images: Tensor,
+    run: Path,
+    stop: StopSwitch,
+    clock: Clock,
+    bar: Bar,
+) -> None:
+    """The rest of the epoch under way: each image once, in an order of its own."""
+    order_state = training.order.get_state()
+    order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
+    batches = order.split(options.batch_size)
+    began = time.monotonic() - training.seconds
+    for batch in batches[training.step : len(real_images) // options.batch_size]:
+        training.totals += train_step(options, training, data.to_float(real_images[batch]))
+        training.step += 1
+        training.seconds = time.monotonic() - began
+        bar.advance(training)
+        if stop.requested or clock.is_due(end_of_epoch=False):
+            save_checkpoint(training, run, clock, order_state)
+            stop.raise_if_requested(f"go on with: python gan_lab.py --resume {run}")
+
+
+def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
+    """One update of each network; returns this step's (d_loss, g_loss, D(x), D(G(z))).
+
+    real: float32 (B, 1, 28, 28) in [-1, 1].
+    """
+    generator, discriminator = training.generator, training.discriminator
+    loss = losses.LOSSES[options.loss](options.label_smoothing)
+    latent = torch.randn(
+        len(real), options.latent_dim, generator=training.latents, device=real.device
+    )
+    fake = generator(latent)  # (B, 1, 28, 28), made once and shown to both updates
+
+    # (1) Update the discriminator: maximise log D(x) + log(1 - D(G(z))).
+    real_logits, fake_logits = discriminator(torch.cat((real, fake.detach()))).chunk(2)  # (B,) each
+    d_loss = loss.discriminator(real_logits, fake_logits)
+    penalty = 0.0
+    if options.r1_gamma and training.step % options.r1_every == 0:
+        # Applied lazily, so multiplied by its interval (Karras et al. 2020, "StyleGAN2", app. B).
+        weight = options.r1_gamma / 2 * options.r1_every
+        penalty = weight * losses.gradient_penalty(discriminator, real)
+    training.optimizer_d.zero_grad()
+    (d_loss + penalty).backward()
+    training.optimizer_d.step()
+
+    # (2) Update the generator: maximise log D(G(z)).
+    g_loss = loss.generator(discriminator(fake))
+    training.optimizer_g.zero_grad()
+    g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
+    training.optimizer_g.step()
+
+    if options.average:
+        models.update_average(training.average, generator, options.average)
+    d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
+    return torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake))
+
+
+def finish_epoch(options: Options, training: Training, steps: int, run: Path, bar: Bar) -> None:
+    """Close the books of an epoch: a row of history, a grid when it is time for one."""
+    means = dict(zip(TOTALS, (training.totals / steps).tolist(), strict=True))
+    weights = (weight.sum() for weight in training.average.parameters())
+    if not all(map(math.isfinite, (*means.values(), float(sum(weights))))):
+        raise Fault(
+            f"training diverged in epoch {training.epoch + 1} (a loss or a weight is not finite); "
+            f"the last good weights are in {run}; lower --lr-g and --lr-d, or raise --r1-gamma"
+        )
+    training.epoch += 1
+    row = {
+        "epoch": training.epoch,
+        "seconds": round(training.seconds, 3),
+        "images_per_second": round(steps * options.batch_size / training.seconds),
+        **{name: round(value, 6) for name, value in means.items()},
+    }
+    training.history.append(row)
+    training.step, training.seconds = 0, 0.0
+    training.totals.zero_()
+    runs.write_history(run / "history.csv", training.history)
+    bar.line(row)
+    if training.epoch % options.sample_every == 0 or training.epoch == options.epochs:
+        save_samples(options, training, run)
+
+
+# What is saved when
+
+
+def save_samples(options: Options, training: Training, run: Path) -> None:
+    """The 5x5 grid of the same noise each time, and the weights that made it."""
+    noise = torch.randn(GRID, options.latent_dim, generator=chance.stream(options.seed, "grid")).to(
+        training.totals.device
+    )
+    grid = images.grid(models.generate(training.average, noise), columns=5)
+    folder = run / "generated_samples"
+    folder.mkdir(exist_ok=True)
+    images.save(folder / f"epoch_{training.epoch:03d}.png", grid)
+    storage.save_weights(
+        run / "generator.pth", training.average, dataset=options.dataset, epoch=training.epoch
+    )
+
+
+def save_checkpoint(
+    training: Training, run: Path, clock: Clock, order_state: Tensor | None = None
+) -> None:
+    """What --resume needs. order_state: the order's state as the epoch under way began."""
+    began = time.monotonic()
+    if order_state is None:
+        order_state = training.order.get_state()
+    checkpoint.save(run / "checkpoint.pth", training, order_state)
+    clock.saved(time.monotonic() - began)
+
+
+def save_results(options: Options, training: Training, run: Path, title: str) -> None:
+    """What a finished run is remembered by: final images, weights, curves and the film."""
+    device = training.totals.device
+    noise = torch.randn(
+        options.final_images, options.latent_dim, generator=chance.stream(options.seed, "final")
+    ).to(device)
+    if options.final_images:
+        images.save_each(run / "final_generated_images", models.generate(training.average, noise))
+    storage.save_weights(
+        run / "discriminator.pth",
+        training.discriminator,
+        dataset=options.dataset,
+        epoch=training.epoch,
+    )
+    images.save_curves(run / "loss_curves.png", training.history, title)
+    grids = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda path: len(path.name))
+    images.save_gif(run / "training.gif", grids)
+
+
+def save_config(
+    options: Options, image_set: data.ImageSet, run: Path, device: torch.device, status: str
+) -> None:
+    """Everything that decided this run, and whether it has ended."""
+    config = {
+        "status": status,
+        "options": dataclasses.asdict(options),
+        "data": {
+            "title": image_set.title,
+            "source": image_set.source,
+            "fingerprint": image_set.fingerprint,
+            "is_sample": image_set.is_sample,
+            "training_images": len(image_set.train_images),
+        },
+        "machine": machine.description(device),
+        "command": " ".join(["python", *map(str, sys.argv)]),
+    }
+    storage.write_json(run / "config.json", config)
+
+
+class Bar:
+    """What the screen shows: a bar with the figures that matter, and a line an epoch.
+
+    Without a terminal there is no bar, only the lines.
+    """
+
+    def __init__(self, options: Options, training: Training, steps: int) -> None:
+        self.options, self.steps = options, steps
+        done = training.epoch * steps + training.step
+        self.bar = tqdm(
+            total=options.epochs * steps * options.batch_size,
+            initial=done * options.batch_size,
+            unit=" images",
+            unit_scale=True,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+        self.shown_at = time.monotonic()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def advance(self, training: Training) -> None:
+        """Count one step; twice a second, show the figures (reading them waits for a GPU)."""
+        if self.bar.disable:
+            return
+        self.bar.update(self.options.batch_size)
+        if time.monotonic() - self.shown_at > 0.5:
+            self.shown_at = time.monotonic()
+            figures = (training.totals / max(1, training.step)).tolist()
+            self.bar.set_description(f"epoch {training.epoch + 1}/{self.options.epochs}", False)
+            self.bar.set_postfix_str(figures_text(figures), refresh=False)
+
+    def line(self, row: dict[str, Any]) -> None:
+        """Print the epoch that has just ended."""
+        width = len(str(self.options.epochs))
+        tqdm.write(
+            f"epoch {row['epoch']:{width}d}/{self.options.epochs}  "
+            f"{figures_text([row[name] for name in TOTALS])}  "
+            f"{row['images_per_second']:,} images/s"
+        )
+
+
+def figures_text(figures: list[float]) -> str:
+    """`d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38`"""
+    d_loss, g_loss, d_real, d_fake = figures
+    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
+
+
+# The script
+
+
+def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
+    """The options of the run that --resume names, and its folder; --epochs may be raised."""
+    may_change = {"resume", "epochs", "data_dir", "device", "out", "dry_run"}
+    for name in given.keys() - may_change:
+        raise Mistake(
+            f"{flag_of(name)} {given[name]}: a resumed run keeps its own; "
+            "only --epochs, --data-dir and --device may be given with --resume"
+        )
+    if given["resume"] == "newest":
+        run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
+    else:
+        run = runs.check_run("--resume", Path(given["resume"]))
+    config = storage.read_json(run / "config.json")
+    stored = restored(Options, config.get("options"), run / "config.json")
+    options = dataclasses.replace(stored, **given)
+    if options.epochs < stored.epochs:
+        raise Mistake(
+            f"--epochs {options.epochs}: the run has {stored.epochs}; give as many or more"
+        )
+    if config.get("status") == "finished" and options.epochs == stored.epochs:
+        raise Mistake(
+            f"--resume {run}: has finished; raise --epochs above {stored.epochs} to go on"
+        )
+    if not (run / "checkpoint.pth").is_file():
+        raise Mistake(f"--resume {run}: has no checkpoint.pth; begin a new run instead")
+    return options, run
+
+
+def main() -> None:
+    """Parse, plan, train, save."""
+    given = given_options(Options, recipes=RECIPES)
+    options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
+    device = machine.pick_device(options.device)
+    machine.prepare(device)
+    image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
+    options = planned(options, len(image_set.train_images))
+    training = begin(options, device)
+    if run:
+        runs.check_fingerprint(run, image_set)
+        checkpoint.load(run / "checkpoint.pth", training)
+    print_plan(options, image_set, training)
+    if options.dry_run:
+        return
+
+    with StopSwitch() as stop:
+        run = run or runs.new_run(options.out, options.dataset)
+        print(f"run folder: {run}", flush=True)
+        save_config(options, image_set, run, device, status="running")
+        train(options, training, image_set.train_images.to(device), run, stop)
+    save_results(options, training, run, f"{image_set.title}, {options.recipe} recipe")
+    save_config(options, image_set, run, device, status="finished")
+    print(f"done: {run}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,19 @@
+"""The shelves: one noun each. What a script does is told in the script; this is what it looks up.
+
+errors      what can go wrong, and the one line that says it
+options     a frozen dataclass as command-line options
+chance      one stream of random numbers a purpose
+machine     device, cores, memory
+data        images as one uint8 tensor, from the first source that has them
+models      the networks, and how each is built from its config
+losses      one pair of functions a loss, its paper beside it
+storage     files that appear whole and are never trusted
+checkpoint  the state of a training, to disk and back
+runs        run folders, their config and history
+images      grids, sheets, curves, the GIF
+metrics     what a number means: protocol fixed by its name
+restore     noise, projection onto the generator, the denoiser
+report      one self-contained report.html from a run folder
+sample/     the bundled sample of each set
+weights/    the small fixed classifiers that metrics are measured with
+"""

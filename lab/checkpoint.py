@@ -1,0 +1,171 @@
+"""The state of a training: everything that changes from step to step, and its way to disk and back.
+
+Going on from a checkpoint equals never having stopped, bit for bit on a CPU: besides both networks
+it holds both optimizers, the average, every stream of random numbers, and the place in the epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab import chance, storage
+from lab.errors import Fault
+from lab.models import Discriminator, Generator
+
+FORMAT = "gan-lab checkpoint"
+TOTALS = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
+
+
+@dataclass
+class Training:
+    """All that training changes."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator  # the moving average of the generator; the generator itself if not averaged
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    order: torch.Generator  # which images in which order
+    latents: torch.Generator  # what the generator is fed
+    totals: Tensor  # (4,) sums of TOTALS over the steps of this epoch
+    epoch: int = 0  # epochs completed
+    step: int = 0  # steps completed of the epoch under way
+    seconds: float = 0.0  # spent in the epoch under way
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def begin(
+    generator: Generator,
+    discriminator: Discriminator,
+    averaged: bool,
+    rates: tuple[float, float],
+    betas: tuple[float, float],
+    seed: int,
+    device: torch.device,
+) -> Training:
+    """A training before its first step. rates: learning rates of generator and discriminator."""
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of a dozen
+    optimizer_g, optimizer_d = (
+        torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=fused)
+        for network, rate in zip((generator, discriminator), rates, strict=True)
+    )
+    torch.manual_seed(chance.seed_for(seed, "dropout"))  # dropout knows only the global stream
+    return Training(
+        generator=generator,
+        discriminator=discriminator,
+        average=copy.deepcopy(generator).requires_grad_(False) if averaged else generator,
+        optimizer_g=optimizer_g,
+        optimizer_d=optimizer_d,
+        order=chance.stream(seed, "order"),
+        latents=chance.stream(seed, "latents", device),
+        totals=torch.zeros(len(TOTALS), device=device),
+    )
+
+
+def save(path: Path, training: Training, order_state: Tensor) -> None:
+    """Write the checkpoint, whole.
+
+    order_state: the state of `order` as the epoch under way began, from which its order is drawn
+    again.
+    """
+    content = {
+        "format": FORMAT,
+        "version": storage.FORMAT_VERSION,
+        "networks": {name: net.state_dict() for name, net in _networks(training).items()},
+        "optimizers": {
+            name: opt.state_dict()["state"] for name, opt in _optimizers(training).items()
+        },
+        "streams": {
+            "order": order_state,
+            "latents": training.latents.get_state(),
+            "dropout": torch.get_rng_state(),
+            "dropout_cuda": torch.cuda.get_rng_state() if training.totals.is_cuda else None,
+        },
+        "totals": training.totals,
+        "epoch": training.epoch,
+        "step": training.step,
+        "seconds": training.seconds,
+        "history": training.history,
+    }
+    storage.write_whole(path, lambda file: torch.save(content, file))
+
+
+def load(path: Path, training: Training) -> None:
+    """Put `training`, freshly begun with the run's options, where the checkpoint was saved.
+
+    Raises Fault if the file is damaged, hostile, or of a run with other options.
+    """
+    content = storage.read_tensors(path, FORMAT)
+    try:
+        for name, network in _networks(training).items():
+            storage.check_state(path, network, content["networks"][name])
+            network.load_state_dict(content["networks"][name])
+        for name, optimizer in _optimizers(training).items():
+            _load_optimizer(path, optimizer, content["optimizers"][name])
+        streams = content["streams"]
+        training.order.set_state(streams["order"])
+        training.latents.set_state(streams["latents"])
+        torch.set_rng_state(streams["dropout"])
+        if training.totals.is_cuda and streams["dropout_cuda"] is not None:
+            torch.cuda.set_rng_state(streams["dropout_cuda"])
+        training.totals.copy_(content["totals"])
+        training.epoch, training.step = int(content["epoch"]), int(content["step"])
+        training.seconds = float(content["seconds"])
+        training.history = [dict(row) for row in content["history"]]
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
+
+
+def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Load Adam's moments once each has the shape of the weight it belongs to."""
+    groups = optimizer.state_dict()["param_groups"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if state and set(state) != set(range(len(weights))):
+        raise Fault(f"{path}: the optimizer's state belongs to another network")
+    for index, moments in state.items():
+        for name, moment in moments.items():
+            wanted = () if name == "step" else weights[index].shape
+            if moment.shape != wanted or not torch.isfinite(moment).all():
+                raise Fault(f"{path}: the optimizer's {name} of weight {index} is damaged")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _networks(training: Training) -> dict[str, torch.nn.Module]:
+    return {
+        "generator": training.generator,
+        "discriminator": training.discriminator,
+        "average": training.average,
+    }
+
+
+def _optimizers(training: Training) -> dict[str, torch.optim.Optimizer]:
+    return {"generator": training.optimizer_g, "discriminator": training.optimizer_d}
+
+
+class Clock:
+    """Says when a checkpoint is due: often enough to lose little, seldom enough to cost little.
+
+    At the end of an epoch after 10 s, within one after 60 s, and never so that saving takes more
+    than a hundredth of the time.
+    """
+
+    def __init__(self) -> None:
+        self.saved_at = time.monotonic()
+        self.cost = 0.0  # seconds the last checkpoint took
+
+    def is_due(self, end_of_epoch: bool) -> bool:
+        """Whether to save now."""
+        waited = time.monotonic() - self.saved_at
+        return waited > max(10 if end_of_epoch else 60, 100 * self.cost)
+
+    def saved(self, seconds: float) -> None:
+        """Take note that a checkpoint was just written, in `seconds`."""
+        self.saved_at, self.cost = time.monotonic(), seconds

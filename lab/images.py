@@ -1,0 +1,121 @@
+"""Pictures: grids, sheets, curves and the GIF, all through Pillow and matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lab import storage
+
+SCALE = 4  # screen pixels a side for one pixel of an image
+GAP = 4  # screen pixels between the images of a grid
+PAPER = 255  # the grey between them
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float32 in [0, 1] of any shape -> uint8, rounded to the nearest of 256 levels."""
+    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def grid(images: Tensor, columns: int, scale: int = SCALE) -> Image.Image:
+    """Lay uint8 images (N, 1, H, W) out in rows of `columns`, enlarged without smoothing."""
+    count, _, height, width = images.shape
+    rows = -(-count // columns)
+    step_y, step_x = height * scale + GAP, width * scale + GAP
+    canvas = torch.full((rows * step_y + GAP, columns * step_x + GAP), PAPER, dtype=torch.uint8)
+    enlarged = images[:, 0].cpu().repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    for index, image in enumerate(enlarged):
+        top, left = GAP + index // columns * step_y, GAP + index % columns * step_x
+        canvas[top : top + height * scale, left : left + width * scale] = image
+    return Image.fromarray(canvas.numpy())
+
+
+def save(path: Path, picture: Image.Image) -> None:
+    """Write a PNG, whole."""
+    storage.write_whole(path, lambda file: picture.save(file, format="PNG"))
+
+
+def save_each(folder: Path, images: Tensor) -> None:
+    """Write uint8 images (N, 1, H, W) as `img_000.png` and on, at their own size."""
+    folder.mkdir(exist_ok=True)
+    for index, image in enumerate(images[:, 0].cpu()):
+        save(folder / f"img_{index:03d}.png", Image.fromarray(image.numpy()))
+
+
+def save_gif(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
+    """Join PNG frames into an endless GIF that rests on its last frame."""
+    pictures = []
+    for frame in frames:
+        with Image.open(frame) as picture:
+            pictures.append(picture.convert("L"))
+    durations = [milliseconds] * (len(pictures) - 1) + [5 * milliseconds]
+    first, *others = pictures
+    storage.write_whole(
+        path,
+        lambda file: first.save(
+            file, format="GIF", save_all=True, append_images=others, duration=durations, loop=0
+        ),
+    )
+
+
+def save_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Draw losses and the discriminator's opinion over the epochs of `history`."""
+    figure, (losses, opinions) = new_figure(1, 2, width=10, height=3.8)
+    epochs = [row["epoch"] for row in history]
+    for axes, columns in (
+        (losses, {"d_loss": "discriminator", "g_loss": "generator"}),
+        (opinions, {"d_real": "D(x), real images", "d_fake": "D(G(z)), generated"}),
+    ):
+        for column, label in columns.items():
+            axes.plot(epochs, [row[column] for row in history], label=label, marker=".")
+        axes.set_xlabel("epoch")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    losses.set_title("loss")
+    opinions.set_title("mean probability of being real")
+    opinions.set_ylim(0, 1)
+    figure.suptitle(title)
+    save_figure(path, figure)
+
+
+def save_sheet(
+    path: Path, rows: Sequence[tuple[str, Tensor]], title: str, footnote: str = ""
+) -> None:
+    """Draw labelled rows of uint8 images (N, 1, H, W), one column an image, all of one length."""
+    count = len(rows[0][1])
+    figure, axes = new_figure(len(rows), 1, width=1.8 + 0.62 * count, height=0.9 + 0.66 * len(rows))
+    for axis, (label, images) in zip(axes, rows, strict=True):
+        axis.imshow(grid(images, columns=count, scale=3), cmap="gray", vmin=0, vmax=255)
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    if footnote:
+        figure.supxlabel(footnote, fontsize=8)
+    save_figure(path, figure)
+
+
+def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A matplotlib figure without a screen, and its axes; sizes in inches."""
+    # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns)
+    return figure, axes if rows * columns > 1 else [axes]
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Write a matplotlib figure as PNG, whole."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    storage.write_whole(path, lambda file: file.write(buffer.getvalue()))

@@ -1,0 +1,74 @@
+"""The machine: which device to use, how many cores it lends us, how much memory was taken."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from lab.errors import Mistake
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else Apple's MPS, else the CPU. Mistake if the device is not there."""
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device, here in present.items() if here)
+    if not present[name]:
+        raise Mistake(f"--device {name}: this machine has none; use --device auto")
+    return torch.device(name)
+
+
+def prepare(device: torch.device) -> None:
+    """Set torch up for `device`: all cores that are ours, no denormals, TF32 on CUDA."""
+    torch.set_num_threads(available_cores())
+    # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, and a container's CPU quota where there is one."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no cgroup here, or the quota reads "max"
+        pass
+    return max(1, cores)
+
+
+def peak_memory() -> int:
+    """The most memory this process has held so far, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def description(device: torch.device) -> dict[str, str | int]:
+    """What made a figure: versions, device and cores, for config.json."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.system(),
+        "device": f"{device.type} ({name})",
+        "cores": available_cores(),
+    }

@@ -1,0 +1,226 @@
+"""Command-line options: declared once, as the fields of a frozen dataclass.
+
+A field made with `option` carries its help, its range and its choices. The same dataclass becomes
+argparse options (`parse`), is printed, is written to `config.json`, and is what tests build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from lab.errors import Fault, Mistake
+
+Options = TypeVar("Options")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    bare: Any = None,
+    folder: bool = False,
+) -> Any:
+    """A dataclass field that is also a command-line option.
+
+    default: what is used when the option is not given.
+    low, high: the range a number must lie in, both ends included.
+    choices: the only strings allowed.
+    bare: what the option means when it is given without a value (`--resume`).
+    folder: the path must be an existing folder.
+    """
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "bare": bare,
+        "folder": folder,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag_of(name: str) -> str:
+    """The option's spelling on the command line: `lr_g` -> `--lr-g`."""
+    return "--" + name.replace("_", "-")
+
+
+def parse(
+    kind: type[Options],
+    argv: list[str] | None = None,
+    recipes: dict[str, dict[str, Any]] | None = None,
+) -> Options:
+    """Build `kind` from the command line; a value given there overrides the recipe's.
+
+    recipes: what each `--recipe` changes from the dataclass defaults.
+    Raises Mistake for anything a user can get wrong, naming option, value and cure.
+    """
+    given = given_options(kind, argv, recipes)
+    recipe = (recipes or {}).get(given.get("recipe", _default(kind, "recipe")), {})
+    return kind(**{**recipe, **given})
+
+
+def given_options(
+    kind: type, argv: list[str] | None = None, recipes: dict[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Only the options that were given on the command line, converted and checked."""
+    parser = _Parser(
+        description=(sys.modules[kind.__module__].__doc__ or "").strip().split("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    annotations = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        _add(parser, field, annotations[field.name], recipes or {})
+    given = vars(parser.parse_args(sys.argv[1:] if argv is None else argv))
+    return {
+        field.name: _checked(field, annotations[field.name], given[field.name])
+        for field in dataclasses.fields(kind)
+        if field.name in given
+    }
+
+
+def restored(kind: type[Options], content: Any, path: Path) -> Options:
+    """Build `kind` from what `config.json` at `path` holds, checked as if it had been typed.
+
+    Raises Fault: a config may come from elsewhere, or from another version of the lab.
+    """
+    if not isinstance(content, dict):
+        raise Fault(f"{path}: its options are missing")
+    annotations = typing.get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):
+        value = content.get(field.name, field.default)
+        if value is None or isinstance(value, bool):
+            values[field.name] = value
+            continue
+        words = [str(item) for item in value] if isinstance(value, (list, tuple)) else str(value)
+        try:
+            values[field.name] = _checked(field, annotations[field.name], words)
+        except Mistake as mistake:
+            raise Fault(f"{path}: {mistake}") from None
+    return kind(**values)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse says a mistake in several lines; here it is one."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(message.replace("argument ", "", 1) + " (--help lists the options)")
+
+
+def _add(
+    parser: argparse.ArgumentParser,
+    field: dataclasses.Field,
+    annotation: Any,
+    recipes: dict[str, dict[str, Any]],
+) -> None:
+    """Declare one field to argparse. Values stay text here, so that `_checked` words the errors."""
+    text = f"{field.metadata['help']} {_range_text(field)}({_default_text(field, recipes)})"
+    text = text.replace("%", "%%")
+    keywords: dict[str, Any] = {"help": text, "dest": field.name}
+    value_type = _value_type(annotation)
+    if value_type is bool:
+        keywords["action"] = argparse.BooleanOptionalAction
+    else:
+        keywords["metavar"] = _metavar(field, value_type)
+        if typing.get_origin(value_type) is tuple:
+            keywords["nargs"] = "+"
+        elif field.metadata["bare"] is not None:
+            keywords.update(nargs="?", const=field.metadata["bare"])
+    parser.add_argument(flag_of(field.name), **keywords)
+
+
+def _checked(field: dataclasses.Field, annotation: Any, raw: Any) -> Any:
+    """The option's text as the value its annotation promises, or a Mistake."""
+    value_type = _value_type(annotation)
+    if value_type is bool:
+        return raw
+    if typing.get_origin(value_type) is tuple:
+        item_type = typing.get_args(value_type)[0]
+        words = [word for item in raw for word in item.replace(",", " ").split()]
+        if not words:
+            raise Mistake(f"{flag_of(field.name)} is empty: give one number or more")
+        return tuple(_converted(field, item_type, word) for word in words)
+    return _converted(field, value_type, raw)
+
+
+def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
+    """One word of the command line as an int, a float, a path or a choice."""
+    flag, facts = flag_of(field.name), field.metadata
+    if value_type in (int, float):
+        try:
+            value = value_type(text)
+        except ValueError:
+            noun = "a whole number" if value_type is int else "a number"
+            raise Mistake(f"{flag} {text!r}: give {noun} {_range_text(field)}".strip()) from None
+        low = -math.inf if facts["low"] is None else facts["low"]
+        high = math.inf if facts["high"] is None else facts["high"]
+        if not low <= value <= high:  # NaN fails every comparison and ends here too
+            raise Mistake(f"{flag} {text}: out of range, give a number {_range_text(field)}")
+        return value
+    if facts["choices"] and text not in facts["choices"]:
+        raise Mistake(f"{flag} {text!r}: choose one of {', '.join(facts['choices'])}")
+    if not text.strip() or "\0" in text:
+        raise Mistake(f"{flag} {text!r}: is empty; give a value or leave the option out")
+    if value_type is Path and facts["folder"] and not Path(text).is_dir():
+        kind = "is a file, not a folder" if Path(text).exists() else "does not exist"
+        raise Mistake(f"{flag} {text}: {kind}; name an existing folder or leave the option out")
+    return value_type(text)
+
+
+def _default(kind: type, name: str) -> Any:
+    return next((field.default for field in dataclasses.fields(kind) if field.name == name), None)
+
+
+def _value_type(annotation: Any) -> Any:
+    """`int | None` -> `int`: None only ever means "not given"."""
+    if isinstance(annotation, types.UnionType):
+        return next(part for part in typing.get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _metavar(field: dataclasses.Field, value_type: Any) -> str:
+    if field.metadata["choices"]:
+        return "{" + ",".join(field.metadata["choices"]) + "}"
+    if typing.get_origin(value_type) is tuple:
+        value_type = typing.get_args(value_type)[0]
+    return {int: "N", float: "X", Path: "PATH"}.get(value_type, "NAME")
+
+
+def _range_text(field: dataclasses.Field) -> str:
+    low, high = field.metadata["low"], field.metadata["high"]
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"from {low:g} up "
+    return f"from {low:g} to {high:g} "
+
+
+def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:
+    """`default 64; classic 128`."""
+    parts = [f"default {_shown(field.default)}"]
+    for recipe, changes in recipes.items():
+        if field.name in changes:
+            parts.append(f"{recipe} {_shown(changes[field.name])}")
+    return "; ".join(parts)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "chosen for you"
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in value)
+    return (
+        {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )

@@ -1,0 +1,107 @@
+"""Run folders: where a run lives, its config, its history, its checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import storage
+from lab.data import ImageSet
+from lab.errors import Fault, Mistake
+
+OUTPUTS = Path(__file__).parent.parent / "outputs"
+RUN_NAME = re.compile(r"(mnist|fashion)-(\d+)")
+
+
+def new_run(outputs: Path, dataset: str) -> Path:
+    """Make and return the next free folder, `outputs/fashion-001` and on.
+
+    Two programs that ask at once get two folders: making a folder is atomic, looking is not.
+    """
+    outputs.mkdir(parents=True, exist_ok=True)
+    number = max((number for number, _ in _numbered(outputs)), default=0) + 1
+    while True:
+        run = outputs / f"{dataset}-{number:03d}"
+        try:
+            run.mkdir()
+            return run
+        except FileExistsError:
+            number += 1
+
+
+def all_runs(outputs: Path) -> list[Path]:
+    """Every run folder in `outputs`, the newest, that is the highest number, first.
+
+    By number, not by date: clocks go backwards and copying changes dates.
+    """
+    runs = [run for _, run in sorted(_numbered(outputs), reverse=True)]
+    return [run for run in runs if (run / "config.json").is_file()]
+
+
+def _numbered(outputs: Path) -> list[tuple[int, Path]]:
+    """What in `outputs` is named like a run, with its number."""
+    if not outputs.is_dir():
+        return []
+    named = [(RUN_NAME.fullmatch(path.name), path) for path in outputs.iterdir()]
+    return [(int(match[2]), path) for match, path in named if match]
+
+
+def newest_run(outputs: Path, having: str) -> Path:
+    """The newest run that has the file `having`; Mistake with the command that makes one."""
+    for run in all_runs(outputs):
+        if (run / having).is_file():
+            return run
+    raise Mistake(f"no run with a {having} in {outputs}; make one: python gan_lab.py")
+
+
+def newest_unfinished_run(outputs: Path) -> Path:
+    """The newest run that has not ended; Mistake if all have."""
+    for run in all_runs(outputs):
+        if storage.read_json(run / "config.json").get("status") != "finished":
+            return run
+    raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
+
+
+def check_run(flag: str, run: Path) -> Path:
+    """`run` if it is a run folder; Mistake, naming the option it was given with, if not."""
+    if not (run / "config.json").is_file():
+        what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
+        raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
+    return run
+
+
+def check_fingerprint(run: Path, image_set: ImageSet) -> None:
+    """Fault unless `image_set` holds the very images that `run` was trained on."""
+    facts = storage.read_json(run / "config.json").get("data")
+    facts = facts if isinstance(facts, dict) else {}
+    if facts.get("fingerprint") != image_set.fingerprint:
+        raise Fault(
+            f"{run} was trained on other images (from {facts.get('source')}) than those found in "
+            f"{image_set.source}; name its own with --data-dir"
+        )
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `history.csv`, a row an epoch; columns in the order they first appear."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    storage.write_text(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read `history.csv` back; cells that were left empty are absent from their row."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {column: float(cell) for column, cell in row.items() if cell}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise Fault(f"{path}: damaged ({error})") from None

@@ -1,0 +1,173 @@
+"""Files that appear whole or not at all, and files from elsewhere that are never trusted.
+
+Weights and checkpoints may come from the internet: they are read with `weights_only=True`, and
+their sizes and shapes are checked before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab import models
+from lab.errors import Fault
+
+FORMAT_VERSION = 1
+MOST_WEIGHT_BYTES = 2**31  # larger than any network the options allow
+MOST_JSON_BYTES = 2**24
+
+
+def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
+    """Write a file beside `path`, then rename it there: `path` is never seen half-written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole."""
+    write_whole(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, whole, with a line an entry so that people can read it."""
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; Fault if it is missing, damaged or something else."""
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Fault(f"{path}: damaged JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise Fault(f"{path}: a JSON object was expected")
+    return content
+
+
+def save_weights(path: Path, network: nn.Module, **facts: Any) -> None:
+    """Save a network with the config that rebuilds it, and plain facts about its origin."""
+    content = {
+        "format": _format_of(type(network)),
+        "version": FORMAT_VERSION,
+        "config": network.config,
+        "facts": facts,
+        "state_dict": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
+    }
+    write_whole(path, lambda file: torch.save(content, file))
+
+
+def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild a network of `kind` from its file, on the CPU, in evaluation mode, with its facts.
+
+    Raises Fault, in one line that says what is wrong, for anything but such a file.
+    """
+    content = read_tensors(path, _format_of(kind))
+    config = content.get("config")
+    if not isinstance(config, dict):
+        raise Fault(f"{path}: its network's config is missing")
+    for name, value in config.items():
+        _check_size(path, name, value)
+    try:
+        with torch.device("meta"):  # shapes without memory: the config is not trusted yet
+            network = kind(**config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
+    state = content.get("state_dict")
+    check_state(path, network, state)
+    network.load_state_dict(state, assign=True)
+    facts = content.get("facts")
+    return network.eval().requires_grad_(False), facts if isinstance(facts, dict) else {}
+
+
+def check_state(path: Path, network: nn.Module, state: Any) -> None:
+    """Fault unless `state`, found in `path`, is finite and has the network's names and shapes."""
+    expected = network.state_dict()
+    if not isinstance(state, dict) or set(state) != set(expected):
+        raise Fault(
+            f"{path}: its weights are not those of the {type(network).__name__} it describes"
+        )
+    for name, tensor in state.items():
+        wanted = expected[name]
+        if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape:
+            found = tuple(getattr(tensor, "shape", ()))
+            raise Fault(f"{path}: {name} has shape {found} where {tuple(wanted.shape)} is expected")
+        # A view with stride 0 claims more numbers than its file holds: hence the contiguity.
+        if tensor.dtype != wanted.dtype or tensor.is_sparse or not tensor.is_contiguous():
+            raise Fault(f"{path}: {name} is {tensor.dtype}, a plain {wanted.dtype} is expected")
+        if not torch.isfinite(tensor).all():
+            raise Fault(f"{path}: {name} holds NaN or infinity")
+
+
+def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
+    """Read a file that `torch.save` made and that calls itself `wanted`; runs no code from it."""
+    _check_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise Fault(f"{path}: damaged, or not made by the lab ({reason})") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != wanted:
+        raise Fault(
+            f"{path}: a {wanted!r} file was expected, this is {found or 'something else'!r}"
+        )
+    if content.get("version") != FORMAT_VERSION:
+        raise Fault(f"{path}: version {content.get('version')}, this lab reads {FORMAT_VERSION}")
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what is no zip archive of honest size before torch opens it."""
+    if path.is_dir():
+        raise Fault(f"{path}: is a folder; name a .pth file")
+    if not path.is_file():
+        raise Fault(f"{path}: does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        raise Fault(f"{path}: truncated, or not a weights file made by the lab") from None
+    unpacked = sum(entry.file_size for entry in entries)
+    # torch.save stores without compression: content larger than its file is a bomb.
+    if unpacked > min(path.stat().st_size, MOST_WEIGHT_BYTES) or len(entries) > 10_000:
+        raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
+
+
+def _check_size(path: Path, name: str, value: Any) -> None:
+    """Refuse a width, a depth or a latent dimension that no option would allow."""
+    widths = value if isinstance(value, list) else [value]
+    if len(widths) > models.MOST_LAYERS:
+        raise Fault(f"{path}: {name} has {len(widths)} layers, at most {models.MOST_LAYERS}")
+    for width in widths:
+        if isinstance(width, (int, float)) and not 0 <= width <= models.MOST_WIDTH:
+            raise Fault(f"{path}: {name} {width:,} is out of range, at most {models.MOST_WIDTH:,}")
+
+
+def _format_of(kind: type[nn.Module]) -> str:
+    return f"gan-lab {kind.__name__.lower()}"
