@@ -25,6 +25,7 @@ from lab.errors import Fault, Mistake, StopSwitch, run_script
 from lab.options import flag_of, given_options, option, parse, restored
 
 GRID = 25  # sample grids are 5x5
+ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom reach infinity
 
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
@@ -56,10 +57,18 @@ class Options:
     batch_size: int = option(64, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
     hidden_g: tuple[int, ...] = option(
-        (256, 512, 1024), "widths of the generator's hidden layers", low=1, high=models.MOST_WIDTH
+        (256, 512, 1024),
+        "widths of the generator's hidden layers",
+        low=1,
+        high=models.MOST_WIDTH,
+        most=models.MOST_LAYERS,
     )
     hidden_d: tuple[int, ...] = option(
-        (512, 256), "widths of the discriminator's hidden layers", low=1, high=models.MOST_WIDTH
+        (512, 256),
+        "widths of the discriminator's hidden layers",
+        low=1,
+        high=models.MOST_WIDTH,
+        most=models.MOST_LAYERS,
     )
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=models.ACTIVATIONS
@@ -227,11 +236,11 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
 def finish_epoch(options: Options, training: Training, steps: int, run: Path, bar: Bar) -> None:
     """Close the books of an epoch: a row of history, a grid when it is time for one."""
     means = dict(zip(TOTALS, (training.totals / steps).tolist(), strict=True))
-    weights = (weight.sum() for weight in training.average.parameters())
-    if not all(map(math.isfinite, (*means.values(), float(sum(weights))))):
+    if has_diverged(training, means):
         raise Fault(
-            f"training diverged in epoch {training.epoch + 1} (a loss or a weight is not finite); "
-            f"the last good weights are in {run}; lower --lr-g and --lr-d, or raise --r1-gamma"
+            f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
+            f"g_loss {means['g_loss']:.3g}); {run} keeps the last good weights; "
+            "lower --lr-g and --lr-d"
         )
     training.epoch += 1
     row = {
@@ -247,6 +256,13 @@ def finish_epoch(options: Options, training: Training, steps: int, run: Path, ba
     bar.line(row)
     if training.epoch % options.sample_every == 0 or training.epoch == options.epochs:
         save_samples(options, training, run)
+
+
+def has_diverged(training: Training, means: dict[str, float]) -> bool:
+    """Whether a mean loss is absurd or not finite, or a weight is not finite."""
+    weights = sum(weight.detach().sum() for weight in training.average.parameters())
+    losses_are_sane = all(abs(means[name]) < ABSURD_LOSS for name in ("d_loss", "g_loss"))
+    return not (losses_are_sane and math.isfinite(weights))
 
 
 # What is saved when
@@ -395,8 +411,6 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
         raise Mistake(
             f"--resume {run}: has finished; raise --epochs above {stored.epochs} to go on"
         )
-    if not (run / "checkpoint.pth").is_file():
-        raise Mistake(f"--resume {run}: has no checkpoint.pth; begin a new run instead")
     return options, run
 
 
@@ -405,13 +419,17 @@ def main() -> None:
     given = given_options(Options, recipes=RECIPES)
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
     device = machine.pick_device(options.device)
+    if not options.dry_run:
+        runs.check_writable("--out", run or options.out)
     machine.prepare(device)
     image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
     options = planned(options, len(image_set.train_images))
     training = begin(options, device)
     if run:
         runs.check_fingerprint(run, image_set)
-        checkpoint.load(run / "checkpoint.pth", training)
+        # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
+        if (run / "checkpoint.pth").is_file():
+            checkpoint.load(run / "checkpoint.pth", training)
     print_plan(options, image_set, training)
     if options.dry_run:
         return

@@ -39,7 +39,13 @@ def prepare(device: torch.device) -> None:
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, and a container's CPU quota where there is one."""
+    """Cores this process may use: its affinity, and a container's CPU quota where there is one.
+
+    OMP_NUM_THREADS, where it is set, is somebody's decision and stands.
+    """
+    decided = os.environ.get("OMP_NUM_THREADS", "")
+    if decided.isdecimal() and int(decided):
+        return int(decided)
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

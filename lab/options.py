@@ -27,6 +27,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    most: int | None = None,
     bare: Any = None,
     folder: bool = False,
 ) -> Any:
@@ -35,6 +36,7 @@ def option(
     default: what is used when the option is not given.
     low, high: the range a number must lie in, both ends included.
     choices: the only strings allowed.
+    most: how many values an option that takes several may have.
     bare: what the option means when it is given without a value (`--resume`).
     folder: the path must be an existing folder.
     """
@@ -43,6 +45,7 @@ def option(
         "low": low,
         "high": high,
         "choices": choices,
+        "most": most,
         "bare": bare,
         "folder": folder,
     }
@@ -104,7 +107,8 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
         if value is None or isinstance(value, bool):
             values[field.name] = value
             continue
-        words = [str(item) for item in value] if isinstance(value, (list, tuple)) else str(value)
+        several = typing.get_origin(_value_type(annotations[field.name])) is tuple
+        words = [str(item) for item in value] if several and type(value) is list else str(value)
         try:
             values[field.name] = _checked(field, annotations[field.name], words)
         except Mistake as mistake:
@@ -150,7 +154,10 @@ def _checked(field: dataclasses.Field, annotation: Any, raw: Any) -> Any:
         item_type = typing.get_args(value_type)[0]
         words = [word for item in raw for word in item.replace(",", " ").split()]
         if not words:
-            raise Mistake(f"{flag_of(field.name)} is empty: give one number or more")
+            raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
+        if field.metadata["most"] and len(words) > field.metadata["most"]:
+            most = field.metadata["most"]
+            raise Mistake(f"{flag_of(field.name)}: {len(words)} values given, at most {most}")
         return tuple(_converted(field, item_type, word) for word in words)
     return _converted(field, value_type, raw)
 

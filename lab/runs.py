@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,15 @@ def check_run(flag: str, run: Path) -> Path:
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
     return run
+
+
+def check_writable(flag: str, folder: Path) -> None:
+    """Mistake if `folder` is a file, or if nothing can be written there (or made there)."""
+    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not standing.is_dir():
+        raise Mistake(f"{flag} {folder}: {standing} is a file, name a folder")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise Mistake(f"{flag} {folder}: {standing} is not writable, name another folder")
 
 
 def check_fingerprint(run: Path, image_set: ImageSet) -> None:

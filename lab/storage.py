@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,14 +85,14 @@ def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str
         raise Fault(f"{path}: its network's config is missing")
     for name, value in config.items():
         _check_size(path, name, value)
+    state = content.get("state_dict")
     try:
         with torch.device("meta"):  # shapes without memory: the config is not trusted yet
-            network = kind(**config)
+            check_state(path, kind(**config), state)
+        network = kind(**config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
-    state = content.get("state_dict")
-    check_state(path, network, state)
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(state)
     facts = content.get("facts")
     return network.eval().requires_grad_(False), facts if isinstance(facts, dict) else {}
 
@@ -122,14 +121,7 @@ def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
     _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # a damaged pickle can fail in any way there is
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise Fault(f"{path}: damaged, or not made by the lab ({reason})") from None
     found = content.get("format") if isinstance(content, dict) else None
@@ -149,6 +141,9 @@ def _check_archive(path: Path) -> None:
     if not path.is_file():
         raise Fault(f"{path}: does not exist")
     try:
+        with path.open("rb") as file:
+            if file.read(4) != b"PK\3\4":  # torch would take it for its older format
+                raise zipfile.BadZipFile
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):

@@ -1,0 +1,60 @@
+"""What several test files share: the scripts as a user starts them, and one tiny finished run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLE = REPOSITORY / "lab" / "sample"
+# Networks and batches so small that a run takes seconds: what is tested is not their quality.
+TINY = (
+    *("--data-dir", str(SAMPLE), "--hidden-g", "32", "--hidden-d", "32"),
+    *("--batch-size", "500", "--latent-dim", "16", "--device", "cpu"),
+)
+
+Script = Callable[..., subprocess.CompletedProcess]
+
+
+def start(script: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:
+    """Start a script of the lab in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
+        cwd=cwd,
+        # One thread each: what is tested is tiny, and test processes share the machine.
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run(script: str, *arguments: object, cwd: Path, **environment: str):
+    """Run a script to its end."""
+    process = start(script, *arguments, cwd=cwd, **environment)
+    try:
+        out, err = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one tiny finished run; tests that change it work on a copy."""
+    outputs = tmp_path_factory.mktemp("tiny") / "outputs"
+    done = run(
+        "gan_lab.py",
+        *("--out", outputs, "--epochs", 3, "--sample-every", 2, "--seed", 5, *TINY),
+        cwd=outputs.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    return outputs / "fashion-001"

@@ -1,0 +1,193 @@
+"""lab/data.py: the right images from the right place, and a clear line for every damaged file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import struct
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SAMPLE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab import data
+from lab.errors import Fault
+
+
+def idx(values: torch.Tensor) -> bytes:
+    """uint8 values as the bytes of an IDX file."""
+    header = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    return header + values.numpy().tobytes()
+
+
+def write_set(folder: Path, count: int = 20, ending: str = "", joint: str = "-") -> Path:
+    """A tiny set of random images in torchvision's spelling of the file names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = torch.Generator().manual_seed(count)
+    for part in ("train", "t10k"):
+        images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=random)
+        labels = torch.randint(0, 10, (count,), dtype=torch.uint8, generator=random)
+        for stem, values in (("images", images), ("labels", labels)):
+            content = idx(values)
+            content = gzip.compress(content) if ending == ".gz" else content
+            (folder / f"{part}-{stem}{joint}idx{values.ndim}-ubyte{ending}").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", data.SETS)
+def test_the_bundled_sample_is_what_its_checksums_say(name):
+    for line in (SAMPLE / "SHA256SUMS").read_text().splitlines():
+        digest, file = line.split()
+        assert hashlib.sha256((SAMPLE / file).read_bytes()).hexdigest() == digest
+    sample = data.read_folder(name, SAMPLE / name)
+    assert sample.is_sample
+    assert sample.train_images.shape == (10_000, 1, 28, 28)
+    assert sample.test_images.shape == (2_000, 1, 28, 28)
+    assert sample.train_images.dtype == torch.uint8 and sample.train_labels.dtype == torch.int64
+    assert sample.train_labels.unique().tolist() == list(range(10))
+    assert len(sample.class_names) == 10
+
+
+def test_the_sample_weighs_at_most_eight_megabytes():
+    assert sum(path.stat().st_size for path in SAMPLE.rglob("*")) <= 8_000_000
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("joint", ["-", "."])
+@pytest.mark.parametrize("below", ["FashionMNIST/raw", "fashion", "raw", "."])
+def test_every_usual_layout_is_read(tmp_path, ending, joint, below):
+    write_set(tmp_path / below, ending=ending, joint=joint)
+    image_set = data.load("fashion", tmp_path)
+    assert image_set.train_images.shape == (20, 1, 28, 28)
+    assert not image_set.is_sample
+    assert str(tmp_path) in image_set.source
+
+
+def test_raw_and_gzip_give_the_same_images(tmp_path):
+    raw = data.read_folder("mnist", write_set(tmp_path / "raw"))
+    packed = data.read_folder("mnist", write_set(tmp_path / "packed", ending=".gz"))
+    assert torch.equal(raw.train_images, packed.train_images)
+    assert raw.fingerprint == packed.fingerprint
+
+
+def test_the_fingerprint_tells_one_pixel(tmp_path):
+    before = data.read_folder("mnist", write_set(tmp_path)).fingerprint
+    path = tmp_path / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    assert data.read_folder("mnist", tmp_path).fingerprint != before
+
+
+def test_another_sets_images_are_refused(tmp_path):
+    shutil.copytree(SAMPLE / "mnist", tmp_path / "raw")
+    with pytest.raises(Fault, match=r"images of MNIST; use --dataset mnist"):
+        data.load("fashion", tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    write_set(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(Fault, match="t10k-labels is missing"):
+        data.load("mnist", tmp_path)
+
+
+def test_labels_must_fit_images(tmp_path):
+    write_set(tmp_path, count=20)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(torch.zeros(19, dtype=torch.uint8)))
+    with pytest.raises(Fault, match="19 labels for 20 images"):
+        data.load("mnist", tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(torch.full((20,), 10).byte()))
+    with pytest.raises(Fault, match="label 10 found"):
+        data.load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not an IDX file"),
+        (b"GIF89a" + b"\0" * 40, "not an IDX file"),
+        (struct.pack(">4B3I", 0, 0, 13, 3, 20, 28, 28), "found type 13"),
+        (struct.pack(">4B1I", 0, 0, 8, 1, 20) + b"\0" * 20, "in 1"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 20, 32, 32), "20 x 32 x 32"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 28, 28), "4,294,967,295"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 0, 28, 28), "wrong size"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28), "truncated"),
+        (idx(torch.zeros(2, 28, 28, dtype=torch.uint8)) + b"!", "more bytes"),
+        (b"\x1f\x8b" + b"garbage" * 9, "damaged gzip"),
+        (gzip.compress(idx(torch.zeros(9, 28, 28, dtype=torch.uint8)))[:-12], "damaged gzip"),
+    ],
+)
+def test_each_kind_of_damage_is_named(tmp_path, content, says):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(Fault, match=says) as caught:
+        data.read_idx(path, 3)
+    assert str(path) in str(caught.value)
+
+
+GOOD = {
+    "raw": idx(torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28)),
+    "gzip": gzip.compress(idx(torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28))),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(GOOD)),
+    keep=st.integers(0, 3000),
+    flips=st.lists(st.tuples(st.integers(0, 2999), st.integers(1, 255)), max_size=6),
+)
+def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, kind, keep, flips):
+    content = bytearray(GOOD[kind][:keep])
+    for place, change in flips:
+        if place < len(content):
+            content[place] ^= change
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(content)
+    try:
+        images = data.read_idx(path, 3)
+    except Fault as fault:
+        assert "\n" not in str(fault)
+    else:
+        assert images.shape[1:] == (28, 28) and images.dtype == torch.uint8
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 40), seed=st.integers(0, 2**31))
+def test_what_is_written_is_read_back(tmp_path_factory, count, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=random)
+    path = tmp_path_factory.getbasetemp() / "whole"
+    path.write_bytes(idx(images))
+    assert torch.equal(data.read_idx(path, 3), images)
+
+
+def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path / "none")
+    asked = []
+    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url))
+    assert data.load("mnist", tmp_path).is_sample
+    assert len(asked) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_silent_network_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(data, "NETWORK_PATIENCE", 0.2)
+    monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, **__: time.sleep(5))
+    began = time.monotonic()
+    assert not data._answers("https://dataset.invalid/file")
+    assert time.monotonic() - began < 4
+
+
+def test_pixels_become_numbers_from_minus_one_to_one():
+    assert data.to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == [
+        -1.0,
+        pytest.approx(-0.6),
+        1.0,
+    ]

@@ -1,0 +1,293 @@
+"""gan_lab.py as its users run it: by subprocess, on the bundled sample."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import time
+import typing
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, SAMPLE, TINY, run, start
+from PIL import Image
+
+import gan_lab
+from lab import models, storage
+from lab.errors import run_script
+from lab.options import flag_of
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return storage.load_weights(folder / "generator.pth", models.Generator)[0].state_dict()
+
+
+def test_a_run_leaves_everything_it_promises(tiny_run):
+    config = json.loads((tiny_run / "config.json").read_text())
+    assert config["status"] == "finished"
+    assert config["options"]["seed"] == 5 and config["options"]["epochs"] == 3
+    assert config["data"]["is_sample"] is True
+    with (tiny_run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    promised = {"seconds", "images_per_second", "d_loss", "g_loss", "d_real", "d_fake"}
+    assert promised <= set(rows[0])
+
+    grids = sorted(path.name for path in (tiny_run / "generated_samples").iterdir())
+    assert grids == ["epoch_000.png", "epoch_002.png", "epoch_003.png"]
+    for grid in grids:
+        with Image.open(tiny_run / "generated_samples" / grid) as picture:
+            assert picture.size == (584, 584)
+    finals = sorted((tiny_run / "final_generated_images").iterdir())
+    assert [path.name for path in finals] == [f"img_{number:03d}.png" for number in range(100)]
+    for path in finals:
+        with Image.open(path) as picture:
+            assert picture.size == (28, 28) and picture.mode == "L"
+    with Image.open(tiny_run / "training.gif") as film:
+        assert film.n_frames == 3
+    with Image.open(tiny_run / "loss_curves.png") as curves:
+        assert curves.width > 600
+
+    generator, facts = storage.load_weights(tiny_run / "generator.pth", models.Generator)
+    assert generator(torch.zeros(2, 16)).shape == (2, 1, 28, 28)
+    assert facts["dataset"] == "fashion"
+    storage.load_weights(tiny_run / "discriminator.pth", models.Discriminator)
+    assert not list(tiny_run.rglob("*.part"))
+
+
+def test_the_screen_says_what_happens(tmp_path):
+    done = run("gan_lab.py", "--out", tmp_path, "--epochs", 1, *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "BUNDLED SAMPLE" in done.stdout
+    assert re.search(
+        r"epoch 1/1  d_loss \d\.\d+  g_loss \d\.\d+  D\(x\) 0\.\d+  D\(G\(z\)\) 0\.\d+ .*images/s",
+        done.stdout,
+    )
+
+
+def test_same_seed_same_bytes_and_more_grids_change_no_weight(tiny_run, tmp_path):
+    arguments = ("--out", tmp_path, "--epochs", 3, "--sample-every", 1, "--seed", 5, *TINY)
+    assert run("gan_lab.py", *arguments, cwd=tmp_path).returncode == 0
+    again = tmp_path / "fashion-001"
+    one, two = weights_of(tiny_run), weights_of(again)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    for name in ("discriminator.pth", "final_generated_images/img_042.png"):
+        assert (tiny_run / name).read_bytes() == (again / name).read_bytes()
+    for name in ("epoch_000.png", "epoch_002.png", "epoch_003.png"):
+        path = Path("generated_samples") / name
+        assert (tiny_run / path).read_bytes() == (again / path).read_bytes()
+
+
+def test_another_seed_gives_other_weights(tiny_run, tmp_path):
+    arguments = ("--out", tmp_path, "--epochs", 1, "--seed", 6, *TINY)
+    assert run("gan_lab.py", *arguments, cwd=tmp_path).returncode == 0
+    one, two = weights_of(tiny_run), weights_of(tmp_path / "fashion-001")
+    assert not any(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_dry_run_counts_parameters_and_writes_nothing(tmp_path):
+    done = run("gan_lab.py", "--dry-run", "--out", tmp_path / "new", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1,486,352" in done.stdout and "533,505" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lab_sheet_d_runs_with_its_options(tmp_path):
+    done = run(
+        "gan_lab.py",
+        *("--recipe", "classic", "--dataset", "mnist", "--epochs", 1, "--batch-norm"),
+        *("--activation", "relu", "--dropout", 0.3, "--label-smoothing", 0.1, "--out", tmp_path),
+        *TINY,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    generator, _ = storage.load_weights(tmp_path / "mnist-001" / "generator.pth", models.Generator)
+    kinds = [type(layer).__name__ for layer in generator.layers]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "Tanh"]
+
+
+# Stopping and going on
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_going_on_equals_never_having_stopped(tmp_path, how):
+    slow = ("--epochs", 6, "--sample-every", 2, "--seed", 3, *TINY, "--batch-size", 50)
+    straight = run("gan_lab.py", "--out", tmp_path / "straight", *slow, cwd=tmp_path)
+    assert straight.returncode == 0, straight.stderr
+
+    process = start("gan_lab.py", "--out", tmp_path / "broken", *slow, cwd=tmp_path)
+    folder = tmp_path / "broken" / "fashion-001"
+    while not (folder / "history.csv").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    if how == signal.SIGKILL:
+        assert process.returncode == -how
+    else:
+        assert process.returncode == 128 + how
+        assert said.count("\n") == 1 and f"--resume {folder}" in said
+
+    on = run("gan_lab.py", "--out", tmp_path / "broken", "--resume", cwd=tmp_path)
+    assert on.returncode == 0, on.stderr
+    same_run(tmp_path / "straight" / "fashion-001", folder)
+
+
+def same_run(one: Path, two: Path) -> None:
+    """Everything but times and dates is equal, bit for bit."""
+    for name in ("generator.pth", "discriminator.pth", "training.gif"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    grids = [path.name for path in sorted((one / "generated_samples").iterdir())]
+    assert grids == [path.name for path in sorted((two / "generated_samples").iterdir())]
+    rows = []
+    for folder in (one, two):
+        with (folder / "history.csv").open() as file:
+            rows.append(list(csv.DictReader(file)))
+        for row in rows[-1]:
+            del row["seconds"], row["images_per_second"]
+    assert rows[0] == rows[1]
+
+
+def test_epochs_may_be_raised_on_resume(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    again = run("gan_lab.py", "--resume", tmp_path / "fashion-001", cwd=tmp_path)
+    assert again.returncode == 2 and "raise --epochs above 3" in again.stderr
+    on = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 5, cwd=tmp_path)
+    assert on.returncode == 0, on.stderr
+    longer = run(
+        "gan_lab.py",
+        *("--out", tmp_path / "longer", "--epochs", 5, "--sample-every", 2, "--seed", 5, *TINY),
+        cwd=tmp_path,
+    )
+    assert longer.returncode == 0
+    one, two = weights_of(tmp_path / "fashion-001"), weights_of(tmp_path / "longer/fashion-001")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_divergence_keeps_the_last_good_weights(tmp_path):
+    done = run(
+        "gan_lab.py",
+        *("--out", tmp_path, "--epochs", 3, *TINY, "--lr-g", 10, "--lr-d", 10),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "diverged" in done.stderr and "--lr-g" in done.stderr
+    weights_of(tmp_path / "fashion-001")
+
+
+# Mistakes
+
+
+def refused(monkeypatch, capfd, *arguments: object) -> str:
+    """The one line with which gan_lab.py refuses `arguments`, exit code 2."""
+    monkeypatch.setattr("sys.argv", ["gan_lab.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        run_script(gan_lab.main)
+    said = capfd.readouterr().err
+    assert left.value.code == 2, said
+    assert said.count("\n") == 1, said
+    return said
+
+
+BATTERY = [
+    "",
+    " ",
+    "-1",
+    "0",
+    "9" * 40,
+    "nan",
+    "inf",
+    "-inf",
+    "text",
+    "ünïcode",
+    "/dev/null",
+    "1e9",
+]
+FIELDS = {field.name: field for field in dataclasses.fields(gan_lab.Options)}
+
+
+def is_legal(name: str, value: str) -> bool:
+    """Whether `value` happens to be one that the option takes."""
+    metadata = FIELDS[name].metadata
+    annotation = typing.get_type_hints(gan_lab.Options)[name]
+    if annotation in (int, int | None, tuple[int, ...]):
+        return re.fullmatch(r"\d+", value) and metadata["low"] <= int(value) <= metadata["high"]
+    if annotation is float:
+        try:
+            return metadata["low"] <= float(value) <= metadata["high"]
+        except ValueError:
+            return False
+    return name == "out" and value.strip() not in ("", "/dev/null")
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if FIELDS[name].type != "bool"])
+def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for value in BATTERY:
+        if not is_legal(name, value):
+            arguments = ("--out", tmp_path / "new", f"{flag_of(name)}={value}")
+            assert flag_of(name) in refused(monkeypatch, capfd, *arguments), value
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    cases = [
+        (("--batch-size", "20000", "--data-dir", SAMPLE), "10,000 training images"),
+        (("--hidden-g", *["8"] * 9), "9 values given, at most 8"),
+        (("--resume", tmp_path), "is no run folder"),
+        (("--resume", tmp_path / "none"), "does not exist"),
+        (("--resume", tiny_run, "--lr-g", "0.1"), "--lr-g 0.1: a resumed run keeps its own"),
+        (("--resume", tiny_run, "--epochs", "2"), "the run has 3"),
+        (("--resume", "--out", tmp_path), "no unfinished run"),
+        (("--no-such-option",), "--no-such-option"),
+        (("--out", tmp_path / "file" / "below"), "is a file"),
+    ]
+    (tmp_path / "file").touch()
+    for arguments, says in cases:
+        assert says in refused(monkeypatch, capfd, *arguments), arguments
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_mistake_shows_no_traceback_in_a_real_process(tmp_path):
+    done = run("gan_lab.py", "--dataset", "cifar", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "gan_lab.py: --dataset 'cifar': choose one of mnist, fashion\n"
+
+
+def test_resuming_on_other_images_is_refused(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    config = json.loads((tiny_run / "config.json").read_text())
+    config["data"]["fingerprint"] = "0" * 64
+    (tmp_path / "fashion-001" / "config.json").write_text(json.dumps(config))
+    done = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 4, cwd=tmp_path)
+    assert done.returncode == 1 and "trained on other images" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": "many"}, {"latent_dim": 10**9}, {"hidden_g": [1_000_000]}, {"lr_g": []}],
+)
+def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
+    shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    config = json.loads((tiny_run / "config.json").read_text())
+    config["options"].update(change)
+    (tmp_path / "fashion-001" / "config.json").write_text(json.dumps(config))
+    done = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 4, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "config.json" in done.stderr
+
+
+def test_every_option_is_read_somewhere():
+    source = "".join(
+        path.read_text() for path in [REPOSITORY / "gan_lab.py", *REPOSITORY.glob("lab/*.py")]
+    )
+    for name in FIELDS:
+        read = rf"options\.{name}\b|given\[\"{name}\"\]|given\.get\(\"{name}\""
+        assert re.search(read, source), f"{flag_of(name)} is declared and never read"

@@ -1,0 +1,71 @@
+"""lab/models.py: shapes, pinned parameter counts, and that a config rebuilds its network."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from lab import models
+
+
+def test_parameter_counts_are_pinned():
+    # 100*256+256 + 256*512+512 + 512*1024+1024 + 1024*784+784
+    assert models.count_parameters(models.Generator()) == 1_486_352
+    # ... with a scale and a shift in place of the bias of each of 256 + 512 + 1024 units
+    assert models.count_parameters(models.Generator(batch_norm=True)) == 1_486_352 + 1792
+    # 784*512+512 + 512*256+256 + 256+1
+    assert models.count_parameters(models.Discriminator()) == 533_505
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", models.ACTIVATIONS)
+def test_the_generator_makes_images_between_minus_one_and_one(batch_norm, activation):
+    generator = models.Generator(7, (16, 24), batch_norm, activation)
+    made = generator(torch.randn(5, 7) * 10)
+    assert made.shape == (5, 1, 28, 28)
+    assert made.abs().max() <= 1
+
+
+def test_the_discriminator_gives_one_logit_an_image():
+    assert models.Discriminator((16,), dropout=0.5)(torch.zeros(4, 1, 28, 28)).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        models.Generator(9, (8, 12), True, "relu"),
+        models.Discriminator((8, 4), 0.25),
+    ],
+)
+def test_a_config_rebuilds_its_network(network):
+    again = type(network)(**network.config)
+    assert {name: value.shape for name, value in again.state_dict().items()} == {
+        name: value.shape for name, value in network.state_dict().items()
+    }
+    assert str(again) == str(network)
+
+
+def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
+    generator = models.Generator(4, (8,), batch_norm=True).train()
+    latents = torch.randn(10, 4)
+    whole = models.generate(generator, latents)
+    assert generator.training
+    assert whole.dtype == torch.uint8
+    parts = models.generate(generator, latents, batch_size=3)
+    assert (whole.int() - parts.int()).abs().max() <= 1  # sums may be taken in another order
+
+
+def test_the_average_moves_by_its_decay_and_copies_running_statistics():
+    network = models.Generator(4, (8,), batch_norm=True)
+    average = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1)
+        network.layers[1].running_mean.fill_(3)
+    before = [weight.clone() for weight in average.parameters()]
+    models.update_average(average, network, decay=0.9)
+    for old, new in zip(before, average.parameters(), strict=True):
+        assert torch.allclose(new, old + 0.1, atol=1e-6)
+    assert torch.equal(average.layers[1].running_mean, network.layers[1].running_mean)

@@ -1,0 +1,189 @@
+"""lab/storage.py: files that appear whole, and weights files from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab import models, storage
+from lab.errors import Fault
+
+
+def saved(path: Path, **changes) -> Path:
+    """A small generator's file, with some of its entries replaced."""
+    storage.save_weights(path, models.Generator(8, (16,)), dataset="mnist")
+    if changes:
+        content = {**torch.load(path, weights_only=True), **changes}
+        torch.save(content, path)
+    return path
+
+
+def refused(path: Path) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(Fault) as caught:
+        storage.load_weights(path, models.Generator)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_weights_come_back_as_they_were(tmp_path):
+    generator = models.Generator(8, (16,), batch_norm=True).eval()
+    storage.save_weights(tmp_path / "g.pth", generator, dataset="mnist", epoch=3)
+    again, facts = storage.load_weights(tmp_path / "g.pth", models.Generator)
+    assert facts == {"dataset": "mnist", "epoch": 3}
+    latents = torch.randn(4, 8)
+    assert torch.equal(generator(latents), again(latents))
+    assert not again.training
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path):
+    network = models.Generator(8, (16,))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        storage.save_weights(tmp_path / name / "g.pth", network)
+    assert (tmp_path / "one/g.pth").read_bytes() == (tmp_path / "two/g.pth").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "file"
+    storage.write_text(path, "before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(OSError, match="No space"):
+        storage.write_whole(path, fail)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Canary:
+    """Pickles to a call that leaves a file behind when it is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_code_runs_nothing(tmp_path, zipped):
+    canary, path = tmp_path / "canary", tmp_path / "g.pth"
+    content = {"format": "gan-lab generator", "version": 1, "config": Canary(canary)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    refused(path)
+    path.write_bytes(pickle.dumps(Canary(canary)))
+    refused(path)
+    assert not canary.exists()
+
+
+def test_what_is_no_weights_file_is_refused(tmp_path):
+    path = tmp_path / "g.pth"
+    assert "does not exist" in refused(path)
+    path.write_text("just text")
+    assert "not a weights file" in refused(path)
+    path.write_bytes(b"")
+    assert "not a weights file" in refused(path)
+    torch.save([1, 2, 3], path)
+    assert "something else" in refused(path)
+    storage.save_weights(path, models.Discriminator((8,)))
+    assert "'gan-lab discriminator'" in refused(path)
+    assert "is a folder" in refused(tmp_path)
+
+
+def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
+    path = tmp_path / "g.pth"
+    state = models.Generator(8, (16,)).state_dict()
+    config = models.Generator(8, (16,)).config
+    assert "has shape (16, 8)" in refused(saved(path, config={**config, "hidden": [17]}))
+    assert "weights are not those" in refused(saved(path, config={**config, "hidden": [16, 16]}))
+    name = next(iter(state))
+    bad = {**state, name: state[name].double()}
+    assert "float64" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: state[name] * float("nan")}
+    assert "NaN" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: torch.zeros(1).expand(16, 8)}
+    assert "plain" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: "text"}
+    assert "shape ()" in refused(saved(path, state_dict=bad))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": [1_000_000]},
+        {"hidden": [64] * 100},
+        {"latent_dim": 10**12},
+        {"latent_dim": -1},
+        {"latent_dim": float("nan")},
+        {"hidden": "abc"},
+        {"hidden": None},
+        {"latent_dim": {}},
+        {"nonsense": 1},
+    ],
+)
+def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, change):
+    config = {**models.Generator(8, (16,)).config, **change}
+    refused(saved(tmp_path / "g.pth", config=config))
+
+
+def test_a_zip_bomb_is_refused(tmp_path):
+    path = tmp_path / "g.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
+    assert "announces" in refused(path)
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path):
+    content = saved(tmp_path / "whole.pth").read_bytes()
+    path = tmp_path / "cut.pth"
+    for length in range(0, len(content), max(1, len(content) // 60)):
+        path.write_bytes(content[:length])
+        refused(path)
+
+
+_whole = io.BytesIO()
+torch.save(
+    {
+        "format": "gan-lab generator",
+        "version": 1,
+        "config": models.Generator(2, (3,)).config,
+        "facts": {},
+        "state_dict": models.Generator(2, (3,)).state_dict(),
+    },
+    _whole,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8))
+def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, flips):
+    content = bytearray(_whole.getvalue())
+    for place, change in flips:
+        content[int(place * (len(content) - 1))] ^= change
+    path = tmp_path_factory.getbasetemp() / "mutated.pth"
+    path.write_bytes(content)
+    try:
+        network, _ = storage.load_weights(path, models.Generator)
+    except Fault as fault:
+        assert "\n" not in str(fault)
+    else:
+        assert all(torch.isfinite(weight).all() for weight in network.parameters())
+
+
+def test_damaged_json_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"'):
+        path.write_bytes(content)
+        with pytest.raises(Fault, match=r"config\.json"):
+            storage.read_json(path)

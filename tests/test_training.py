@@ -1,0 +1,156 @@
+"""The training step against a plain restatement of it, and what chance and resuming promise."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from conftest import SAMPLE
+from torch import nn
+
+import gan_lab
+from lab import chance, checkpoint, data
+from lab.errors import Fault
+from lab.options import parse
+
+SMALL = ["--hidden-g", "24", "32", "--hidden-d", "32", "24", "--latent-dim", "8", "--batch-size"]
+
+
+def small_options(recipe: str, *more: str) -> gan_lab.Options:
+    return parse(
+        gan_lab.Options,
+        [*SMALL, "50", "--recipe", recipe, "--device", "cpu", *more],
+        gan_lab.RECIPES,
+    )
+
+
+@pytest.fixture(scope="module")
+def real_images() -> torch.Tensor:
+    return data.read_folder("fashion", SAMPLE / "fashion").train_images
+
+
+def plain_step(options, state, optimizers, real, latent, step) -> None:
+    """The same update in the most literal terms: two passes, no reuse, Adam from torch's loop."""
+    generator, discriminator, average = state
+    optimizer_g, optimizer_d = optimizers
+    criterion = nn.BCELoss()
+    ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+
+    fake = generator(latent).detach()
+    d_loss = criterion(torch.sigmoid(discriminator(real)), ones * (1 - options.label_smoothing))
+    d_loss = d_loss + criterion(torch.sigmoid(discriminator(fake)), zeros)
+    if options.r1_gamma and step % options.r1_every == 0:
+        for_penalty = real.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(
+            discriminator(for_penalty).sum(), for_penalty, create_graph=True
+        )
+        penalty = gradient.flatten(1).norm(dim=1).pow(2).mean()
+        d_loss = d_loss + options.r1_gamma / 2 * options.r1_every * penalty
+    optimizer_d.zero_grad()
+    d_loss.backward()
+    optimizer_d.step()
+
+    g_loss = criterion(torch.sigmoid(discriminator(generator(latent))), ones)
+    optimizer_g.zero_grad()
+    g_loss.backward()
+    optimizer_g.step()
+    if options.average:
+        for mean, weight in zip(average.parameters(), generator.parameters(), strict=True):
+            mean.data = options.average * mean.data + (1 - options.average) * weight.data
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        ("modern", ()),
+        ("classic", ()),
+        ("classic", ("--batch-norm", "--label-smoothing", "0.1", "--activation", "relu")),
+    ],
+)
+def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
+    options = small_options(recipe, *more)
+    training = gan_lab.begin(options, torch.device("cpu"))
+    state = tuple(
+        copy.deepcopy(net).requires_grad_(True)
+        for net in (training.generator, training.discriminator, training.average)
+    )
+    optimizers = tuple(
+        torch.optim.Adam(net.parameters(), rate, (options.beta1, options.beta2), foreach=False)
+        for net, rate in zip(state, (options.lr_g, options.lr_d), strict=False)
+    )
+    latents = chance.stream(options.seed, "latents")
+    for step in range(20):
+        real = data.to_float(real_images[step * 50 : step * 50 + 50])
+        latent = torch.randn(50, options.latent_dim, generator=latents)
+        plain_step(options, state, optimizers, real, latent, step)
+        gan_lab.train_step(options, training, real)
+        training.step += 1
+    networks = (training.generator, training.discriminator)
+    networks += (training.average,) if options.average else ()
+    for ours, plain in zip(networks, state, strict=False):
+        for name, weight in ours.named_parameters():
+            assert torch.allclose(weight, plain.get_parameter(name), atol=1e-5), name
+
+
+def trained(options, real_images, steps, after=None, path=None):
+    """A training `steps` steps on, saved to and loaded from `path` after `after` of them."""
+    training = gan_lab.begin(options, torch.device("cpu"))
+    order_state = training.order.get_state()
+    for step in range(steps):
+        batch = torch.randperm(200, generator=training.order)[: options.batch_size]
+        training.totals += gan_lab.train_step(options, training, data.to_float(real_images[batch]))
+        training.step += 1
+        if step == after:
+            order_state = training.order.get_state()
+            checkpoint.save(path, training, order_state)
+            torch.manual_seed(99)  # what a new process would have
+            training = gan_lab.begin(options, torch.device("cpu"))
+            checkpoint.load(path, training)
+    return training
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more"), [("modern", ()), ("classic", ("--batch-norm", "--dropout", "0.3"))]
+)
+def test_a_checkpoint_holds_everything(tmp_path, real_images, recipe, more):
+    options = small_options(recipe, *more)
+    straight = trained(options, real_images, 12)
+    broken = trained(options, real_images, 12, after=5, path=tmp_path / "checkpoint.pth")
+    for name in ("generator", "discriminator", "average"):
+        one, two = getattr(straight, name).state_dict(), getattr(broken, name).state_dict()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+    assert torch.equal(straight.totals, broken.totals)
+    assert straight.step == broken.step
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, real_images):
+    path = tmp_path / "checkpoint.pth"
+    trained(small_options("modern"), real_images, 3, after=1, path=path)
+    other = dataclasses.replace(small_options("modern"), hidden_g=(24, 33))
+    with pytest.raises(Fault, match="has shape"):
+        checkpoint.load(path, gan_lab.begin(other, torch.device("cpu")))
+
+
+def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
+    path = tmp_path / "checkpoint.pth"
+    options = small_options("modern")
+    trained(options, real_images, 3, after=1, path=path)
+    content = torch.load(path, weights_only=True)
+    content["optimizers"]["generator"][0]["exp_avg"] = torch.zeros(2)
+    torch.save(content, path)
+    with pytest.raises(Fault, match="exp_avg of weight 0"):
+        checkpoint.load(path, gan_lab.begin(options, torch.device("cpu")))
+
+
+def test_streams_are_apart_and_repeat():
+    one = torch.randn(4, generator=chance.stream(3, "latents"))
+    assert torch.equal(one, torch.randn(4, generator=chance.stream(3, "latents")))
+    assert not torch.equal(one, torch.randn(4, generator=chance.stream(3, "order")))
+    assert not torch.equal(one, torch.randn(4, generator=chance.stream(4, "latents")))
+
+
+def test_noise_of_an_image_does_not_depend_on_how_many_there_are():
+    few, many = (chance.per_image_noise(count, (1, 28, 28), 7, "noise") for count in (8, 30))
+    assert torch.equal(few[7], many[7])
