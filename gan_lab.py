@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lab import chance, checkpoint, data, images, losses, machine, models, runs, storage
+from lab import advice, chance, checkpoint, data, images, losses, machine, models, runs, storage
 from lab.checkpoint import TOTALS, Clock, Training
 from lab.errors import Fault, Mistake, StopSwitch, run_script
+from lab.judge import Judge
 from lab.options import flag_of, given_options, option, parse, restored
 
 GRID = 25  # sample grids are 5x5
@@ -91,6 +92,7 @@ class Options:
     sample_every: int | None = option(
         None, "epochs from one sample grid to the next", low=1, high=100_000
     )
+    quality: bool = option(True, "score the images at each sample grid and at the end")
     final_images: int = option(100, "images made at the end", low=0, high=100_000)
     seed: int = option(0, "decides everything that is left to chance", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
@@ -154,7 +156,12 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
 
 
 def train(
-    options: Options, training: Training, real_images: Tensor, run: Path, stop: StopSwitch
+    options: Options,
+    training: Training,
+    real_images: Tensor,
+    run: Path,
+    stop: StopSwitch,
+    judge: Judge | None,
 ) -> None:
     """Train until `options.epochs` are completed, writing into `run` as the epochs go by.
 
@@ -168,7 +175,7 @@ def train(
             save_samples(options, training, run)
         while training.epoch < options.epochs:
             train_epoch(options, training, real_images, run, stop, clock, bar)
-            finish_epoch(options, training, steps, run, bar)
+            finish_epoch(options, training, steps, run, bar, judge)
             if clock.is_due(end_of_epoch=True) or training.epoch == options.epochs:
                 save_checkpoint(training, run, clock)
 
@@ -233,8 +240,10 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     return torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake))
 
 
-def finish_epoch(options: Options, training: Training, steps: int, run: Path, bar: Bar) -> None:
-    """Close the books of an epoch: a row of history, a grid when it is time for one."""
+def finish_epoch(
+    options: Options, training: Training, steps: int, run: Path, bar: Bar, judge: Judge | None
+) -> None:
+    """Close the books of an epoch: a row of history, a grid and a score when it is time."""
     means = dict(zip(TOTALS, (training.totals / steps).tolist(), strict=True))
     if has_diverged(training, means):
         raise Fault(
@@ -252,10 +261,14 @@ def finish_epoch(options: Options, training: Training, steps: int, run: Path, ba
     training.history.append(row)
     training.step, training.seconds = 0, 0.0
     training.totals.zero_()
-    runs.write_history(run / "history.csv", training.history)
-    bar.line(row)
     if training.epoch % options.sample_every == 0 or training.epoch == options.epochs:
         save_samples(options, training, run)
+        if judge:
+            row.update(judge.quick(training.average))
+    runs.write_history(run / "history.csv", training.history)
+    bar.line(row)
+    for sentence in advice.during(training.history, options.epochs):
+        tqdm.write(f"    {sentence}")
 
 
 def has_diverged(training: Training, means: dict[str, float]) -> bool:
@@ -293,8 +306,10 @@ def save_checkpoint(
     clock.saved(time.monotonic() - began)
 
 
-def save_results(options: Options, training: Training, run: Path, title: str) -> None:
-    """What a finished run is remembered by: final images, weights, curves and the film."""
+def save_results(
+    options: Options, training: Training, run: Path, title: str, judge: Judge | None
+) -> None:
+    """What a finished run is remembered by: final images, weights, curves, film and verdict."""
     device = training.totals.device
     noise = torch.randn(
         options.final_images, options.latent_dim, generator=chance.stream(options.seed, "final")
@@ -310,6 +325,11 @@ def save_results(options: Options, training: Training, run: Path, title: str) ->
     images.save_curves(run / "loss_curves.png", training.history, title)
     grids = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda path: len(path.name))
     images.save_gif(run / "training.gif", grids)
+    if judge:
+        evaluation = judge.full(training.average)
+        words = advice.after(training.history, evaluation.figures)
+        judge.save(run, evaluation, title, words=words)
+        print(*words, sep="\n")
 
 
 def save_config(
@@ -376,6 +396,7 @@ class Bar:
             f"epoch {row['epoch']:{width}d}/{self.options.epochs}  "
             f"{figures_text([row[name] for name in TOTALS])}  "
             f"{row['images_per_second']:,} images/s"
+            + (f"  FCD {row['fcd_train_5k']:.1f}" if "fcd_train_5k" in row else "")
         )
 
 
@@ -438,8 +459,9 @@ def main() -> None:
         run = run or runs.new_run(options.out, options.dataset)
         print(f"run folder: {run}", flush=True)
         save_config(options, image_set, run, device, status="running")
-        train(options, training, image_set.train_images.to(device), run, stop)
-    save_results(options, training, run, f"{image_set.title}, {options.recipe} recipe")
+        judge = Judge(image_set, device) if options.quality else None
+        train(options, training, image_set.train_images.to(device), run, stop, judge)
+    save_results(options, training, run, f"{image_set.title}, {options.recipe} recipe", judge)
     save_config(options, image_set, run, device, status="finished")
     print(f"done: {run}")
 
