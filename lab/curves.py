@@ -1,0 +1,158 @@
+"""Curves for the page: figures of the history as points in a box of 100 x 100.
+
+The page stretches the box to whatever width it has and writes the labels beside it, so that they
+stay legible on a phone; `page/page.html.jinja` draws what is computed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart."""
+
+    column: str
+    label: str
+    points: str  # SVG: "x,y x,y ..."
+    dots: list[tuple[float, float]]  # the points themselves, where they are few
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A box with curves. Ticks are (place in percent from the left or the top, text)."""
+
+    title: str
+    note: str
+    curves: list[Curve]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    epochs: int  # the last one; the first is 0
+
+
+# Columns of history.csv: title, note, {column: label}, range of the y axis (None: from the data).
+CHARTS = (
+    (
+        "Quality",
+        "Fréchet distance to the training images; lower is better; log scale",
+        {"fcd_train_5k": "FCD, 5,000 images"},
+        "log",
+    ),
+    (
+        "Discriminator’s opinion",
+        "mean probability it gives of being real; 0.5 is a coin toss",
+        {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"},
+        (0.0, 1.0),
+    ),
+    (
+        "Loss",
+        "what each network pays; the two compete, so neither need fall",
+        {"d_loss": "discriminator", "g_loss": "generator"},
+        None,
+    ),
+    (
+        "Classifier’s view",
+        "how sure it is of the class it sees; share of the rarest class, 0.1 is fair",
+        {"confidence": "confidence", "smallest_class": "rarest class"},
+        (0.0, 1.0),
+    ),
+)
+FEW = 25  # points that are drawn as dots too
+
+
+def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
+    """Every chart of which `history` holds at least one figure."""
+    if not history:
+        return []
+    last = max(1, int(history[-1]["epoch"]))
+    drawn = []
+    for title, note, columns, bounds in CHARTS:
+        series = {
+            column: [(row["epoch"], row[column]) for row in history if column in row]
+            for column in columns
+        }
+        series = {column: points for column, points in series.items() if points}
+        if bounds == "log":
+            series = {
+                column: [(x, math.log10(max(y, 1e-3))) for x, y in points]
+                for column, points in series.items()
+            }
+        if not series:
+            continue
+        values = [y for points in series.values() for _, y in points]
+        low, high = bounds if isinstance(bounds, tuple) else padded(min(values), max(values))
+        labels = log_ticks(low, high) if bounds == "log" else linear_ticks(low, high)
+        drawn.append(
+            Chart(
+                title=title,
+                note=note,
+                curves=[
+                    _curve(column, columns[column], points, last, low, high)
+                    for column, points in series.items()
+                ],
+                x_ticks=[(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
+                y_ticks=[(100 * (high - y) / (high - low), text) for y, text in labels],
+                epochs=last,
+            )
+        )
+    return drawn
+
+
+def _curve(
+    column: str,
+    label: str,
+    points: Sequence[tuple[float, float]],
+    last: int,
+    low: float,
+    high: float,
+) -> Curve:
+    places = [
+        (round(100 * x / last, 2), round(100 * (high - y) / (high - low), 2)) for x, y in points
+    ]
+    return Curve(
+        column=column,
+        label=label,
+        points=" ".join(f"{x:g},{y:g}" for x, y in places),
+        dots=places if len(places) <= FEW else [],
+    )
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    """A range a little wider than [low, high], never empty."""
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
+    """Three to six round numbers in [low, high], as (value, text). whole: integers only."""
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.99)
+    if whole:
+        step = max(1.0, step)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(n * step, f"{n * step:.{digits}f}") for n in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Round numbers between 10**low and 10**high, as (exponent, text)."""
+    for multiples in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        ticks = [
+            (math.log10(m * 10.0**n), f"{m * 10.0**n:g}")
+            for n in range(math.floor(low), math.ceil(high) + 1)
+            for m in multiples
+            if low <= math.log10(m * 10.0**n) <= high
+        ]
+        if len(ticks) >= 3:
+            return ticks
+    return linear_ticks_of_log(low, high)
+
+
+def linear_ticks_of_log(low: float, high: float) -> list[tuple[float, str]]:
+    """For a range so narrow that no round number lies in it: evenly spaced, three digits."""
+    exponents = (low + (high - low) * share for share in (0.1, 0.5, 0.9))
+    return [(exponent, f"{10**exponent:.3g}") for exponent in exponents]

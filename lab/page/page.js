@@ -1,0 +1,575 @@
+"use strict";
+// The page's own script: the film, then the generator itself, forwards and backwards, without a
+// library. Everything it works on stands in the page: <script id="data"> and <script id="weights">.
+
+const find = (id) => document.getElementById(id);
+const data = JSON.parse(find("data").textContent);
+document.documentElement.classList.add("scripted");
+
+// ---- The film: one slider moves the grid, the sentence and the cursor of every chart ----
+
+function startFilm() {
+  const slider = find("film-slider");
+  if (!slider) return;
+  const frames = [...document.querySelectorAll(".frame")];
+  const charts = [...document.querySelectorAll(".chart")];
+  const rows = new Map(data.history.map((row) => [row.epoch, row]));
+  const button = find("play-film");
+  let timer = 0;
+
+  function show(index) {
+    const { epoch, sentence } = data.frames[index];
+    slider.value = index;
+    slider.setAttribute("aria-valuetext", `epoch ${epoch}`);
+    frames.forEach((frame, i) => frame.classList.toggle("current", i === index));
+    find("film-epoch").textContent = `epoch ${epoch}`;
+    find("film-sentence").textContent = sentence;
+    for (const chart of charts) {
+      const x = (100 * epoch) / chart.dataset.epochs;
+      const cursor = chart.querySelector(".cursor");
+      cursor.setAttribute("x1", x);
+      cursor.setAttribute("x2", x);
+      for (const place of chart.querySelectorAll("[data-column]")) {
+        const value = (rows.get(epoch) || {})[place.dataset.column];
+        place.textContent = value === undefined ? "–" : value.toFixed(value < 10 ? 2 : 1);
+      }
+    }
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    button.classList.remove("playing");
+    button.setAttribute("aria-label", "Play the film");
+  }
+
+  button.addEventListener("click", () => {
+    if (timer) return stop();
+    if (+slider.value === frames.length - 1) show(0);
+    button.classList.add("playing");
+    button.setAttribute("aria-label", "Pause the film");
+    timer = setInterval(() => {
+      show(+slider.value + 1);
+      if (+slider.value >= frames.length - 1) stop();
+    }, Math.max(120, Math.min(450, 6000 / frames.length)));
+  });
+  slider.addEventListener("input", () => {
+    stop();
+    show(+slider.value);
+  });
+
+  for (const chart of charts) {
+    const svg = chart.querySelector("svg");
+    const seek = (event) => {
+      const box = svg.getBoundingClientRect();
+      const epoch = ((event.clientX - box.left) / box.width) * chart.dataset.epochs;
+      const away = data.frames.map((frame) => Math.abs(frame.epoch - epoch));
+      stop();
+      show(away.indexOf(Math.min(...away)));
+    };
+    svg.addEventListener("pointerdown", (event) => {
+      svg.setPointerCapture(event.pointerId);
+      seek(event);
+    });
+    svg.addEventListener("pointermove", (event) => event.buttons && seek(event));
+  }
+  show(frames.length - 1);
+}
+
+// ---- The generator: a list of operations on rows of numbers ----
+
+function decodeWeights(text) {
+  // float16, little-endian, base64 -> Float32Array; a table has the 65,536 values there are.
+  const values = new Float32Array(65536);
+  for (let code = 0; code < 65536; code++) {
+    const exponent = (code >> 10) & 31;
+    const fraction = code & 1023;
+    const size = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
+    values[code] = code >> 15 ? -size : size;
+  }
+  const bytes = atob(text);
+  const weights = new Float32Array(bytes.length / 2);
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = values[bytes.charCodeAt(2 * i) | (bytes.charCodeAt(2 * i + 1) << 8)];
+  }
+  return weights;
+}
+
+function buildOperations(list, weights) {
+  let offset = 0;
+  return list.map((operation) => ({
+    ...operation,
+    weights: operation.shapes.map((shape) => {
+      const size = shape.reduce((product, side) => product * side, 1);
+      offset += size;
+      return weights.subarray(offset - size, offset);
+    }),
+  }));
+}
+
+const IMAGES_AT_ONCE = 4; // each weight is fetched once for four images
+
+function linear(x, [weight, bias], count) {
+  const wide = bias.length;
+  const narrow = x.length / count;
+  const y = new Float32Array(count * wide);
+  for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
+    // Past the last image the last is computed again: cheaper than asking in the inner loop.
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1));
+    const [xa, xb, xc, xd] = [a, b, c, d].map((i) => x.subarray(i * narrow, (i + 1) * narrow));
+    for (let o = 0; o < wide; o++) {
+      const row = o * narrow;
+      let [sa, sb, sc, sd] = [0, 0, 0, 0];
+      for (let i = 0; i < narrow; i++) {
+        const w = weight[row + i];
+        sa += w * xa[i];
+        sb += w * xb[i];
+        sc += w * xc[i];
+        sd += w * xd[i];
+      }
+      y[a * wide + o] = sa + bias[o];
+      y[b * wide + o] = sb + bias[o];
+      y[c * wide + o] = sc + bias[o];
+      y[d * wide + o] = sd + bias[o];
+    }
+  }
+  return y;
+}
+
+function linearBackward(dy, x, [weight, bias], count) {
+  const wide = bias.length;
+  const narrow = x.length / count;
+  const dx = new Float32Array(x.length);
+  for (let n = 0; n < count; n++) {
+    const into = dx.subarray(n * narrow, (n + 1) * narrow);
+    for (let o = 0; o < wide; o++) {
+      const g = dy[n * wide + o];
+      const row = o * narrow;
+      for (let i = 0; i < narrow; i++) into[i] += g * weight[row + i];
+    }
+  }
+  return dx;
+}
+
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+function eachRow(x, count, compute) {
+  // compute(row of x, row of y) for every image's row.
+  const width = x.length / count;
+  const y = new Float32Array(x.length);
+  for (let n = 0; n < count; n++) {
+    compute(x.subarray(n * width, (n + 1) * width), y.subarray(n * width, (n + 1) * width), n);
+  }
+  return y;
+}
+
+function mean(row, value = (x) => x) {
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += value(row[i], i);
+  return sum / row.length;
+}
+
+function normalise(x, count, eps, centred) {
+  return eachRow(x, count, (from, to) => {
+    const middle = centred ? mean(from) : 0;
+    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
+    for (let i = 0; i < from.length; i++) to[i] = (from[i] - middle) * scale;
+  });
+}
+
+function normaliseBackward(dy, x, y, count, eps, centred) {
+  return eachRow(dy, count, (g, to, n) => {
+    const from = x.subarray(n * g.length, (n + 1) * g.length);
+    const out = y.subarray(n * g.length, (n + 1) * g.length);
+    const middle = centred ? mean(from) : 0;
+    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
+    const along = mean(g, (v, i) => v * out[i]);
+    const shift = centred ? mean(g) : 0;
+    for (let i = 0; i < g.length; i++) to[i] = scale * (g[i] - shift - out[i] * along);
+  });
+}
+
+// kind -> [forward(operation, inputs, count) -> y, backward(operation, dy, inputs, y, count) -> dx]
+const KINDS = {
+  linear: [
+    (step, [x], count) => linear(x, step.weights, count),
+    (step, dy, [x], y, count) => linearBackward(dy, x, step.weights, count),
+  ],
+  affine: [
+    ({ weights: [scale, shift] }, [x]) =>
+      x.map((v, i) => v * scale[i % scale.length] + shift[i % scale.length]),
+    ({ weights: [scale] }, dy) => dy.map((g, i) => g * scale[i % scale.length]),
+  ],
+  add: [(step, [x, other]) => x.map((v, i) => v + other[i]), (step, dy) => dy],
+  leaky_relu: [
+    ({ slope }, [x]) => x.map((v) => (v > 0 ? v : slope * v)),
+    ({ slope }, dy, [x]) => dy.map((g, i) => (x[i] > 0 ? g : slope * g)),
+  ],
+  silu: [
+    (step, [x]) => x.map((v) => v * sigmoid(v)),
+    (step, dy, [x]) => dy.map((g, i) => g * sigmoid(x[i]) * (1 + x[i] * (1 - sigmoid(x[i])))),
+  ],
+  tanh: [
+    (step, [x]) => x.map(Math.tanh),
+    (step, dy, inputs, y) => dy.map((g, i) => g * (1 - y[i] * y[i])),
+  ],
+  layer_norm: [
+    ({ eps }, [x], count) => normalise(x, count, eps, true),
+    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, true),
+  ],
+  rms_norm: [
+    ({ eps }, [x], count) => normalise(x, count, eps, false),
+    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, false),
+  ],
+};
+
+class Generator {
+  constructor(facts, weights) {
+    this.latent = facts.latent;
+    this.side = facts.side;
+    this.pixels = facts.side ** 2;
+    this.operations = buildOperations(facts.operations, weights);
+  }
+
+  // Float32Array of count latents -> every result, the last one the pixels in [-1, 1].
+  results(latents) {
+    const count = latents.length / this.latent;
+    const results = [latents];
+    for (const step of this.operations) {
+      results.push(KINDS[step.kind][0](step, step.inputs.map((i) => results[i]), count));
+    }
+    return results;
+  }
+
+  images(latents) {
+    return this.results(latents)[this.operations.length];
+  }
+
+  // The gradient at the latents, from the gradient at the pixels, by the chain rule.
+  gradient(results, atPixels) {
+    const count = results[0].length / this.latent;
+    const gradients = new Array(results.length).fill(null);
+    gradients[results.length - 1] = atPixels;
+    for (let place = this.operations.length; place > 0; place--) {
+      if (!gradients[place]) continue;
+      const step = this.operations[place - 1];
+      const inputs = step.inputs.map((i) => results[i]);
+      const dx = KINDS[step.kind][1](step, gradients[place], inputs, results[place], count);
+      for (const i of step.inputs) {
+        // A result that is read twice gets the sum of what comes back.
+        gradients[i] = gradients[i] ? gradients[i].map((g, k) => g + dx[k]) : dx;
+      }
+    }
+    return gradients[0];
+  }
+}
+
+// ---- Chance, interpolation, drawing ----
+
+function randomStream(seed) {
+  // Uniform numbers in [0, 1) from a seed (mulberry32), so that a page opens the same each time.
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const uniform = randomStream(7);
+
+function normals(count) {
+  // Box and Muller 1958.
+  return new Float32Array(count).map(
+    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
+
+const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
+
+function slerp(a, b, share) {
+  // Shoemake 1985; for latents: White 2016, "Sampling generative networks".
+  const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+  const angle = Math.acos(Math.max(-1, Math.min(1, cosine)));
+  if (angle < 1e-4) return a.map((v, i) => v + share * (b[i] - v));
+  const [wa, wb] = [Math.sin((1 - share) * angle), Math.sin(share * angle)];
+  return a.map((v, i) => (wa * v + wb * b[i]) / Math.sin(angle));
+}
+
+const level = (pixel) => Math.max(0, Math.min(255, Math.round((pixel + 1) * 127.5)));
+
+function draw(canvas, pixels, side, x = 0, y = 0) {
+  const picture = new ImageData(side, side);
+  for (let i = 0; i < side * side; i++) {
+    picture.data.fill(level(pixels[i]), 4 * i, 4 * i + 3);
+    picture.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(picture, x, y);
+}
+
+// ---- Steer a sample ----
+
+function startSteering(generator, directions) {
+  const sliders = [...document.querySelectorAll(".direction")];
+  const strip = find("strip");
+  const MOST_KEPT = 24;
+  let base = null;
+
+  function show() {
+    const latent = base.slice();
+    sliders.forEach((slider, k) => {
+      const distance = +slider.value;
+      for (let i = 0; i < latent.length; i++) latent[i] += distance * directions[k][i];
+    });
+    draw(find("sample"), generator.images(latent), generator.side);
+  }
+
+  function take(latent) {
+    base = latent;
+    for (const slider of sliders) slider.value = 0;
+    show();
+  }
+
+  function keep(latent) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", "Bring this sample back");
+    const canvas = document.createElement("canvas");
+    canvas.className = "pixels";
+    canvas.width = canvas.height = generator.side;
+    draw(canvas, generator.images(latent), generator.side);
+    button.append(canvas);
+    button.addEventListener("click", () => take(latent));
+    strip.prepend(button);
+    if (strip.children.length > MOST_KEPT) strip.lastChild.remove();
+  }
+
+  function sample() {
+    const latent = normals(generator.latent);
+    keep(latent);
+    take(latent);
+  }
+
+  for (const slider of sliders) slider.addEventListener("input", show);
+  find("new-sample").addEventListener("click", sample);
+  find("centre").addEventListener("click", () => take(base));
+  for (let i = 0; i < 12; i++) sample();
+}
+
+// ---- Walk between four corners ----
+
+function startWalk(generator) {
+  const SIDE = 8;
+  const area = find("walk-area");
+  let corners = [];
+  let place = [0.5, 0.5]; // from left, from top
+
+  const between = (u, v) =>
+    slerp(slerp(corners[0], corners[1], u), slerp(corners[2], corners[3], u), v);
+
+  function fill() {
+    const latents = new Float32Array(SIDE * SIDE * generator.latent);
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      const [u, v] = [(i % SIDE) / (SIDE - 1), Math.floor(i / SIDE) / (SIDE - 1)];
+      latents.set(between(u, v), i * generator.latent);
+    }
+    const images = generator.images(latents);
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      const [x, y] = [i % SIDE, Math.floor(i / SIDE)].map((k) => k * (generator.side + 1));
+      const pixels = images.subarray(i * generator.pixels, (i + 1) * generator.pixels);
+      draw(find("walk"), pixels, generator.side, x, y);
+    }
+  }
+
+  function go(u, v) {
+    place = [u, v].map((share) => Math.max(0, Math.min(1, share)));
+    const marker = find("walk-marker");
+    [marker.style.left, marker.style.top] = place.map(
+      (share) => `${(100 * (0.5 + share * (SIDE - 1))) / SIDE}%`,
+    );
+    draw(find("walk-here"), generator.images(between(...place)), generator.side);
+    const [right, down] = place.map((share) => `${Math.round(100 * share)} %`);
+    find("walk-place").textContent = `${right} to the right, ${down} down`;
+  }
+
+  function follow(event) {
+    const box = area.getBoundingClientRect();
+    const share = (at, size) => ((at / size) * SIDE - 0.5) / (SIDE - 1);
+    go(
+      share(event.clientX - box.left, box.width),
+      share(event.clientY - box.top, box.height),
+    );
+  }
+
+  function begin() {
+    corners = [0, 1, 2, 3].map(() => normals(generator.latent));
+    fill();
+    go(...place);
+  }
+
+  area.addEventListener("pointerdown", (event) => {
+    area.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  area.addEventListener("pointermove", (event) => event.buttons && follow(event));
+  area.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    go(place[0] + move[0] / 28, place[1] + move[1] / 28);
+  });
+  find("new-corners").addEventListener("click", begin);
+  begin();
+}
+
+// ---- Add noise, and project back ----
+
+class Descent {
+  // Minimises |G(z) - noisy|^2 / (2 sigma^2) + |z|^2 / 2 from several starts at once, with Adam
+  // (Kingma & Ba 2015): the most probable latent, as in Bora et al. 2017, "CSGM".
+  static STARTS = 4;
+  static BANK = 96;
+  static STEPS = 120;
+
+  constructor(generator, noisy, sigma) {
+    Object.assign(this, { generator, noisy, sigma, step: 0 });
+    const bank = normals(Descent.BANK * generator.latent);
+    const images = generator.images(bank);
+    const nearest = [...Array(Descent.BANK).keys()]
+      .map((n) => [this.distance(images, n), n])
+      .sort((a, b) => a[0] - b[0])
+      .slice(0, Descent.STARTS);
+    this.latents = new Float32Array(Descent.STARTS * generator.latent);
+    nearest.forEach(([, n], k) => {
+      const latent = bank.subarray(n * generator.latent, (n + 1) * generator.latent);
+      this.latents.set(latent, k * generator.latent);
+    });
+    this.mean = new Float32Array(this.latents.length);
+    this.square = new Float32Array(this.latents.length);
+    this.best = null;
+  }
+
+  distance(images, n) {
+    let sum = 0;
+    for (let i = 0; i < this.noisy.length; i++) {
+      sum += (images[n * this.noisy.length + i] - this.noisy[i]) ** 2;
+    }
+    return sum;
+  }
+
+  advance() {
+    const { generator, latents } = this;
+    const results = generator.results(latents);
+    const images = results[results.length - 1];
+    // Pixels lie in [-1, 1], sigma is given on [0, 1]: hence 2 sigma.
+    const weight = 1 / (2 * this.sigma) ** 2;
+    const costs = [...Array(Descent.STARTS).keys()].map((n) => {
+      const latent = latents.subarray(n * generator.latent, (n + 1) * generator.latent);
+      return (weight * this.distance(images, n)) / 2 + dot(latent, latent) / 2;
+    });
+    const first = costs.indexOf(Math.min(...costs));
+    this.best = images.slice(first * generator.pixels, (first + 1) * generator.pixels);
+    const atPixels = images.map((v, i) => weight * (v - this.noisy[i % this.noisy.length]));
+    const gradient = generator.gradient(results, atPixels);
+    const rate = 0.15 * 0.5 * (1 + Math.cos((Math.PI * this.step) / Descent.STEPS));
+    this.step += 1;
+    for (let i = 0; i < latents.length; i++) {
+      const g = gradient[i] + latents[i];
+      this.mean[i] += 0.1 * (g - this.mean[i]);
+      this.square[i] += 0.01 * (g * g - this.square[i]);
+      const [first_, second] = [1 - 0.9 ** this.step, 1 - 0.99 ** this.step];
+      latents[i] -= (rate * (this.mean[i] / first_)) / (Math.sqrt(this.square[i] / second) + 1e-8);
+    }
+  }
+
+  get finished() {
+    return this.step >= Descent.STEPS;
+  }
+}
+
+function startRestoring(generator) {
+  const sigma = find("sigma");
+  const button = find("project");
+  let [clean, noise, noisy, descent, errors] = [null, null, null, null, []];
+
+  const squaredError = (image) => mean(image, (v, i) => ((v - clean[i]) / 2) ** 2);
+  const decibels = (image) => `${(-10 * Math.log10(squaredError(image))).toFixed(1)} dB`;
+
+  function clear() {
+    descent = null;
+    errors = [];
+    find("descent").setAttribute("points", "");
+    find("descent-note").textContent = "Error against the clean image, by step";
+    find("psnr-restored").textContent = "";
+    find("restored").getContext("2d").clearRect(0, 0, generator.side, generator.side);
+    button.textContent = "Restore";
+  }
+
+  function addNoise() {
+    clear();
+    find("sigma-value").textContent = (+sigma.value).toFixed(2);
+    noisy = clean.map((v, i) => v + 2 * sigma.value * noise[i]);
+    draw(find("noisy"), noisy, generator.side);
+    find("psnr-noisy").textContent = decibels(noisy);
+  }
+
+  function newImage() {
+    clean = generator.images(normals(generator.latent));
+    noise = normals(generator.pixels);
+    draw(find("clean"), clean, generator.side);
+    addNoise();
+  }
+
+  function show() {
+    draw(find("restored"), descent.best, generator.side);
+    find("psnr-restored").textContent = decibels(descent.best);
+    errors.push(Math.sqrt(squaredError(descent.best)));
+    const highest = Math.max(...errors);
+    find("descent").setAttribute(
+      "points",
+      errors.map((e, i) => `${(100 * i) / (Descent.STEPS - 1)},${100 - (100 * e) / highest}`).join(" "),
+    );
+    find("descent-note").textContent =
+      `Error against the clean image, which the descent never sees: step ${descent.step} of ${Descent.STEPS}`;
+  }
+
+  function run(mine) {
+    if (descent !== mine) return; // something else was asked for meanwhile
+    mine.advance();
+    show();
+    if (mine.finished) button.textContent = "Restore again";
+    else requestAnimationFrame(() => run(mine));
+  }
+
+  button.addEventListener("click", () => {
+    clear();
+    descent = new Descent(generator, noisy, +sigma.value);
+    run(descent);
+  });
+  sigma.addEventListener("input", addNoise);
+  find("new-clean").addEventListener("click", newImage);
+  newImage();
+}
+
+function startGenerator() {
+  const generator = new Generator(data.live, decodeWeights(find("weights").textContent));
+  find("weights").remove();
+  startSteering(generator, data.live.directions);
+  startWalk(generator);
+  startRestoring(generator);
+  document.documentElement.classList.add("playable");
+  // For the console, and for the tests: latents in, rows of grey levels out.
+  window.lab = {
+    generator,
+    generate: (latents) => {
+      const images = generator.images(Float32Array.from(latents.flat()));
+      return latents.map((_, n) =>
+        [...images.subarray(n * generator.pixels, (n + 1) * generator.pixels)].map(level),
+      );
+    },
+  };
+}
+
+startFilm();
+if (data.live) requestAnimationFrame(() => setTimeout(startGenerator)); // after the first paint

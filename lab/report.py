@@ -1,0 +1,324 @@
+"""One self-contained report.html from a run folder, and an index of all runs.
+
+What stands in the folder is shown, what is missing is left out: a report can be made again at any
+time, also of a run under way. Names, options and figures come from files that anyone may have
+written: Jinja2 escapes them all, and the page's content security policy runs no script but ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+from lab import curves, images, live, models, readings, runs, storage
+from lab.data import IMAGE_SIDE, SETS
+from lab.errors import Fault
+
+PAGE_FOLDER = Path(__file__).parent / "page"
+MOST_FRAMES = 80  # of the film; more are thinned out evenly
+MOST_SHEET_BYTES = 2_000_000  # of other pictures; with the film and the weights below 12 MB
+MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
+STILLS = {
+    "evaluation.png": "Samples by class, as the classifier sorts them, and how many there are "
+    "of each.",
+    "latent_walk.png": "Halfway between two images: each row walks from one latent to another "
+    "along the sphere. Smooth change means that images were learned, not stored.",
+    "nearest_training_images.png": "Ten generated images, and below each the training image "
+    "that is nearest to it pixel by pixel. Near, yet not the same, is what one hopes for.",
+}
+
+
+def write(run: Path) -> Path:
+    """Make `run`/report.html and return its path. Raises Fault if config.json is damaged."""
+    config = storage.read_json(run / "config.json")
+    options, facts = _dict(config.get("options")), _dict(config.get("data"))
+    history = _history(run)
+    evaluation = _optional_json(run / "evaluation.json")
+    frames = film(run)
+    epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
+    for frame in frames:
+        frame["sentence"] = readings.of_epoch(frame["epoch"], history, epochs)
+    generator, page_generator, refusal = _live(run)
+    known = SETS.get(str(options.get("dataset")))
+    html = render(
+        "page.html.jinja",
+        name=run.resolve().name,
+        title=str(facts.get("title") or (known.title if known else "unknown set")),
+        dataset=options.get("dataset"),
+        config=config,
+        options=options,
+        facts=facts,
+        machine=_dict(config.get("machine")),
+        when=_when(run),
+        verdict=readings.verdict(config, history, evaluation),
+        figures=readings.key_figures(options, history, evaluation, generator),
+        final=final_grid(run) or (frames[-1]["source"] if frames else None),
+        frames=frames,
+        charts=curves.charts(history),
+        quality=readings.results(evaluation, _classic(run, options), known),
+        words=readings.sentences(evaluation),
+        anchors=readings.anchors(str(options.get("dataset")), evaluation),
+        stills=[
+            {"source": source, "name": name, "caption": caption}
+            for name, caption in STILLS.items()
+            if (source := _embedded(run / name))
+        ],
+        sheets=_sheets(run / "denoising_results"),
+        scores=readings.scores(_optional_json(run / "denoising_results" / "scores.json")),
+        refusal=refusal,
+        weights=base64.b64encode(page_generator.weights).decode() if page_generator else "",
+        data={
+            "history": history,
+            "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
+            "live": page_generator
+            and {
+                "operations": page_generator.operations,
+                "directions": page_generator.directions,
+                "latent": generator.config["latent_dim"],
+                "side": IMAGE_SIDE,
+            },
+        },
+        shares=page_generator.shares if page_generator else [],
+    )
+    path = run / "report.html"
+    storage.write_text(path, html)
+    return path
+
+
+def write_index(outputs: Path) -> Path:
+    """Make `outputs`/index.html, a card a run with its thumbnail, and return its path."""
+    rows = [
+        {
+            **row,
+            "thumbnail": _thumbnail(outputs / row["name"]),
+            "link": quote(row["name"]) + "/report.html"
+            if (outputs / row["name"] / "report.html").is_file()
+            else None,
+        }
+        for row in _rows(outputs)
+    ]
+    path = outputs / "index.html"
+    storage.write_text(path, render("index.html.jinja", rows=rows))
+    return path
+
+
+def list_runs(outputs: Path) -> str:
+    """A table of the runs in `outputs`, the newest first, for the screen."""
+    rows = _rows(outputs)
+    if not rows:
+        return f"no runs in {outputs}; make one: python gan_lab.py"
+    columns = {name: name for name in rows[0]} | {"fcd": "FCD"}
+    width = {name: max(len(row[name]) for row in [columns, *rows]) for name in columns}
+    return "\n".join(
+        "  ".join(
+            row[name].rjust(width[name])
+            if name in ("epochs", "fcd")
+            else row[name].ljust(width[name])
+            for name in columns
+        ).rstrip()
+        for row in [columns, *rows]
+    )
+
+
+def render(template: str, **context: Any) -> str:
+    """A page from its Jinja2 template, with the style and the script it carries inside."""
+    # Imported late: a training that has just begun needs no page.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(PAGE_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (PAGE_FOLDER / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        style=Markup((PAGE_FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        **context,
+    )
+
+
+# Pictures
+
+
+def film(run: Path) -> list[dict[str, Any]]:
+    """The sample grids in order: epoch and data address of each, at most MOST_FRAMES."""
+    found = []
+    for path in (run / "generated_samples").glob("epoch_*.png"):
+        number = path.stem.removeprefix("epoch_")
+        if number.isascii() and number.isdigit():
+            found.append((int(number), path))
+    found.sort()
+    if len(found) > MOST_FRAMES:  # first and last always stay
+        step = (len(found) - 1) / (MOST_FRAMES - 1)
+        found = [found[round(index * step)] for index in range(MOST_FRAMES)]
+    frames = ((epoch, _opened(path)) for epoch, path in found)
+    return [{"epoch": epoch, "source": data_url(_compact(p))} for epoch, p in frames if p]
+
+
+def final_grid(run: Path, columns: int = 10) -> str | None:
+    """Up to a hundred of the final images as one picture, its gaps transparent."""
+    paths = sorted((run / "final_generated_images").glob("img_*.png"))[: columns * columns]
+    tiles = [tile for tile in map(_opened, paths) if tile and tile.size == (IMAGE_SIDE, IMAGE_SIDE)]
+    tiles = tiles[: len(tiles) // columns * columns]  # whole rows
+    if not tiles:
+        return None
+    step = IMAGE_SIDE + 1
+    canvas = Image.new("LA", (columns * step - 1, len(tiles) // columns * step - 1))
+    for index, tile in enumerate(tiles):
+        canvas.paste(tile.convert("LA"), (index % columns * step, index // columns * step))
+    return data_url(canvas)
+
+
+def data_url(picture: Image.Image) -> str:
+    """The picture as a PNG inside a `data:` address."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return _png_url(buffer.getvalue())
+
+
+def _png_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _compact(picture: Image.Image) -> Image.Image:
+    """A grid of `images.grid` at its own size: one pixel a pixel, the gaps transparent."""
+    width, height = (side // images.SCALE for side in picture.size)
+    small = picture.convert("L").resize((width, height), Image.Resampling.NEAREST)
+    if (width - 1) % (IMAGE_SIDE + 1) or (height - 1) % (IMAGE_SIDE + 1):
+        return small  # not one of our grids: shown as it is
+    small.putalpha(255)
+    clear = Image.new("LA", small.size)
+    for x in range(0, width, IMAGE_SIDE + 1):
+        small.paste(clear.crop((0, 0, 1, height)), (x, 0))
+    for y in range(0, height, IMAGE_SIDE + 1):
+        small.paste(clear.crop((0, 0, width, 1)), (0, y))
+    return small.crop((1, 1, width - 1, height - 1))
+
+
+def _opened(path: Path) -> Image.Image | None:
+    """The picture, loaded; None if it is damaged or far too large: a report does without it."""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            picture.load()
+            return picture.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _embedded(path: Path) -> str | None:
+    """A picture's data address, the file's own bytes where they are a sound PNG."""
+    if not path.is_file() or path.stat().st_size > MOST_SHEET_BYTES or not _opened(path):
+        return None
+    return _png_url(path.read_bytes())
+
+
+def _sheets(folder: Path) -> list[dict[str, Any]]:
+    """What denoise_images.py drew, as far as the page has room."""
+    room, sheets = MOST_SHEET_BYTES, []
+    for path in sorted(folder.glob("*.png")):
+        source = _embedded(path)
+        if source and len(source) <= room:
+            room -= len(source)
+            sheets.append({"name": path.name, "source": source})
+    return sheets
+
+
+def _thumbnail(run: Path) -> str | None:
+    """The newest sample grid of a run, small."""
+    frames = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda p: (len(p.name), p))
+    picture = _opened(frames[-1]) if frames else None
+    return data_url(_compact(picture)) if picture else None
+
+
+# Facts
+
+
+def _live(run: Path) -> tuple[Any, live.Live | None, str]:
+    """The generator, its copy for the page, and, where there is none, why."""
+    try:
+        generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    except (Fault, OSError) as error:
+        return None, None, f"The generator could not be read: {error}"
+    try:
+        return generator, live.export(generator), ""
+    except live.Unsuited as reason:
+        return generator, None, f"This generator does not run in the page: {reason}."
+
+
+def _rows(outputs: Path) -> list[dict[str, str]]:
+    """A row of text a run, the newest first; a damaged run is listed, not fatal."""
+    rows = []
+    for run in runs.all_runs(outputs):
+        config = _optional_json(run / "config.json")
+        options, history = _dict(config.get("options")), _history(run)
+        rows.append(
+            {
+                "name": run.name,
+                "set": str(options.get("dataset", "?"))
+                + (" (sample)" if _dict(config.get("data")).get("is_sample") else ""),
+                "recipe": str(options.get("recipe", "?")),
+                "epochs": f"{len(history)}/{options.get('epochs', '?')}",
+                "fcd": readings.fcd(_optional_json(run / "evaluation.json"), history),
+                "when": _when(run),
+            }
+        )
+    return rows
+
+
+def _classic(run: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The evaluation of the newest classic run of the same set beside `run`, and its name."""
+    if options.get("recipe") == "classic":
+        return {}
+    for other in runs.all_runs(run.resolve().parent):
+        theirs = _dict(_optional_json(other / "config.json").get("options"))
+        if (theirs.get("recipe"), theirs.get("dataset")) == ("classic", options.get("dataset")):
+            evaluation = _optional_json(other / "evaluation.json")
+            if evaluation:
+                return {"name": other.name, "evaluation": evaluation}
+    return {}
+
+
+def _history(run: Path) -> Sequence[dict[str, float]]:
+    """The rows of history.csv; none before the first epoch has ended."""
+    try:
+        rows = runs.read_history(run / "history.csv")
+    except (Fault, OSError):
+        return []
+    finite = ({name: cell for name, cell in row.items() if math.isfinite(cell)} for row in rows)
+    return [row for row in finite if "epoch" in row]
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    """The file's content; empty if it is missing or damaged: a report does without it."""
+    try:
+        return storage.read_json(path)
+    except (Fault, OSError):
+        return {}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _when(run: Path) -> str:
+    """When the run last wrote its history, or its config: local time, `2026-03-01 14:05`."""
+    file = run / "history.csv"
+    seconds = (file if file.is_file() else run / "config.json").stat().st_mtime
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
