@@ -1,0 +1,147 @@
+"""Plain words: what the figures of a run mean, and the option that usually cures what is wrong.
+
+Thresholds are set so that a healthy run is told so and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.metrics import FAIR_SHARE_LIMIT
+
+History = Sequence[Mapping[str, Any]]  # the rows of history.csv
+
+FEWEST_ROWS = 3  # epochs before anything is said, and over which opinions are averaged
+WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
+WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
+WORSENED = 1.5  # times the best FCD so far
+RUNAWAY_LOSS = 20.0
+COPYING = 0.02  # share of near-copies; real test images have up to 0.005
+
+
+def during(history: History, epochs: int) -> list[str]:
+    """What the last row has made true that was not before: sentences to print under it.
+
+    epochs: how many the run will have; classes may still be missing in its first half.
+    """
+    before = _trends(history[:-1], epochs)
+    return [text for kind, text in _trends(history, epochs).items() if kind not in before]
+
+
+def after(history: History, figures: Mapping[str, Any]) -> list[str]:
+    """The verdict on a finished run, or on images alone where `history` is empty.
+
+    figures: those of `judge.Evaluation`. First how good, then what is wrong, if anything is.
+    """
+    wrong = [
+        *_opinion_trends(history).values(),
+        *_distance_trend(history).values(),
+        *_missing_classes(figures),
+        *_copying(figures),
+    ]
+    return [*_quality(figures), *(wrong or [_healthy(history)])]
+
+
+def _quality(figures: Mapping[str, Any]) -> list[str]:
+    """`FCD 20.1 against the test images (0.1 is what real images score, ...)`."""
+    if "fcd_test" not in figures:
+        return []
+    return [
+        f"FCD {figures['fcd_test']:.1f} to the test images; real images have "
+        f"{figures['fcd_real']:.1f}, less is better."
+    ]
+
+
+def _healthy(history: History) -> str:
+    """The sentence for when there is nothing to say."""
+    opinion = ""
+    if history:
+        d_real, d_fake = _opinions(history)
+        opinion = f"the discriminator is not winning (D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f}), "
+    return f"Healthy: {opinion}all classes are there and no training images are copied."
+
+
+def _trends(history: History, epochs: int) -> dict[str, str]:
+    """Everything that the rows so far say is wrong, by kind."""
+    found = {**_opinion_trends(history), **_distance_trend(history)}
+    row = next((row for row in reversed(history) if "thin_classes" in row), None)
+    if row and row["thin_classes"] and 2 * row["epoch"] >= epochs:
+        found["classes"] = (
+            f"Mode collapse: {row['thin_classes']:.0f} of 10 classes have less than "
+            f"{FAIR_SHARE_LIMIT:.0%} of the images; usual cure: a higher --r1-gamma, "
+            "or more --epochs while FCD still falls."
+        )
+    return found
+
+
+def _opinion_trends(history: History) -> dict[str, str]:
+    """Who is ahead, from the losses and the discriminator's opinion in the last rows."""
+    if len(history) < FEWEST_ROWS:
+        return {}
+    d_real, d_fake = _opinions(history)
+    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    d_loss, g_loss = _recent_mean(history, "d_loss"), _recent_mean(history, "g_loss")
+    if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
+        return {
+            "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
+            "cure: lower --lr-g and --lr-d."
+        }
+    if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
+        return {
+            "winning": f"The discriminator is winning {opinions}: never fooled, it teaches the "
+            "generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
+        }
+    return {}
+
+
+def _distance_trend(history: History) -> dict[str, str]:
+    """Whether the images have become clearly worse than they once were."""
+    rows = [row for row in history if "fcd_train_5k" in row]
+    if not rows:
+        return {}
+    best, last = min(rows, key=lambda row: row["fcd_train_5k"]), rows[-1]
+    if last["fcd_train_5k"] <= WORSENED * best["fcd_train_5k"]:
+        return {}
+    return {
+        "worse": f"Images are getting worse: FCD {last['fcd_train_5k']:.1f}, after "
+        f"{best['fcd_train_5k']:.1f} in epoch {best['epoch']:.0f}; usual cure: lower --lr-g and "
+        "--lr-d, or fewer --epochs."
+    }
+
+
+def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
+    """Mode collapse, class by class."""
+    shares = figures["class_histogram"]
+    thin = [
+        f"{name} {share:.1%}"
+        for name, share in sorted(shares.items(), key=lambda item: item[1])
+        if share < FAIR_SHARE_LIMIT
+    ]
+    if not thin:
+        return []
+    return [
+        f"Mode collapse: {len(thin)} of {len(shares)} classes are missing or rare "
+        f"({', '.join(thin)}; {1 / len(shares):.0%} each would be fair); usual cure: a higher "
+        "--r1-gamma, or more --epochs while FCD still falls."
+    ]
+
+
+def _copying(figures: Mapping[str, Any]) -> list[str]:
+    """Memorising."""
+    if figures["near_copies"] <= COPYING:
+        return []
+    return [
+        f"Memorising: {figures['near_copies']:.1%} of the images are near-copies of training "
+        "images; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs."
+    ]
+
+
+def _opinions(history: History) -> tuple[float, float]:
+    """Recent D(x) and D(G(z))."""
+    return _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+
+
+def _recent_mean(history: History, column: str) -> float:
+    recent = history[-FEWEST_ROWS:]
+    return sum(row[column] for row in recent) / len(recent)

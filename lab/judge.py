@@ -1,0 +1,268 @@
+"""The judge of generated images: which images are compared with which, and what is written down.
+
+    judge = Judge(image_set, device)
+    judge.quick(generator)              a few columns for history.csv, in half a second
+    evaluation = judge.full(generator)  everything; `judge.save` writes evaluation.json and .png
+
+Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
+same generator scores the same to the last digit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab import chance, images, metrics, models, storage
+from lab.data import SAMPLE_NOTICE, ImageSet, to_float
+from lab.errors import Fault
+
+FULL_COUNT = 10_000  # generated images in `full`; training images taken as a reference
+QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in its column's name
+COPIES_COUNT = 1_000  # generated images that are looked for among all training images
+FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
+FEWEST_FOR_NEIGHBOURS = 100
+WEIGHTS = Path(__file__).parent / "weights"
+BATCH = 250  # fastest on a CPU
+SHOWN = 10  # images of a class in the picture
+
+QUICK_COLUMNS = ("fcd_train_5k", "confidence", "smallest_class", "thin_classes")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the classifier makes of N images."""
+
+    features: Tensor  # (N, 128) on the judge's device
+    classes: Tensor  # (N,) int64 on the CPU
+    confidence: float  # mean probability of the class seen
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Images, the classes seen in them, and every figure about them, by its name in `metrics`."""
+
+    images: Tensor  # uint8 (N, 1, 28, 28)
+    classes: Tensor  # (N,)
+    figures: dict[str, Any]
+    left_out: str = ""  # which figures are missing for want of images, in a line
+
+
+class Judge:
+    """Scores generators against one set; what it knows of the real images is computed once."""
+
+    def __init__(self, image_set: ImageSet, device: torch.device) -> None:
+        """Load the set's classifier; Fault if its file is missing or not the one of the lab."""
+        self.image_set, self.device = image_set, device
+        classifier = load_classifier(image_set.name)
+        self.classifier = classifier.to(device, memory_format=torch.channels_last)
+
+    def quick(self, generator: models.Generator) -> dict[str, float]:
+        """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""
+        reading = self.read(generated_images(generator, QUICK_COUNT, self.device))
+        shares = metrics.class_shares(reading.classes)
+        distance = metrics.frechet_distance(
+            metrics.moments(reading.features), self._training_moments
+        )
+        return {
+            "fcd_train_5k": round(distance, 4),
+            "confidence": round(reading.confidence, 6),
+            "smallest_class": min(shares),
+            "thin_classes": metrics.thin_classes(shares),
+        }
+
+    def full(self, generator: models.Generator) -> Evaluation:
+        """Every figure, from 10,000 generated images."""
+        return self.full_of_images(generated_images(generator, FULL_COUNT, self.device))
+
+    def full_of_images(self, made: Tensor) -> Evaluation:
+        """Every figure that so many uint8 images (N, 1, 28, 28) allow; N from 1 up."""
+        made = made.to(self.device)
+        reading = self.read(made)
+        shares = metrics.class_shares(reading.classes)
+        figures = {"images": len(made)}
+        left_out = []
+        if len(made) >= FEWEST_FOR_FRECHET:
+            distances = metrics.moments(reading.features)
+            figures |= {
+                "fcd_train": metrics.frechet_distance(distances, self._training_moments),
+                "fcd_test": metrics.frechet_distance(distances, self._test_moments),
+                "fcd_real": self.real_distance,
+            }
+        else:
+            left_out.append(f"FCD needs {FEWEST_FOR_FRECHET}")
+        if len(made) >= FEWEST_FOR_NEIGHBOURS:
+            figures |= self._neighbourly(reading.features)
+        else:
+            left_out.append(
+                "kernel distance, precision, recall, density and coverage need "
+                f"{FEWEST_FOR_NEIGHBOURS}"
+            )
+        figures |= {
+            "confidence": reading.confidence,
+            "class_kl": metrics.divergence_from_uniform(shares),
+            "smallest_class": min(shares),
+            "thin_classes": metrics.thin_classes(shares),
+            "near_copies": self._copies(made),
+            "class_histogram": dict(zip(self.image_set.class_names, shares, strict=True)),
+        }
+        missing = f"{len(made):,} images: {'; '.join(left_out)}" if left_out else ""
+        return Evaluation(made.cpu(), reading.classes, figures, missing)
+
+    @cached_property
+    def real_distance(self) -> float:
+        """The FCD of training and test images: what a perfect generator would score."""
+        return metrics.frechet_distance(self._training_moments, self._test_moments)
+
+    def real_figures(self) -> dict[str, float]:
+        """The figures of real images: the 10,000 training images in the generator's place.
+
+        What a generator would score that makes nothing but new real images. `near_copies` are those
+        that the test images hold of the training images.
+        """
+        reading = self._training
+        shares = metrics.class_shares(reading.classes)
+        return {
+            "fcd_train": self.real_distance,
+            "fcd_test": self.real_distance,
+            **self._neighbourly(reading.features),
+            "confidence": reading.confidence,
+            "class_kl": metrics.divergence_from_uniform(shares),
+            "smallest_class": min(shares),
+            "thin_classes": metrics.thin_classes(shares),
+            "near_copies": self._copies(self.image_set.test_images),
+        }
+
+    def save(self, folder: Path, evaluation: Evaluation, title: str, **facts: Any) -> None:
+        """Write evaluation.json and evaluation.png into `folder`; facts go into the JSON."""
+        image_set = self.image_set
+        content = {
+            **evaluation.figures,
+            **facts,
+            "compared_with": {
+                "set": image_set.title,
+                "source": image_set.source,
+                "fingerprint": image_set.fingerprint,
+                "is_sample": image_set.is_sample,
+                "training_images_for_fcd_train": len(self._training.features),
+                "test_images": len(image_set.test_images),
+                "images_looked_for_as_copies": min(COPIES_COUNT, len(evaluation.images)),
+            },
+        }
+        storage.write_json(folder / "evaluation.json", content)
+        notice = SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
+        save_class_sheet(
+            folder / "evaluation.png", evaluation, image_set.class_names, title, notice
+        )
+
+    @torch.inference_mode()
+    def read(self, shown: Tensor) -> Reading:
+        """Show uint8 images (N, 1, 28, 28) to the classifier."""
+        features, confidences, classes = [], [], []
+        with metrics.full_precision():
+            for batch in shown.split(BATCH):
+                batch_features, logits = self.classifier.features_and_logits(
+                    to_float(batch.to(self.device))
+                )
+                confidence, seen = logits.softmax(1).max(1)
+                features.append(batch_features)
+                confidences.append(confidence)
+                classes.append(seen)
+        mean_confidence = torch.cat(confidences).to("cpu", torch.float64).mean()
+        return Reading(torch.cat(features), torch.cat(classes).cpu(), float(mean_confidence))
+
+    def _neighbourly(self, features: Tensor) -> dict[str, float]:
+        """Everything that compares single features (N, 128) with those of the test images."""
+        with metrics.full_precision():
+            support = metrics.support(self._test.features, features)
+        return {
+            "kernel_distance": metrics.kernel_distance(self._test.features, features),
+            **support._asdict(),
+        }
+
+    def _copies(self, shown: Tensor) -> float:
+        with metrics.full_precision():
+            training_images = self.image_set.train_images.to(self.device)
+            return metrics.near_copies(shown[:COPIES_COUNT].to(self.device), training_images)
+
+    @cached_property
+    def _training(self) -> Reading:
+        """The reference of `fcd_train`: 10,000 training images, or all of a smaller set."""
+        count = len(self.image_set.train_images)
+        order = torch.randperm(count, generator=chance.stream(0, "metrics/reference"))
+        return self.read(self.image_set.train_images[order[:FULL_COUNT]])
+
+    @cached_property
+    def _test(self) -> Reading:
+        return self.read(self.image_set.test_images)
+
+    @cached_property
+    def _training_moments(self) -> metrics.Moments:
+        return metrics.moments(self._training.features)
+
+    @cached_property
+    def _test_moments(self) -> metrics.Moments:
+        return metrics.moments(self._test.features)
+
+
+def load_classifier(name: str) -> models.Classifier:
+    """The classifier of the set `name`; Fault unless its file has the checksum listed beside it."""
+    path = WEIGHTS / f"{name}.pth"
+    lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    expected = {name: digest for digest, name in (line.split() for line in lines)}
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name):
+        raise Fault(
+            f"{path}: is not the file that SHA256SUMS beside it lists; figures from another "
+            "classifier could not be compared: put the lab's own back"
+        )
+    classifier, _ = storage.load_weights(path, models.Classifier)
+    return classifier
+
+
+def generated_images(generator: models.Generator, count: int, device: torch.device) -> Tensor:
+    """uint8 (count, 1, 28, 28): the images that every evaluation of `generator` looks at."""
+    latents = torch.randn(
+        count, generator.latent_dim, generator=chance.stream(0, "metrics/latents")
+    )
+    return models.generate(generator, latents.to(device))
+
+
+def save_class_sheet(
+    path: Path, evaluation: Evaluation, names: tuple[str, ...], title: str, footnote: str = ""
+) -> None:
+    """Draw how many images are of each class, and the first ten of each beside its bar."""
+    shares: Mapping[str, float] = evaluation.figures["class_histogram"]
+    figure, (bars, samples) = images.new_figure(1, 2, width=10.5, height=5.6)
+    rows = range(len(names))
+    percent = [100 * shares[name] for name in names]
+    bars.barh(rows, percent, color="0.45")
+    bars.axvline(100 / len(names), color="tab:blue", linestyle="--")
+    widest = 1.25 * max(*percent, 100 / len(names))
+    for row, value in zip(rows, percent, strict=True):
+        bars.text(widest, row, f"{value:.1f} % ", ha="right", va="center", fontsize=9)
+    bars.set_yticks(rows, names)
+    bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
+    bars.set_xlim(0, widest)
+    bars.set_xlabel("per cent of the images, as the lab's classifier sees them")
+    bars.set_title("dashed: equal shares", fontsize=9)
+
+    columns = []
+    for label in rows:
+        found = evaluation.images[evaluation.classes == label][:SHOWN]
+        blank = torch.full((SHOWN - len(found), *found.shape[1:]), images.PAPER, dtype=torch.uint8)
+        columns.append(torch.cat((found, blank)))
+    sheet = images.grid(torch.cat(columns), columns=SHOWN)
+    samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=(0, SHOWN, len(names) - 0.5, -0.5))
+    samples.set_axis_off()
+    samples.set_title("the first ten of each class", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    if footnote:
+        figure.supxlabel(footnote, fontsize=8)
+    images.save_figure(path, figure)
