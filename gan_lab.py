@@ -7,6 +7,7 @@ Each run gets a folder of its own in outputs/, with sample grids, weights, curve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -17,13 +18,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from lab import advice, chance, checkpoint, data, images, losses, machine, models, runs, storage
+from lab import (
+    advice,
+    chance,
+    checkpoint,
+    data,
+    images,
+    losses,
+    machine,
+    models,
+    report,
+    runs,
+    stills,
+    storage,
+)
 from lab.checkpoint import TOTALS, Clock, Training
 from lab.errors import Fault, Mistake, StopSwitch, run_script
 from lab.judge import Judge
 from lab.options import flag_of, given_options, option, parse, restored
+from lab.screen import Screen
 
 GRID = 25  # sample grids are 5x5
 ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom reach infinity
@@ -76,6 +90,7 @@ class Options:
     )
     batch_norm: bool = option(False, "batch normalisation in the generator")
     dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
+    pyramid: bool = option(False, "show the discriminator bands of detail instead of pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=tuple(losses.LOSSES))
     label_smoothing: float = option(
         0.0, "how far below 1 the targets of real images lie", low=0, high=0.5
@@ -96,10 +111,13 @@ class Options:
     final_images: int = option(100, "images made at the end", low=0, high=100_000)
     seed: int = option(0, "decides everything that is left to chance", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
+    tensorboard: bool = option(False, "also write events for TensorBoard, if it is installed")
     resume: str | None = option(
         None, "go on with this run folder; without a name the newest unfinished", bare="newest"
     )
     dry_run: bool = option(False, "print the plan and write nothing")
+    report: Path | None = option(None, "make report.html of this run folder again, no training")
+    list: bool = option(False, "print a table of the runs there are, no training")
 
 
 # The plan
@@ -124,7 +142,7 @@ def begin(options: Options, device: torch.device) -> Training:
         generator = models.Generator(
             options.latent_dim, options.hidden_g, options.batch_norm, options.activation
         )
-        discriminator = models.Discriminator(options.hidden_d, options.dropout)
+        discriminator = models.Discriminator(options.hidden_d, options.dropout, options.pyramid)
     return checkpoint.begin(
         generator,
         discriminator,
@@ -155,53 +173,55 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
 # The training
 
 
+@dataclass(frozen=True)
+class Recorder:
+    """Where a run is written down: its folder, the screen, the judge, TensorBoard."""
+
+    folder: Path
+    screen: Screen
+    clock: Clock
+    judge: Judge | None
+    board: Any  # lab.board.Board or None; its import is slow, and few ask for it
+
+
 def train(
-    options: Options,
-    training: Training,
-    real_images: Tensor,
-    run: Path,
-    stop: StopSwitch,
-    judge: Judge | None,
+    options: Options, training: Training, real_images: Tensor, recorder: Recorder, stop: StopSwitch
 ) -> None:
-    """Train until `options.epochs` are completed, writing into `run` as the epochs go by.
+    """Train until `options.epochs` are completed, recording the epochs as they go by.
 
     real_images: uint8 (N, 1, 28, 28) on the training device.
-    Raises Interrupted on Ctrl-C and SIGTERM and Fault on divergence; a checkpoint is kept.
+    Raises Interrupted on Ctrl-C and SIGTERM, and Fault on divergence; a checkpoint is kept.
     """
-    clock = Clock()
-    steps = len(real_images) // options.batch_size  # the rest of an epoch's shuffle is left out
-    with Bar(options, training, steps) as bar:
-        if training.epoch == 0 and training.step == 0:
-            save_samples(options, training, run)
-        while training.epoch < options.epochs:
-            train_epoch(options, training, real_images, run, stop, clock, bar)
-            finish_epoch(options, training, steps, run, bar, judge)
-            if clock.is_due(end_of_epoch=True) or training.epoch == options.epochs:
-                save_checkpoint(training, run, clock)
+    if training.epoch == 0 and training.step == 0:
+        save_samples(options, training, recorder, real_images)
+    while training.epoch < options.epochs:
+        train_epoch(options, training, real_images, recorder, stop)
+        finish_epoch(options, training, real_images, recorder)
+        if recorder.clock.is_due(end_of_epoch=True) or training.epoch == options.epochs:
+            save_checkpoint(training, recorder)
 
 
 def train_epoch(
-    options: Options,
-    training: Training,
-    real_images: Tensor,
-    run: Path,
-    stop: StopSwitch,
-    clock: Clock,
-    bar: Bar,
+    options: Options, training: Training, real_images: Tensor, recorder: Recorder, stop: StopSwitch
 ) -> None:
     """The rest of the epoch under way: each image once, in an order of its own."""
     order_state = training.order.get_state()
     order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
     batches = order.split(options.batch_size)
     began = time.monotonic() - training.seconds
-    for batch in batches[training.step : len(real_images) // options.batch_size]:
+    for batch in batches[training.step : steps_of(options, real_images)]:
         training.totals += train_step(options, training, data.to_float(real_images[batch]))
         training.step += 1
         training.seconds = time.monotonic() - began
-        bar.advance(training)
-        if stop.requested or clock.is_due(end_of_epoch=False):
-            save_checkpoint(training, run, clock, order_state)
-            stop.raise_if_requested(f"go on with: python gan_lab.py --resume {run}")
+        recorder.screen.advance(training)
+        if stop.requested or recorder.clock.is_due(end_of_epoch=False):
+            save_checkpoint(training, recorder, order_state)
+            stop.raise_if_requested(f"go on with: python gan_lab.py --resume {recorder.folder}")
+
+
+def steps_of(options: Options, real_images: Tensor) -> int:
+    """Steps an epoch; what is left of the shuffle after the last full batch is left out."""
+    return len(real_images) // options.batch_size
 
 
 def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
@@ -241,14 +261,15 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
 
 
 def finish_epoch(
-    options: Options, training: Training, steps: int, run: Path, bar: Bar, judge: Judge | None
+    options: Options, training: Training, real_images: Tensor, recorder: Recorder
 ) -> None:
     """Close the books of an epoch: a row of history, a grid and a score when it is time."""
+    steps = steps_of(options, real_images)
     means = dict(zip(TOTALS, (training.totals / steps).tolist(), strict=True))
     if has_diverged(training, means):
         raise Fault(
             f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
-            f"g_loss {means['g_loss']:.3g}); {run} keeps the last good weights; "
+            f"g_loss {means['g_loss']:.3g}); {recorder.folder} keeps the last good weights; "
             "lower --lr-g and --lr-d"
         )
     training.epoch += 1
@@ -262,13 +283,13 @@ def finish_epoch(
     training.step, training.seconds = 0, 0.0
     training.totals.zero_()
     if training.epoch % options.sample_every == 0 or training.epoch == options.epochs:
-        save_samples(options, training, run)
-        if judge:
-            row.update(judge.quick(training.average))
-    runs.write_history(run / "history.csv", training.history)
-    bar.line(row)
-    for sentence in advice.during(training.history, options.epochs):
-        tqdm.write(f"    {sentence}")
+        save_samples(options, training, recorder, real_images)
+        if recorder.judge:
+            row.update(recorder.judge.quick(training.average))
+    runs.write_history(recorder.folder / "history.csv", training.history)
+    if recorder.board:
+        recorder.board.row(row)
+    recorder.screen.epoch(row, advice.during(training.history, options.epochs))
 
 
 def has_diverged(training: Training, means: dict[str, float]) -> bool:
@@ -281,41 +302,54 @@ def has_diverged(training: Training, means: dict[str, float]) -> bool:
 # What is saved when
 
 
-def save_samples(options: Options, training: Training, run: Path) -> None:
+def save_samples(
+    options: Options, training: Training, recorder: Recorder, real_images: Tensor
+) -> None:
     """The 5x5 grid of the same noise each time, and the weights that made it."""
-    noise = torch.randn(GRID, options.latent_dim, generator=chance.stream(options.seed, "grid")).to(
-        training.totals.device
-    )
-    grid = images.grid(models.generate(training.average, noise), columns=5)
-    folder = run / "generated_samples"
+    generated = generate(options, training, GRID, "grid")
+    grid = images.grid(generated, columns=5)
+    folder = recorder.folder / "generated_samples"
     folder.mkdir(exist_ok=True)
     images.save(folder / f"epoch_{training.epoch:03d}.png", grid)
     storage.save_weights(
-        run / "generator.pth", training.average, dataset=options.dataset, epoch=training.epoch
+        recorder.folder / "generator.pth",
+        training.average,
+        dataset=options.dataset,
+        epoch=training.epoch,
     )
+    if recorder.board:
+        recorder.board.grid(training.epoch, grid)
+        shown = generate(options, training, 1_000, "opinions")
+        recorder.board.opinions(
+            training.epoch, training.discriminator, real_images[: len(shown)], shown
+        )
+
+
+def generate(options: Options, training: Training, count: int, purpose: str) -> Tensor:
+    """uint8 (count, 1, 28, 28) from the averaged generator; a purpose has its noise for good."""
+    noise = torch.randn(count, options.latent_dim, generator=chance.stream(options.seed, purpose))
+    return models.generate(training.average, noise.to(training.totals.device))
 
 
 def save_checkpoint(
-    training: Training, run: Path, clock: Clock, order_state: Tensor | None = None
+    training: Training, recorder: Recorder, order_state: Tensor | None = None
 ) -> None:
     """What --resume needs. order_state: the order's state as the epoch under way began."""
     began = time.monotonic()
     if order_state is None:
         order_state = training.order.get_state()
-    checkpoint.save(run / "checkpoint.pth", training, order_state)
-    clock.saved(time.monotonic() - began)
+    checkpoint.save(recorder.folder / "checkpoint.pth", training, order_state)
+    recorder.clock.saved(time.monotonic() - began)
 
 
 def save_results(
-    options: Options, training: Training, run: Path, title: str, judge: Judge | None
+    options: Options, training: Training, image_set: data.ImageSet, recorder: Recorder
 ) -> None:
-    """What a finished run is remembered by: final images, weights, curves, film and verdict."""
-    device = training.totals.device
-    noise = torch.randn(
-        options.final_images, options.latent_dim, generator=chance.stream(options.seed, "final")
-    ).to(device)
+    """What a finished run is remembered by: final images, weights, pictures and the verdict."""
+    run, title = recorder.folder, f"{image_set.title}, {options.recipe} recipe"
     if options.final_images:
-        images.save_each(run / "final_generated_images", models.generate(training.average, noise))
+        final = generate(options, training, options.final_images, "final")
+        images.save_each(run / "final_generated_images", final)
     storage.save_weights(
         run / "discriminator.pth",
         training.discriminator,
@@ -323,12 +357,15 @@ def save_results(
         epoch=training.epoch,
     )
     images.save_curves(run / "loss_curves.png", training.history, title)
-    grids = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda path: len(path.name))
-    images.save_gif(run / "training.gif", grids)
-    if judge:
-        evaluation = judge.full(training.average)
+    grids = (run / "generated_samples").glob("epoch_*.png")
+    images.save_gif(
+        run / "training.gif", sorted(grids, key=lambda path: (len(path.name), path.name))
+    )
+    stills.write(run, training.average, image_set)
+    if recorder.judge:
+        evaluation = recorder.judge.full(training.average)
         words = advice.after(training.history, evaluation.figures)
-        judge.save(run, evaluation, title, words=words)
+        recorder.judge.save(run, evaluation, title, words=words)
         print(*words, sep="\n")
 
 
@@ -350,60 +387,6 @@ def save_config(
         "command": " ".join(["python", *map(str, sys.argv)]),
     }
     storage.write_json(run / "config.json", config)
-
-
-class Bar:
-    """What the screen shows: a bar with the figures that matter, and a line an epoch.
-
-    Without a terminal there is no bar, only the lines.
-    """
-
-    def __init__(self, options: Options, training: Training, steps: int) -> None:
-        self.options, self.steps = options, steps
-        done = training.epoch * steps + training.step
-        self.bar = tqdm(
-            total=options.epochs * steps * options.batch_size,
-            initial=done * options.batch_size,
-            unit=" images",
-            unit_scale=True,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            smoothing=0.05,
-        )
-        self.shown_at = time.monotonic()
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def advance(self, training: Training) -> None:
-        """Count one step; twice a second, show the figures (reading them waits for a GPU)."""
-        if self.bar.disable:
-            return
-        self.bar.update(self.options.batch_size)
-        if time.monotonic() - self.shown_at > 0.5:
-            self.shown_at = time.monotonic()
-            figures = (training.totals / max(1, training.step)).tolist()
-            self.bar.set_description(f"epoch {training.epoch + 1}/{self.options.epochs}", False)
-            self.bar.set_postfix_str(figures_text(figures), refresh=False)
-
-    def line(self, row: dict[str, Any]) -> None:
-        """Print the epoch that has just ended."""
-        width = len(str(self.options.epochs))
-        tqdm.write(
-            f"epoch {row['epoch']:{width}d}/{self.options.epochs}  "
-            f"{figures_text([row[name] for name in TOTALS])}  "
-            f"{row['images_per_second']:,} images/s"
-            + (f"  FCD {row['fcd_train_5k']:.1f}" if "fcd_train_5k" in row else "")
-        )
-
-
-def figures_text(figures: list[float]) -> str:
-    """`d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38`"""
-    d_loss, g_loss, d_real, d_fake = figures
-    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
 
 
 # The script
@@ -438,8 +421,15 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
 def main() -> None:
     """Parse, plan, train, save."""
     given = given_options(Options, recipes=RECIPES)
+    if "list" in given or "report" in given:
+        look_at(given)
+        return
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
     device = machine.pick_device(options.device)
+    if options.tensorboard:
+        from lab import board  # seldom asked for, and slow to import
+
+        board.check()
     if not options.dry_run:
         runs.check_writable("--out", run or options.out)
     machine.prepare(device)
@@ -455,15 +445,37 @@ def main() -> None:
     if options.dry_run:
         return
 
-    with StopSwitch() as stop:
+    real_images = image_set.train_images.to(device)
+    screen = Screen(training, options.epochs, steps_of(options, real_images), options.batch_size)
+    judge = Judge(image_set, device) if options.quality else None
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSwitch())
         run = run or runs.new_run(options.out, options.dataset)
         print(f"run folder: {run}", flush=True)
         save_config(options, image_set, run, device, status="running")
-        judge = Judge(image_set, device) if options.quality else None
-        train(options, training, image_set.train_images.to(device), run, stop, judge)
-    save_results(options, training, run, f"{image_set.title}, {options.recipe} recipe", judge)
+        events = stack.enter_context(board.Board(run)) if options.tensorboard else None
+        recorder = Recorder(run, stack.enter_context(screen), Clock(), judge, events)
+        train(options, training, real_images, recorder, stop)
+    save_results(options, training, image_set, recorder)
     save_config(options, image_set, run, device, status="finished")
-    print(f"done: {run}")
+    report.write(run)
+    report.write_index(run.resolve().parent)
+    print(f"done: {run / 'report.html'}")
+
+
+def look_at(given: dict[str, Any]) -> None:
+    """What --list and --report ask for: look at runs that are there instead of training one."""
+    outputs = given.get("out", runs.OUTPUTS)
+    for name in given.keys() - {"list", "report", "out"}:
+        raise Mistake(f"{flag_of(name)} {given[name]}: says nothing to --list and --report")
+    if "report" in given:
+        run = runs.check_run("--report", given["report"])
+        report.write(run)
+        outputs = run.resolve().parent
+        print(f"done: {run / 'report.html'}")
+    report.write_index(outputs)
+    if given.get("list"):
+        print(report.list_runs(outputs))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -32,10 +33,27 @@ def pick_device(name: str) -> torch.device:
 def prepare(device: torch.device) -> None:
     """Set torch up for `device`: all cores that are ours, no denormals, TF32 on CUDA."""
     torch.set_num_threads(available_cores())
+    keep_freed_memory()
     # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next step instead of giving it back to the system.
+
+    Gradients are freed and asked for again every step; fetching their pages anew each time was
+    seen to cost a sixth of the training. Elsewhere than on glibc this does nothing.
+    """
+    largest = 2**25  # 32 MiB, the most that glibc accepts as a threshold
+    mmap_threshold, trim_threshold = -3, -1  # names of the parameters in malloc.h
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, largest)
+        libc.mallopt(trim_threshold, 16 * largest)
+    except (OSError, AttributeError):
+        pass
 
 
 def available_cores() -> int:
