@@ -17,6 +17,7 @@ WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect dis
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
+FEWEST_IMAGES = 256  # a fair class has 26 of them and hardly ever fewer than 8
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -68,9 +69,9 @@ def _trends(history: History, epochs: int) -> dict[str, str]:
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
     if row and row["thin_classes"] and 2 * row["epoch"] >= epochs:
         found["classes"] = (
-            f"Mode collapse: {row['thin_classes']:.0f} of 10 classes have less than "
-            f"{FAIR_SHARE_LIMIT:.0%} of the images; usual cure: a higher --r1-gamma, "
-            "or more --epochs while FCD still falls."
+            f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
+            f"{row['thin_classes']:.0f} of 10; usual cure: a higher --r1-gamma, or more --epochs "
+            "while FCD still falls."
         )
     return found
 
@@ -113,6 +114,8 @@ def _distance_trend(history: History) -> dict[str, str]:
 def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
     """Mode collapse, class by class."""
     shares = figures["class_histogram"]
+    if figures["images"] < FEWEST_IMAGES:
+        return [f"Too few images to say whether classes are missing; that takes {FEWEST_IMAGES}."]
     thin = [
         f"{name} {share:.1%}"
         for name, share in sorted(shares.items(), key=lambda item: item[1])
@@ -121,9 +124,9 @@ def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
     if not thin:
         return []
     return [
-        f"Mode collapse: {len(thin)} of {len(shares)} classes are missing or rare "
-        f"({', '.join(thin)}; {1 / len(shares):.0%} each would be fair); usual cure: a higher "
-        "--r1-gamma, or more --epochs while FCD still falls."
+        f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
+        f"{1 / len(shares):.0%}); usual cure: a higher --r1-gamma, or more --epochs while FCD "
+        "still falls."
     ]
 
 

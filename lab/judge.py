@@ -11,7 +11,6 @@ same generator scores the same to the last digit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, images, metrics, models, storage
+from lab import chance, gallery, metrics, models, storage
 from lab.data import SAMPLE_NOTICE, ImageSet, to_float
 from lab.errors import Fault
 
@@ -31,7 +30,6 @@ FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance
 FEWEST_FOR_NEIGHBOURS = 100
 WEIGHTS = Path(__file__).parent / "weights"
 BATCH = 250  # fastest on a CPU
-SHOWN = 10  # images of a class in the picture
 
 QUICK_COLUMNS = ("fcd_train_5k", "confidence", "smallest_class", "thin_classes")
 
@@ -158,8 +156,13 @@ class Judge:
         }
         storage.write_json(folder / "evaluation.json", content)
         notice = SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
-        save_class_sheet(
-            folder / "evaluation.png", evaluation, image_set.class_names, title, notice
+        gallery.save_class_sheet(
+            folder / "evaluation.png",
+            evaluation.images,
+            evaluation.classes,
+            image_set.class_names,
+            title,
+            notice,
         )
 
     @torch.inference_mode()
@@ -232,37 +235,3 @@ def generated_images(generator: models.Generator, count: int, device: torch.devi
         count, generator.latent_dim, generator=chance.stream(0, "metrics/latents")
     )
     return models.generate(generator, latents.to(device))
-
-
-def save_class_sheet(
-    path: Path, evaluation: Evaluation, names: tuple[str, ...], title: str, footnote: str = ""
-) -> None:
-    """Draw how many images are of each class, and the first ten of each beside its bar."""
-    shares: Mapping[str, float] = evaluation.figures["class_histogram"]
-    figure, (bars, samples) = images.new_figure(1, 2, width=10.5, height=5.6)
-    rows = range(len(names))
-    percent = [100 * shares[name] for name in names]
-    bars.barh(rows, percent, color="0.45")
-    bars.axvline(100 / len(names), color="tab:blue", linestyle="--")
-    widest = 1.25 * max(*percent, 100 / len(names))
-    for row, value in zip(rows, percent, strict=True):
-        bars.text(widest, row, f"{value:.1f} % ", ha="right", va="center", fontsize=9)
-    bars.set_yticks(rows, names)
-    bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
-    bars.set_xlim(0, widest)
-    bars.set_xlabel("per cent of the images, as the lab's classifier sees them")
-    bars.set_title("dashed: equal shares", fontsize=9)
-
-    columns = []
-    for label in rows:
-        found = evaluation.images[evaluation.classes == label][:SHOWN]
-        blank = torch.full((SHOWN - len(found), *found.shape[1:]), images.PAPER, dtype=torch.uint8)
-        columns.append(torch.cat((found, blank)))
-    sheet = images.grid(torch.cat(columns), columns=SHOWN)
-    samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=(0, SHOWN, len(names) - 0.5, -0.5))
-    samples.set_axis_off()
-    samples.set_title("the first ten of each class", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    if footnote:
-        figure.supxlabel(footnote, fontsize=8)
-    images.save_figure(path, figure)

@@ -84,6 +84,14 @@ def check_writable(flag: str, folder: Path) -> None:
         raise Mistake(f"{flag} {folder}: {standing} is not writable, name another folder")
 
 
+def data_dir_around(weights: Path) -> Path | None:
+    """The --data-dir of the run that a weights file lies in, if there is such a folder here."""
+    config = weights.parent / "config.json"
+    stored = storage.read_json(config).get("options") if config.is_file() else None
+    folder = stored.get("data_dir") if isinstance(stored, dict) else None
+    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+
 def check_fingerprint(run: Path, image_set: ImageSet) -> None:
     """Fault unless `image_set` holds the very images that `run` was trained on."""
     facts = storage.read_json(run / "config.json").get("data")
