@@ -104,6 +104,9 @@ class Options:
     average: float = option(
         0.999, "decay of the generator's moving average a step; 0 is none", low=0, high=0.99999
     )
+    precision: str = option(
+        "float32", "of matrix products, where the processor has it", choices=machine.PRECISIONS
+    )
     sample_every: int | None = option(
         None, "epochs from one sample grid to the next", low=1, high=100_000
     )
@@ -210,7 +213,9 @@ def train_epoch(
     batches = order.split(options.batch_size)
     began = time.monotonic() - training.seconds
     for batch in batches[training.step : steps_of(options, real_images)]:
-        training.totals += train_step(options, training, data.to_float(real_images[batch]))
+        real = data.to_float(real_images[batch])
+        with machine.matrix_products(options.precision, real.device):
+            training.totals += train_step(options, training, real)
         training.step += 1
         training.seconds = time.monotonic() - began
         recorder.screen.advance(training)

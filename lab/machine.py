@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from lab.errors import Mistake
 
+PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -31,13 +34,28 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare(device: torch.device) -> None:
-    """Set torch up for `device`: all cores that are ours, no denormals, TF32 on CUDA."""
+    """Set torch up for `device`: all cores that are ours, freed memory kept, no denormals."""
     torch.set_num_threads(available_cores())
     keep_freed_memory()
     # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
     torch.set_flush_denormal(True)
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+
+
+@contextlib.contextmanager
+def matrix_products(precision: str, device: torch.device) -> Iterator[None]:
+    """Within it matrices are multiplied in `precision`, "float32" or "bfloat16", as fast as can be.
+
+    With bfloat16, factors are rounded to 8 bits of mantissa, sums and everything else stay float32;
+    a processor without units for it (AMX, AVX-512 BF16) goes on in float32. On CUDA float32 means
+    TF32.
+    """
+    fast = "medium" if precision == "bfloat16" else "high" if device.type == "cuda" else "highest"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(fast)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def keep_freed_memory() -> None:

@@ -1,0 +1,60 @@
+"""The README promises commands, options and files: all of them exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from conftest import REPOSITORY
+
+import denoise_images
+import evaluate_images
+import gan_lab
+from lab.options import flag_of, parse
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+OPTIONS = {
+    "gan_lab.py": gan_lab.Options,
+    "denoise_images.py": denoise_images.Options,
+    "evaluate_images.py": evaluate_images.Options,
+}
+SCRIPT = r"python ((?:gan_lab|denoise_images|evaluate_images)\.py[^`|\n;]*?)"
+COMMANDS = sorted(set(re.findall(SCRIPT + r"(?=`|\s{2,}|\n| && )", README)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command):
+    script, *arguments = shlex.split(command)
+    recipes = gan_lab.RECIPES if script == "gan_lab.py" else None
+    if "--help" not in arguments:
+        parse(OPTIONS[script], arguments, recipes)
+
+
+def test_the_readme_has_the_five_lab_sheets_and_the_three_commands():
+    assert len([command for command in COMMANDS if "--recipe classic" in command]) >= 5
+    first = [line.strip() for line in README.splitlines() if line.startswith("    ")][:3]
+    assert first == [
+        "pip install -r requirements.txt && python gan_lab.py --dataset fashion",
+        "pip install -r requirements.txt -r tests/requirements.txt && pytest",
+        "python denoise_images.py",
+    ]
+
+
+def test_every_option_named_exists():
+    import dataclasses
+
+    known = {flag_of(field.name) for kind in OPTIONS.values() for field in dataclasses.fields(kind)}
+    known |= {flag.replace("--", "--no-", 1) for flag in known} | {"--help"}
+    assert set(re.findall(r"--[a-z][a-z0-9-]+", README)) <= known
+
+
+def test_every_file_of_the_layout_exists():
+    layout = README.split("## Layout")[1].split("## Options")[0]
+    for name in re.findall(r"^    (\S+)", layout, flags=re.M):
+        assert (REPOSITORY / name).exists(), name
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
