@@ -46,7 +46,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
     "classic": {
         "images_shown": 1_200_000,
-        "batch_size": 128,
+        "pyramid": False,
+        "precision": "float32",
         "lr_g": 2e-4,
         "lr_d": 2e-4,
         "beta1": 0.5,
@@ -69,7 +70,7 @@ class Options:
     images_shown: int = option(
         1_800_000, "images shown in all, where --epochs is not given", low=1, high=10**10
     )
-    batch_size: int = option(64, "images a step", low=2, high=60_000)
+    batch_size: int = option(128, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
     hidden_g: tuple[int, ...] = option(
         (256, 512, 1024),
@@ -90,7 +91,7 @@ class Options:
     )
     batch_norm: bool = option(False, "batch normalisation in the generator")
     dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
-    pyramid: bool = option(False, "show the discriminator bands of detail instead of pixels")
+    pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=tuple(losses.LOSSES))
     label_smoothing: float = option(
         0.0, "how far below 1 the targets of real images lie", low=0, high=0.5
@@ -105,7 +106,7 @@ class Options:
         0.999, "decay of the generator's moving average a step; 0 is none", low=0, high=0.99999
     )
     precision: str = option(
-        "float32", "of matrix products, where the processor has it", choices=machine.PRECISIONS
+        "bfloat16", "of matrix products, where the processor has it", choices=machine.PRECISIONS
     )
     sample_every: int | None = option(
         None, "epochs from one sample grid to the next", low=1, high=100_000

@@ -44,7 +44,7 @@ matrix products, so it does less than the float32 floor.
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ def floor_loop(options: gan_lab.Options) -> Callable[[int], None]:
         if inputs:
             products.append((g, w))
 
-    for place, (i, o) in enumerate(zip(widths_g, widths_g[1:], strict=False)):
+    for place, (i, o) in enumerate(itertools.pairwise(widths_g)):
         layer(batch, i, o, weights=True, inputs=place > 0)
-    for place, (i, o) in enumerate(zip(widths_d, widths_d[1:], strict=False)):
+    for place, (i, o) in enumerate(itertools.pairwise(widths_d)):
         layer(2 * batch, i, o, weights=True, inputs=place > 0)
         layer(batch, i, o, weights=False, inputs=True)
 

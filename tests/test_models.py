@@ -37,6 +37,7 @@ def test_the_discriminator_gives_one_logit_an_image():
     [
         models.Generator(9, (8, 12), True, "relu"),
         models.Discriminator((8, 4), 0.25),
+        models.Discriminator((8, 4), pyramid=True),
     ],
 )
 def test_a_config_rebuilds_its_network(network):
@@ -45,6 +46,17 @@ def test_a_config_rebuilds_its_network(network):
         name: value.shape for name, value in network.state_dict().items()
     }
     assert str(again) == str(network)
+
+
+def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
+    bands = models.laplacian_pyramid()
+    assert bands.shape == (784, 784 + 196 + 49)
+    assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
+    flat, speckle = torch.ones(784), torch.ones(28, 28)
+    speckle[::2, ::2] = speckle[1::2, 1::2] = -1
+    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
+    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
+    assert models.Discriminator((8,), pyramid=True)(torch.zeros(3, 1, 28, 28)).shape == (3,)
 
 
 def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
