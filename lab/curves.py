@@ -77,7 +77,7 @@ def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
         series = {column: points for column, points in series.items() if points}
         if bounds == "log":
             series = {
-                column: [(x, math.log10(max(y, 1e-3))) for x, y in points]
+                column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in points]
                 for column, points in series.items()
             }
         if not series:
@@ -127,7 +127,7 @@ def padded(low: float, high: float) -> tuple[float, float]:
 
 
 def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
-    """Three to six round numbers in [low, high], as (value, text). whole: integers only."""
+    """Two to six round numbers in [low, high], as (value, text). whole: integers only."""
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.99)
@@ -135,11 +135,12 @@ def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[flo
         step = max(1.0, step)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [(n * step, f"{n * step:.{digits}f}") for n in range(first, last + 1)]
+    form = f".{digits}f" if step < 1e5 else "g"
+    return [(n * step, f"{n * step:{form}}") for n in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Round numbers between 10**low and 10**high, as (exponent, text)."""
+    """Three to six round numbers between 10**low and 10**high, as (exponent, text)."""
     for multiples in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
         ticks = [
             (math.log10(m * 10.0**n), f"{m * 10.0**n:g}")
@@ -148,7 +149,7 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
             if low <= math.log10(m * 10.0**n) <= high
         ]
         if len(ticks) >= 3:
-            return ticks
+            return ticks[:: -(-len(ticks) // 6)]
     return linear_ticks_of_log(low, high)
 
 

@@ -69,7 +69,7 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "thin_classes": (
         "Thin classes",
         "lower",
-        "How many classes have less than 3 % of the samples.",
+        "How many classes have less than 3% of the samples.",
     ),
     "near_copies": ("Near-copies", "lower", "Share of samples that are training images again."),
 }
@@ -150,9 +150,12 @@ def verdict(config: dict[str, Any], history: History, evaluation: dict[str, Any]
     last = history[-1]
     if config.get("status") != "finished":
         return f"Under way: {last['epoch']:.0f} of {options.get('epochs', '?')} epochs so far."
-    words = sentences(evaluation)
-    if words:  # the first tells the distance, which stands among the figures beside
-        return " ".join(words[1:2] or words)
+    precision, recall = _number(evaluation.get("precision")), _number(evaluation.get("recall"))
+    if precision is not None and recall is not None:
+        return (
+            f"{_classes(evaluation)}To the classifier {precision:.0%} of the images look real, and "
+            f"{recall:.0%} of real images have their like among them."
+        )
     if "d_real" in last and "d_fake" in last:
         return (
             f"After {last['epoch']:.0f} epochs the discriminator gives real images "
@@ -160,6 +163,16 @@ def verdict(config: dict[str, Any], history: History, evaluation: dict[str, Any]
             f"{_opinion(last['d_real'] - last['d_fake'])}."
         )
     return f"{last['epoch']:.0f} epochs of training."
+
+
+def _classes(evaluation: dict[str, Any]) -> str:
+    """Whether all classes are there, where the evaluation says it."""
+    thin, count = evaluation.get("thin_classes"), len(_shares(evaluation.get("class_histogram")))
+    if not isinstance(thin, int) or not count:
+        return ""
+    if not thin:
+        return f"All {count} classes are there. "
+    return f"{thin} of {count} classes {'is' if thin == 1 else 'are'} missing or rare. "
 
 
 def key_figures(
@@ -206,8 +219,7 @@ def results(
     theirs = classic.get("evaluation", {})
     rows = []
     for key, value in evaluation.items():
-        value = _number(value)
-        if value is None or key == "images":
+        if _number(value) is None or key == "images":
             continue
         name, better, meaning = METRICS.get(key, (key.replace("_", " "), "", ""))
         other = _number(theirs.get(key))
@@ -217,7 +229,7 @@ def results(
                 "better": better,
                 "meaning": meaning,
                 "value": figure(value),
-                "classic": "" if other is None else figure(other),
+                "classic": "" if other is None else figure(theirs[key]),
                 "order": list(METRICS).index(key) if key in METRICS else len(METRICS),
             }
         )
@@ -234,7 +246,7 @@ def results(
             {"name": name, "share": f"{share:.1%}", "width": round(100 * share / highest, 2)}
             for name, share in zip(names, shares, strict=True)
         ],
-        "even": round(10 / highest, 2) if highest else 0,
+        "even": round(100 / len(shares) / highest, 2) if highest else 0,
     }
 
 
@@ -281,14 +293,13 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _cell(value: Any) -> str:
-    number = _number(value)
-    return str(value) if number is None else figure(number)
+    return str(value) if _number(value) is None else figure(value)
 
 
-def figure(value: float) -> str:
+def figure(value: int | float) -> str:
     """A number with the digits that matter: `1,234`, `45.2`, `0.812`, `0.0031`."""
-    if value == int(value) and abs(value) >= 100:
-        return f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
     if abs(value) >= 10:
         return f"{value:,.1f}"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,8 +27,6 @@ MOST_FRAMES = 80  # of the film; more are thinned out evenly
 MOST_SHEET_BYTES = 2_000_000  # of other pictures; with the film and the weights below 12 MB
 MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
 STILLS = {
-    "evaluation.png": "Samples by class, as the classifier sorts them, and how many there are "
-    "of each.",
     "latent_walk.png": "Halfway between two images: each row walks from one latent to another "
     "along the sphere. Smooth change means that images were learned, not stored.",
     "nearest_training_images.png": "Ten generated images, and below each the training image "
@@ -301,8 +298,8 @@ def _history(run: Path) -> Sequence[dict[str, float]]:
         rows = runs.read_history(run / "history.csv")
     except (Fault, OSError):
         return []
-    finite = ({name: cell for name, cell in row.items() if math.isfinite(cell)} for row in rows)
-    return [row for row in finite if "epoch" in row]
+    sane = ({name: cell for name, cell in row.items() if abs(cell) < 1e30} for row in rows)
+    return [row for row in sane if row.get("epoch", -1) >= 0]
 
 
 def _optional_json(path: Path) -> dict[str, Any]:

@@ -353,7 +353,7 @@ function startSteering(generator, directions) {
   for (const slider of sliders) slider.addEventListener("input", show);
   find("new-sample").addEventListener("click", sample);
   find("centre").addEventListener("click", () => take(base));
-  for (let i = 0; i < 12; i++) sample();
+  for (let i = 0; i < 16; i++) sample();
 }
 
 // ---- Walk between four corners ----
@@ -388,7 +388,7 @@ function startWalk(generator) {
       (share) => `${(100 * (0.5 + share * (SIDE - 1))) / SIDE}%`,
     );
     draw(find("walk-here"), generator.images(between(...place)), generator.side);
-    const [right, down] = place.map((share) => `${Math.round(100 * share)} %`);
+    const [right, down] = place.map((share) => `${Math.round(100 * share)}%`);
     find("walk-place").textContent = `${right} to the right, ${down} down`;
   }
 
@@ -561,7 +561,6 @@ function startGenerator() {
   document.documentElement.classList.add("playable");
   // For the console, and for the tests: latents in, rows of grey levels out.
   window.lab = {
-    generator,
     generate: (latents) => {
       const images = generator.images(Float32Array.from(latents.flat()));
       return latents.map((_, n) =>

@@ -1,0 +1,489 @@
+"""The report: what it says of a run folder, what it refuses, and, in a browser, what it does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from lab import board, curves, data, images, live, models, readings, report, runs, stills, storage
+from lab.errors import Fault, Mistake
+
+EVIL = "<script>document.title='run'</script>"
+HOSTILE_COLUMN = "</script><script>alert(1)</script>"
+HISTORY = [
+    {"epoch": n, "seconds": 2.0, "images_per_second": 900, "d_loss": 1.2 + n / 10, "g_loss": 0.9}
+    | {"d_real": 0.7 - n / 20, "d_fake": 0.3 + n / 20}
+    | ({"fcd_train_5k": 90.0 / n} if n % 2 else {})
+    for n in range(1, 5)
+]
+
+
+def make_run(outputs: Path, name: str = "fashion-001", recipe: str = "modern") -> Path:
+    """A run folder as a training leaves it, with a generator that has learned nothing."""
+    run = outputs / name
+    (run / "generated_samples").mkdir(parents=True)
+    torch.manual_seed(3)
+    generator = models.Generator(16, (32, 48), batch_norm=True).eval()
+    for weight in generator.parameters():  # larger than at a start, so that images differ
+        weight.data.mul_(2)
+    storage.save_weights(run / "generator.pth", generator, dataset="fashion", epoch=4)
+    for epoch in (0, 1, 3, 4):
+        pictures = models.generate(generator, torch.randn(25, 16) + epoch)
+        images.save(run / "generated_samples" / f"epoch_{epoch:03d}.png", images.grid(pictures, 5))
+    images.save_each(run / "final_generated_images", pictures[:20])
+    runs.write_history(run / "history.csv", HISTORY)
+    config = {
+        "status": "finished",
+        "options": {"dataset": "fashion", "recipe": recipe, "epochs": 4, "hidden_g": [32, 48]},
+        "data": {"title": "Fashion-MNIST", "source": EVIL, "is_sample": True},
+        "machine": {"cores": 2},
+        "command": f"python gan_lab.py --out '{EVIL}'",
+    }
+    storage.write_json(run / "config.json", config)
+    return run
+
+
+EVALUATION = {
+    "images": 10_000,
+    "fcd_test": 31.4159,
+    "fcd_train": 30.0,
+    "precision": 0.75,
+    "recall": 0.5,
+    "thin_classes": 0,
+    "class_histogram": {f"class {n}": 0.1 for n in range(10)},
+    "words": ["Healthy.", EVIL],
+    "a_new_figure": 7,
+    "broken": math.nan,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with everything beside it, and its report."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    run = make_run(outputs)
+    runs.write_history(run / "history.csv", [row | {HOSTILE_COLUMN: 1} for row in HISTORY])
+    storage.write_json(run / "evaluation.json", EVALUATION)
+    classic = make_run(outputs, "fashion-002", "classic")
+    storage.write_json(classic / "evaluation.json", {"fcd_test": 271.8})
+    scores = {"sigma": 0.5, "scores": {"noisy": {"psnr": 6.02}, "projection": {"psnr": 17.25}}}
+    results = run / "denoising_results"
+    results.mkdir()
+    storage.write_json(results / "scores.json", {"results": [scores]})
+    shutil.copy(run / "generated_samples" / "epoch_004.png", results / "sigma_0.50.png")
+    report.write(run)
+    return run
+
+
+def text_of(run: Path) -> str:
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+# The page as text
+
+
+def test_shows_every_part(run: Path) -> None:
+    html = text_of(run)
+    for wanted in ("31.4", "271.8", "PSNR, dB", "17.2", "a new figure", "bundled sample", "10.0%"):
+        assert wanted in html
+    assert "All 10 classes are there" in html
+    assert html.count('class="frame') - html.count('class="frames') == 4
+
+
+def test_stays_small_and_asks_for_nothing(run: Path) -> None:
+    html = text_of(run)
+    assert len(html) < 12e6
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
+    assert "url(" not in html and "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_markup_in_names_and_options_is_shown_not_run(run: Path) -> None:
+    html = text_of(run)
+    assert EVIL not in html
+    assert "&lt;script&gt;document.title" in html
+
+
+def test_markup_in_embedded_json_cannot_end_its_script(run: Path) -> None:
+    html = text_of(run)
+    assert HOSTILE_COLUMN not in html
+    embedded = json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+    assert embedded["history"][0][HOSTILE_COLUMN] == 1
+
+
+def test_a_bare_run_has_a_page_too(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "config.json", {"options": 3, "data": [], "machine": None})
+    html = report.write(tmp_path).read_text(encoding="utf-8")
+    assert "No epoch has been completed" in html
+    assert "does not exist" in html  # why nothing can be played with
+
+
+def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (run / "evaluation.json").write_text("[")
+    (run / "history.csv").write_text("epoch,d_loss\n1,nan\n2,inf\n")
+    (run / "generated_samples" / "epoch_001.png").write_bytes(b"\x89PNG broken")
+    (run / "generated_samples" / "epoch_²².png").write_bytes(b"")
+    (run / "latent_walk.png").write_bytes(b"no picture")
+    (run / "generator.pth").write_bytes(b"no weights")
+    html = report.write(run).read_text(encoding="utf-8")
+    embedded = re.search(r'id="data">(.*?)</script>', html)[1]
+    assert not re.search("NaN|Infinity", embedded)
+    assert json.loads(embedded)["live"] is None
+    (run / "config.json").write_text("{")
+    with pytest.raises(Fault):
+        report.write(run)
+
+
+def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "generated_samples"
+    folder.mkdir()
+    for epoch in range(0, 1200, 5):
+        Image.new("L", (584, 584)).save(folder / f"epoch_{epoch:03d}.png")
+    epochs = [frame["epoch"] for frame in report.film(tmp_path)]
+    assert len(epochs) == report.MOST_FRAMES
+    assert (epochs[0], epochs[-1]) == (0, 1195)
+    assert epochs == sorted(set(epochs))
+
+
+# The list of runs
+
+
+def test_list_and_index(run: Path) -> None:
+    table = report.list_runs(run.parent).splitlines()
+    assert table[0].split() == ["name", "set", "recipe", "epochs", "FCD", "when"]
+    assert table[1].startswith("fashion-002") and "classic" in table[1] and "~30.0" in table[1]
+    assert "fashion (sample)" in table[2] and " 30.0 " in table[2] and "4/4" in table[2]
+    page = report.write_index(run.parent).read_text(encoding="utf-8")
+    assert 'href="fashion-001/report.html"' in page
+    assert "fashion-002/report.html" not in page  # it has none yet
+
+
+def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    assert "python gan_lab.py" in report.list_runs(tmp_path / "none")
+
+
+# Words and curves
+
+
+def test_sentences_tell_the_epochs_apart() -> None:
+    assert "Before training" in readings.of_epoch(0, HISTORY, 4)
+    third = readings.of_epoch(3, HISTORY, 4)
+    assert "0.55" in third and "30.0, 67% closer" in third
+    assert readings.of_epoch(9, HISTORY, 9) == ""
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert [text for _, text in curves.linear_ticks(0, 1)] == ["0.0", "0.5", "1.0"]
+    assert [text for _, text in curves.linear_ticks(0, 3, whole=True)] == ["0", "1", "2", "3"]
+    assert [text for _, text in curves.log_ticks(0.5, 2.5)] == ["10", "30", "100", "300"]
+    for low, high in ((0.0, 1e-9), (-5.0, 9.0), (math.log10(20), math.log10(21)), (0.0, 1e29)):
+        for kind in (curves.linear_ticks, curves.log_ticks)[: 1 if high > 10 else 2]:
+            ticks = kind(low, high)
+            assert 1 < len(ticks) < 8 and all(
+                low <= value <= high * (1 + 1e-9) for value, _ in ticks
+            )
+
+
+def test_a_constant_history_is_drawn() -> None:
+    rows = [{"epoch": 1.0, "d_loss": 0.0, "g_loss": 0.0}]
+    (chart,) = curves.charts(rows)
+    assert "nan" not in chart.curves[0].points
+
+
+# The generator as operations
+
+
+class Residual(nn.Module):
+    """x + f(x), normalised: what a recipe may bring one day."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.RMSNorm(width), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Unusual(nn.Module):
+    """A generator of everything the page can do, and, if `strange`, of something it cannot."""
+
+    def __init__(self, strange: bool = False) -> None:
+        super().__init__()
+        self.config = {"latent_dim": 16}
+        self.strange = strange
+        self.layers = nn.Sequential(
+            nn.Linear(16, 40), Residual(40), nn.LayerNorm(40), nn.ReLU(), nn.Linear(40, 784)
+        )
+        self.register_buffer("filter", torch.eye(784) * 0.9 + 0.1 / 784)
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        pixels = torch.tanh(self.layers(latent) @ self.filter)
+        return (pixels.sin() if self.strange else pixels).view(-1, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [models.Generator(16, (32, 48)), models.Generator(16, (32,), True, "relu"), Unusual()],
+    ids=["plain", "batch norm", "unusual"],
+)
+def test_operations_make_the_networks_images(generator: nn.Module) -> None:
+    exported = live.export(generator.eval())
+    assert exported.levels_off <= 1
+    numbers = sum(math.prod(s) for step in exported.operations for s in step["shapes"])
+    assert len(exported.weights) == 2 * numbers
+    assert len(exported.directions) == live.DIRECTIONS
+    assert exported.shares == sorted(exported.shares, reverse=True)
+
+
+def test_directions_move_the_first_layer_most() -> None:
+    torch.manual_seed(0)
+    generator = models.Generator(16, (32, 48)).eval()
+    operations = live.operations_of(generator)
+    directions, _ = live.principal_directions(operations, 16)
+    random = torch.nn.functional.normalize(torch.randn(200, 16), dim=1)
+    towards = torch.nn.functional.normalize(directions[:1], dim=1)
+    latents = torch.randn(500, 16)
+
+    def moved(ways: torch.Tensor) -> torch.Tensor:
+        results = [live.evaluate(operations[:2], latents + step * ways) for step in (0.5, -0.5)]
+        return (results[0][-1] - results[1][-1]).norm(dim=1).mean()
+
+    assert moved(towards) > 1.2 * torch.stack([moved(way[None]) for way in random]).mean()
+
+
+def test_unknown_networks_are_refused_with_the_reason() -> None:
+    with pytest.raises(live.Unsuited, match="sin"):
+        live.export(Unusual(strange=True).eval())
+    with pytest.raises(live.Unsuited, match="MB"):
+        live.export(models.Generator(100, (2048, 2048)).eval())
+    loud = models.Generator(16, (32,)).eval()
+    loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
+    with pytest.raises(live.Unsuited, match="grey levels"):
+        live.export(loud)
+
+
+# Stills and TensorBoard
+
+
+def test_slerp_keeps_to_the_sphere() -> None:
+    start, end = torch.eye(2)
+    walk = stills.slerp(start, end, torch.linspace(0, 1, 5))
+    assert torch.allclose(walk.norm(dim=1), torch.ones(5))
+    assert torch.allclose(walk[[0, -1]], torch.eye(2), atol=1e-6)
+    assert torch.allclose(stills.slerp(start, 2 * start, torch.tensor([0.5])), 1.5 * start)
+
+
+def test_nearest_finds_the_planted_copy() -> None:
+    images_there = torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8)
+    found = images_there[[7, 33]].clone()
+    found[:, :, 0, 0] ^= 3
+    assert stills.nearest(found, images_there).tolist() == [7, 33]
+
+
+def test_stills_are_written(tmp_path: Path) -> None:
+    image_set = data.read_folder("fashion", data.SAMPLE_FOLDER / "fashion")
+    stills.write(tmp_path, models.Generator(16, (32,)).eval(), image_set)
+    for name in report.STILLS:
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 500
+
+
+def test_tensorboard_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"--tensorboard.*pip install tensorboard"):
+        board.check()
+
+
+def test_tensorboard_gets_scalars_grid_and_histograms(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the optional tensorboard package is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    pictures = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+    with board.Board(tmp_path) as screen:
+        screen.row(HISTORY[0])
+        screen.grid(1, images.grid(pictures, 2))
+        screen.opinions(1, models.Discriminator((8,)), pictures, pictures)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"d_loss", "fcd_train_5k"} <= set(tags["scalars"])
+    assert tags["images"] == ["samples"]
+    assert set(tags["histograms"]) == {"D(x)", "D(G(z))"}
+
+
+# In a browser
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+ALL_LEVELS = "latents => window.lab.generate(latents)"
+PICTURE = "id => document.getElementById(id).toDataURL()"
+CORNER = """id => {
+    const canvas = document.createElement('canvas');
+    canvas.width = canvas.height = 28;
+    canvas.getContext('2d').drawImage(document.getElementById(id), 0, 0);
+    return canvas.toDataURL();
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; without it, or without Playwright, these tests are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, run: Path):
+    """The report, opened; afterwards, it must have said nothing and asked for nothing."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(15_000)
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((run / "report.html").as_uri())
+    page.wait_for_selector(".playable")
+    yield page
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [page.url]
+    page.close()
+
+
+def test_slider_moves_grid_cursor_and_words(page) -> None:
+    def state() -> tuple[str, str, str]:
+        return (
+            page.get_attribute(".frame.current img", "src"),
+            page.get_attribute(".chart .cursor", "x1"),
+            page.inner_text("#film-sentence"),
+        )
+
+    last = state()
+    assert last[1] == "100"
+    page.focus("#film-slider")
+    page.keyboard.press("Home")
+    first = state()
+    assert first[1] == "0" and "Before training" in first[2]
+    page.keyboard.press("ArrowRight")
+    second = state()
+    assert second[1] == "25"
+    assert len({first[0], second[0], last[0]}) == 3
+    assert page.locator(".frame:visible").count() == 1
+
+
+def test_chart_and_play_button_move_the_film(page) -> None:
+    page.locator(".chart svg").nth(1).click(position={"x": 2, "y": 50})
+    assert page.inner_text("#film-epoch") == "epoch 0"
+    page.click("#play-film")
+    page.wait_for_selector("#film-epoch:has-text('epoch 4')")
+
+
+def test_pages_pixels_are_pytorchs(page, run: Path) -> None:
+    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    latents = torch.randn(13, 16, generator=torch.Generator().manual_seed(5))
+    found = torch.tensor(page.evaluate(ALL_LEVELS, latents.tolist()))
+    wanted = models.generate(generator, latents).flatten(1).int()
+    assert wanted.float().std() > 30  # not a grey nothing, on which anything agrees
+    assert (found - wanted).abs().max() <= 2
+
+
+def test_every_operation_runs_in_the_page_forwards_and_backwards(page) -> None:
+    torch.manual_seed(1)
+    generator = Unusual().eval()
+    exported = live.export(generator)
+    facts = {"operations": exported.operations, "latent": 16, "side": 28}
+    steps = live.operations_of(generator)
+    for step in steps:
+        step.weights = [weight.half().double() for weight in step.weights]
+    latents = torch.randn(3, 16, dtype=torch.float64, requires_grad=True)
+    pixels = live.evaluate(steps, latents)[-1]
+    upstream = torch.randn_like(pixels)
+    pixels.backward(upstream)
+    found = page.evaluate(
+        """([facts, weights, latents, upstream]) => {
+            const network = new Generator(facts, decodeWeights(weights));
+            const results = network.results(Float32Array.from(latents));
+            const gradient = network.gradient(results, Float32Array.from(upstream));
+            return [[...results[results.length - 1]], [...gradient]];
+        }""",
+        [
+            facts,
+            base64.b64encode(exported.weights).decode(),
+            latents.detach().flatten().tolist(),
+            upstream.flatten().tolist(),
+        ],
+    )
+    for mine, exact in zip(found, (pixels, latents.grad), strict=True):
+        exact = exact.detach().flatten()
+        assert torch.allclose(torch.tensor(mine).double(), exact, atol=1e-4 * exact.abs().max())
+
+
+def test_sampling_and_steering_change_the_picture(page) -> None:
+    before = page.evaluate(PICTURE, "sample")
+    page.click("#new-sample")
+    after = page.evaluate(PICTURE, "sample")
+    assert before != after
+    page.locator(".direction").first.focus()
+    page.keyboard.press("End")
+    assert page.evaluate(PICTURE, "sample") != after
+    page.click("#centre")
+    assert page.evaluate(PICTURE, "sample") == after
+    page.locator("#strip button").nth(1).click()
+    assert page.evaluate(PICTURE, "sample") == before
+
+
+def test_walk_by_dragging_and_by_keys(page) -> None:
+    area = page.locator("#walk-area")
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.mouse.up()
+    assert page.inner_text("#walk-place") == "0% to the right, 0% down"
+    grid, here = page.evaluate(PICTURE, "walk"), page.evaluate(PICTURE, "walk-here")
+    assert page.evaluate(CORNER, "walk") == here  # the marker shows the very image of its corner
+    area.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(PICTURE, "walk-here") != here
+    page.click("#new-corners")
+    assert page.evaluate(PICTURE, "walk") != grid
+
+
+def test_descent_restores(page) -> None:
+    def decibels(id: str) -> float:
+        return float(page.inner_text(id).removesuffix(" dB"))
+
+    page.click("#project")
+    page.wait_for_selector("#project:has-text('Restore again')")
+    assert decibels("#psnr-restored") > decibels("#psnr-noisy") + 3
+    page.locator("#sigma").focus()
+    page.keyboard.press("End")
+    assert page.inner_text("#psnr-restored") == ""
+    assert page.inner_text("#sigma-value") == "1.00"
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_nothing_hangs_over_the_edge(browser, run: Path, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="dark")
+    page.goto((run / "report.html").as_uri())
+    page.wait_for_selector(".playable")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.title() != "run"  # the script in the options stayed text
+    page.close()
