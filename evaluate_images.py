@@ -231,7 +231,7 @@ def main() -> None:
     print("", *words, sep="\n")
 
     folder = subject.run or runs.new_run(options.out, "evaluation")
-    title = f"{subject.name}: {len(images):,} images, {image_set.title}"
+    title = f"{Path(subject.name).name}: {len(images):,} images, {image_set.title}"
     judge.save(
         folder,
         evaluation,

@@ -6,6 +6,8 @@ cannot be read is named, not skipped in silence.
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,11 @@ from lab.images import PAPER, grid, new_figure, save_figure
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MOST_PIXELS = 2**24  # of one picture
 NAMED = 3  # unreadable files that are named before the rest is counted
+# What Pillow is known to raise for pictures that are damaged or hostile.
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, EOFError, zlib.error, struct.error),
+    Image.DecompressionBombError,
+)
 SHOWN = 10  # images of a class in the picture
 
 
@@ -53,7 +60,7 @@ def read(files: list[Path], most: int) -> Gallery:
     for index in shuffle[:most]:
         try:
             image, changed = read_picture(files[index])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             unreadable.append(f"{files[index].name} ({' '.join(str(error).split())[:60]})")
             continue
         images.append(image)
@@ -81,7 +88,10 @@ def read_picture(path: Path) -> tuple[Tensor, list[str]]:
             picture = Image.fromarray(levels.astype(np.uint8))
             changed.append("had 16 bits, the upper 8 were kept")
         elif picture.mode not in ("L", "1"):
-            changed.append("were in colour or had a palette and were turned grey")
+            picture = picture.convert("RGB")
+            red, green, blue = (band.tobytes() for band in picture.split())
+            if not red == green == blue:
+                changed.append("were in colour and were turned grey")
         grey = picture.convert("L")
     if grey.size != (IMAGE_SIDE, IMAGE_SIDE):
         grey = grey.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)

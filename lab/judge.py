@@ -65,16 +65,11 @@ class Judge:
     def quick(self, generator: models.Generator) -> dict[str, float]:
         """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""
         reading = self.read(generated_images(generator, QUICK_COUNT, self.device))
-        shares = metrics.class_shares(reading.classes)
         distance = metrics.frechet_distance(
             metrics.moments(reading.features), self._training_moments
         )
-        return {
-            "fcd_train_5k": round(distance, 4),
-            "confidence": round(reading.confidence, 6),
-            "smallest_class": min(shares),
-            "thin_classes": metrics.thin_classes(shares),
-        }
+        figures = {"fcd_train_5k": round(distance, 4), **_of_classes(reading)}
+        return {column: figures[column] for column in QUICK_COLUMNS}
 
     def full(self, generator: models.Generator) -> Evaluation:
         """Every figure, from 10,000 generated images."""
@@ -84,14 +79,13 @@ class Judge:
         """Every figure that so many uint8 images (N, 1, 28, 28) allow; N from 1 up."""
         made = made.to(self.device)
         reading = self.read(made)
-        shares = metrics.class_shares(reading.classes)
-        figures = {"images": len(made)}
+        figures: dict[str, Any] = {"images": len(made)}
         left_out = []
         if len(made) >= FEWEST_FOR_FRECHET:
-            distances = metrics.moments(reading.features)
+            moments = metrics.moments(reading.features)
             figures |= {
-                "fcd_train": metrics.frechet_distance(distances, self._training_moments),
-                "fcd_test": metrics.frechet_distance(distances, self._test_moments),
+                "fcd_train": metrics.frechet_distance(moments, self._training_moments),
+                "fcd_test": metrics.frechet_distance(moments, self._test_moments),
                 "fcd_real": self.real_distance,
             }
         else:
@@ -103,11 +97,9 @@ class Judge:
                 "kernel distance, precision, recall, density and coverage need "
                 f"{FEWEST_FOR_NEIGHBOURS}"
             )
+        shares = metrics.class_shares(reading.classes)
         figures |= {
-            "confidence": reading.confidence,
-            "class_kl": metrics.divergence_from_uniform(shares),
-            "smallest_class": min(shares),
-            "thin_classes": metrics.thin_classes(shares),
+            **_of_classes(reading),
             "near_copies": self._copies(made),
             "class_histogram": dict(zip(self.image_set.class_names, shares, strict=True)),
         }
@@ -125,16 +117,11 @@ class Judge:
         What a generator would score that makes nothing but new real images. `near_copies` are those
         that the test images hold of the training images.
         """
-        reading = self._training
-        shares = metrics.class_shares(reading.classes)
         return {
             "fcd_train": self.real_distance,
             "fcd_test": self.real_distance,
-            **self._neighbourly(reading.features),
-            "confidence": reading.confidence,
-            "class_kl": metrics.divergence_from_uniform(shares),
-            "smallest_class": min(shares),
-            "thin_classes": metrics.thin_classes(shares),
+            **self._neighbourly(self._training.features),
+            **_of_classes(self._training),
             "near_copies": self._copies(self.image_set.test_images),
         }
 
@@ -155,7 +142,7 @@ class Judge:
             },
         }
         storage.write_json(folder / "evaluation.json", content)
-        notice = SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
+        notice = SAMPLE_NOTICE.strip("* ").split(". ")[0] if image_set.is_sample else ""
         gallery.save_class_sheet(
             folder / "evaluation.png",
             evaluation.images,
@@ -178,7 +165,7 @@ class Judge:
                 features.append(batch_features)
                 confidences.append(confidence)
                 classes.append(seen)
-        mean_confidence = torch.cat(confidences).to("cpu", torch.float64).mean()
+        mean_confidence = torch.cat(confidences).cpu().double().mean()
         return Reading(torch.cat(features), torch.cat(classes).cpu(), float(mean_confidence))
 
     def _neighbourly(self, features: Tensor) -> dict[str, float]:
@@ -213,6 +200,17 @@ class Judge:
     @cached_property
     def _test_moments(self) -> metrics.Moments:
         return metrics.moments(self._test.features)
+
+
+def _of_classes(reading: Reading) -> dict[str, float]:
+    """What the classes seen say."""
+    shares = metrics.class_shares(reading.classes)
+    return {
+        "confidence": round(reading.confidence, 6),
+        "class_kl": metrics.divergence_from_uniform(shares),
+        "smallest_class": min(shares),
+        "thin_classes": metrics.thin_classes(shares),
+    }
 
 
 def load_classifier(name: str) -> models.Classifier:

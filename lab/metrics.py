@@ -8,7 +8,8 @@ fcd_train, fcd_test    Frechet classifier distance: Frechet's, in the features o
                        to the test images (for reports). Never FID: its scale is its own.
 kernel_distance        the same comparison without the assumption of normal distributions
 precision, recall      how many generated images look real; how much of the real set they reach
-density, coverage      the same two questions, less disturbed by outliers
+density, coverage      the same two questions, not fooled by a stray real image (which may have all
+                       of a noise in its reach: precision 0.9, density 0.2, coverage 0)
 confidence             the classifier's mean probability for the class it sees
 class_histogram        the share of each class it sees
 smallest_class         the least of these shares
@@ -45,7 +46,7 @@ class Moments(NamedTuple):
 
 def moments(features: Tensor) -> Moments:
     """The moments of features (N, C), in float64 on the CPU (no Apple GPU knows float64)."""
-    features = features.to("cpu", torch.float64)
+    features = features.cpu().double()
     return Moments(features.mean(0), torch.cov(features.T))
 
 
