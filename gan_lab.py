@@ -63,10 +63,17 @@ class Options:
     """Every option of a training, with the modern recipe's values as defaults."""
 
     dataset: str = option("fashion", "the set to learn", choices=tuple(data.SETS))
-    data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
+    data_dir: Path | None = option(
+        None, "folder with the set's IDX files; left out, the lab looks around", folder=True
+    )
     out: Path = option(runs.OUTPUTS, "folder that run folders are made in")
     recipe: str = option("modern", "defaults of all options below", choices=tuple(RECIPES))
-    epochs: int | None = option(None, "passes over the images", low=1, high=100_000)
+    epochs: int | None = option(
+        None,
+        "passes over the images; left out, as many as show --images-shown",
+        low=1,
+        high=100_000,
+    )
     images_shown: int = option(
         1_800_000, "images shown in all, where --epochs is not given", low=1, high=10**10
     )
@@ -106,22 +113,29 @@ class Options:
         0.999, "decay of the generator's moving average a step; 0 is none", low=0, high=0.99999
     )
     precision: str = option(
-        "bfloat16", "of matrix products, where the processor has it", choices=machine.PRECISIONS
+        "bfloat16",
+        "what matrix products are rounded to, where the processor can",
+        choices=machine.PRECISIONS,
     )
     sample_every: int | None = option(
-        None, "epochs from one sample grid to the next", low=1, high=100_000
+        None,
+        "epochs from one sample grid to the next; left out, for ten grids",
+        low=1,
+        high=100_000,
     )
     quality: bool = option(True, "score the images at each sample grid and at the end")
     final_images: int = option(100, "images made at the end", low=0, high=100_000)
     seed: int = option(0, "decides everything that is left to chance", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
-    tensorboard: bool = option(False, "also write events for TensorBoard, if it is installed")
+    tensorboard: bool = option(
+        False, "also write events for TensorBoard, if it is installed", only_on=True
+    )
     resume: str | None = option(
         None, "go on with this run folder; without a name the newest unfinished", bare="newest"
     )
-    dry_run: bool = option(False, "print the plan and write nothing")
+    dry_run: bool = option(False, "print the plan and write nothing", only_on=True)
     report: Path | None = option(None, "make report.html of this run folder again, no training")
-    list: bool = option(False, "print a table of the runs there are, no training")
+    list: bool = option(False, "print a table of the runs there are, no training", only_on=True)
 
 
 # The plan

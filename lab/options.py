@@ -30,6 +30,7 @@ def option(
     most: int | None = None,
     bare: Any = None,
     folder: bool = False,
+    only_on: bool = False,
 ) -> Any:
     """A dataclass field that is also a command-line option.
 
@@ -39,6 +40,7 @@ def option(
     most: how many values an option that takes several may have.
     bare: what the option means when it is given without a value (`--resume`).
     folder: the path must be an existing folder.
+    only_on: a switch that has no `--no-` form.
     """
     metadata = {
         "help": help,
@@ -48,6 +50,7 @@ def option(
         "most": most,
         "bare": bare,
         "folder": folder,
+        "only_on": only_on,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -130,12 +133,13 @@ def _add(
     recipes: dict[str, dict[str, Any]],
 ) -> None:
     """Declare one field to argparse. Values stay text here, so that `_checked` words the errors."""
-    text = f"{field.metadata['help']} {_range_text(field)}({_default_text(field, recipes)})"
-    text = text.replace("%", "%%")
+    limits = f", {_range_text(field)}" if _range_text(field) else ""
+    text = f"{field.metadata['help']}{limits}{_default_text(field, recipes)}".replace("%", "%%")
     keywords: dict[str, Any] = {"help": text, "dest": field.name}
     value_type = _value_type(annotation)
     if value_type is bool:
-        keywords["action"] = argparse.BooleanOptionalAction
+        only_on = field.metadata["only_on"]
+        keywords["action"] = "store_true" if only_on else argparse.BooleanOptionalAction
     else:
         keywords["metavar"] = _metavar(field, value_type)
         if typing.get_origin(value_type) is tuple:
@@ -210,22 +214,22 @@ def _range_text(field: dataclasses.Field) -> str:
     if low is None and high is None:
         return ""
     if high is None:
-        return f"from {low:g} up "
-    return f"from {low:g} to {high:g} "
+        return f"from {low:g} up"
+    return f"from {low:g} to {high:g}"
 
 
 def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:
-    """`default 64; classic 128`."""
+    """` (default 64; classic 128)`; nothing where the default is None, "not given"."""
+    if field.default is None:
+        return ""
     parts = [f"default {_shown(field.default)}"]
     for recipe, changes in recipes.items():
         if field.name in changes:
             parts.append(f"{recipe} {_shown(changes[field.name])}")
-    return "; ".join(parts)
+    return f" ({'; '.join(parts)})"
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "chosen for you"
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value)
     return (
