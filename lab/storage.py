@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickletools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,12 @@ from lab.errors import Fault
 FORMAT_VERSION = 1
 MOST_WEIGHT_BYTES = 2**31  # larger than any network the options allow
 MOST_JSON_BYTES = 2**24
+# All that the pickles in the lab's files name: plain tensors in dictionaries.
+OWN_GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Byte")),
+}
 
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
@@ -120,17 +127,19 @@ def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
     """Read a file that `torch.save` made and that calls itself `wanted`; runs no code from it."""
     _check_archive(path)
     try:
+        _check_pickle(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except Fault:
+        raise
     except Exception as error:  # a damaged pickle can fail in any way there is
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise Fault(f"{path}: damaged, or not made by the lab ({reason})") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != wanted:
-        raise Fault(
-            f"{path}: a {wanted!r} file was expected, this is {found or 'something else'!r}"
-        )
+        known = found if isinstance(found, str) and found else "something else"
+        raise Fault(f"{path}: a {wanted!r} file was expected, this is {known!r}")
     if content.get("version") != FORMAT_VERSION:
-        raise Fault(f"{path}: version {content.get('version')}, this lab reads {FORMAT_VERSION}")
+        raise Fault(f"{path}: is of another version; this lab reads version {FORMAT_VERSION}")
     return content
 
 
@@ -152,6 +161,26 @@ def _check_archive(path: Path) -> None:
     # torch.save stores without compression: content larger than its file is a bomb.
     if unpacked > min(path.stat().st_size, MOST_WEIGHT_BYTES) or len(entries) > 10_000:
         raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
+
+
+def _check_pickle(path: Path) -> None:
+    """Refuse a pickle that asks for anything but plain tensors in dictionaries.
+
+    `weights_only=True` runs no foreign code, but a hundred bytes can still have it make a bytearray
+    of any size, or hash tuples of tuples of tuples for hours.
+    """
+    with path.open("rb") as file:
+        # The reader that torch.load uses: it must be the same bytes that are looked at.
+        pickled = torch._C.PyTorchFileReader(file).get_record("data.pkl")
+    kinds, last = {}, ""  # which operation made each remembered object; the last operation
+    for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name == "GLOBAL" and argument not in OWN_GLOBALS:
+            raise Fault(f"{path}: not made by the lab (it asks for {argument})")
+        if operation.name.endswith("PUT"):
+            kinds[argument] = last
+        elif operation.name.endswith("GET") and kinds.get(argument) not in ("GLOBAL", "BINUNICODE"):
+            raise Fault(f"{path}: not made by the lab (its objects are shared among themselves)")
+        last = operation.name
 
 
 def _check_size(path: Path, name: str, value: Any) -> None:
