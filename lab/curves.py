@@ -61,6 +61,7 @@ CHARTS = (
     ),
 )
 FEW = 25  # points that are drawn as dots too
+MOST = 400  # points of a curve; more no screen shows
 
 
 def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
@@ -74,7 +75,7 @@ def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
             column: [(row["epoch"], row[column]) for row in history if column in row]
             for column in columns
         }
-        series = {column: points for column, points in series.items() if points}
+        series = {column: thinned(points) for column, points in series.items() if points}
         if bounds == "log":
             series = {
                 column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in points]
@@ -99,6 +100,12 @@ def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
             )
         )
     return drawn
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most MOST of `points`, evenly, the last one among them."""
+    step = -(-len(points) // MOST)
+    return points[::-1][::step][::-1]
 
 
 def _curve(

@@ -24,7 +24,8 @@ from lab.errors import Fault
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 MOST_FRAMES = 80  # of the film; more are thinned out evenly
-MOST_SHEET_BYTES = 2_000_000  # of other pictures; with the film and the weights below 12 MB
+# Room for pictures in the page, as text; with film and weights it stays below 12 MB.
+STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
 MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
 STILLS = {
     "latent_walk.png": "Halfway between two images: each row walks from one latent to another "
@@ -44,6 +45,9 @@ def write(run: Path) -> Path:
     epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
     for frame in frames:
         frame["sentence"] = readings.of_epoch(frame["epoch"], history, epochs)
+    shown = {frame["epoch"] for frame in frames}
+    stills, _ = _gallery([run / name for name in STILLS], STILLS_ROOM)
+    sheets, left_out = _gallery(sorted((run / "denoising_results").glob("*.png")), SHEETS_ROOM)
     generator, page_generator, refusal = _live(run)
     known = SETS.get(str(options.get("dataset")))
     html = render(
@@ -64,17 +68,14 @@ def write(run: Path) -> Path:
         quality=readings.results(evaluation, _classic(run, options), known),
         words=readings.sentences(evaluation),
         anchors=readings.anchors(str(options.get("dataset")), evaluation),
-        stills=[
-            {"source": source, "name": name, "caption": caption}
-            for name, caption in STILLS.items()
-            if (source := _embedded(run / name))
-        ],
-        sheets=_sheets(run / "denoising_results"),
+        stills=[still | {"caption": STILLS[still["name"]]} for still in stills],
+        sheets=sheets,
+        left_out=left_out,
         scores=readings.scores(_optional_json(run / "denoising_results" / "scores.json")),
         refusal=refusal,
         weights=base64.b64encode(page_generator.weights).decode() if page_generator else "",
         data={
-            "history": history,
+            "history": [row for row in history if row["epoch"] in shown],
             "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
             "live": page_generator
             and {
@@ -104,7 +105,7 @@ def write_index(outputs: Path) -> Path:
         for row in _rows(outputs)
     ]
     path = outputs / "index.html"
-    storage.write_text(path, render("index.html.jinja", rows=rows))
+    storage.write_text(path, render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE))
     return path
 
 
@@ -115,15 +116,18 @@ def list_runs(outputs: Path) -> str:
         return f"no runs in {outputs}; make one: python gan_lab.py"
     columns = {name: name for name in rows[0]} | {"fcd": "FCD"}
     width = {name: max(len(row[name]) for row in [columns, *rows]) for name in columns}
-    return "\n".join(
-        "  ".join(
+    lines = []
+    for row in [columns, *rows]:
+        cells = (
             row[name].rjust(width[name])
             if name in ("epochs", "fcd")
             else row[name].ljust(width[name])
             for name in columns
-        ).rstrip()
-        for row in [columns, *rows]
-    )
+        )
+        lines.append("  ".join(cells).rstrip())
+    if any("~" in row["fcd"] for row in rows):
+        lines.append(f"~ {readings.QUICK_NOTE}")
+    return "\n".join(lines)
 
 
 def render(template: str, **context: Any) -> str:
@@ -219,22 +223,22 @@ def _opened(path: Path) -> Image.Image | None:
         return None
 
 
-def _embedded(path: Path) -> str | None:
-    """A picture's data address, the file's own bytes where they are a sound PNG."""
-    if not path.is_file() or path.stat().st_size > MOST_SHEET_BYTES or not _opened(path):
-        return None
-    return _png_url(path.read_bytes())
+def _gallery(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Name and data address of each picture, and the names of those there is no room for.
 
-
-def _sheets(folder: Path) -> list[dict[str, Any]]:
-    """What denoise_images.py drew, as far as the page has room."""
-    room, sheets = MOST_SHEET_BYTES, []
-    for path in sorted(folder.glob("*.png")):
-        source = _embedded(path)
-        if source and len(source) <= room:
-            room -= len(source)
-            sheets.append({"name": path.name, "source": source})
-    return sheets
+    What is missing or damaged is passed over.
+    """
+    pictures, left_out = [], []
+    for path in paths:
+        if not path.is_file() or not _opened(path):
+            continue
+        if path.stat().st_size * 4 / 3 > room:
+            left_out.append(path.name)
+            continue
+        source = _png_url(path.read_bytes())
+        room -= len(source)
+        pictures.append({"name": path.name, "source": source})
+    return pictures, left_out
 
 
 def _thumbnail(run: Path) -> str | None:

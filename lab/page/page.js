@@ -109,7 +109,25 @@ function buildOperations(list, weights) {
 
 const IMAGES_AT_ONCE = 4; // each weight is fetched once for four images
 
+function linearOfOne(x, [weight, bias]) {
+  // A single image: four sums that do not wait for each other, where one sum would wait for itself.
+  const most = x.length - (x.length % 4);
+  return bias.map((start, o) => {
+    const row = o * x.length;
+    let [sa, sb, sc, sd] = [start, 0, 0, 0];
+    for (let i = 0; i < most; i += 4) {
+      sa += weight[row + i] * x[i];
+      sb += weight[row + i + 1] * x[i + 1];
+      sc += weight[row + i + 2] * x[i + 2];
+      sd += weight[row + i + 3] * x[i + 3];
+    }
+    for (let i = most; i < x.length; i++) sa += weight[row + i] * x[i];
+    return sa + sb + sc + sd;
+  });
+}
+
 function linear(x, [weight, bias], count) {
+  if (count === 1) return linearOfOne(x, [weight, bias]);
   const wide = bias.length;
   const narrow = x.length / count;
   const y = new Float32Array(count * wide);
@@ -139,16 +157,26 @@ function linear(x, [weight, bias], count) {
 function linearBackward(dy, x, [weight, bias], count) {
   const wide = bias.length;
   const narrow = x.length / count;
-  const dx = new Float32Array(x.length);
-  for (let n = 0; n < count; n++) {
-    const into = dx.subarray(n * narrow, (n + 1) * narrow);
+  // Rows up to a whole number of fours; those past the last image are never read.
+  const dx = new Float32Array(Math.ceil(count / IMAGES_AT_ONCE) * IMAGES_AT_ONCE * narrow);
+  for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1) * wide);
+    const [da, db, dc, dd] = [0, 1, 2, 3].map((i) =>
+      dx.subarray((n + i) * narrow, (n + i + 1) * narrow),
+    );
     for (let o = 0; o < wide; o++) {
-      const g = dy[n * wide + o];
       const row = o * narrow;
-      for (let i = 0; i < narrow; i++) into[i] += g * weight[row + i];
+      const [ga, gb, gc, gd] = [dy[a + o], dy[b + o], dy[c + o], dy[d + o]];
+      for (let i = 0; i < narrow; i++) {
+        const w = weight[row + i];
+        da[i] += ga * w;
+        db[i] += gb * w;
+        dc[i] += gc * w;
+        dd[i] += gd * w;
+      }
     }
   }
-  return dx;
+  return dx.subarray(0, x.length);
 }
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
@@ -554,7 +582,6 @@ function startRestoring(generator) {
 
 function startGenerator() {
   const generator = new Generator(data.live, decodeWeights(find("weights").textContent));
-  find("weights").remove();
   startSteering(generator, data.live.directions);
   startWalk(generator);
   startRestoring(generator);
