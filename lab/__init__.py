@@ -11,7 +11,11 @@ storage     files that appear whole and are never trusted
 checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history
 images      grids, sheets, curves, the GIF
-metrics     what a number means: protocol fixed by its name
+metrics     what a number means: its definition and its paper
+judge       which images are compared with which; evaluation.json
+advice      figures in plain words, with the option that cures
+inception   the Inception FID, where its network is installed
+gallery     any program's pictures, read from a folder and hung by class
 restore     noise, projection onto the generator, the denoiser
 report      one self-contained report.html from a run folder
 sample/     the bundled sample of each set

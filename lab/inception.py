@@ -34,6 +34,7 @@ FEWEST = FEATURES  # with fewer images than features the covariance has no full 
 SIDE = 299
 BATCH = {"cpu": 8}  # images; larger ones are slower on a CPU
 GPU_BATCH = 128
+LINE_EVERY = 1_000
 CACHE_FORMAT = "gan-lab fid statistics"
 
 
@@ -84,21 +85,22 @@ def load_network(device: torch.device) -> Any:
 
 @torch.inference_mode()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
-    """(N, 2048) features of uint8 images (N, 1, H, W), under a bar called `title`."""
-    parts = []
+    """(N, 2048) features of uint8 images (N, 1, H, W), under a bar called `title`.
+
+    Without a terminal there is a line every 1,000 images instead.
+    """
+    parts, done = [], 0
+    seen = sys.stderr.isatty()
     with (
         metrics.full_precision(),
-        tqdm(
-            total=len(images),
-            desc=title,
-            unit=" images",
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-        ) as bar,
+        tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
     ):
         for batch in images.split(BATCH.get(device.type, GPU_BATCH)):
+            if not seen and done % LINE_EVERY < len(batch):
+                print(f"{title}: {done:,} of {len(images):,}", flush=True)
             parts.append(network(as_network_input(batch.to(device))).cpu())
             bar.update(len(batch))
+            done += len(batch)
     return torch.cat(parts)
 
 
