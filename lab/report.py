@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image
-
-from lab import curves, images, live, models, readings, runs, storage
+from lab import album, curves, live, models, readings, runs, storage, tables
 from lab.data import IMAGE_SIDE, SETS
 from lab.errors import Fault
 
 PAGE_FOLDER = Path(__file__).parent / "page"
-MOST_FRAMES = 80  # of the film; more are thinned out evenly
 # Room for pictures in the page, as text; with film and weights it stays below 12 MB.
 STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
-MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
 STILLS = {
     "latent_walk.png": "Halfway between two images: each row walks from one latent to another "
     "along the sphere. Smooth change means that images were learned, not stored.",
@@ -41,13 +36,13 @@ def write(run: Path) -> Path:
     options, facts = _dict(config.get("options")), _dict(config.get("data"))
     history = _history(run)
     evaluation = _optional_json(run / "evaluation.json")
-    frames = film(run)
+    frames = album.film(run)
     epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
     for frame in frames:
         frame["sentence"] = readings.of_epoch(frame["epoch"], history, epochs)
     shown = {frame["epoch"] for frame in frames}
-    stills, _ = _gallery([run / name for name in STILLS], STILLS_ROOM)
-    sheets, left_out = _gallery(sorted((run / "denoising_results").glob("*.png")), SHEETS_ROOM)
+    stills, _ = album.gallery([run / name for name in STILLS], STILLS_ROOM)
+    sheets, left_out = album.gallery(sorted((run / "denoising_results").glob("*.png")), SHEETS_ROOM)
     generator, page_generator, refusal = _live(run)
     known = SETS.get(str(options.get("dataset")))
     html = render(
@@ -62,16 +57,16 @@ def write(run: Path) -> Path:
         when=_when(run),
         verdict=readings.verdict(config, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
-        final=final_grid(run) or (frames[-1]["source"] if frames else None),
+        final=album.final_grid(run) or (frames[-1]["source"] if frames else None),
         frames=frames,
         charts=curves.charts(history),
-        quality=readings.results(evaluation, _classic(run, options), known),
+        quality=tables.results(evaluation, _classic(run, options), known),
         words=readings.sentences(evaluation),
-        anchors=readings.anchors(str(options.get("dataset")), evaluation),
+        anchors=tables.anchors(str(options.get("dataset")), evaluation),
         stills=[still | {"caption": STILLS[still["name"]]} for still in stills],
         sheets=sheets,
         left_out=left_out,
-        scores=readings.scores(_optional_json(run / "denoising_results" / "scores.json")),
+        scores=tables.scores(_optional_json(run / "denoising_results" / "scores.json")),
         refusal=refusal,
         weights=base64.b64encode(page_generator.weights).decode() if page_generator else "",
         data={
@@ -97,7 +92,7 @@ def write_index(outputs: Path) -> Path:
     rows = [
         {
             **row,
-            "thumbnail": _thumbnail(outputs / row["name"]),
+            "thumbnail": album.thumbnail(outputs / row["name"]),
             "link": quote(row["name"]) + "/report.html"
             if (outputs / row["name"] / "report.html").is_file()
             else None,
@@ -151,101 +146,6 @@ def render(template: str, **context: Any) -> str:
         script_hash=f"sha256-{digest}",
         **context,
     )
-
-
-# Pictures
-
-
-def film(run: Path) -> list[dict[str, Any]]:
-    """The sample grids in order: epoch and data address of each, at most MOST_FRAMES."""
-    found = []
-    for path in (run / "generated_samples").glob("epoch_*.png"):
-        number = path.stem.removeprefix("epoch_")
-        if number.isascii() and number.isdigit():
-            found.append((int(number), path))
-    found.sort()
-    if len(found) > MOST_FRAMES:  # first and last always stay
-        step = (len(found) - 1) / (MOST_FRAMES - 1)
-        found = [found[round(index * step)] for index in range(MOST_FRAMES)]
-    frames = ((epoch, _opened(path)) for epoch, path in found)
-    return [{"epoch": epoch, "source": data_url(_compact(p))} for epoch, p in frames if p]
-
-
-def final_grid(run: Path, columns: int = 10) -> str | None:
-    """Up to a hundred of the final images as one picture, its gaps transparent."""
-    paths = sorted((run / "final_generated_images").glob("img_*.png"))[: columns * columns]
-    tiles = [tile for tile in map(_opened, paths) if tile and tile.size == (IMAGE_SIDE, IMAGE_SIDE)]
-    tiles = tiles[: len(tiles) // columns * columns]  # whole rows
-    if not tiles:
-        return None
-    step = IMAGE_SIDE + 1
-    canvas = Image.new("LA", (columns * step - 1, len(tiles) // columns * step - 1))
-    for index, tile in enumerate(tiles):
-        canvas.paste(tile.convert("LA"), (index % columns * step, index // columns * step))
-    return data_url(canvas)
-
-
-def data_url(picture: Image.Image) -> str:
-    """The picture as a PNG inside a `data:` address."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return _png_url(buffer.getvalue())
-
-
-def _png_url(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def _compact(picture: Image.Image) -> Image.Image:
-    """A grid of `images.grid` at its own size: one pixel a pixel, the gaps transparent."""
-    width, height = (side // images.SCALE for side in picture.size)
-    small = picture.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    if (width - 1) % (IMAGE_SIDE + 1) or (height - 1) % (IMAGE_SIDE + 1):
-        return small  # not one of our grids: shown as it is
-    small.putalpha(255)
-    clear = Image.new("LA", small.size)
-    for x in range(0, width, IMAGE_SIDE + 1):
-        small.paste(clear.crop((0, 0, 1, height)), (x, 0))
-    for y in range(0, height, IMAGE_SIDE + 1):
-        small.paste(clear.crop((0, 0, width, 1)), (0, y))
-    return small.crop((1, 1, width - 1, height - 1))
-
-
-def _opened(path: Path) -> Image.Image | None:
-    """The picture, loaded; None if it is damaged or far too large: a report does without it."""
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                return None
-            picture.load()
-            return picture.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def _gallery(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
-    """Name and data address of each picture, and the names of those there is no room for.
-
-    What is missing or damaged is passed over.
-    """
-    pictures, left_out = [], []
-    for path in paths:
-        if not path.is_file() or not _opened(path):
-            continue
-        if path.stat().st_size * 4 / 3 > room:
-            left_out.append(path.name)
-            continue
-        source = _png_url(path.read_bytes())
-        room -= len(source)
-        pictures.append({"name": path.name, "source": source})
-    return pictures, left_out
-
-
-def _thumbnail(run: Path) -> str | None:
-    """The newest sample grid of a run, small."""
-    frames = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda p: (len(p.name), p))
-    picture = _opened(frames[-1]) if frames else None
-    return data_url(_compact(picture)) if picture else None
 
 
 # Facts

@@ -14,7 +14,20 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab import board, curves, data, images, live, models, readings, report, runs, stills, storage
+from lab import (
+    album,
+    board,
+    curves,
+    data,
+    images,
+    live,
+    models,
+    readings,
+    report,
+    runs,
+    stills,
+    storage,
+)
 from lab.errors import Fault, Mistake
 
 EVIL = "<script>document.title='run'</script>"
@@ -63,6 +76,7 @@ EVALUATION = {
     "words": ["Healthy.", EVIL],
     "a_new_figure": 7,
     "broken": math.nan,
+    "endless": 10**400,
 }
 
 
@@ -149,10 +163,20 @@ def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
     folder.mkdir()
     for epoch in range(0, 1200, 5):
         Image.new("L", (584, 584)).save(folder / f"epoch_{epoch:03d}.png")
-    epochs = [frame["epoch"] for frame in report.film(tmp_path)]
-    assert len(epochs) == report.MOST_FRAMES
+    epochs = [frame["epoch"] for frame in album.film(tmp_path)]
+    assert len(epochs) == album.MOST_FRAMES
     assert (epochs[0], epochs[-1]) == (0, 1195)
     assert epochs == sorted(set(epochs))
+
+
+def test_gallery_says_what_it_has_no_room_for(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.png", "b.png", "missing.png")]
+    for path in paths[:2]:
+        Image.new("L", (20, 20)).save(path)
+    room = 1.5 * paths[0].stat().st_size * 4 / 3 + 40
+    shown, left_out = album.gallery(paths, room)
+    assert [picture["name"] for picture in shown] == ["a.png"]
+    assert left_out == ["b.png"]
 
 
 # The list of runs
@@ -349,9 +373,9 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser, run: Path):
-    """The report, opened; afterwards, it must have said nothing and asked for nothing."""
+    """The report, opened once; in the end it must have said nothing and asked for nothing."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(15_000)
     said, asked = [], []
@@ -374,9 +398,10 @@ def test_slider_moves_grid_cursor_and_words(page) -> None:
             page.inner_text("#film-sentence"),
         )
 
+    page.focus("#film-slider")
+    page.keyboard.press("End")
     last = state()
     assert last[1] == "100"
-    page.focus("#film-slider")
     page.keyboard.press("Home")
     first = state()
     assert first[1] == "0" and "Before training" in first[2]
@@ -479,11 +504,20 @@ def test_descent_restores(page) -> None:
     assert page.inner_text("#sigma-value") == "1.00"
 
 
-@pytest.mark.parametrize("width", [1280, 375])
-def test_nothing_hangs_over_the_edge(browser, run: Path, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="dark")
-    page.goto((run / "report.html").as_uri())
-    page.wait_for_selector(".playable")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.title() != "run"  # the script in the options stayed text
-    page.close()
+def test_nothing_hangs_over_the_edge(page) -> None:
+    for width in (1280, 860, 375):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_dark_and_light_are_two(page) -> None:
+    papers = set()
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(papers) == 2
+
+
+def test_script_in_an_option_has_not_run(page) -> None:
+    assert page.title() == "fashion-001 · Fashion-MNIST · GAN Lab"
+    assert "document.title='run'" in page.inner_text(".command")

@@ -1,0 +1,112 @@
+"""The pictures of a run folder, as `data:` addresses that a page can hold.
+
+What is missing or damaged is passed over: a report does without it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lab import images
+from lab.data import IMAGE_SIDE
+
+MOST_FRAMES = 80  # of the film; more are thinned out evenly
+MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
+
+
+def film(run: Path) -> list[dict[str, Any]]:
+    """The sample grids in order: epoch and data address of each, at most MOST_FRAMES."""
+    found = []
+    for path in (run / "generated_samples").glob("epoch_*.png"):
+        number = path.stem.removeprefix("epoch_")
+        if number.isascii() and number.isdigit():
+            found.append((int(number), path))
+    found.sort()
+    if len(found) > MOST_FRAMES:  # first and last always stay
+        step = (len(found) - 1) / (MOST_FRAMES - 1)
+        found = [found[round(index * step)] for index in range(MOST_FRAMES)]
+    frames = ((epoch, _opened(path)) for epoch, path in found)
+    return [{"epoch": epoch, "source": data_url(_compact(p))} for epoch, p in frames if p]
+
+
+def final_grid(run: Path, columns: int = 10) -> str | None:
+    """Up to a hundred of the final images as one picture, its gaps transparent."""
+    paths = sorted((run / "final_generated_images").glob("img_*.png"))[: columns * columns]
+    tiles = [tile for tile in map(_opened, paths) if tile and tile.size == (IMAGE_SIDE, IMAGE_SIDE)]
+    tiles = tiles[: len(tiles) // columns * columns]  # whole rows
+    if not tiles:
+        return None
+    step = IMAGE_SIDE + 1
+    canvas = Image.new("LA", (columns * step - 1, len(tiles) // columns * step - 1))
+    for index, tile in enumerate(tiles):
+        canvas.paste(tile.convert("LA"), (index % columns * step, index // columns * step))
+    return data_url(canvas)
+
+
+def data_url(picture: Image.Image) -> str:
+    """The picture as a PNG inside a `data:` address."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return _png_url(buffer.getvalue())
+
+
+def _png_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _compact(picture: Image.Image) -> Image.Image:
+    """A grid of `images.grid` at its own size: one pixel a pixel, the gaps transparent."""
+    width, height = (side // images.SCALE for side in picture.size)
+    small = picture.convert("L").resize((width, height), Image.Resampling.NEAREST)
+    if (width - 1) % (IMAGE_SIDE + 1) or (height - 1) % (IMAGE_SIDE + 1):
+        return small  # not one of our grids: shown as it is
+    small.putalpha(255)
+    clear = Image.new("LA", small.size)
+    for x in range(0, width, IMAGE_SIDE + 1):
+        small.paste(clear.crop((0, 0, 1, height)), (x, 0))
+    for y in range(0, height, IMAGE_SIDE + 1):
+        small.paste(clear.crop((0, 0, width, 1)), (0, y))
+    return small.crop((1, 1, width - 1, height - 1))
+
+
+def _opened(path: Path) -> Image.Image | None:
+    """The picture, loaded; None if it is damaged or far too large: a report does without it."""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            picture.load()
+            return picture.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def gallery(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Name and data address of each picture, and the names of those there is no room for.
+
+    What is missing or damaged is passed over.
+    """
+    pictures, left_out = [], []
+    for path in paths:
+        if not path.is_file() or not _opened(path):
+            continue
+        if path.stat().st_size * 4 / 3 > room:
+            left_out.append(path.name)
+            continue
+        source = _png_url(path.read_bytes())
+        room -= len(source)
+        pictures.append({"name": path.name, "source": source})
+    return pictures, left_out
+
+
+def thumbnail(run: Path) -> str | None:
+    """The newest sample grid of a run, small."""
+    frames = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda p: (len(p.name), p))
+    picture = _opened(frames[-1]) if frames else None
+    return data_url(_compact(picture)) if picture else None
