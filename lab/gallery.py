@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lab import chance, metrics
@@ -22,7 +22,8 @@ from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
 from lab.images import PAPER, grid, new_figure, save_figure
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the file's name says
 MOST_PIXELS = 2**24  # of one picture
 NAMED = 3  # unreadable files that are named before the rest is counted
 # What Pillow is known to raise for pictures that are damaged or hostile.
@@ -61,7 +62,9 @@ def read(files: list[Path], most: int) -> Gallery:
         try:
             image, changed = read_picture(files[index])
         except UNREADABLE as error:
-            unreadable.append(f"{files[index].name} ({' '.join(str(error).split())[:60]})")
+            unknown = isinstance(error, UnidentifiedImageError)
+            reason = "not a picture" if unknown else " ".join(str(error).split())[:80]
+            unreadable.append(f"{files[index].name} ({reason})")
             continue
         images.append(image)
         changes.update(changed)
@@ -78,7 +81,7 @@ def read(files: list[Path], most: int) -> Gallery:
 
 def read_picture(path: Path) -> tuple[Tensor, list[str]]:
     """One picture as uint8 (1, 28, 28), and what had to be changed for that."""
-    with Image.open(path) as picture:
+    with Image.open(path, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MOST_PIXELS:
             raise ValueError(f"{width} x {height} pixels is too large")
