@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from lab import (
     storage,
 )
 from lab.checkpoint import TOTALS, Clock, Training
-from lab.errors import Fault, Mistake, StopSwitch, run_script
+from lab.errors import Fault, Mistake, StopSwitch, going_on, run_script
 from lab.judge import Judge
 from lab.options import flag_of, given_options, option, parse, restored
 from lab.screen import Screen
@@ -45,11 +46,11 @@ ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
     "classic": {
-        "images_shown": 1_200_000,
         "pyramid": False,
         "precision": "float32",
         "lr_g": 2e-4,
         "lr_d": 2e-4,
+        "lr_decay": 0.0,
         "beta1": 0.5,
         "beta2": 0.999,
         "r1_gamma": 0.0,
@@ -75,7 +76,7 @@ class Options:
         high=100_000,
     )
     images_shown: int = option(
-        1_800_000, "images shown in all, where --epochs is not given", low=1, high=10**10
+        1_440_000, "images shown in all, where --epochs is not given", low=1, high=10**10
     )
     batch_size: int = option(128, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
@@ -107,6 +108,10 @@ class Options:
     lr_d: float = option(1e-3, "Adam's learning rate, discriminator", low=1e-8, high=100)
     beta1: float = option(0.0, "Adam's first decay rate", low=0, high=0.999)
     beta2: float = option(0.99, "Adam's second decay rate", low=0, high=0.99999)
+    lr_decay: float = option(
+        0.3, "last share of the epochs, over which both rates fall", low=0, high=1
+    )
+    lr_floor: float = option(0.1, "what share of the rates they fall to", low=0, high=1)
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", low=0, high=10_000)
     r1_every: int = option(8, "steps from one penalty to the next", low=1, high=1_000)
     average: float = option(
@@ -215,14 +220,17 @@ def train(
     while training.epoch < options.epochs:
         train_epoch(options, training, real_images, recorder, stop)
         finish_epoch(options, training, real_images, recorder)
-        if recorder.clock.is_due(end_of_epoch=True) or training.epoch == options.epochs:
+        is_last = training.epoch == options.epochs
+        if is_last or stop.requested or recorder.clock.is_due(end_of_epoch=True):
             save_checkpoint(training, recorder)
+            stop.raise_if_requested(how_to_go_on(recorder.folder))
 
 
 def train_epoch(
     options: Options, training: Training, real_images: Tensor, recorder: Recorder, stop: StopSwitch
 ) -> None:
     """The rest of the epoch under way: each image once, in an order of its own."""
+    set_rates(options, training)
     order_state = training.order.get_state()
     order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
     batches = order.split(options.batch_size)
@@ -235,8 +243,31 @@ def train_epoch(
         training.seconds = time.monotonic() - began
         recorder.screen.advance(training)
         if stop.requested or recorder.clock.is_due(end_of_epoch=False):
+            refuse_divergence(training, training.totals / training.step, recorder.folder)
             save_checkpoint(training, recorder, order_state)
-            stop.raise_if_requested(f"go on with: python gan_lab.py --resume {recorder.folder}")
+            stop.raise_if_requested(how_to_go_on(recorder.folder))
+
+
+def how_to_go_on(run: Path) -> str:
+    """The command that takes a run up again, as a shell wants it."""
+    return f"go on with: python gan_lab.py --resume {shlex.quote(str(run))}"
+
+
+def set_rates(options: Options, training: Training) -> None:
+    """Both learning rates for the epoch under way: full, then down half a cosine to the floor.
+
+    Loshchilov and Hutter 2017, "SGDR", eq. 5, over the last `lr_decay` of the epochs. The floor is
+    not 0: the average is better over weights that still move.
+    """
+    left = 1 - training.epoch / options.epochs  # 1 in the first epoch, 1/epochs in the last
+    fall = 1 - left / options.lr_decay if left < options.lr_decay else 0.0  # from 0 towards 1
+    factor = options.lr_floor + (1 - options.lr_floor) * (1 + math.cos(math.pi * fall)) / 2
+    for optimizer, rate in (
+        (training.optimizer_g, options.lr_g),
+        (training.optimizer_d, options.lr_d),
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
 
 
 def steps_of(options: Options, real_images: Tensor) -> int:
@@ -285,13 +316,7 @@ def finish_epoch(
 ) -> None:
     """Close the books of an epoch: a row of history, a grid and a score when it is time."""
     steps = steps_of(options, real_images)
-    means = dict(zip(TOTALS, (training.totals / steps).tolist(), strict=True))
-    if has_diverged(training, means):
-        raise Fault(
-            f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
-            f"g_loss {means['g_loss']:.3g}); {recorder.folder} keeps the last good weights; "
-            "lower --lr-g and --lr-d"
-        )
+    means = refuse_divergence(training, training.totals / steps, recorder.folder)
     training.epoch += 1
     row = {
         "epoch": training.epoch,
@@ -312,11 +337,19 @@ def finish_epoch(
     recorder.screen.epoch(row, advice.during(training.history, options.epochs))
 
 
-def has_diverged(training: Training, means: dict[str, float]) -> bool:
-    """Whether a mean loss is absurd or not finite, or a weight is not finite."""
-    weights = sum(weight.detach().sum() for weight in training.average.parameters())
+def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[str, float]:
+    """TOTALS a step (4,) by name; Fault if a loss is absurd or a weight is not finite."""
+    means = dict(zip(TOTALS, figures.tolist(), strict=True))
+    networks = (training.generator, training.discriminator, training.average)
+    weights = sum(weight.detach().sum() for net in networks for weight in net.parameters())
     losses_are_sane = all(abs(means[name]) < ABSURD_LOSS for name in ("d_loss", "g_loss"))
-    return not (losses_are_sane and math.isfinite(weights))
+    if not (losses_are_sane and math.isfinite(weights)):
+        raise Fault(
+            f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
+            f"g_loss {means['g_loss']:.3g}); {run} keeps the last good weights; "
+            "lower --lr-g and --lr-d"
+        )
+    return means
 
 
 # What is saved when
@@ -404,7 +437,7 @@ def save_config(
             "training_images": len(image_set.train_images),
         },
         "machine": machine.description(device),
-        "command": " ".join(["python", *map(str, sys.argv)]),
+        "command": shlex.join(["python", *sys.argv]),
     }
     storage.write_json(run / "config.json", config)
 
@@ -425,7 +458,12 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
     else:
         run = runs.check_run("--resume", Path(given["resume"]))
     config = storage.read_json(run / "config.json")
-    stored = restored(Options, config.get("options"), run / "config.json")
+    stored_options = config.get("options")
+    if isinstance(stored_options, dict) and "data_dir" in given:  # the old one may be gone
+        stored_options = {**stored_options, "data_dir": given["data_dir"]}
+    stored = restored(Options, stored_options, run / "config.json")
+    if stored.epochs is None:
+        raise Fault(f"{run / 'config.json'}: does not say how many epochs the run has")
     options = dataclasses.replace(stored, **given)
     if options.epochs < stored.epochs:
         raise Mistake(
@@ -458,6 +496,8 @@ def main() -> None:
     training = begin(options, device)
     if run:
         runs.check_fingerprint(run, image_set)
+        for leftover in run.glob(".checkpoint.pth.*.part"):  # of a run killed while it saved
+            leftover.unlink()
         # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
         if (run / "checkpoint.pth").is_file():
             checkpoint.load(run / "checkpoint.pth", training)
@@ -476,10 +516,12 @@ def main() -> None:
         events = stack.enter_context(board.Board(run)) if options.tensorboard else None
         recorder = Recorder(run, stack.enter_context(screen), Clock(), judge, events)
         train(options, training, real_images, recorder, stop)
-    save_results(options, training, image_set, recorder)
+    with going_on(how_to_go_on(run)):
+        save_results(options, training, image_set, recorder)
     save_config(options, image_set, run, device, status="finished")
-    report.write(run)
-    report.write_index(run.resolve().parent)
+    with going_on(f"all is saved but the report: python gan_lab.py --report {run}"):
+        report.write(run)
+        report.write_index(run.resolve().parent)
     print(f"done: {run / 'report.html'}")
 
 

@@ -153,15 +153,17 @@ def same_run(one: Path, two: Path) -> None:
     assert rows[0] == rows[1]
 
 
-def test_epochs_may_be_raised_on_resume(tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "fashion-001")
+def test_epochs_may_be_raised_on_resume(tmp_path):
+    constant = ("--sample-every", 2, "--seed", 5, *TINY, "--lr-decay", 0)
+    short = run("gan_lab.py", "--out", tmp_path, "--epochs", 3, *constant, cwd=tmp_path)
+    assert short.returncode == 0, short.stderr
     again = run("gan_lab.py", "--resume", tmp_path / "fashion-001", cwd=tmp_path)
     assert again.returncode == 2 and "raise --epochs above 3" in again.stderr
     on = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 5, cwd=tmp_path)
     assert on.returncode == 0, on.stderr
     longer = run(
         "gan_lab.py",
-        *("--out", tmp_path / "longer", "--epochs", 5, "--sample-every", 2, "--seed", 5, *TINY),
+        *("--out", tmp_path / "longer", "--epochs", 5, *constant),
         cwd=tmp_path,
     )
     assert longer.returncode == 0

@@ -94,6 +94,18 @@ def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
             assert torch.allclose(weight, plain.get_parameter(name), atol=1e-5), name
 
 
+def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
+    options = dataclasses.replace(small_options("modern"), epochs=10, lr_decay=0.4, lr_floor=0.1)
+    training = gan_lab.begin(options, torch.device("cpu"))
+    rates = []
+    for training.epoch in range(10):
+        gan_lab.set_rates(options, training)
+        rates.append(training.optimizer_g.param_groups[0]["lr"] / options.lr_g)
+    assert rates[:7] == pytest.approx([1] * 7)
+    # half a cosine at a quarter, a half and three quarters of the way down
+    assert rates[7:] == pytest.approx([0.1 + 0.9 * share for share in (0.853553, 0.5, 0.146447)])
+
+
 def trained(options, real_images, steps, after=None, path=None):
     """A training `steps` steps on, saved to and loaded from `path` after `after` of them."""
     training = gan_lab.begin(options, torch.device("cpu"))
