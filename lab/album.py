@@ -17,11 +17,12 @@ from lab import images
 from lab.data import IMAGE_SIDE
 
 MOST_FRAMES = 80  # of the film; more are thinned out evenly
+PRINTED = 5  # frames that stay where a film cannot run
 MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
 
 
 def film(run: Path) -> list[dict[str, Any]]:
-    """The sample grids in order: epoch and data address of each, at most MOST_FRAMES."""
+    """The sample grids in order, at most MOST_FRAMES: epoch, data address, whether on paper too."""
     found = []
     for path in (run / "generated_samples").glob("epoch_*.png"):
         number = path.stem.removeprefix("epoch_")
@@ -32,7 +33,12 @@ def film(run: Path) -> list[dict[str, Any]]:
         step = (len(found) - 1) / (MOST_FRAMES - 1)
         found = [found[round(index * step)] for index in range(MOST_FRAMES)]
     frames = ((epoch, _opened(path)) for epoch, path in found)
-    return [{"epoch": epoch, "source": data_url(_compact(p))} for epoch, p in frames if p]
+    sources = [(epoch, data_url(_compact(picture))) for epoch, picture in frames if picture]
+    printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
+    return [
+        {"epoch": epoch, "source": source, "printed": index in printed}
+        for index, (epoch, source) in enumerate(sources)
+    ]
 
 
 def final_grid(run: Path, columns: int = 10) -> str | None:
