@@ -20,6 +20,7 @@ from lab.data import IMAGE_SIDE, SETS
 from lab.errors import Fault
 
 PAGE_FOLDER = Path(__file__).parent / "page"
+SCRIPTS = ("film.js", "generator.js", "play.js")
 # Room for pictures in the page, as text; with film and weights it stays below 12 MB.
 STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
 STILLS = {
@@ -138,7 +139,7 @@ def render(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (PAGE_FOLDER / "page.js").read_text(encoding="utf-8")
+    script = "\n".join((PAGE_FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         style=Markup((PAGE_FOLDER / "page.css").read_text(encoding="utf-8")),

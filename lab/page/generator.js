@@ -1,0 +1,216 @@
+// The generator, forwards and backwards, without a library: a list of operations on rows of numbers.
+// lab/live.py writes the list and says what each operation is.
+
+function decodeWeights(text) {
+  // float16, little-endian, base64 -> Float32Array; a table has the 65,536 values there are.
+  const values = new Float32Array(65536);
+  for (let code = 0; code < 65536; code++) {
+    const exponent = (code >> 10) & 31;
+    const fraction = code & 1023;
+    const size = exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;
+    values[code] = code >> 15 ? -size : size;
+  }
+  const bytes = atob(text);
+  const weights = new Float32Array(bytes.length / 2);
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = values[bytes.charCodeAt(2 * i) | (bytes.charCodeAt(2 * i + 1) << 8)];
+  }
+  return weights;
+}
+
+function buildOperations(list, weights) {
+  let offset = 0;
+  return list.map((operation) => ({
+    ...operation,
+    weights: operation.shapes.map((shape) => {
+      const size = shape.reduce((product, side) => product * side, 1);
+      offset += size;
+      return weights.subarray(offset - size, offset);
+    }),
+  }));
+}
+
+const IMAGES_AT_ONCE = 4; // each weight is fetched once for four images
+
+function linearOfOne(x, [weight, bias]) {
+  // A single image: four sums that do not wait for each other, where one sum would wait for itself.
+  const most = x.length - (x.length % 4);
+  return bias.map((start, o) => {
+    const row = o * x.length;
+    let [sa, sb, sc, sd] = [start, 0, 0, 0];
+    for (let i = 0; i < most; i += 4) {
+      sa += weight[row + i] * x[i];
+      sb += weight[row + i + 1] * x[i + 1];
+      sc += weight[row + i + 2] * x[i + 2];
+      sd += weight[row + i + 3] * x[i + 3];
+    }
+    for (let i = most; i < x.length; i++) sa += weight[row + i] * x[i];
+    return sa + sb + sc + sd;
+  });
+}
+
+function linear(x, [weight, bias], count) {
+  if (count === 1) return linearOfOne(x, [weight, bias]);
+  const wide = bias.length;
+  const narrow = x.length / count;
+  const y = new Float32Array(count * wide);
+  for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
+    // Past the last image the last is computed again: cheaper than asking in the inner loop.
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1));
+    const [xa, xb, xc, xd] = [a, b, c, d].map((i) => x.subarray(i * narrow, (i + 1) * narrow));
+    for (let o = 0; o < wide; o++) {
+      const row = o * narrow;
+      let [sa, sb, sc, sd] = [0, 0, 0, 0];
+      for (let i = 0; i < narrow; i++) {
+        const w = weight[row + i];
+        sa += w * xa[i];
+        sb += w * xb[i];
+        sc += w * xc[i];
+        sd += w * xd[i];
+      }
+      y[a * wide + o] = sa + bias[o];
+      y[b * wide + o] = sb + bias[o];
+      y[c * wide + o] = sc + bias[o];
+      y[d * wide + o] = sd + bias[o];
+    }
+  }
+  return y;
+}
+
+function linearBackward(dy, x, [weight, bias], count) {
+  const wide = bias.length;
+  const narrow = x.length / count;
+  // Rows up to a whole number of fours; those past the last image are never read.
+  const dx = new Float32Array(Math.ceil(count / IMAGES_AT_ONCE) * IMAGES_AT_ONCE * narrow);
+  for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1) * wide);
+    const [da, db, dc, dd] = [0, 1, 2, 3].map((i) =>
+      dx.subarray((n + i) * narrow, (n + i + 1) * narrow),
+    );
+    for (let o = 0; o < wide; o++) {
+      const row = o * narrow;
+      const [ga, gb, gc, gd] = [dy[a + o], dy[b + o], dy[c + o], dy[d + o]];
+      for (let i = 0; i < narrow; i++) {
+        const w = weight[row + i];
+        da[i] += ga * w;
+        db[i] += gb * w;
+        dc[i] += gc * w;
+        dd[i] += gd * w;
+      }
+    }
+  }
+  return dx.subarray(0, x.length);
+}
+
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+function eachRow(x, count, compute) {
+  // compute(row of x, row of y) for every image's row.
+  const width = x.length / count;
+  const y = new Float32Array(x.length);
+  for (let n = 0; n < count; n++) {
+    compute(x.subarray(n * width, (n + 1) * width), y.subarray(n * width, (n + 1) * width), n);
+  }
+  return y;
+}
+
+function mean(row, value = (x) => x) {
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += value(row[i], i);
+  return sum / row.length;
+}
+
+function normalise(x, count, eps, centred) {
+  return eachRow(x, count, (from, to) => {
+    const middle = centred ? mean(from) : 0;
+    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
+    for (let i = 0; i < from.length; i++) to[i] = (from[i] - middle) * scale;
+  });
+}
+
+function normaliseBackward(dy, x, y, count, eps, centred) {
+  return eachRow(dy, count, (g, to, n) => {
+    const from = x.subarray(n * g.length, (n + 1) * g.length);
+    const out = y.subarray(n * g.length, (n + 1) * g.length);
+    const middle = centred ? mean(from) : 0;
+    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
+    const along = mean(g, (v, i) => v * out[i]);
+    const shift = centred ? mean(g) : 0;
+    for (let i = 0; i < g.length; i++) to[i] = scale * (g[i] - shift - out[i] * along);
+  });
+}
+
+// kind -> [forward(operation, inputs, count) -> y, backward(operation, dy, inputs, y, count) -> dx]
+const KINDS = {
+  linear: [
+    (step, [x], count) => linear(x, step.weights, count),
+    (step, dy, [x], y, count) => linearBackward(dy, x, step.weights, count),
+  ],
+  affine: [
+    ({ weights: [scale, shift] }, [x]) =>
+      x.map((v, i) => v * scale[i % scale.length] + shift[i % scale.length]),
+    ({ weights: [scale] }, dy) => dy.map((g, i) => g * scale[i % scale.length]),
+  ],
+  add: [(step, [x, other]) => x.map((v, i) => v + other[i]), (step, dy) => dy],
+  leaky_relu: [
+    ({ slope }, [x]) => x.map((v) => (v > 0 ? v : slope * v)),
+    ({ slope }, dy, [x]) => dy.map((g, i) => (x[i] > 0 ? g : slope * g)),
+  ],
+  silu: [
+    (step, [x]) => x.map((v) => v * sigmoid(v)),
+    (step, dy, [x]) => dy.map((g, i) => g * sigmoid(x[i]) * (1 + x[i] * (1 - sigmoid(x[i])))),
+  ],
+  tanh: [
+    (step, [x]) => x.map(Math.tanh),
+    (step, dy, inputs, y) => dy.map((g, i) => g * (1 - y[i] * y[i])),
+  ],
+  layer_norm: [
+    ({ eps }, [x], count) => normalise(x, count, eps, true),
+    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, true),
+  ],
+  rms_norm: [
+    ({ eps }, [x], count) => normalise(x, count, eps, false),
+    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, false),
+  ],
+};
+
+class Generator {
+  constructor(facts, weights) {
+    this.latent = facts.latent;
+    this.side = facts.side;
+    this.pixels = facts.side ** 2;
+    this.operations = buildOperations(facts.operations, weights);
+  }
+
+  // Float32Array of count latents -> every result, the last one the pixels in [-1, 1].
+  results(latents) {
+    const count = latents.length / this.latent;
+    const results = [latents];
+    for (const step of this.operations) {
+      results.push(KINDS[step.kind][0](step, step.inputs.map((i) => results[i]), count));
+    }
+    return results;
+  }
+
+  images(latents) {
+    return this.results(latents)[this.operations.length];
+  }
+
+  // The gradient at the latents, from the gradient at the pixels, by the chain rule.
+  gradient(results, atPixels) {
+    const count = results[0].length / this.latent;
+    const gradients = new Array(results.length).fill(null);
+    gradients[results.length - 1] = atPixels;
+    for (let place = this.operations.length; place > 0; place--) {
+      if (!gradients[place]) continue;
+      const step = this.operations[place - 1];
+      const inputs = step.inputs.map((i) => results[i]);
+      const dx = KINDS[step.kind][1](step, gradients[place], inputs, results[place], count);
+      for (const i of step.inputs) {
+        // A result that is read twice gets the sum of what comes back.
+        gradients[i] = gradients[i] ? gradients[i].map((g, k) => g + dx[k]) : dx;
+      }
+    }
+    return gradients[0];
+  }
+}
