@@ -2,45 +2,58 @@
 
     python denoise_images.py
 
-Takes the newest run in outputs/ and real test images of its set; what it makes goes into the run's
-denoising_results/.
+Takes the newest run in outputs/ and real test images of its set, or your own with --images; what it
+makes goes into the run's denoising_results/.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from lab import chance, data, images, machine, models, restore, runs, storage
+from lab import chance, data, denoiser, folder, images, machine, models, restore, runs, storage
 from lab.errors import Fault, Mistake, run_script
 from lab.options import option, parse
 
 RESULTS = "denoising_results"
+OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
 MOST_ON_SHEET = 16  # images that a sheet shows; all of them are scored
+MOST_REGENERATED = 8  # rows of the sheet of --regenerate
+CLEANING_SIGMA = 0.1  # the noise level the denoiser is told of generated images
 
 
 @dataclass(frozen=True)
 class Options:
     """Every option of a restoration."""
 
-    run: Path | None = option(None, "run folder whose generator is used; default the newest")
+    run: Path | None = option(None, "run folder whose generator is used; else the newest")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
     data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
-    out: Path | None = option(None, "folder for the results; default the run's own")
-    sigma: tuple[float, ...] = option(
-        (0.1, 0.3, 0.5), "noise levels, pixels being 0 to 1", low=0, high=1, most=12
+    out: Path | None = option(None, "folder for the results; else the run's denoising_results")
+    images: Path | None = option(None, "folder of your own noisy PNGs to restore", folder=True)
+    sigma: tuple[float, ...] | None = option(
+        None,
+        "noise levels, pixels being 0 to 1; else 0.1 0.3 0.5, of your own images estimated",
+        low=0,
+        high=1,
+        most=12,
     )
     clip: bool = option(False, "cut noisy pixels off at 0 and 1, as a file would")
     count: int = option(16, "test images to restore", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
-    steps: int = option(300, "gradient steps of a projection", low=0, high=100_000)
-    seed: int = option(0, "decides the noise and the fresh samples", low=0, high=2**63 - 1)
+    steps: int = option(500, "steps of a projection", low=0, high=100_000)
+    regenerate: int = option(
+        0, "different restorations of each image at the highest sigma", low=0, high=20
+    )
+    train_denoiser: bool = option(False, "train the convolutional denoiser, even if there is one")
+    seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
 
 
@@ -49,15 +62,28 @@ class Source:
     """The generator that restores, where it comes from and where its results go."""
 
     path: Path
-    generator: nn.Module
+    generator: models.Generator
     dataset: str
     data_dir: Path | None  # where the run found its images
     results: Path
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the weights' file: it tells results of these weights from older ones."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+    def denoiser_path(self) -> Path:
+        """The denoiser of the set lies beside the generator."""
+        return self.path.parent / "denoiser.pth"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture of labelled rows (N, 1, 28, 28), and what scores.json says of it."""
+
+    name: str
+    title: str
+    rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
+    facts: dict[str, Any]
+
+
+# What is restored, and with what
 
 
 def find_source(options: Options) -> Source:
@@ -89,103 +115,268 @@ def run_data_dir(path: Path) -> Path | None:
     """The --data-dir that the run around `path` was given, if there is such a folder here."""
     config = path.parent / "config.json"
     stored = storage.read_json(config).get("options") if config.is_file() else None
-    folder = stored.get("data_dir") if isinstance(stored, dict) else None
-    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+    given = stored.get("data_dir") if isinstance(stored, dict) else None
+    return Path(given) if isinstance(given, str) and Path(given).is_dir() else None
 
 
-# The work
+def find_denoiser(
+    options: Options, source: Source, image_set: data.ImageSet, device: torch.device
+) -> models.Denoiser | None:
+    """The run's denoiser; trained if asked for, or if --images needs one; None if there is none."""
+    path = source.denoiser_path
+    if options.train_denoiser or (options.images and not path.is_file()):
+        runs.check_writable("--train-denoiser", path.parent)
+        print(f"training the denoiser on {len(image_set.train_images):,} images", flush=True)
+        shown = image_set.train_images.to(device)
+        network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
+        storage.save_weights(
+            path,
+            network,
+            dataset=source.dataset,
+            seed=options.seed,
+            images_shown=denoiser.IMAGES_SHOWN,
+            fingerprint=image_set.fingerprint,
+        )
+        print(f"denoiser: {path}", flush=True)
+    if not path.is_file():
+        print("no denoiser yet: --train-denoiser trains one, in about two minutes")
+        return None
+    return denoiser.load(path, source.dataset).to(device)
 
 
-def restore_all(
-    options: Options, source: Source, clean: Tensor, sigma: float
+# Test images
+
+
+def restore_test_images(
+    options: Options,
+    source: Source,
+    network: models.Denoiser | None,
+    image_set: data.ImageSet,
+    device: torch.device,
+) -> list[Sheet]:
+    """Noise on clean test images, every restoration of it, and its scores on the screen."""
+    clean = restore.to_unit(image_set.test_images[: options.count]).to(device)
+    print(f"{'sigma':>5}  {'image':<14}{'PSNR/dB':>8}{'SSIM':>8}")
+    sheets = []
+    for sigma in options.sigma or (0.1, 0.3, 0.5):
+        rows = restorations(options, source, network, clean, sigma)
+        scores = {label: restore.scores(row, clean) for label, row in rows[1:]}
+        for label, score in scores.items():
+            line = f"{sigma:5.2f}  {label:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}"
+            print(line, flush=True)
+        labelled = [(with_psnr(label, scores), row) for label, row in rows]
+        title = f"{image_set.title}, noise of sigma {sigma:g}" + " clipped" * options.clip
+        facts = {"sigma": sigma, "clipped": options.clip, "images": options.count}
+        facts |= {"seed": options.seed, "restarts": options.restarts, "steps": options.steps}
+        sheets.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, {**facts, "scores": scores}))
+    return sheets
+
+
+def restorations(
+    options: Options,
+    source: Source,
+    network: models.Denoiser | None,
+    clean: Tensor,
+    sigma: float,
 ) -> list[tuple[str, Tensor]]:
-    """Labelled rows of images (N, 1, 28, 28) in [0, 1], the clean ones first."""
+    """Labelled rows of images (N, 1, 28, 28) on the [0, 1] scale, the clean ones first."""
     noisy = restore.add_noise(clean, sigma, options.seed, options.clip)
-    latents = chance.per_image_noise(
-        len(clean), (source.generator.latent_dim,), options.seed, "regeneration"
-    )
-    fresh = models.generate(source.generator, latents.to(clean.device))
     projected = restore.project(
-        source.generator, noisy, sigma, restarts=options.restarts, steps=options.steps
+        source.generator, noisy, sigma, options.restarts, options.steps, options.clip
     )
-    return [
+    rows = [
         ("clean", clean),
         ("noisy", noisy),
-        ("regeneration", restore.to_unit(fresh)),  # the lab sheet's word: a fresh sample
-        ("projection", projected.best),
+        ("regeneration", restore.to_unit(fresh_samples(options, source, clean.device))),
+        ("projection", projected),
     ]
+    if network:
+        rows.append(("denoiser", denoiser.denoise(network, noisy, sigma, options.clip)))
+    return rows
 
 
-def print_scores(sigma: float, rows: dict[str, dict[str, float]]) -> None:
-    """A line of the table for each row of the sheet."""
-    for name, score in rows.items():
-        print(f"{sigma:5.2f}  {name:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}", flush=True)
+def fresh_samples(options: Options, source: Source, device: torch.device) -> Tensor:
+    """uint8 (count, 1, 28, 28): new images of the generator; the lab sheet says regeneration."""
+    shape = (source.generator.latent_dim,)
+    latents = chance.per_image_noise(options.count, shape, options.seed, "regeneration")
+    return models.generate(source.generator, latents.to(device))
+
+
+def with_psnr(label: str, scores: dict[str, dict[str, float]]) -> str:
+    """A row's label with its mean PSNR below it."""
+    return f"{label}\n{scores[label]['psnr']:.1f} dB" if label in scores else label
+
+
+def regenerate(
+    options: Options, source: Source, image_set: data.ImageSet, device: torch.device
+) -> Sheet:
+    """Several restorations of each of the first test images, as different as the noise allows."""
+    sigma = max(options.sigma or (0.7,))
+    clean = restore.to_unit(image_set.test_images[: min(options.count, MOST_REGENERATED)])
+    noisy = restore.add_noise(clean, sigma, options.seed, options.clip).to(device)
+    found = restore.regenerate(
+        *(source.generator, noisy, sigma, options.regenerate),
+        *(options.steps, options.clip, options.seed),
+    )
+    columns = torch.cat((clean.to(device)[:, None], noisy[:, None], found), 1)
+    rows = [(f"image {index}", row) for index, row in enumerate(columns)]
+    mean_score = restore.scores(found.mean(1), clean.to(device))
+    print(
+        f"{sigma:5.2f}  mean of {options.regenerate} regenerated: "
+        f"{mean_score['psnr']:.2f} dB, SSIM {mean_score['ssim']:.3f}"
+    )
+    return Sheet(
+        "regenerated.png",
+        f"clean, noisy (sigma {sigma:g}), and {options.regenerate} restorations to choose from",
+        rows,
+        {"sigma": sigma, "seed": options.seed, "steps": options.steps, "mean": mean_score},
+    )
+
+
+# Generated images
+
+
+def clean_generated(
+    options: Options,
+    source: Source,
+    network: models.Denoiser,
+    image_set: data.ImageSet,
+    device: torch.device,
+) -> Sheet:
+    """Lab sheet (c): generated images through the denoiser, and what that does to their FCD."""
+    from lab.judge import Judge  # imported late: only this needs the classifier
+
+    cleaned = denoiser.Cleaned(source.generator, network, CLEANING_SIGMA)
+    judge = Judge(image_set, device)
+    before, after = (
+        judge.quick(generator)["fcd_train_5k"] for generator in (source.generator, cleaned)
+    )
+    verdict = "better" if after < before else "worse"
+    print(f"generated images through the denoiser: FCD {before:.2f} -> {after:.2f}, {verdict}")
+    generated = fresh_samples(options, source, device)
+    passed = denoiser.denoise(network, restore.to_unit(generated), CLEANING_SIGMA)
+    return Sheet(
+        "generated_denoised.png",
+        f"{image_set.title}, generated images through the denoiser",
+        [
+            (f"generated\nFCD {before:.1f}", restore.to_unit(generated)),
+            (f"denoised\nFCD {after:.1f}", passed),
+        ],
+        {"told_sigma": CLEANING_SIGMA, "fcd_train_5k": {"generated": before, "denoised": after}},
+    )
+
+
+# Your own images
+
+
+def read_own(options: Options, source: Source) -> list[folder.Picture]:
+    """The pictures in --images, and a line on the screen for each that is no plain 28 x 28 grey."""
+    if options.sigma and len(options.sigma) > 1:
+        raise Mistake("--sigma: your own images have one noise level each; give one, or none")
+    pictures, notices = folder.read_pictures("--images", options.images)
+    if options.images.resolve() in [(source.results / name).resolve() for name in OWN_FOLDERS]:
+        raise Mistake(f"--images {options.images}: would be written over; give --out")
+    for line in notices + [f"{p.name}: {note}" for p in pictures for note in p.notices]:
+        print(line)
+    return pictures
+
+
+def restore_own(
+    options: Options,
+    source: Source,
+    network: models.Denoiser,
+    pictures: Sequence[folder.Picture],
+    device: torch.device,
+) -> Sheet:
+    """Restore each picture into denoised/ and projected/, under its own name."""
+    noisy = restore.to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
+    sizes = [len(picture.tiles) for picture in pictures]
+    sigma = own_sigma(options, network, noisy, sizes)
+    denoised = denoiser.denoise(network, noisy, sigma, clipped=True)
+    projected = restore.project(
+        source.generator, noisy, sigma, options.restarts, options.steps, clipped=True
+    )
+    restored = dict(zip(OWN_FOLDERS, (denoised, projected), strict=True))
+    for name, tiles in restored.items():
+        (source.results / name).mkdir(parents=True, exist_ok=True)
+        for picture, part in zip(pictures, images.to_uint8(tiles).split(sizes), strict=True):
+            folder.save_picture(source.results / name / picture.name, picture, part)
+    levels = [round(float(part[0]), 4) for part in sigma.split(sizes)]
+    how = "given" if options.sigma else "estimated"
+    print(
+        f"{len(pictures)} images of your own, noise level {how}: "
+        f"{min(levels):.2f} to {max(levels):.2f}"
+    )
+    return Sheet(
+        "own_images.png",
+        f"your own images, restored as {data.SETS[source.dataset].title}",
+        [("yours", noisy), *restored.items()],
+        {
+            "folder": str(options.images),
+            "sigma": dict(zip((picture.name for picture in pictures), levels, strict=True)),
+            "sigma_was": how,
+        },
+    )
+
+
+def own_sigma(
+    options: Options, network: models.Denoiser, noisy: Tensor, sizes: list[int]
+) -> Tensor:
+    """(N,): the noise level of each tile: given, or estimated for each picture as a whole."""
+    if options.sigma:
+        if len(options.sigma) > 1:
+            raise Mistake(
+                f"--sigma {options.sigma}: your own images have one noise level; give one"
+            )
+        return torch.full_like(noisy[:, 0, 0, 0], options.sigma[0])
+    estimates = denoiser.estimate_sigma(network, noisy)
+    parts = [part.mean().expand(len(part)) for part in estimates.split(sizes)]
+    return torch.cat(parts)
 
 
 # What is saved
 
 
-def save_results(
-    options: Options, source: Source, title: str, is_sample: bool, sheets: dict[float, Any]
-) -> None:
-    """Write a sheet a sigma and scores.json; what it holds of other sigmas is kept.
+def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
+    """Write the sheets and scores.json; what it says of other sheets of this generator is kept.
 
-    sheets: by sigma, the labelled rows of images and their scores.
+    notice: stands on every sheet.
     """
-    source.results.mkdir(parents=True, exist_ok=True)
     path = source.results / "scores.json"
+    digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
     with lock(source.results):
         found = storage.read_json(path) if path.is_file() else {}
-        digest = source.digest
-        results = found.get("results") if found.get("generator_sha256") == digest else None
-        results = {
-            item["sheet"]: item
-            for item in (results if isinstance(results, list) else [])
-            if isinstance(item, dict) and (source.results / str(item.get("sheet"))).is_file()
-        }
-        for sigma, (rows, scores) in sheets.items():
-            name = f"sigma_{sigma:.2f}.png" if round(sigma, 2) == sigma else f"sigma_{sigma:g}.png"
-            images.save_sheet(
-                source.results / name,
-                [(label, images.to_uint8(row[:MOST_ON_SHEET])) for label, row in rows],
-                f"{title}, noise sigma {sigma:g}",
-                data.SAMPLE_NOTICE.splitlines()[0].strip("* ") if is_sample else "",
-            )
-            results[name] = {
-                "sheet": name,
-                "sigma": sigma,
-                "clipped": options.clip,
-                "images": options.count,
-                "seed": options.seed,
-                "restarts": options.restarts,
-                "steps": options.steps,
-                "bundled_sample": is_sample,
-                "scores": scores,
-            }
+        kept = found.get("sheets") if found.get("generator_sha256") == digest else None
+        entries = dict(kept) if isinstance(kept, dict) else {}
+        for sheet in sheets:
+            rows = [(label, images.to_uint8(row[:MOST_ON_SHEET])) for label, row in sheet.rows]
+            images.save_sheet(source.results / sheet.name, rows, sheet.title, notice)
+            entries[sheet.name] = {**sheet.facts, "bundled_sample": bool(notice)}
         content = {
             "dataset": source.dataset,
             "generator": str(source.path),
             "generator_sha256": digest,
-            "results": [results[name] for name in sorted(results)],
+            "sheets": dict(sorted(entries.items())),
         }
         storage.write_json(path, content)
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other restorations that save into it at the same moment."""
+def lock(place: Path) -> Iterator[None]:
+    """Hold `place`, made if need be, against other restorations that save into it meanwhile."""
+    place.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:  # Windows: files still appear whole, the last writer's scores stay
         yield
         return
-    with (folder / ".lock").open("w") as file:
+    with (place / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def main() -> None:
-    """Find the generator, make noise, restore, score, save."""
+    """Find the generator, restore, score, save."""
     options = parse(Options)
     device = machine.pick_device(options.device)
     source = find_source(options)
@@ -196,21 +387,21 @@ def main() -> None:
         raise Mistake(
             f"--count {options.count}: the set has {len(image_set.test_images):,} test images"
         )
-    clean = restore.to_unit(image_set.test_images[: options.count]).to(device)
-    print(
-        f"{image_set.title}: {len(clean)} test images from {image_set.source}\n"
-        f"generator {source.path}"
-    )
+    print(f"{image_set.title} from {image_set.source}, generator {source.path}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
-    print(f"{'sigma':>5}  {'image':<14}{'PSNR/dB':>8}{'SSIM':>8}")
-    sheets = {}
-    for sigma in options.sigma:
-        rows = restore_all(options, source, clean, sigma)
-        scores = {label: restore.scores(row, clean) for label, row in rows[1:]}
-        print_scores(sigma, scores)
-        sheets[sigma] = rows, scores
-    save_results(options, source, image_set.title, image_set.is_sample, sheets)
+    pictures = read_own(options, source) if options.images else []
+    network = find_denoiser(options, source, image_set, device)
+    if pictures:
+        sheets = [restore_own(options, source, network, pictures, device)]
+    else:
+        sheets = restore_test_images(options, source, network, image_set, device)
+        if options.regenerate:
+            sheets.append(regenerate(options, source, image_set, device))
+        if network:
+            sheets.append(clean_generated(options, source, network, image_set, device))
+    notice = data.SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
+    save_results(source, notice, sheets)
     print(f"done: {source.results}")
 
 

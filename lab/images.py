@@ -98,7 +98,7 @@ def save_sheet(
         axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11)
     if footnote:
-        figure.supxlabel(footnote, fontsize=8)
+        figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
     save_figure(path, figure)
 
 

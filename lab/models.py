@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
 from lab.data import IMAGE_SIDE
 
@@ -160,28 +160,27 @@ class Denoiser(nn.Module):
     """Convolutional denoiser: noisy images (N, 1, 28, 28), 0 to 1 but for the noise -> clean ones.
 
     Given the noise level as a map and at work on pixel-unshuffled images, as Zhang et al. 2018,
-    "FFDNet"; here with a second, 7 x 7 scale, where most of the work is done and each place sees
-    the whole image. What it adds to the input is scaled with the noise level as in Karras et al.
-    2022, "Elucidating the design space of diffusion-based generative models", table 1: it predicts
-    the noise where there is little of it and the image where there is much.
+    "FFDNet"; here with a second, 7 x 7 scale, where each place sees the whole image. What it adds
+    to its input is scaled with the noise level as in Karras et al. 2022, "Elucidating the design
+    space of diffusion-based generative models", table 1: it predicts the noise where there is
+    little of it and the image where there is much.
     """
 
     SPREAD = 0.35  # standard deviation of the pixels of both sets, about
 
-    def __init__(self, width: int = 32, inner_width: int = 96, depth: int = 3) -> None:
+    def __init__(self, width: int = 48, inner_width: int = 96) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {"width": width, "inner_width": inner_width, "depth": depth}
-        relu = nn.ReLU()
-        self.unshuffle, self.shuffle = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
-        self.enter = nn.Sequential(nn.Conv2d(4 + 2, width, 3, padding=1), relu)
-        self.down = nn.Sequential(nn.Conv2d(width, inner_width, 2, stride=2), relu)
-        self.inner = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(inner_width, inner_width, 3, padding=1), relu)
-            for _ in range(depth)
+        self.config: dict[str, Any] = {"width": width, "inner_width": inner_width}
+        self.enter = nn.Sequential(
+            nn.Conv2d(4 + 2, width, 3, padding=1), ResidualConvolutions(width)
         )
-        self.up = nn.Sequential(nn.Conv2d(inner_width, 4 * width, 1), nn.PixelShuffle(2), relu)
+        self.down = nn.Conv2d(width, inner_width, 2, stride=2)
+        self.inner = nn.Sequential(
+            ResidualConvolutions(inner_width), ResidualConvolutions(inner_width)
+        )
+        self.up = nn.Sequential(nn.Conv2d(inner_width, 4 * width, 1), nn.PixelShuffle(2))
         self.leave = nn.Sequential(
-            nn.Conv2d(2 * width, width, 3, padding=1), relu, nn.Conv2d(width, 4, 3, padding=1)
+            ResidualConvolutions(width), nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2)
         )
 
     def forward(self, noisy: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
@@ -198,14 +197,27 @@ class Denoiser(nn.Module):
 
     def body(self, images: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
         """The network itself, on images of standard deviation 1."""
-        side = IMAGE_SIDE // 2
+        small = pixel_unshuffle(images, 2)  # (N, 4, 14, 14)
         facts = torch.stack((sigma, clipped.to(sigma.dtype)), 1)  # (N, 2)
-        maps = facts[:, :, None, None].expand(-1, -1, side, side)
-        outer = self.enter(torch.cat((self.unshuffle(images), maps), 1))  # (N, width, 14, 14)
-        inner = self.down(outer)  # (N, inner_width, 7, 7)
-        for layer in self.inner:
-            inner = inner + layer(inner)
-        return self.shuffle(self.leave(torch.cat((outer, self.up(inner)), 1)))
+        maps = facts[:, :, None, None].expand(-1, -1, *small.shape[2:])
+        outer = self.enter(torch.cat((small, maps), 1))  # (N, width, 14, 14)
+        return self.leave(outer + self.up(self.inner(self.down(outer))))
+
+
+class ResidualConvolutions(nn.Module):
+    """x + conv(relu(conv(x))) on maps (N, width, H, W): He et al. 2016, "ResNet"."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, width, H, W) -> the same shape."""
+        return maps + self.layers(maps)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -6,17 +6,24 @@ Images here are float32 (N, 1, 28, 28) on the [0, 1] scale; noisy ones leave it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from lab import chance
+from lab.data import IMAGE_SIDE
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
 AT_ONCE = 2_000  # latents in one batch: more gain no speed and cost memory
-RATE = 0.03  # Adam's learning rate on latents, whose elements are of size 1
+LANGEVIN = 0.01  # step size of Langevin dynamics where the likelihood is weak
+SQRT_TWO_PI = math.sqrt(2 * math.pi)
+FINALISTS = 3  # starts of an image that are followed to the end
+MEMORY = 10  # steps that L-BFGS remembers
+FIRST_STEP = 0.02  # its first, in lengths of the gradient
+LEAST_GAIN = 1e-4  # share of the objective that 20 steps must gain for it to go on
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -52,17 +59,86 @@ def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
     return {"psnr": round(float(psnr), 3), "ssim": round(float(ssim), 4)}
 
 
-@dataclass(frozen=True)
-class Projection:
-    """Where the projections of N images with R starts each ended, the best start first."""
+def estimate_sigma(noisy: Tensor) -> Tensor:
+    """The noise level (N,) of images (N, 1, H, W) whose noise has not been clipped.
 
-    images: Tensor  # (N, R, 1, 28, 28) in [0, 1]
-    latents: Tensor  # (N, R, latent_dim)
+    Donoho and Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage": the median absolute
+    value of the finest diagonal Haar coefficients, divided by 0.6745, that of a standard normal.
+    Every position is used, not every second.
+    """
+    rows = noisy[..., 1:, :] - noisy[..., :-1, :]
+    details = (rows[..., 1:] - rows[..., :-1]) / 2  # (N, 1, H - 1, W - 1), variance sigma^2
+    return details.flatten(1).abs().median(dim=1).values / 0.6745
 
-    @property
-    def best(self) -> Tensor:
-        """(N, 1, 28, 28): the image of each one's best latent."""
-        return self.images[:, 0]
+
+def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:
+    """The mean of clip(x + sigma n, 0, 1), n standard normal, for every pixel x of `images`.
+
+    The mean of a censored normal distribution: Greene, "Econometric Analysis", theorem 19.3.
+    sigma: broadcast over images.
+    """
+    below, above, bell_low, bell_high, sigma = _censored(images, sigma)
+    return images * (1 - below - above) + sigma * (bell_low - bell_high) + above
+
+
+def clipped_square(images: Tensor, sigma: Tensor) -> Tensor:
+    """The mean of (clip(x + sigma n, 0, 1) - x)^2, as in `clipped_mean`."""
+    below, above, bell_low, bell_high, sigma = _censored(images, sigma)
+    low, high = -images / sigma, (1 - images) / sigma
+    inside = sigma**2 * ((1 - below - above) + low * bell_low - high * bell_high)
+    return inside + images**2 * below + (1 - images) ** 2 * above
+
+
+def _censored(images: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    """The chances of x + sigma n < 0 and > 1, the normal density at both bounds, and sigma."""
+    sigma = sigma.clamp(min=1e-3)
+    low, high = -images / sigma, (1 - images) / sigma
+    bells = ((-0.5 * bound**2).exp() / SQRT_TWO_PI for bound in (low, high))
+    return torch.special.ndtr(low), torch.special.ndtr(-high), *bells, sigma
+
+
+class Objective:
+    """What a latent should minimise for a noisy image: -log posterior, up to a constant.
+
+        |y - G(z)|^2 / (2 (sigma^2 + MISFIT^2)) + |z|^2 / 2
+
+    The first term is the likelihood of the noise, weaker the more noise there is, so that noise is
+    not fitted; the second is the prior that the generator was trained with. Of clipped noise, y is
+    compared with the mean of what clipping makes of G(z).
+    """
+
+    def __init__(self, generator: nn.Module, noisy: Tensor, sigma: Tensor, clipped: bool) -> None:
+        """noisy: (N, 784) on the [0, 1] scale; sigma: (N,)."""
+        self.generator, self.noisy, self.sigma, self.clipped = generator, noisy, sigma, clipped
+        self.weight = 0.5 / (sigma**2 + MISFIT**2)  # (N,)
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """(N R, latent_dim), the R latents of an image together -> (N R,)."""
+        repeats = len(latents) // len(self.noisy)
+        shown = pixels(self.generator, latents)
+        if self.clipped:
+            shown = clipped_mean(shown, self.sigma.repeat_interleave(repeats)[:, None])
+        error = (self.noisy.repeat_interleave(repeats, 0) - shown).square().sum(1)
+        return self.weight.repeat_interleave(repeats) * error + latents.square().sum(1) / 2
+
+    def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective (N R,) and its gradient (N R, latent_dim)."""
+        latents = latents.detach().requires_grad_()
+        value = self(latents)
+        (gradient,) = torch.autograd.grad(value.sum(), latents)
+        return value.detach(), gradient
+
+    @torch.no_grad()
+    def of_bank(self, bank: Tensor) -> Tensor:
+        """The likelihood's term of every image with every latent of `bank` (B, latent_dim): (N, B).
+
+        By one matrix product; |y|^2, the same for all latents, is left out.
+        """
+        shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])  # (B, 784)
+        if self.clipped:
+            shown = clipped_mean(shown, self.sigma.mean())
+        distance = shown.square().sum(1) - 2 * self.noisy @ shown.T
+        return self.weight[:, None] * distance
 
 
 def project(
@@ -70,36 +146,69 @@ def project(
     noisy: Tensor,
     sigma: Tensor | float,
     restarts: int = 10,
-    steps: int = 300,
-) -> Projection:
-    """Find the latents whose images are nearest to `noisy`, all images and starts in one batch.
+    steps: int = 500,
+    clipped: bool = False,
+) -> Tensor:
+    """The generator's images (N, 1, 28, 28) in [0, 1] that explain `noisy` best.
 
     noisy: (N, 1, 28, 28) on the [0, 1] scale; sigma: its noise level, one for all or (N,).
-    Gradient descent on the latent is that of Bora et al. 2017, "Compressed Sensing using Generative
-    Models" (CSGM), several starts are that of Samangouei et al. 2018, "Defense-GAN". Here the
-    starts are the nearest of a bank of generated images instead of random ones, and the objective
-    is minus the logarithm of the posterior, so that noise is not fitted when there is much of it:
-
-        |y - G(z)|^2 / (2 (sigma^2 + MISFIT^2)) + |z|^2 / 2
+    Descent on the latent is that of Bora et al. 2017, "Compressed Sensing using Generative Models"
+    (CSGM), several starts are that of Samangouei et al. 2018, "Defense-GAN". Here the starts are
+    the nearest of a bank of generated images instead of random ones, all images and starts are one
+    batch, and after a fifth of the steps only the best FINALISTS of each image go on.
     """
-    sigma = torch.as_tensor(sigma, dtype=noisy.dtype, device=noisy.device).expand(len(noisy))
-    bank = torch.randn(BANK, generator.latent_dim, generator=chance.stream(0, "bank"))
-    bank = bank.to(noisy.device)
-    with torch.no_grad():
-        bank_images = torch.cat([pixels(generator, part) for part in bank.split(1_000)])
+    bank = _bank(generator, noisy.device)
+    latents = []
+    for some, level in _portions(noisy, sigma, restarts):
+        objective = Objective(generator, some, level, clipped)
+        nearest = objective.of_bank(bank).topk(restarts, dim=1, largest=False).indices  # (n, R)
+        found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
+        found = _best(found, values, len(some), FINALISTS)
+        found, values = _descend(objective, found, steps - steps // 5)
+        latents.append(_best(found, values, len(some), 1))
+    return _shown(generator, torch.cat(latents))
+
+
+def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
+    """Of latents (N R, latent_dim) the `count` with the lowest values for each of N images."""
+    ranked = values.view(images, -1).argsort(dim=1)[:, :count, None]
+    latents = latents.view(images, -1, latents.shape[1])
+    return latents.gather(1, ranked.expand(-1, -1, latents.shape[2])).flatten(0, 1)
+
+
+def regenerate(
+    generator: nn.Module,
+    noisy: Tensor,
+    sigma: Tensor | float,
+    count: int,
+    steps: int = 400,
+    clipped: bool = False,
+    seed: int = 0,
+) -> Tensor:
+    """`count` different restorations of each noisy image, (N, count, 1, 28, 28) in [0, 1].
+
+    Samples of the posterior, in no order; other shapes as in `project`. The starts are drawn from
+    the bank in proportion to their likelihood (with the Gumbel trick, without repetition), then
+    follow Langevin dynamics: Welling and Teh 2011, "Bayesian learning via stochastic gradient
+    Langevin dynamics".
+    """
+    bank = _bank(generator, noisy.device)
+    chance_of_all = chance.stream(seed, "regenerate")  # on the CPU: the same on every device
     parts = []
-    for some, level in zip(
-        noisy.flatten(1).split(max(1, AT_ONCE // restarts)),
-        sigma.split(max(1, AT_ONCE // restarts)),
-        strict=True,
-    ):
-        distances = bank_images.square().sum(1) - 2 * some @ bank_images.T  # (n, BANK), + |y|^2
-        nearest = distances.topk(restarts, dim=1, largest=False).indices  # (n, R)
-        parts.append(_descend(generator, some, level, bank[nearest], steps))
-    latents = torch.cat(parts)
-    with torch.no_grad():
-        images = pixels(generator, latents.flatten(0, 1))
-    return Projection(images.view(*latents.shape[:2], *noisy.shape[1:]), latents)
+    for some, level in _portions(noisy, sigma, count):
+        objective = Objective(generator, some, level, clipped)
+        uniform = torch.rand(len(some), len(bank), generator=chance_of_all).to(noisy.device)
+        gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
+        drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
+        latents = bank[drawn.flatten()]
+        # Stable where the likelihood is steepest: its curvature is proportional to its weight.
+        size = (LANGEVIN / objective.weight).clamp(max=LANGEVIN).repeat_interleave(count)[:, None]
+        for _ in range(steps):
+            _, gradient = objective.gradient(latents)
+            noise = torch.randn(latents.shape, generator=chance_of_all).to(noisy.device)
+            latents = latents - size * gradient + (2 * size).sqrt() * noise
+        parts.append(latents)
+    return _shown(generator, torch.cat(parts)).unflatten(0, (-1, count))
 
 
 def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
@@ -107,30 +216,71 @@ def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
     return (generator(latents).flatten(1) + 1) / 2
 
 
-def _descend(
-    generator: nn.Module, noisy: Tensor, sigma: Tensor, starts: Tensor, steps: int
-) -> Tensor:
-    """Adam from `starts` (n, R, latent_dim); returns each start's best latent, best start first.
+def _bank(generator: nn.Module, device: torch.device) -> Tensor:
+    """Latents (BANK, latent_dim), always the same."""
+    return torch.randn(BANK, generator.latent_dim, generator=chance.stream(0, "bank")).to(device)
 
-    noisy: (n, 784); sigma: (n,).
+
+def _portions(
+    noisy: Tensor, sigma: Tensor | float, repeats: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Flat images (n, 784) and their noise levels (n,), so many at once as memory likes."""
+    sigma = torch.as_tensor(sigma, dtype=noisy.dtype, device=noisy.device).expand(len(noisy))
+    size = max(1, AT_ONCE // repeats)
+    return zip(noisy.flatten(1).split(size), sigma.split(size), strict=True)
+
+
+@torch.no_grad()
+def _shown(generator: nn.Module, latents: Tensor) -> Tensor:
+    """The images (N, 1, 28, 28) of latents (N, latent_dim)."""
+    parts = [pixels(generator, part) for part in latents.split(1_000)]
+    return torch.cat(parts).view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
+
+
+def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """L-BFGS on each row of latents (N R, latent_dim): where it ends and the objective there.
+
+    Nocedal and Wright 2006, "Numerical optimization", algorithm 7.4, for all rows at once. A step
+    that would not lower a row's objective (NaN does not) is not taken and the row's next is half as
+    long, but what it told of the curvature is kept. Ends early when no row gains any more.
     """
-    count, restarts, _ = starts.shape
-    wanted = noisy.repeat_interleave(restarts, 0)  # (n R, 784)
-    weight = (0.5 / (sigma**2 + MISFIT**2)).repeat_interleave(restarts)  # (n R,)
-    latents = starts.flatten(0, 1).clone().requires_grad_()
-    best, lowest = latents.detach().clone(), torch.full_like(weight, math.inf)
-    adam = torch.optim.Adam([latents], lr=RATE, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=max(1, steps))
-    for step in range(steps + 1):
-        error = (wanted - pixels(generator, latents)).square().sum(1)
-        objective = weight * error + latents.square().sum(1) / 2
-        # Whatever the descent does, each start keeps the best it has met; NaN is never better.
-        better = objective.detach() < lowest
-        lowest = torch.where(better, objective.detach(), lowest)
-        best[better] = latents.detach()[better]
-        if step < steps:
-            (latents.grad,) = torch.autograd.grad(objective.sum(), latents)
-            adam.step()
-            schedule.step()
-    order = lowest.view(count, restarts).argsort(dim=1)  # (n, R)
-    return best.view(count, restarts, -1).gather(1, order[:, :, None].expand_as(starts))
+    value, gradient = objective.gradient(latents)
+    length = torch.ones_like(value)
+    scale = torch.full_like(value, FIRST_STEP)
+    history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
+    checked = value
+    for step in range(steps):
+        proposed = latents - length[:, None] * _direction(gradient, scale, history)
+        new_value, new_gradient = objective.gradient(proposed)
+        moved, bent = proposed - latents, new_gradient - gradient  # both (N R, latent_dim)
+        curvature, size = (moved * bent).sum(1), bent.square().sum(1)
+        known = curvature > 1e-10 * size  # NaN and concave places tell nothing
+        moved, bent = (torch.where(known[:, None], part, 0) for part in (moved, bent))
+        history.append((moved, bent, torch.where(known, 1 / curvature, 0)))
+        scale = torch.where(known, curvature / size, scale)
+        better = new_value < value
+        latents = torch.where(better[:, None], proposed, latents)
+        gradient = torch.where(better[:, None], new_gradient, gradient)
+        value = torch.where(better, new_value, value)
+        length = torch.where(better, (2 * length).clamp(max=1), length / 2)
+        if step % 20 == 19:
+            if ((checked - value) < LEAST_GAIN * checked.abs()).all():
+                break
+            checked = value
+    return latents, value
+
+
+def _direction(
+    gradient: Tensor, scale: Tensor, history: deque[tuple[Tensor, Tensor, Tensor]]
+) -> Tensor:
+    """The inverse Hessian, as far as `history` knows it, times `gradient` (N R, latent_dim)."""
+    direction, products = gradient, []
+    for moved, bent, inverse in reversed(history):
+        product = inverse * (moved * direction).sum(1)
+        direction = direction - product[:, None] * bent
+        products.append(product)
+    direction = scale[:, None] * direction
+    for (moved, bent, inverse), product in zip(history, reversed(products), strict=True):
+        factor = product - inverse * (bent * direction).sum(1)
+        direction = direction + factor[:, None] * moved
+    return direction

@@ -1,0 +1,448 @@
+"""Restoration on both sets at six noise levels: classical, learned and generative methods.
+
+    pip install -r benchmarks/requirements.txt
+    python benchmarks/restoration.py --mnist-run outputs/mnist-001 --fashion-run outputs/fashion-002
+
+Every classical method gets its best strength, found on training images for each set and noise
+level. What was restored is kept in --work, so that a run that was stopped goes on where it was;
+the table, the plot and benchmarks/RESTORATION.md are then made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from lab import chance, data, denoiser, images, machine, models, restore, runs, storage
+from lab.errors import run_script
+from lab.options import option, parse
+
+SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+MOSAIC = 7  # BM3D sees MOSAIC x MOSAIC images as one
+TITLES = {
+    "noisy": "noisy",
+    "median": "median filter",
+    "tv": "total variation",
+    "nlm": "non-local means",
+    "bm3d": "BM3D",
+    "autoencoder": "Keras autoencoder",
+    "projection": "projection (ours)",
+    "cnn": "CNN (ours)",
+}
+SLOW = ("nlm", "bm3d", "projection")
+CLASSICAL = ("median", "tv", "nlm", "bm3d")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of the benchmark."""
+
+    data_dir: Path | None = option(None, "folder with the sets' IDX files", folder=True)
+    mnist_run: Path | None = option(None, "run with generator and denoiser", folder=True)
+    fashion_run: Path | None = option(None, "run with generator and denoiser", folder=True)
+    work: Path = option(runs.OUTPUTS / "restoration-benchmark", "where restored images are kept")
+    report: Path = option(Path(__file__).parent, "folder for RESTORATION.md and its plot")
+    count: int = option(1_000, "test images for fast methods", low=49, high=10_000)
+    slow_count: int = option(200, "test images for slow methods", low=49, high=10_000)
+    tuning_count: int = option(49, "training images that strengths are tuned on", low=2, high=1_000)
+    denoiser_images: int = option(
+        denoiser.IMAGES_SHOWN, "images the CNN was shown; the autoencoder gets that time", low=100
+    )
+    seed: int = option(0, "decides the noise and the autoencoder", low=0, high=2**63 - 1)
+
+
+# Classical methods: (noisy image or mosaic, sigma, strength) -> restored; numpy float arrays
+
+
+def median(noisy: Any, sigma: float, strength: float) -> Any:
+    """Median over a square of `strength` pixels a side."""
+    from scipy.ndimage import median_filter
+
+    return median_filter(noisy, size=int(strength))
+
+
+def total_variation(noisy: Any, sigma: float, strength: float) -> Any:
+    """Chambolle 2004; weight `strength` sigma."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    return denoise_tv_chambolle(noisy, weight=strength * sigma)
+
+
+def non_local_means(noisy: Any, sigma: float, strength: float) -> Any:
+    """Buades et al. 2005, exact, told sigma; h = `strength` sigma."""
+    from skimage.restoration import denoise_nl_means
+
+    return denoise_nl_means(
+        noisy, patch_size=5, patch_distance=9, h=strength * sigma, sigma=sigma, fast_mode=False
+    )
+
+
+def bm3d(noisy: Any, sigma: float, strength: float) -> Any:
+    """Dabov et al. 2007 by the authors' package, told `strength` sigma."""
+    import bm3d as package
+
+    return package.bm3d(noisy, strength * sigma)
+
+
+STRENGTHS = {
+    "median": (median, (3, 5, 7)),
+    "tv": (total_variation, (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)),
+    "nlm": (non_local_means, (0.4, 0.6, 0.8, 1.0, 1.3)),
+    "bm3d": (bm3d, (0.8, 1.0, 1.25)),
+}
+
+
+def apply_classical(name: str, noisy: Tensor, sigma: float, strength: float) -> Tensor:
+    """Restore images (N, 1, 28, 28) one by one; BM3D as mosaics.
+
+    A call of the bm3d package costs about as much for a mosaic as for one small image; and in a
+    mosaic blocks find partners in the neighbouring images too, which helps.
+    """
+    method, _ = STRENGTHS[name]
+    if name != "bm3d":
+        restored = [torch.tensor(method(one.numpy(), sigma, strength)) for one in noisy[:, 0]]
+        return torch.stack(restored)[:, None].float().clamp(0, 1)
+    side, area = data.IMAGE_SIDE, MOSAIC * MOSAIC
+    padded = torch.cat((noisy, noisy[: -len(noisy) % area]))  # whole mosaics only
+    parts = []
+    for tiles in padded.split(area):
+        joined = tiles.view(MOSAIC, MOSAIC, side, side).transpose(1, 2)
+        restored = method(joined.reshape(MOSAIC * side, -1).numpy(), sigma, strength)
+        cut = torch.tensor(restored).view(MOSAIC, side, MOSAIC, side).transpose(1, 2)
+        parts.append(cut.reshape(area, 1, side, side))
+    return torch.cat(parts)[: len(noisy)].float().clamp(0, 1)
+
+
+def tuned_strength(name: str, clean: Tensor, sigma: float, seed: int) -> float:
+    """The strength with the highest PSNR on `clean` training images."""
+    noisy = restore.add_noise(clean, sigma, chance.seed_for(seed, "tuning"))
+    _, strengths = STRENGTHS[name]
+    found = {}
+    for strength in strengths:
+        error = (apply_classical(name, noisy, sigma, strength) - clean).square().mean((1, 2, 3))
+        found[strength] = float(-10 * error.log10().mean())
+    return max(found, key=found.get)
+
+
+# The autoencoder of the Keras tutorial
+
+
+class Autoencoder(nn.Module):
+    """keras.io, "Convolutional autoencoder for image denoising" (2021), layer by layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.ConvTranspose2d(32, 32, 3, 2, padding=1, output_padding=1), nn.ReLU()),
+            *(nn.ConvTranspose2d(32, 32, 3, 2, padding=1, output_padding=1), nn.ReLU()),
+            nn.Conv2d(32, 1, 3, padding=1),
+        )
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """(N, 1, 28, 28) -> logits of the same shape; its last layer is a sigmoid."""
+        return self.layers(noisy)
+
+
+def train_autoencoder(train_images: Tensor, seconds: float, seed: int) -> tuple[Autoencoder, int]:
+    """Train for `seconds` of processor time as the tutorial does: Adam 1e-3, cross-entropy.
+
+    Batch 128 as there; noise as the CNN's: its sigma uniform in (0, 1], where the tutorial has 0.4
+    alone. In bfloat16 where the CNN is. Returns the number of images it was shown, too.
+    """
+    torch.manual_seed(chance.seed_for(seed, "autoencoder"))
+    network = Autoencoder().to(memory_format=torch.channels_last)
+    adam = torch.optim.Adam(network.parameters(), 1e-3)
+    fast = denoiser.bfloat16_is_fast(torch.device("cpu"))
+    began, shown = time.process_time(), 0
+    while time.process_time() - began < seconds:
+        clean = restore.to_unit(train_images[torch.randint(len(train_images), (128,))])
+        noisy = clean + (1 - torch.rand(128, 1, 1, 1)) * torch.randn(clean.shape)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            logits = network(noisy.to(memory_format=torch.channels_last))
+        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), clean)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        shown += 128
+    return network.eval().requires_grad_(False), shown
+
+
+def denoiser_seconds(train_images: Tensor, images_shown: int) -> float:
+    """Processor time that the CNN's training takes, from a hundred of its own steps."""
+    steps = 100
+    denoiser.train(train_images, 0, 10 * denoiser.BATCH)  # warm up
+    began = time.process_time()
+    denoiser.train(train_images, 0, steps * denoiser.BATCH)
+    return (time.process_time() - began) / (steps * denoiser.BATCH) * images_shown
+
+
+# Every method on one set
+
+
+def restorers(
+    options: Options, image_set: data.ImageSet, run: Path
+) -> Iterator[tuple[str, Callable[[Tensor, float], Tensor], dict[str, Any]]]:
+    """Methods in the order of their cost: name, (noisy, sigma) -> restored, facts about it.
+
+    Made when asked for, so that the autoencoder is trained only if it is needed.
+    """
+    yield "noisy", lambda noisy, sigma: noisy, {}
+    tuning = restore.to_unit(image_set.train_images[: options.tuning_count])
+    for name in CLASSICAL:
+        strengths: dict[float, float] = {}
+
+        def classical(
+            noisy: Tensor, sigma: float, name: str = name, strengths: dict = strengths
+        ) -> Tensor:
+            return apply_classical(name, noisy, sigma, strengths[sigma])
+
+        if not restored_path(options, image_set.name, name).is_file():
+            for sigma in SIGMAS:
+                strengths[sigma] = tuned_strength(name, tuning, sigma, options.seed)
+        yield name, classical, {"strengths": strengths}
+    network = denoiser.load(run / "denoiser.pth", image_set.name)
+    yield "cnn", lambda noisy, sigma: denoiser.denoise(network, noisy, sigma), {}
+    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    yield "projection", lambda noisy, sigma: restore.project(generator, noisy, sigma), {}
+    if not restored_path(options, image_set.name, "autoencoder").is_file():
+        seconds = denoiser_seconds(image_set.train_images, options.denoiser_images)
+        autoencoder, shown = train_autoencoder(image_set.train_images, seconds, options.seed)
+        facts = {"processor_seconds": seconds, "images_shown": shown}
+        yield "autoencoder", lambda noisy, sigma: autoencoder(noisy).sigmoid(), facts
+
+
+def restored_path(options: Options, dataset: str, name: str) -> Path:
+    """Where the images that a method restored are kept."""
+    return options.work / f"{dataset}-{name}.pth"
+
+
+def restore_set(options: Options, image_set: data.ImageSet, run: Path) -> None:
+    """Run every method that has no file yet, on noise that is the same for all."""
+    clean = restore.to_unit(image_set.test_images[: options.count])
+    for name, method, facts in restorers(options, image_set, run):
+        path = restored_path(options, image_set.name, name)
+        if path.is_file():
+            continue
+        count = options.slow_count if name in SLOW else options.count
+        restored, seconds = [], 0.0
+        for sigma in SIGMAS:
+            noisy = restore.add_noise(clean[:count], sigma, options.seed)
+            began = time.process_time()
+            restored.append(method(noisy, sigma).half())
+            seconds += time.process_time() - began
+        rate = count * len(SIGMAS) / max(seconds, 1e-9)
+        content = {
+            "format": "restored",
+            "version": storage.FORMAT_VERSION,
+            "images": torch.stack(restored),  # (6, N, 1, 28, 28)
+            "facts": {**facts, "images_per_second": rate},
+        }
+        storage.write_whole(path, lambda file, content=content: torch.save(content, file))
+        print(f"{image_set.title}: {TITLES[name]}, {rate:,.1f} images/s", flush=True)
+
+
+# Scores
+
+
+def score_set(options: Options, image_set: data.ImageSet) -> dict[str, Any]:
+    """By method: psnr, ssim and accuracy at each sigma, of `slow_count` and of all images."""
+    from lab.judge import load_classifier
+
+    classifier = load_classifier(image_set.name)
+    clean = restore.to_unit(image_set.test_images[: options.count])
+    labels = image_set.test_labels[: options.count]
+
+    def accuracy(shown: Tensor) -> float:
+        seen = classifier(data.to_float(images.to_uint8(shown))).argmax(1)
+        return float((seen == labels[: len(seen)]).float().mean())
+
+    table: dict[str, Any] = {"clean": {"accuracy": accuracy(clean[: options.slow_count])}}
+    for name in TITLES:
+        path = restored_path(options, image_set.name, name)
+        if not path.is_file():
+            continue
+        content = storage.read_tensors(path, "restored")
+        table[name] = {"facts": content["facts"]}
+        for count in (options.slow_count, options.count):
+            restored = content["images"].float()[:, :count]
+            if restored.shape[1] < count:
+                continue
+            table[name][count] = [
+                {**restore.scores(shown, clean[:count]), "accuracy": accuracy(shown)}
+                for shown in restored
+            ]
+    return table
+
+
+def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
+    """RESTORATION.md, its plot, and the figures as JSON."""
+    few, many = options.slow_count, options.count
+    lines = [
+        "# Restoration of MNIST and Fashion-MNIST under Gaussian noise",
+        "",
+        f"The first {few} test images of each set, the same noise for every method: unclipped, of",
+        "standard deviation sigma on the 0 to 1 scale. PSNR (dB, mean over images) and SSIM by",
+        "torchmetrics, data range 1; accuracy is that of the lab's fixed classifier on what was",
+        "restored. Each classical method has, for each set and sigma, the strength that is best on",
+        f"the first {options.tuning_count} training images. No method was trained or tuned on a",
+        f"test image. Best in **bold**. The fast methods on the first {many:,}: further down.",
+        "",
+        "![PSNR by noise level](restoration.png)",
+        "",
+    ]
+    for measure, title, digits in (
+        ("psnr", "PSNR, dB", 2),
+        ("ssim", "SSIM", 3),
+        ("accuracy", "accuracy of the classifier", 3),
+    ):
+        for dataset, table in tables.items():
+            lines += [f"## {data.SETS[dataset].title}: {title}", ""]
+            if measure == "accuracy":
+                lines += [f"On the clean images: {table['clean']['accuracy']:.3f}.", ""]
+            lines += [*table_lines(table, few, measure, digits), ""]
+    for dataset, table in tables.items():
+        lines += [f"## {data.SETS[dataset].title}: PSNR, dB, on {many:,} images", ""]
+        lines += [*table_lines(table, many, "psnr", 2), ""]
+    lines += margin_lines(tables, few) + speed_lines(tables) + how_lines(options, tables)
+    storage.write_text(options.report / "RESTORATION.md", "\n".join(lines) + "\n")
+    storage.write_json(options.report / "restoration.json", tables)
+    plot(options.report / "restoration.png", tables, few)
+
+
+def table_lines(table: dict[str, Any], count: int, measure: str, digits: int) -> list[str]:
+    """A Markdown table, a row a method, a column a sigma."""
+    lines = [
+        "| sigma | " + " | ".join(map(str, SIGMAS)) + " |",
+        "| --- |" + " ---: |" * len(SIGMAS),
+    ]
+    rows = {
+        name: [round(score[measure], digits) for score in table[name][count]]
+        for name in TITLES
+        if name in table and count in table[name]
+    }
+    best = [max(column) for column in zip(*rows.values(), strict=True)]
+    for name, values in rows.items():
+        cells = (
+            f"**{value:.{digits}f}**" if value == top else f"{value:.{digits}f}"
+            for value, top in zip(values, best, strict=True)
+        )
+        lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def margin_lines(tables: dict[str, dict[str, Any]], count: int) -> list[str]:
+    """How far the CNN is ahead in PSNR."""
+    lines = [
+        "## The CNN's lead in PSNR, dB",
+        "",
+        "| sigma | " + " | ".join(map(str, SIGMAS)) + " |",
+    ]
+    lines.append("| --- |" + " ---: |" * len(SIGMAS))
+    for dataset, table in tables.items():
+        for rivals, label in (
+            (CLASSICAL, "best classical method"),
+            (("autoencoder",), TITLES["autoencoder"]),
+        ):
+            present = [name for name in rivals if count in table.get(name, {})]
+            if not present or count not in table.get("cnn", {}):
+                continue
+            leads = [
+                table["cnn"][count][index]["psnr"]
+                - max(table[name][count][index]["psnr"] for name in present)
+                for index in range(len(SIGMAS))
+            ]
+            cells = " | ".join(f"{lead:+.2f}" for lead in leads)
+            lines.append(f"| {data.SETS[dataset].title}, over the {label} | {cells} |")
+    return [*lines, ""]
+
+
+def speed_lines(tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Images a second of processor time, restoring alone."""
+    lines = ["## Images a second of processor time", "", "| | " + " | ".join(tables) + " |"]
+    lines.append("| --- |" + " ---: |" * len(tables))
+    for name in TITLES:
+        if name != "noisy" and all(name in table for table in tables.values()):
+            rates = (table[name]["facts"]["images_per_second"] for table in tables.values())
+            lines.append(f"| {TITLES[name]} | " + " | ".join(f"{r:,.1f}" for r in rates) + " |")
+    return [*lines, ""]
+
+
+def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Command, machine, seeds, and what was tuned and trained."""
+    facts = machine.description(torch.device("cpu"))
+    lines = [
+        "## How it was made",
+        "",
+        f"`python benchmarks/restoration.py` with seed {options.seed}, on {facts['cores']} core "
+        f"lent to it of a shared {facts['device']} machine with 2 cores and 24 GB, torch "
+        f"{facts['torch']}; rates are of processor time, since others worked on the same core.",
+        "BM3D is given the images in mosaics of 7 x 7, where its blocks find partners in",
+        "neighbouring images too.",
+        "",
+    ]
+    for dataset, table in tables.items():
+        title = data.SETS[dataset].title
+        for name in CLASSICAL:
+            if name in table:
+                strengths = ", ".join(f"{s:g}" for s in table[name]["facts"]["strengths"].values())
+                lines.append(f"- {title}, {TITLES[name]}: strengths {strengths}")
+        trained = table.get("autoencoder", {}).get("facts")
+        if trained:
+            lines.append(
+                f"- {title}, autoencoder: {trained['processor_seconds']:.0f} s of processor time, "
+                f"the same as the CNN's {options.denoiser_images:,} images take; it was shown "
+                f"{trained['images_shown']:,}"
+            )
+    return lines
+
+
+def plot(path: Path, tables: dict[str, dict[str, Any]], count: int) -> None:
+    """PSNR over sigma, a panel a set."""
+    figure, axes = images.new_figure(1, len(tables), width=5.2 * len(tables), height=4.2)
+    for axis, (dataset, table) in zip(axes, tables.items(), strict=True):
+        for name, title in TITLES.items():
+            if count in table.get(name, {}):
+                ours = name in ("projection", "cnn")
+                values = [score["psnr"] for score in table[name][count]]
+                style = {"linewidth": 2.4, "marker": "o"} if ours else {"marker": "."}
+                colour = "0.6" if name == "noisy" else None
+                axis.plot(SIGMAS, values, label=title, color=colour, **style)
+        axis.set_title(data.SETS[dataset].title)
+        axis.set_xlabel("noise level sigma")
+        axis.set_ylabel("PSNR, dB")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    images.save_figure(path, figure)
+
+
+def main() -> None:
+    """Restore with every method, score, report."""
+    options = parse(Options)
+    machine.prepare(torch.device("cpu"))
+    options.work.mkdir(parents=True, exist_ok=True)
+    tables = {}
+    for dataset in data.SETS:
+        run = getattr(options, f"{dataset}_run")
+        if run is None:
+            continue
+        image_set = data.load(dataset, options.data_dir)
+        count = min(options.count, len(image_set.test_images))
+        options = dataclasses.replace(options, count=count)
+        restore_set(options, image_set, run)
+        tables[dataset] = score_set(options, image_set)
+    write_report(options, tables)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,141 @@
+"""The convolutional denoiser of a run: trained on first use, stored, used.
+
+Images are float32 (N, 1, 28, 28) on the [0, 1] scale, as in `restore`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lab import chance, restore, storage
+from lab.data import SETS
+from lab.errors import Fault
+from lab.models import Denoiser
+
+IMAGES_SHOWN = 256_000  # whatever the set's size
+BATCH = 32  # at equal cost, many small steps restore a decibel better than few large ones
+RATE = 2e-3  # Adam's learning rate at its highest
+CLIPPED_SHARE = 0.3  # of the images are clipped to 0..1 after noise was added, and say so
+
+
+def train(images: Tensor, seed: int, images_shown: int) -> Denoiser:
+    """A denoiser trained on uint8 images (N, 1, 28, 28), on their device.
+
+    Each time an image is shown it has new Gaussian noise, sigma uniform in (0, 1]. A CPU with
+    matrix units for bfloat16 computes in that: more than twice the images a second.
+    """
+    device = images.device
+    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
+        torch.manual_seed(chance.seed_for(seed, "denoiser weights"))
+        network = Denoiser().to(device, memory_format=torch.channels_last)
+    stream = chance.stream(seed, "denoiser training", device)
+    steps = -(-images_shown // BATCH)
+    adam = torch.optim.Adam(network.parameters(), lr=RATE, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        adam, RATE, total_steps=steps, pct_start=0.05, cycle_momentum=False
+    )
+    with tqdm(
+        total=steps * BATCH,
+        desc="training the denoiser",
+        unit=" images",
+        unit_scale=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        for step in range(steps):
+            loss = train_step(network, images, stream)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+            bar.update(BATCH)
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    # Back to the layout that weights files have.
+    network = network.to(memory_format=torch.contiguous_format)
+    return network.eval().requires_grad_(False)
+
+
+def train_step(network: Denoiser, images: Tensor, stream: torch.Generator) -> Tensor:
+    """The loss, a scalar, on one batch of `images` with fresh noise.
+
+    The squared error, divided by the square of what the network's answer is scaled with, so that
+    every noise level weighs the same (Karras et al. 2022, eq. 8, lambda = 1 / c_out^2).
+    """
+    device = images.device
+    rows = torch.randint(len(images), (BATCH,), generator=stream, device=device)
+    clean = images[rows].float() / 255
+    sigma = 1 - torch.rand(BATCH, generator=stream, device=device)  # (0, 1]
+    clipped = torch.rand(BATCH, generator=stream, device=device) < CLIPPED_SHARE
+    noise = torch.randn(clean.shape, generator=stream, device=device)
+    noisy = clean + sigma.view(-1, 1, 1, 1) * noise
+    noisy = torch.where(clipped.view(-1, 1, 1, 1), noisy.clamp(0, 1), noisy)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+        restored = network(noisy, sigma, clipped)
+    return ((restored - clean) / network.scale(sigma)).square().mean()
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+@torch.no_grad()
+def denoise(
+    network: Denoiser, noisy: Tensor, sigma: Tensor | float, clipped: bool = False
+) -> Tensor:
+    """Restored images (N, 1, 28, 28) in [0, 1]. sigma: noise level, one for all or (N,)."""
+    sigma = torch.as_tensor(sigma, dtype=noisy.dtype, device=noisy.device).expand(len(noisy))
+    parts = [
+        network(some, level.clamp(1e-3, 1), torch.full_like(level, clipped))
+        for some, level in zip(noisy.split(500), sigma.split(500), strict=True)
+    ]
+    return torch.cat(parts).clamp(0, 1)
+
+
+@torch.no_grad()
+def estimate_sigma(network: Denoiser, noisy: Tensor) -> Tensor:
+    """The noise level (N,) of images (N, 1, 28, 28) whose noise was clipped to 0..1.
+
+    Clipping leaves no trace of the noise in black, which fools `restore.estimate_sigma`. Here every
+    level on a ladder is tried: the right one is where what the denoiser takes away is as large as
+    noise of that level is after clipping.
+    """
+    ladder = torch.linspace(0.02, 1, 50)
+    excess = []  # of each level, (N,): what was taken away beyond what was to be expected
+    for level in ladder.tolist():
+        restored = denoise(network, noisy, level, clipped=True)
+        taken = (noisy - restored).square().mean((1, 2, 3))
+        expected = restore.clipped_square(restored, torch.tensor(level)).mean((1, 2, 3))
+        excess.append(taken - expected)
+    signs = torch.stack(excess) > 0  # (50, N); positive while the level is too low
+    return ladder.to(noisy.device)[signs.sum(0).clamp(max=len(ladder) - 1)]
+
+
+class Cleaned(nn.Module):
+    """A generator whose images pass through the denoiser: lab sheet (c) as one network."""
+
+    def __init__(self, generator: nn.Module, network: Denoiser, sigma: float) -> None:
+        super().__init__()
+        self.generator, self.network, self.sigma = generator, network, sigma
+        self.latent_dim = generator.latent_dim
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(N, latent_dim) -> (N, 1, 28, 28) in [-1, 1]."""
+        return denoise(self.network, (self.generator(latents) + 1) / 2, self.sigma) * 2 - 1
+
+
+def load(path: Path, dataset: str) -> Denoiser:
+    """Read a denoiser's file; Fault if it is damaged or was trained on another set."""
+    network, facts = storage.load_weights(path, Denoiser)
+    if facts.get("dataset") != dataset:
+        trained = SETS[facts["dataset"]].title if facts.get("dataset") in SETS else "another set"
+        raise Fault(
+            f"{path}: a denoiser of {trained}, {SETS[dataset].title} is needed; "
+            "delete it, or train a new one with --train-denoiser"
+        )
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,232 @@
+"""denoise_images.py as a user starts it: what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, SAMPLE, run, start
+from PIL import Image
+
+sys.path.insert(0, str(REPOSITORY))
+import denoise_images
+from lab import data, denoiser, models, runs, storage
+from lab.errors import Fault, Mistake
+from lab.options import parse
+
+FEW = ("--count", 3, "--steps", 10, "--restarts", 2, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a generator and a denoiser that know nothing; not to be changed."""
+    run_folder = tmp_path_factory.mktemp("denoise") / "outputs" / "mnist-001"
+    run_folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    storage.save_weights(
+        run_folder / "generator.pth", models.Generator(8, (32,)), dataset="mnist", epoch=1
+    )
+    storage.save_weights(run_folder / "denoiser.pth", models.Denoiser(8, 8), dataset="mnist")
+    storage.write_json(run_folder / "config.json", {"options": {"data_dir": str(SAMPLE)}})
+    return run_folder
+
+
+@pytest.fixture
+def own_run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, without the denoiser."""
+    copied = tmp_path / "outputs" / "mnist-001"
+    shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*"))
+    return copied
+
+
+def attempt(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """Run the script in this process: importing torch anew takes longer than its work."""
+    monkeypatch.setattr(sys, "argv", ["denoise_images.py", *map(str, arguments)])
+    denoise_images.main()
+
+
+def opened_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.size
+
+
+def test_everything_promised_is_there(finished: Path, tmp_path: Path) -> None:
+    arguments = ("--run", finished, "--sigma", 0.2, 0.6, "--regenerate", 2, *FEW)
+    done = run("denoise_images.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "BUNDLED SAMPLE" in done.stdout
+    assert "FCD" in done.stdout
+    results = finished / "denoising_results"
+    content = json.loads((results / "scores.json").read_text())
+    for name in ("sigma_0.2.png", "sigma_0.6.png", "regenerated.png", "generated_denoised.png"):
+        assert content["sheets"][name]["bundled_sample"], name
+        assert min(opened_size(results / name)) > 100, name
+    scores = content["sheets"]["sigma_0.2.png"]["scores"]
+    assert list(scores) == ["noisy", "regeneration", "projection", "denoiser"]
+    assert scores["noisy"]["psnr"] == pytest.approx(13.98, abs=0.3)  # 20 log10(1 / 0.2)
+    assert f"{scores['projection']['psnr']:8.2f}" in done.stdout
+
+
+def test_same_seed_gives_the_same_bytes_and_other_sheets_are_kept(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path
+) -> None:
+    results, elsewhere = own_run / "denoising_results", tmp_path / "elsewhere"
+    for sigma in (0.3, 0.5):
+        attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
+    content = json.loads((results / "scores.json").read_text())
+    assert list(content["sheets"]) == ["sigma_0.3.png", "sigma_0.5.png"]
+    arguments = ("--generator", own_run / "generator.pth", "--out", elsewhere, "--sigma", 0.3)
+    attempt(monkeypatch, *arguments, *FEW)
+    assert (elsewhere / "sigma_0.3.png").read_bytes() == (results / "sigma_0.3.png").read_bytes()
+    again = json.loads((elsewhere / "scores.json").read_text())
+    assert again["sheets"]["sigma_0.3.png"] == content["sheets"]["sigma_0.3.png"]
+
+
+def test_two_at_once_leave_both_results_whole(own_run: Path, tmp_path: Path) -> None:
+    both = [
+        start("denoise_images.py", "--run", own_run, "--sigma", sigma, *FEW, cwd=tmp_path)
+        for sigma in (0.1, 0.9)
+    ]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    results = own_run / "denoising_results"
+    sheets = json.loads((results / "scores.json").read_text())["sheets"]
+    assert set(sheets) == {"sigma_0.1.png", "sigma_0.9.png"}
+    assert all(opened_size(results / name) for name in sheets)
+    assert not list(results.glob("*.part"))
+
+
+def test_own_images_are_restored_under_their_names_and_not_touched(
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    values = torch.randint(0, 256, (56, 28), dtype=torch.uint8)
+    Image.fromarray(values[:28].numpy()).save(own / "one.png")
+    Image.fromarray(values.numpy()).save(own / "tall.png")
+    Image.new("RGB", (40, 30), (9, 99, 200)).save(own / "colour.png")
+    (own / "broken.png").write_bytes(b"\x89PNG")
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", *FEW)
+    attempt(monkeypatch, *arguments)
+    out = capsys.readouterr().out
+    assert "colour.png: resized from 40 x 30" in out
+    assert "broken.png: left out" in out
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+    for restored in ("denoised", "projected"):
+        assert opened_size(tmp_path / "out" / restored / "one.png") == (28, 28)
+        assert opened_size(tmp_path / "out" / restored / "tall.png") == (28, 56)
+    facts = json.loads((tmp_path / "out" / "scores.json").read_text())["sheets"]["own_images.png"]
+    assert facts["sigma_was"] == "estimated"
+    assert set(facts["sigma"]) == {"one.png", "tall.png", "colour.png"}
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--sigma", "-0.1"), "--sigma -0.1: out of range"),
+        (("--sigma", "nan"), "--sigma nan: out of range"),
+        (("--sigma", "x"), "--sigma 'x'"),
+        (("--sigma", "1.5"), "--sigma 1.5: out of range"),
+        (("--count", "0"), "--count 0"),
+        (("--steps", "-1"), "--steps -1"),
+        (("--data-dir", "/no/such"), "--data-dir /no/such: does not exist"),
+        (("--images", "/no/such"), "--images /no/such: does not exist"),
+        (("--generator", "/no/such.pth"), "--generator /no/such.pth: does not exist"),
+        (("--generator", "."), "--generator .: is a folder"),
+        (("--run", "."), "--run .: is no run folder"),
+        (("--run", ".", "--generator", "x"), "not both"),
+    ],
+)
+def test_mistakes_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Mistake) as caught:
+        attempt(monkeypatch, *arguments)
+    assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_run_the_command_that_makes_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runs, "OUTPUTS", tmp_path / "outputs")
+    with pytest.raises(Mistake, match=r"python gan_lab\.py"):
+        attempt(monkeypatch)
+
+
+def test_generator_files_that_are_none_are_refused(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    whole = (finished / "generator.pth").read_bytes()
+    path = tmp_path / "generator.pth"
+    for content in (b"", b"text", whole[: len(whole) // 2], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(Fault, match=r"generator\.pth"):
+            attempt(monkeypatch, "--generator", path)
+    torch.save({"weights": torch.zeros(3)}, path)
+    with pytest.raises(Fault, match="was expected"):
+        attempt(monkeypatch, "--generator", path)
+    other = models.Generator(8, (32,))
+    other.config["hidden"] = [64]
+    storage.save_weights(path, other, dataset="mnist")
+    with pytest.raises(Fault, match="shape"):
+        attempt(monkeypatch, "--generator", path)
+    storage.save_weights(path, models.Generator(8, (32,)), dataset="cats")
+    with pytest.raises(Fault, match="which set"):
+        attempt(monkeypatch, "--generator", path)
+
+
+def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
+    storage.save_weights(own_run / "denoiser.pth", models.Denoiser(8, 8), dataset="fashion")
+    with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
+        attempt(monkeypatch, "--run", own_run, *FEW)
+    assert not (own_run / "denoising_results").exists()
+
+
+def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    with pytest.raises(Mistake, match=r"no \.png"):
+        attempt(monkeypatch, "--run", own_run, "--images", own, *FEW)
+    results = own_run / "denoising_results" / "denoised"
+    results.mkdir(parents=True)
+    Image.new("L", (28, 28)).save(results / "one.png")
+    with pytest.raises(Mistake, match="written over"):
+        attempt(monkeypatch, "--run", own_run, "--images", results, *FEW)
+    with pytest.raises(Mistake, match="give one, or none"):
+        attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *FEW)
+    assert not (own_run / "denoiser.pth").exists()
+
+
+def test_denoiser_is_trained_once_stored_and_used_again(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(denoiser, "IMAGES_SHOWN", 2 * denoiser.BATCH)
+    options = parse(denoise_images.Options, ["--run", str(own_run), "--train-denoiser"])
+    source = denoise_images.find_source(options)
+    image_set = data.load("mnist", SAMPLE)
+    device = torch.device("cpu")
+    trained = denoise_images.find_denoiser(options, source, image_set, device)
+    written = (own_run / "denoiser.pth").read_bytes()
+    options = parse(denoise_images.Options, ["--run", str(own_run)])
+    loaded = denoise_images.find_denoiser(options, source, image_set, device)
+    assert (own_run / "denoiser.pth").read_bytes() == written
+    for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(weight, other)
+    assert capsys.readouterr().out.count("training the denoiser") == 1

@@ -1,0 +1,236 @@
+"""Noise, scores, projection, the denoiser and the user's own folder of pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from lab import chance, denoiser, folder, models, restore, storage
+from lab.errors import Fault, Mistake
+
+
+@pytest.fixture(scope="module")
+def generator() -> models.Generator:
+    """A small generator of random weights, whose images differ well from each other."""
+    torch.manual_seed(3)
+    network = models.Generator(latent_dim=8, hidden=(64,))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(2)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def made(generator: models.Generator) -> torch.Tensor:
+    """Five images of the generator, (5, 1, 28, 28) in [0, 1]."""
+    latents = torch.randn(5, 8, generator=chance.stream(1, "test"))
+    return (generator(latents) + 1) / 2
+
+
+def test_noise_of_an_image_does_not_depend_on_how_many_there_are() -> None:
+    clean = torch.rand(9, 1, 28, 28)
+    many, few = restore.add_noise(clean, 0.3, 5), restore.add_noise(clean[:8], 0.3, 5)
+    assert torch.equal(many[7], few[7])
+    assert not torch.equal(many[7], restore.add_noise(clean, 0.3, 6)[7])
+    assert float((many - clean).std()) == pytest.approx(0.3, rel=0.05)
+
+
+def test_clipped_noise_stays_in_range() -> None:
+    noisy = restore.add_noise(torch.rand(3, 1, 28, 28), 1.0, 0, clip=True)
+    assert noisy.min() == 0
+    assert noisy.max() == 1
+
+
+def test_scores_are_what_the_formulas_say() -> None:
+    clean = torch.rand(4, 1, 28, 28)
+    score = restore.scores(clean + 0.1, clean)
+    assert score["psnr"] == pytest.approx(20, abs=0.01)  # 10 log10(1 / 0.01)
+    assert restore.scores(clean.clone(), clean)["ssim"] == pytest.approx(1, abs=1e-3)
+
+
+def test_mean_of_scores_is_over_images_not_pixels() -> None:
+    clean = torch.zeros(2, 1, 28, 28)
+    shown = torch.stack((clean[0] + 0.1, clean[0] + 0.01))
+    assert restore.scores(shown, clean)["psnr"] == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 0.9])
+def test_censored_moments_agree_with_drawing(sigma: float) -> None:
+    images, level = torch.tensor([0.0, 0.2, 0.7, 1.0]), torch.tensor(sigma)
+    noise = torch.randn(200_000, 1, generator=chance.stream(0, "test"))
+    drawn = (images + sigma * noise).clamp(0, 1)
+    assert torch.allclose(restore.clipped_mean(images, level), drawn.mean(0), atol=5e-3)
+    square = (drawn - images).square().mean(0)
+    assert torch.allclose(restore.clipped_square(images, level), square, atol=5e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.4])
+def test_sigma_is_estimated_from_what_an_image_shows(sigma: float) -> None:
+    ramp = torch.linspace(0, 1, 28).expand(6, 1, 28, 28)
+    estimate = restore.estimate_sigma(restore.add_noise(ramp, sigma, 0))
+    assert estimate.shape == (6,)
+    assert float(estimate.mean()) == pytest.approx(sigma, rel=0.1)
+
+
+def test_projection_finds_what_the_generator_made(
+    generator: models.Generator, made: torch.Tensor
+) -> None:
+    error = (restore.project(generator, made, 0.0) - made).square().mean()
+    nearest = (restore.project(generator, made, 0.0, steps=0) - made).square().mean()
+    assert error < 2e-4
+    assert error < nearest / 10
+
+
+def test_projection_takes_noise_away(generator: models.Generator, made: torch.Tensor) -> None:
+    noisy = restore.add_noise(made, 0.3, 0)
+    restored = restore.project(generator, noisy, 0.3)
+    assert (restored - made).square().mean() < (noisy - made).square().mean() / 5
+    clipped = restore.add_noise(made, 0.3, 0, clip=True)
+    aware = restore.project(generator, clipped, 0.3, clipped=True)
+    unaware = restore.project(generator, clipped, 0.3)
+    assert (aware - made).square().mean() < (unaware - made).square().mean()
+
+
+def test_projection_is_the_same_twice_and_of_fewer_images(
+    generator: models.Generator, made: torch.Tensor
+) -> None:
+    first = restore.project(generator, made, 0.1, restarts=4, steps=30)
+    assert torch.equal(first, restore.project(generator, made, 0.1, restarts=4, steps=30))
+    alone = restore.project(generator, made[:2], 0.1, restarts=4, steps=30)
+    assert torch.allclose(first[:2], alone, atol=1e-3)
+
+
+def test_noise_levels_may_differ_from_image_to_image(
+    generator: models.Generator, made: torch.Tensor
+) -> None:
+    levels = torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0])
+    mixed = restore.project(generator, made, levels, steps=50)
+    same = restore.project(generator, made, 0.1, steps=50)
+    assert torch.allclose(mixed[0], same[0], atol=1e-3)
+    assert not torch.allclose(mixed[4], same[4], atol=1e-3)
+
+
+def test_descent_never_ends_above_its_start(generator: models.Generator) -> None:
+    noisy = torch.rand(3, 784)
+    noisy[1] = torch.nan  # an image that no step can improve leaves the others alone
+    objective = restore.Objective(generator, noisy, torch.full((3,), 0.1), clipped=False)
+    starts = torch.randn(3, 8, generator=chance.stream(0, "test"))
+    latents, values = restore._descend(objective, starts, 40)
+    assert torch.isfinite(latents).all()
+    assert (values[[0, 2]] < objective(starts)[[0, 2]]).all()
+
+
+def test_regenerated_images_are_different_and_decided_by_the_seed(
+    generator: models.Generator, made: torch.Tensor
+) -> None:
+    noisy = restore.add_noise(made[:2], 0.9, 0)
+    first = restore.regenerate(generator, noisy, 0.9, 4, steps=20)
+    assert first.shape == (2, 4, 1, 28, 28)
+    assert float(first.std(dim=1).mean()) > 0.01
+    assert torch.equal(first, restore.regenerate(generator, noisy, 0.9, 4, steps=20))
+    assert not torch.equal(first, restore.regenerate(generator, noisy, 0.9, 4, steps=20, seed=1))
+
+
+# The denoiser
+
+
+@pytest.fixture(scope="module")
+def squares() -> torch.Tensor:
+    """uint8 (64, 1, 28, 28): a bright square somewhere, which is soon learnt."""
+    images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
+    for index, image in enumerate(images):
+        image[:, index % 8 + 4 :, index // 8 + 4 :][:, :12, :12] = 255
+    return images
+
+
+def test_denoiser_has_the_parameters_it_is_meant_to_have() -> None:
+    assert models.count_parameters(models.Denoiser()) == 456_820
+
+
+def test_training_learns_and_is_decided_by_the_seed(squares: torch.Tensor) -> None:
+    network = denoiser.train(squares, 0, 40 * denoiser.BATCH)
+    again = denoiser.train(squares, 0, 40 * denoiser.BATCH)
+    for weight, other in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(weight, other)
+    clean = restore.to_unit(squares)
+    noisy = restore.add_noise(clean, 0.5, 0)
+    restored = denoiser.denoise(network, noisy, 0.5)
+    assert restored.min() >= 0
+    assert restored.max() <= 1
+    assert (restored - clean).square().mean() < (noisy - clean).square().mean() / 2
+
+
+def test_denoiser_of_another_set_is_refused(tmp_path) -> None:
+    path = tmp_path / "denoiser.pth"
+    storage.save_weights(path, models.Denoiser(8, 8), dataset="mnist")
+    assert isinstance(denoiser.load(path, "mnist"), models.Denoiser)
+    with pytest.raises(Fault, match="denoiser of MNIST, Fashion-MNIST is needed"):
+        denoiser.load(path, "fashion")
+
+
+def test_clipped_noise_level_is_where_the_denoiser_takes_what_was_added(monkeypatch) -> None:
+    clean = restore.to_unit(torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8))
+    clean[:, :, :14] = 0  # black, where clipping hides half of the noise
+    monkeypatch.setattr(denoiser, "denoise", lambda *_, **__: clean)  # one that is never wrong
+    noisy = restore.add_noise(clean, 0.4, 0, clip=True)
+    estimate = denoiser.estimate_sigma(models.Denoiser(8, 8), noisy)
+    assert torch.allclose(estimate, torch.full((4,), 0.4), atol=0.05)
+
+
+def test_cleaned_generator_is_a_generator(generator: models.Generator) -> None:
+    cleaned = denoiser.Cleaned(generator, models.Denoiser(8, 8).eval(), 0.1)
+    images = models.generate(cleaned, torch.randn(3, cleaned.latent_dim))
+    assert images.shape == (3, 1, 28, 28)
+    assert images.dtype == torch.uint8
+
+
+# The user's own pictures
+
+
+def test_pictures_of_every_kind_are_read(tmp_path) -> None:
+    grey = torch.arange(784, dtype=torch.int32).remainder(256).to(torch.uint8).view(28, 28)
+    Image.fromarray(grey.numpy()).save(tmp_path / "grey.png")
+    Image.fromarray(grey.numpy()).convert("RGB").save(tmp_path / "grey_as_colour.png")
+    Image.new("RGB", (28, 28), (255, 0, 0)).save(tmp_path / "red.png")
+    deep = grey.numpy().astype("uint16") * 257
+    Image.fromarray(deep).save(tmp_path / "sixteen.png")
+    Image.fromarray(grey.repeat(2, 3).numpy()).save(tmp_path / "tiled.png")
+    Image.new("L", (50, 31), 77).save(tmp_path / "uneven.png")
+    whole = (tmp_path / "grey.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    pictures, unreadable = folder.read_pictures("--images", tmp_path)
+    found = {picture.name: picture for picture in pictures}
+    assert set(found) == {
+        *("grey.png", "grey_as_colour.png", "red.png"),
+        *("sixteen.png", "tiled.png", "uneven.png"),
+    }
+    for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
+        assert torch.equal(found[name].tiles[0, 0], grey), name
+    assert found["grey.png"].notices == found["grey_as_colour.png"].notices == ()
+    assert "16 bits" in found["sixteen.png"].notices[0]
+    assert "colour" in found["red.png"].notices[0]
+    assert "resized from 50 x 31" in found["uneven.png"].notices[0]
+    assert (found["uneven.png"].tiles == 77).all()
+    assert len(found["tiled.png"].tiles) == 6
+    assert len(unreadable) == 2
+    assert unreadable[0].startswith("broken.png")
+
+
+def test_tiles_are_joined_as_they_were(tmp_path) -> None:
+    values = torch.randint(0, 256, (56, 84), dtype=torch.uint8)
+    Image.fromarray(values.numpy()).save(tmp_path / "in.png")
+    (picture,), _ = folder.read_pictures("--images", tmp_path)
+    folder.save_picture(tmp_path / "out.png", picture, picture.tiles)
+    with Image.open(tmp_path / "out.png") as again:
+        assert again.size == (84, 56)
+        assert again.tobytes() == values.numpy().tobytes()
+
+
+def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
+    with pytest.raises(Mistake, match=r"no \.png in it"):
+        folder.read_pictures("--images", tmp_path)
+    (tmp_path / "x.png").write_bytes(b"")
+    with pytest.raises(Mistake, match="can be read"):
+        folder.read_pictures("--images", tmp_path)
