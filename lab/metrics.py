@@ -56,7 +56,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)); Heusel et al. 2017, "GANs trained by a two
     time-scale update rule", eq. 6. The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2),
     which is symmetric: its eigenvalues come exact and real even from a generator that collapsed.
-    torchmetrics' FrechetInceptionDistance takes the eigenvalues of S1 S2 itself, nine times slower
+    torchmetrics' FrechetInceptionDistance takes the eigenvalues of S1 S2 itself, twice as slow
     with 2048 features, and to import it costs as much as three evaluations; tests compare the two.
     """
     values, vectors = torch.linalg.eigh(first.covariance)

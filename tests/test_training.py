@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -102,8 +103,8 @@ def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
         gan_lab.set_rates(options, training)
         rates.append(training.optimizer_g.param_groups[0]["lr"] / options.lr_g)
     assert rates[:7] == pytest.approx([1] * 7)
-    # half a cosine at a quarter, a half and three quarters of the way down
-    assert rates[7:] == pytest.approx([0.1 + 0.9 * share for share in (0.853553, 0.5, 0.146447)])
+    quarters = [(1 + math.cos(math.pi * way)) / 2 for way in (0.25, 0.5, 0.75)]
+    assert rates[7:] == pytest.approx([0.1 + 0.9 * share for share in quarters])
 
 
 def trained(options, real_images, steps, after=None, path=None):
