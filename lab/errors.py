@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -17,8 +19,11 @@ class Fault(Exception):
     """The world's fault (disk full, file damaged, training diverged). Exit code 1."""
 
 
-class Interrupted(Exception):
-    """A signal asked the program to stop; what is worth keeping is saved. Exit code 128 + n."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop; what is worth keeping is saved. Exit code 128 + n.
+
+    Like Ctrl-C's own exception no `except Exception`: it may come up anywhere.
+    """
 
     def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
         super().__init__(message)
@@ -56,6 +61,42 @@ class StopSwitch:
             raise Interrupted(f"stopped and saved; {message}", self.requested)
 
 
+@contextlib.contextmanager
+def going_on(message: str) -> Iterator[None]:
+    """Should a signal end what is done inside, say with `message` what gets it done after all."""
+    try:
+        yield
+    except Interrupted as stop:
+        raise Interrupted(f"interrupted; {message}", stop.signal_number) from None
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM raise Interrupted; after the first of them, a second one kills."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        raise Interrupted("interrupted", number)
+
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _open_streams() -> None:
+    """Streams that take every name of a file, in any locale, and are there even if closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # started with `>&-`
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8"))
+        if hasattr(getattr(sys, name), "reconfigure"):  # a test's stand-in may not have it
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def one_line(error: BaseException) -> str:
     """An exception's message as a single line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -68,9 +109,11 @@ def run_script(main: Callable[[], None]) -> None:
     0 done, 1 a fault, 2 a mistake, 130 Ctrl-C, 143 SIGTERM, 141 the reader of a pipe went away.
     """
     name = Path(sys.argv[0]).name
+    _open_streams()
     try:
-        main()
-        sys.stdout.flush()
+        with _signals_raise():
+            main()
+            sys.stdout.flush()
     except Mistake as mistake:
         _leave(f"{name}: {one_line(mistake)}", 2)
     except Interrupted as stop:
