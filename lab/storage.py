@@ -48,7 +48,9 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole."""
-    write_whole(path, lambda file: file.write(text.encode("utf-8")))
+    # A file's name need not be valid text, and may be part of this one.
+    content = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(content))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -69,6 +71,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write what `read_tensors` reads, whole."""
+    # By way of memory: when a disk is full, torch.save ends in an error of its own.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+
+
 def save_weights(path: Path, network: nn.Module, **facts: Any) -> None:
     """Save a network with the config that rebuilds it, and plain facts about its origin."""
     content = {
@@ -78,7 +88,7 @@ def save_weights(path: Path, network: nn.Module, **facts: Any) -> None:
         "facts": facts,
         "state_dict": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
     }
-    write_whole(path, lambda file: torch.save(content, file))
+    write_tensors(path, content)
 
 
 def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
