@@ -107,10 +107,14 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
     values = {}
     for field in dataclasses.fields(kind):
         value = content.get(field.name, field.default)
-        if value is None or isinstance(value, bool):
+        value_type = _value_type(annotations[field.name])
+        not_given = value is None and field.default is None
+        if not_given or (value_type is bool and isinstance(value, bool)):
             values[field.name] = value
             continue
-        several = typing.get_origin(_value_type(annotations[field.name])) is tuple
+        if value_type is bool:
+            raise Fault(f"{path}: {flag_of(field.name)} is either true or false")
+        several = typing.get_origin(value_type) is tuple
         words = [str(item) for item in value] if several and type(value) is list else str(value)
         try:
             values[field.name] = _checked(field, annotations[field.name], words)
