@@ -72,6 +72,10 @@ def check_run(flag: str, run: Path) -> Path:
     if not (run / "config.json").is_file():
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
+    for path in run.iterdir():
+        # Files are replaced, not written into; a folder that is a link would be written through.
+        if path.is_dir() and not path.resolve().is_relative_to(run.resolve()):
+            raise Mistake(f"{flag} {run}: {path.name} in it leads out of it; remove that link")
     return run
 
 
