@@ -496,8 +496,7 @@ def main() -> None:
     training = begin(options, device)
     if run:
         runs.check_fingerprint(run, image_set)
-        for leftover in run.glob(".checkpoint.pth.*.part"):  # of a run killed while it saved
-            leftover.unlink()
+        runs.remove_leftovers(run)
         # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
         if (run / "checkpoint.pth").is_file():
             checkpoint.load(run / "checkpoint.pth", training)

@@ -67,6 +67,26 @@ def newest_unfinished_run(outputs: Path) -> Path:
     raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
 
 
+def find_generator(run: Path | None, generator: Path | None) -> Path:
+    """The generator.pth that --run or --generator names, else that of the newest run.
+
+    Raises Mistake if both are given, or if it is not there.
+    """
+    if run and generator:
+        raise Mistake(f"--generator {generator}: give --run or --generator, not both")
+    if generator:
+        if not generator.is_file():
+            what = "is a folder" if generator.is_dir() else "does not exist"
+            raise Mistake(
+                f"--generator {generator}: {what}; name a generator.pth that gan_lab.py made"
+            )
+        return generator
+    run = check_run("--run", run) if run else newest_run(OUTPUTS, having="generator.pth")
+    if not (run / "generator.pth").is_file():
+        raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
+    return run / "generator.pth"
+
+
 def check_run(flag: str, run: Path) -> Path:
     """`run` if it is a run folder; Mistake, naming the option it was given with, if not."""
     if not (run / "config.json").is_file():
@@ -77,6 +97,13 @@ def check_run(flag: str, run: Path) -> Path:
         if path.is_dir() and not path.resolve().is_relative_to(run.resolve()):
             raise Mistake(f"{flag} {run}: {path.name} in it leads out of it; remove that link")
     return run
+
+
+def remove_leftovers(run: Path) -> None:
+    """Remove what a training that was killed while it wrote has left beside its files."""
+    for folder in (run, run / "generated_samples", run / "final_generated_images"):
+        for path in folder.glob(".*.part"):
+            path.unlink(missing_ok=True)
 
 
 def check_writable(flag: str, folder: Path) -> None:
