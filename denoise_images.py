@@ -18,7 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, data, denoiser, folder, images, machine, models, restore, runs, storage
+from lab import (
+    chance,
+    data,
+    denoiser,
+    folder,
+    images,
+    machine,
+    models,
+    report,
+    restore,
+    runs,
+    storage,
+)
 from lab.errors import Fault, Mistake, run_script
 from lab.options import option, parse
 
@@ -88,35 +100,16 @@ class Sheet:
 
 def find_source(options: Options) -> Source:
     """The generator that the options name, or that of the newest run; checked and loaded."""
-    if options.run and options.generator:
-        raise Mistake(f"--generator {options.generator}: give --run or --generator, not both")
-    if options.generator:
-        path, results = options.generator, options.out or runs.OUTPUTS / RESULTS
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise Mistake(f"--generator {path}: {what}; name a generator.pth that gan_lab.py made")
-    else:
-        if options.run:
-            run = runs.check_run("--run", options.run)
-        else:
-            run = runs.newest_run(runs.OUTPUTS, having="generator.pth")
-        path, results = run / "generator.pth", options.out or run / RESULTS
-        if not path.is_file():
-            raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
+    path = runs.find_generator(options.run, options.generator)
+    home = runs.OUTPUTS if options.generator else path.parent
+    results = options.out or home / RESULTS
     runs.check_writable("--out", results)
     generator, facts = storage.load_weights(path, models.Generator)
     dataset = facts.get("dataset")
     if dataset not in data.SETS:
         raise Fault(f"{path}: does not say which set it was trained on; train one with gan_lab.py")
-    return Source(path, generator, dataset, options.data_dir or run_data_dir(path), results)
-
-
-def run_data_dir(path: Path) -> Path | None:
-    """The --data-dir that the run around `path` was given, if there is such a folder here."""
-    config = path.parent / "config.json"
-    stored = storage.read_json(config).get("options") if config.is_file() else None
-    given = stored.get("data_dir") if isinstance(stored, dict) else None
-    return Path(given) if isinstance(given, str) and Path(given).is_dir() else None
+    data_dir = options.data_dir or runs.data_dir_around(path)
+    return Source(path, generator, dataset, data_dir, results)
 
 
 def find_denoiser(
@@ -402,6 +395,9 @@ def main() -> None:
             sheets.append(clean_generated(options, source, network, image_set, device))
     notice = data.SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
     save_results(source, notice, sheets)
+    run = source.path.parent
+    if source.results == run / RESULTS and (run / "config.json").is_file():
+        report.write(run)  # with the new sheets in it
     print(f"done: {source.results}")
 
 

@@ -77,21 +77,8 @@ def find_subject(options: Options) -> Subject:
         raise Mistake(f"--{given[1]} {getattr(options, given[1])}: give one of {flags}, not both")
     if options.images:
         return find_pictures(options)
-    if options.generator:
-        run, weights = None, options.generator
-        if not weights.is_file():
-            what = "is a folder" if weights.is_dir() else "does not exist"
-            raise Mistake(
-                f"--generator {weights}: {what}; name a generator.pth that gan_lab.py made"
-            )
-    else:
-        if options.run:
-            run = runs.check_run("--run", options.run)
-        else:
-            run = runs.newest_run(runs.OUTPUTS, having="generator.pth")
-        weights = run / "generator.pth"
-        if not weights.is_file():
-            raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
+    weights = runs.find_generator(options.run, options.generator)
+    run = None if options.generator else weights.parent
     generator, facts = storage.load_weights(weights, models.Generator)
     return Subject(
         name=str(run or weights),

@@ -1,9 +1,9 @@
 """The generator as a short list of operations that a web page can run without a library.
 
 `torch.fx` reads the network, whatever its forward pass looks like; each step becomes one of a
-handful of operations that `page/generator.js` knows forwards and backwards. What it does not know is
-refused with the reason (`Unsuited`), and what it makes of the weights is held against the network
-itself before it is handed out.
+handful of operations that `page/generator.js` knows forwards and backwards. What it does not know
+is refused with the reason (`Unsuited`), and what it makes of the weights is held against the
+network itself before it is handed out.
 """
 
 from __future__ import annotations
