@@ -122,7 +122,7 @@ def load(path: Path, training: Training) -> None:
             torch.cuda.set_rng_state(streams["dropout_cuda"])
         training.totals.copy_(content["totals"])
         training.epoch, training.step = int(content["epoch"]), int(content["step"])
-        training.seconds = float(content["seconds"])
+        training.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
         training.history = [dict(row) for row in content["history"]]
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
@@ -141,8 +141,6 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
     in_order = len(rows) == content["epoch"] and epochs == list(range(1, len(rows) + 1))
     if min(place) < 0 or not names_fit or not in_order:
         raise Fault(f"{path}: damaged checkpoint (its history does not fit its epoch)")
-    if content["step"] and not content["seconds"]:
-        raise Fault(f"{path}: damaged checkpoint (steps that took no time)")
 
 
 def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, state: dict) -> None:
