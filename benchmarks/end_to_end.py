@@ -1,0 +1,108 @@
+"""What a user waits for: whole runs of the scripts, wall time and peak memory, all included.
+
+    python benchmarks/end_to_end.py --data-dir FOLDER --out FOLDER
+
+A default training of the full set, then denoise_images.py on it with 16 images and 3 noise levels,
+before and after its denoiser is trained. Writes benchmarks/END_TO_END.md.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
+
+import torch
+
+from lab import data, machine, runs, storage
+from lab.errors import Fault, run_script
+from lab.options import option, parse
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of the benchmark."""
+
+    data_dir: Path | None = option(None, "folder with both full sets", folder=True)
+    out: Path = option(Path("outputs/end-to-end"), "folder for the runs")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one whole process took."""
+
+    seconds: float
+    peak_megabytes: float
+
+
+def measured(script: str, *arguments: object) -> Measured:
+    """Run a script of the lab to its end; Fault if it fails."""
+    command = [sys.executable, str(HERE.parent / script), *map(str, arguments)]
+    print("$", *command[1:], flush=True)
+    began = time.monotonic()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - began
+    if status:
+        raise Fault(f"{script} failed, see above")
+    return Measured(seconds, usage.ru_maxrss / 1024)
+
+
+def training_seconds(run: Path) -> float:
+    """The part of a run that was training steps."""
+    return sum(row["seconds"] for row in runs.read_history(run / "history.csv"))
+
+
+def rows_of(options: Options, dataset: str) -> list[str]:
+    """The table's rows for one set."""
+    source = ("--data-dir", options.data_dir) if options.data_dir else ()
+    outputs = options.out / dataset
+    title = data.SETS[dataset].title
+    trained = measured("gan_lab.py", "--dataset", dataset, "--out", outputs, *source)
+    run = runs.all_runs(outputs)[0]
+    share = 1 - training_seconds(run) / trained.seconds
+    rows = [
+        f"| {title}: `python gan_lab.py --dataset {dataset}` | {trained.seconds:.0f} "
+        f"| {trained.peak_megabytes:.0f} | {share:.1%} outside training steps |"
+    ]
+    for label, arguments in (
+        ("without denoiser", ()),
+        ("training it first", ("--train-denoiser",)),
+        ("with denoiser", ()),
+    ):
+        command = ("--run", run, "--count", 16, "--sigma", 0.1, 0.3, 0.5, *arguments)
+        taken = measured("denoise_images.py", *command, *source)
+        rows.append(
+            f"| {title}: `python denoise_images.py`, {label} | {taken.seconds:.0f} "
+            f"| {taken.peak_megabytes:.0f} | 16 images, 3 noise levels |"
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure both sets, then write the report."""
+    options = parse(Options)
+    rows = [row for dataset in data.SETS for row in rows_of(options, dataset)]
+    facts = machine.description(torch.device("cpu"))
+    text = (
+        "# What a user waits for\n\n"
+        f"`python benchmarks/end_to_end.py --data-dir FOLDER` on {facts['cores']} cores "
+        f"({facts['device']}), torch {facts['torch']}, the full sets, seed 0, one run each. Wall "
+        "time of the whole process, from the shell and back; peak memory as the system counts it."
+        "\n\n| command | seconds | peak MB | |\n| --- | --- | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+    storage.write_text(HERE / "END_TO_END.md", text)
+    print(f"done: {HERE / 'END_TO_END.md'}")
+
+
+if __name__ == "__main__":
+    run_script(main)
