@@ -31,6 +31,7 @@ class Options:
     """Every option of the benchmark."""
 
     data_dir: Path | None = option(None, "folder with both full sets", folder=True)
+    dataset: str | None = option(None, "only this set; left out, both", choices=tuple(data.SETS))
     out: Path = option(Path("outputs/end-to-end"), "folder for the runs")
 
 
@@ -89,7 +90,8 @@ def rows_of(options: Options, dataset: str) -> list[str]:
 def main() -> None:
     """Measure both sets, then write the report."""
     options = parse(Options)
-    rows = [row for dataset in data.SETS for row in rows_of(options, dataset)]
+    datasets = (options.dataset,) if options.dataset else tuple(data.SETS)
+    rows = [row for dataset in datasets for row in rows_of(options, dataset)]
     facts = machine.description(torch.device("cpu"))
     text = (
         "# What a user waits for\n\n"
