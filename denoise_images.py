@@ -38,6 +38,7 @@ RESULTS = "denoising_results"
 OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
 MOST_ON_SHEET = 16  # images that a sheet shows; all of them are scored
 MOST_REGENERATED = 8  # rows of the sheet of --regenerate
+EXAMPLES = 200  # training images that show how clipping hides noise
 CLEANING_SIGMA = 0.1  # the noise level the denoiser is told of generated images
 
 
@@ -278,13 +279,15 @@ def restore_own(
     options: Options,
     source: Source,
     network: models.Denoiser,
+    image_set: data.ImageSet,
     pictures: Sequence[folder.Picture],
     device: torch.device,
 ) -> Sheet:
     """Restore each picture into denoised/ and projected/, under its own name."""
     noisy = restore.to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
     sizes = [len(picture.tiles) for picture in pictures]
-    sigma = own_sigma(options, network, noisy, sizes)
+    examples = restore.to_unit(image_set.train_images[:EXAMPLES]).to(device)
+    sigma = own_sigma(options, noisy, examples, sizes)
     denoised = denoiser.denoise(network, noisy, sigma, clipped=True)
     projected = restore.project(
         source.generator, noisy, sigma, options.restarts, options.steps, clipped=True
@@ -312,9 +315,7 @@ def restore_own(
     )
 
 
-def own_sigma(
-    options: Options, network: models.Denoiser, noisy: Tensor, sizes: list[int]
-) -> Tensor:
+def own_sigma(options: Options, noisy: Tensor, examples: Tensor, sizes: list[int]) -> Tensor:
     """(N,): the noise level of each tile: given, or estimated for each picture as a whole."""
     if options.sigma:
         if len(options.sigma) > 1:
@@ -322,7 +323,7 @@ def own_sigma(
                 f"--sigma {options.sigma}: your own images have one noise level; give one"
             )
         return torch.full_like(noisy[:, 0, 0, 0], options.sigma[0])
-    estimates = denoiser.estimate_sigma(network, noisy)
+    estimates = restore.estimate_clipped_sigma(noisy, examples)
     parts = [part.mean().expand(len(part)) for part in estimates.split(sizes)]
     return torch.cat(parts)
 
@@ -386,7 +387,7 @@ def main() -> None:
     pictures = read_own(options, source) if options.images else []
     network = find_denoiser(options, source, image_set, device)
     if pictures:
-        sheets = [restore_own(options, source, network, pictures, device)]
+        sheets = [restore_own(options, source, network, image_set, pictures, device)]
     else:
         sheets = restore_test_images(options, source, network, image_set, device)
         if options.regenerate:

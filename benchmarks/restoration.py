@@ -24,7 +24,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from lab import chance, data, denoiser, images, machine, models, restore, runs, storage
 from lab.errors import run_script
-from lab.options import option, parse
+from lab.options import flag_of, option, parse
 
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 MOSAIC = 7  # BM3D sees MOSAIC x MOSAIC images as one
@@ -57,6 +57,7 @@ class Options:
     denoiser_images: int = option(
         denoiser.IMAGES_SHOWN, "images the CNN was shown; the autoencoder gets that time", low=100
     )
+    leave_out: tuple[str, ...] = option((), "methods to leave out", choices=tuple(TITLES))
     seed: int = option(0, "decides the noise and the autoencoder", low=0, high=2**63 - 1)
 
 
@@ -207,7 +208,8 @@ def restorers(
         ) -> Tensor:
             return apply_classical(name, noisy, sigma, strengths[sigma])
 
-        if not restored_path(options, image_set.name, name).is_file():
+        needed = name not in options.leave_out
+        if needed and not restored_path(options, image_set.name, name).is_file():
             for sigma in SIGMAS:
                 strengths[sigma] = tuned_strength(name, tuning, sigma, options.seed)
         yield name, classical, {"strengths": strengths}
@@ -215,7 +217,8 @@ def restorers(
     yield "cnn", lambda noisy, sigma: denoiser.denoise(network, noisy, sigma), {}
     generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
     yield "projection", lambda noisy, sigma: restore.project(generator, noisy, sigma), {}
-    if not restored_path(options, image_set.name, "autoencoder").is_file():
+    path = restored_path(options, image_set.name, "autoencoder")
+    if not path.is_file() and "autoencoder" not in options.leave_out:
         seconds = denoiser_seconds(image_set.train_images, options.denoiser_images)
         autoencoder, shown = train_autoencoder(image_set.train_images, seconds, options.seed)
         facts = {"processor_seconds": seconds, "images_shown": shown}
@@ -232,7 +235,7 @@ def restore_set(options: Options, image_set: data.ImageSet, run: Path) -> None:
     clean = restore.to_unit(image_set.test_images[: options.count])
     for name, method, facts in restorers(options, image_set, run):
         path = restored_path(options, image_set.name, name)
-        if path.is_file():
+        if path.is_file() or name in options.leave_out:
             continue
         count = options.slow_count if name in SLOW else options.count
         restored, seconds = [], 0.0
@@ -243,8 +246,6 @@ def restore_set(options: Options, image_set: data.ImageSet, run: Path) -> None:
             seconds += time.process_time() - began
         rate = count * len(SIGMAS) / max(seconds, 1e-9)
         content = {
-            "format": "restored",
-            "version": storage.FORMAT_VERSION,
             "images": torch.stack(restored),  # (6, N, 1, 28, 28)
             "facts": {**facts, "images_per_second": rate},
         }
@@ -272,7 +273,7 @@ def score_set(options: Options, image_set: data.ImageSet) -> dict[str, Any]:
         path = restored_path(options, image_set.name, name)
         if not path.is_file():
             continue
-        content = storage.read_tensors(path, "restored")
+        content = torch.load(path, weights_only=True)
         table[name] = {"facts": content["facts"]}
         for count in (options.slow_count, options.count):
             restored = content["images"].float()[:, :count]
@@ -381,16 +382,30 @@ def speed_lines(tables: dict[str, dict[str, Any]]) -> list[str]:
 def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
     """Command, machine, seeds, and what was tuned and trained."""
     facts = machine.description(torch.device("cpu"))
+    command = "python benchmarks/restoration.py --mnist-run RUN --fashion-run RUN"
+    for name in ("count", "slow_count", "tuning_count", "seed"):
+        command += f" {flag_of(name)} {getattr(options, name)}"
+    if options.leave_out:
+        command += f" --leave-out {' '.join(options.leave_out)}"
     lines = [
         "## How it was made",
         "",
-        f"`python benchmarks/restoration.py` with seed {options.seed}, on {facts['cores']} core "
-        f"lent to it of a shared {facts['device']} machine with 2 cores and 24 GB, torch "
-        f"{facts['torch']}; rates are of processor time, since others worked on the same core.",
-        "BM3D is given the images in mosaics of 7 x 7, where its blocks find partners in",
-        "neighbouring images too.",
+        f"    {command}",
+        "",
+        f"On {facts['cores']} of 2 cores ({facts['device']}, 24 GB), torch {facts['torch']}. Rates",
+        "are of processor time, since others worked on the same core; NLM, BM3D and projection are",
+        f"measured on {options.slow_count} images. BM3D is given the images in mosaics of 7 x 7,",
+        "where its blocks find partners in neighbouring images too.",
         "",
     ]
+    for dataset in tables:
+        run = getattr(options, f"{dataset}_run")
+        trained = storage.read_json(run / "config.json")["options"]
+        lines.append(
+            f"- {data.SETS[dataset].title}: generator by `python gan_lab.py --dataset {dataset} "
+            f"--recipe {trained['recipe']} --epochs {trained['epochs']} --seed {trained['seed']}`, "
+            f"CNN by `python denoise_images.py --train-denoiser`"
+        )
     for dataset, table in tables.items():
         title = data.SETS[dataset].title
         for name in CLASSICAL:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab import chance, restore, storage
+from lab import chance, storage
 from lab.data import SETS
 from lab.errors import Fault
 from lab.models import Denoiser
@@ -95,25 +95,6 @@ def denoise(
         for some, level in zip(noisy.split(500), sigma.split(500), strict=True)
     ]
     return torch.cat(parts).clamp(0, 1)
-
-
-@torch.no_grad()
-def estimate_sigma(network: Denoiser, noisy: Tensor) -> Tensor:
-    """The noise level (N,) of images (N, 1, 28, 28) whose noise was clipped to 0..1.
-
-    Clipping leaves no trace of the noise in black, which fools `restore.estimate_sigma`. Here every
-    level on a ladder is tried: the right one is where what the denoiser takes away is as large as
-    noise of that level is after clipping.
-    """
-    ladder = torch.linspace(0.02, 1, 50)
-    excess = []  # of each level, (N,): what was taken away beyond what was to be expected
-    for level in ladder.tolist():
-        restored = denoise(network, noisy, level, clipped=True)
-        taken = (noisy - restored).square().mean((1, 2, 3))
-        expected = restore.clipped_square(restored, torch.tensor(level)).mean((1, 2, 3))
-        excess.append(taken - expected)
-    signs = torch.stack(excess) > 0  # (50, N); positive while the level is too low
-    return ladder.to(noisy.device)[signs.sum(0).clamp(max=len(ladder) - 1)]
 
 
 class Cleaned(nn.Module):

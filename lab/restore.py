@@ -19,7 +19,6 @@ BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
 AT_ONCE = 2_000  # latents in one batch: more gain no speed and cost memory
 LANGEVIN = 0.01  # step size of Langevin dynamics where the likelihood is weak
-SQRT_TWO_PI = math.sqrt(2 * math.pi)
 FINALISTS = 3  # starts of an image that are followed to the end
 MEMORY = 10  # steps that L-BFGS remembers
 FIRST_STEP = 0.02  # its first, in lengths of the gradient
@@ -71,30 +70,40 @@ def estimate_sigma(noisy: Tensor) -> Tensor:
     return details.flatten(1).abs().median(dim=1).values / 0.6745
 
 
+def estimate_clipped_sigma(noisy: Tensor, examples: Tensor) -> Tensor:
+    """The noise level (N,) of images (N, 1, 28, 28) that were clipped to 0..1 after noise came.
+
+    Clipping takes half of the noise out of black, so that `estimate_sigma` reads too little; how
+    much is seen from clean `examples` (M, 1, 28, 28) of the set, noised and clipped on a ladder of
+    levels, and put right by interpolation.
+    """
+    ladder = torch.linspace(0, 1, 41)
+    readings = torch.stack(
+        [
+            estimate_sigma(add_noise(examples, float(level), seed=0, clip=True)).mean()
+            for level in ladder
+        ]
+    ).cummax(0)[0]
+    found = estimate_sigma(noisy).cpu()
+    above = torch.searchsorted(readings.cpu(), found).clamp(1, len(ladder) - 1)
+    low, high = readings.cpu()[above - 1], readings.cpu()[above]
+    share = ((found - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return ladder[above - 1].lerp(ladder[above], share).to(noisy.device)
+
+
 def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:
     """The mean of clip(x + sigma n, 0, 1), n standard normal, for every pixel x of `images`.
 
     The mean of a censored normal distribution: Greene, "Econometric Analysis", theorem 19.3.
     sigma: broadcast over images.
     """
-    below, above, bell_low, bell_high, sigma = _censored(images, sigma)
-    return images * (1 - below - above) + sigma * (bell_low - bell_high) + above
-
-
-def clipped_square(images: Tensor, sigma: Tensor) -> Tensor:
-    """The mean of (clip(x + sigma n, 0, 1) - x)^2, as in `clipped_mean`."""
-    below, above, bell_low, bell_high, sigma = _censored(images, sigma)
-    low, high = -images / sigma, (1 - images) / sigma
-    inside = sigma**2 * ((1 - below - above) + low * bell_low - high * bell_high)
-    return inside + images**2 * below + (1 - images) ** 2 * above
-
-
-def _censored(images: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
-    """The chances of x + sigma n < 0 and > 1, the normal density at both bounds, and sigma."""
     sigma = sigma.clamp(min=1e-3)
     low, high = -images / sigma, (1 - images) / sigma
-    bells = ((-0.5 * bound**2).exp() / SQRT_TWO_PI for bound in (low, high))
-    return torch.special.ndtr(low), torch.special.ndtr(-high), *bells, sigma
+    below, above = torch.special.ndtr(low), torch.special.ndtr(-high)
+    bell_low, bell_high = (
+        (-0.5 * bound**2).exp() / math.sqrt(2 * math.pi) for bound in (low, high)
+    )
+    return images * (1 - below - above) + sigma * (bell_low - bell_high) + above
 
 
 class Objective:
