@@ -1,0 +1,75 @@
+"""A quick sample of every fault that benchmarks/faults.py injects.
+
+It is run in a process of its own, which forks one for each try: this one has threads already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import REPOSITORY
+
+from lab.checkpoint import Clock
+
+FAULTS = REPOSITORY / "benchmarks" / "faults.py"
+
+
+def titles() -> list[str]:
+    """The first docstring line of each function that the script enters into its table."""
+    lines = FAULTS.read_text(encoding="utf-8").splitlines()
+    entered = [index for index, line in enumerate(lines) if line == "@row"]
+    return [lines[index + 2].strip().strip('"').rstrip(".") for index in entered]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What came of each row."""
+    path = tmp_path_factory.mktemp("faults") / "results.json"
+    done = subprocess.run(
+        [sys.executable, str(FAULTS), "--quick", "--json", str(path)],
+        cwd=path.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return {result["row"]: result for result in json.loads(path.read_text())}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the faults are injected into forks")
+@pytest.mark.parametrize("title", titles())
+def test_a_sample_of_the_row_survives(results, title):
+    result = results[title]
+    if result["untried"]:
+        pytest.skip(result["untried"])
+    assert result["tried"] > 0
+    assert result["wrong"] == []
+
+
+def test_the_table_has_every_row():
+    table = (FAULTS.parent / "FAULTS.md").read_text(encoding="utf-8")
+    for title in titles():
+        assert f"| {title} |" in table
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 2.0])
+def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypatch, cost):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock, saving, last, longest = Clock(), 0.0, 0.0, 0.0
+    while now[0] < 4000:
+        now[0] += 0.25
+        if clock.is_due(end_of_epoch=False):
+            longest = max(longest, now[0] - last)
+            now[0] += cost
+            clock.saved(cost)
+            saving, last = saving + cost, now[0]
+    assert longest <= 120.5
+    # The first comes before anybody knows what it costs.
+    assert (saving - cost) / now[0] < 0.02
