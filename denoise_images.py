@@ -394,7 +394,7 @@ def main() -> None:
             sheets.append(regenerate(options, source, image_set, device))
         if network:
             sheets.append(clean_generated(options, source, network, image_set, device))
-    notice = data.SAMPLE_NOTICE.splitlines()[0].strip("* ") if image_set.is_sample else ""
+    notice = "from the BUNDLED SAMPLE, not the full set" if image_set.is_sample else ""
     save_results(source, notice, sheets)
     run = source.path.parent
     if source.results == run / RESULTS and (run / "config.json").is_file():

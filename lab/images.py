@@ -88,14 +88,18 @@ def save_sheet(
     path: Path, rows: Sequence[tuple[str, Tensor]], title: str, footnote: str = ""
 ) -> None:
     """Draw labelled rows of uint8 images (N, 1, H, W), one column an image, all of one length."""
-    count = len(rows[0][1])
-    figure, axes = new_figure(len(rows), 1, width=1.8 + 0.62 * count, height=0.9 + 0.66 * len(rows))
-    for axis, (label, images) in zip(axes, rows, strict=True):
-        axis.imshow(grid(images, columns=count, scale=3), cmap="gray", vmin=0, vmax=255)
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
+    columns = len(rows[0][1])
+    scale = 3
+    sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
+    width = max(5, 1.2 + sheet.width / 120)  # room for title and footnote over a few images too
+    figure, (axis,) = new_figure(1, 1, width=width, height=0.6 + sheet.height / 120)
+    axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+    height = (sheet.height - GAP) / len(rows)
+    middles = [GAP / 2 + (index + 0.5) * height for index in range(len(rows))]
+    axis.set_yticks(middles, [label for label, _ in rows], fontsize=9)
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11)
     if footnote:
         figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
