@@ -146,6 +146,6 @@ def _write_cache(path: Path, image_set: ImageSet, real: Moments) -> None:
     }
     try:
         path.parent.mkdir(exist_ok=True)
-        storage.write_whole(path, lambda file: torch.save(content, file))
+        storage.write_tensors(path, content)
     except OSError as error:
         print(f"{path}: statistics of the test images could not be kept ({error.strerror})")
