@@ -26,6 +26,7 @@ from lab import (
     images,
     machine,
     models,
+    projection,
     report,
     restore,
     runs,
@@ -175,7 +176,7 @@ def restorations(
 ) -> list[tuple[str, Tensor]]:
     """Labelled rows of images (N, 1, 28, 28) on the [0, 1] scale, the clean ones first."""
     noisy = restore.add_noise(clean, sigma, options.seed, options.clip)
-    projected = restore.project(
+    projected = projection.project(
         source.generator, noisy, sigma, options.restarts, options.steps, options.clip
     )
     rows = [
@@ -208,7 +209,7 @@ def regenerate(
     sigma = max(options.sigma or (0.7,))
     clean = restore.to_unit(image_set.test_images[: min(options.count, MOST_REGENERATED)])
     noisy = restore.add_noise(clean, sigma, options.seed, options.clip).to(device)
-    found = restore.regenerate(
+    found = projection.regenerate(
         *(source.generator, noisy, sigma, options.regenerate),
         *(options.steps, options.clip, options.seed),
     )
@@ -289,7 +290,7 @@ def restore_own(
     examples = restore.to_unit(image_set.train_images[:EXAMPLES]).to(device)
     sigma = own_sigma(options, noisy, examples, sizes)
     denoised = denoiser.denoise(network, noisy, sigma, clipped=True)
-    projected = restore.project(
+    projected = projection.project(
         source.generator, noisy, sigma, options.restarts, options.steps, clipped=True
     )
     restored = dict(zip(OWN_FOLDERS, (denoised, projected), strict=True))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from lab import chance, data, denoiser, images, machine, models, restore, runs, storage
+from lab import chance, data, denoiser, images, machine, models, projection, restore, runs, storage
 from lab.errors import run_script
 from lab.options import flag_of, option, parse
 
@@ -95,9 +95,9 @@ def bm3d(noisy: Any, sigma: float, strength: float) -> Any:
 
 
 STRENGTHS = {
-    "median": (median, (3, 5, 7)),
-    "tv": (total_variation, (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)),
-    "nlm": (non_local_means, (0.4, 0.6, 0.8, 1.0, 1.3)),
+    "median": (median, (3, 5, 7, 9)),
+    "tv": (total_variation, (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)),
+    "nlm": (non_local_means, (0.6, 0.8, 1.0, 1.3, 1.7, 2.2)),
     "bm3d": (bm3d, (0.8, 1.0, 1.25)),
 }
 
@@ -216,7 +216,7 @@ def restorers(
     network = denoiser.load(run / "denoiser.pth", image_set.name)
     yield "cnn", lambda noisy, sigma: denoiser.denoise(network, noisy, sigma), {}
     generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
-    yield "projection", lambda noisy, sigma: restore.project(generator, noisy, sigma), {}
+    yield "projection", lambda noisy, sigma: projection.project(generator, noisy, sigma), {}
     path = restored_path(options, image_set.name, "autoencoder")
     if not path.is_file() and "autoencoder" not in options.leave_out:
         seconds = denoiser_seconds(image_set.train_images, options.denoiser_images)
@@ -257,11 +257,11 @@ def project_clean(options: Options, image_set: data.ImageSet, run: Path) -> dict
     """Mean squared error a pixel of clean test images, and the time that ten of them take."""
     generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
     clean = restore.to_unit(image_set.test_images[: options.slow_count])
-    restore.project(generator, clean[:2], 0.0, steps=10)  # warm up
+    projection.project(generator, clean[:2], 0.0, steps=10)  # warm up
     began, wall = time.process_time(), time.monotonic()
-    restore.project(generator, clean[:10], 0.0)
+    projection.project(generator, clean[:10], 0.0)
     seconds, wall = time.process_time() - began, time.monotonic() - wall
-    error = (restore.project(generator, clean, 0.0) - clean).square().mean()
+    error = (projection.project(generator, clean, 0.0) - clean).square().mean()
     return {"mse": float(error), "processor_seconds_of_10": seconds, "seconds_of_10": wall}
 
 
@@ -427,8 +427,8 @@ def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
         clean = table.get("projection", {}).get("clean")
         if clean:
             lines.append(
-                f"- {title}, projection of the {options.slow_count} clean test images, 10 restarts: "
-                f"mean squared error {clean['mse']:.4f} a pixel; 10 images take "
+                f"- {title}, projection of the {options.slow_count} clean test images: "
+                f"mean squared error {clean['mse']:.4f} a pixel with 10 restarts; 10 images take "
                 f"{clean['processor_seconds_of_10']:.1f} s of processor time"
             )
         trained = table.get("autoencoder", {}).get("facts")

@@ -16,7 +16,10 @@ judge       which images are compared with which; evaluation.json
 advice      figures in plain words, with the option that cures
 inception   the Inception FID, where its network is installed
 gallery     any program's pictures, read from a folder and hung by class
-restore     noise, projection onto the generator, the denoiser
+restore     noise, its level, what restored images score
+projection  noisy images onto a generator; regeneration
+denoiser    the convolutional denoiser: trained, stored, used
+folder      the user's own pictures, cut into tiles and joined again
 report      one self-contained report.html from a run folder
 sample/     the bundled sample of each set
 weights/    the small fixed classifiers that metrics are measured with

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lab import chance, denoiser, folder, models, restore, storage
+from lab import chance, denoiser, folder, models, projection, restore, storage
 from lab.errors import Fault, Mistake
 
 
@@ -82,28 +82,28 @@ def test_sigma_of_clipped_noise_is_put_right_by_examples() -> None:
 def test_projection_finds_what_the_generator_made(
     generator: models.Generator, made: torch.Tensor
 ) -> None:
-    error = (restore.project(generator, made, 0.0) - made).square().mean()
-    nearest = (restore.project(generator, made, 0.0, steps=0) - made).square().mean()
+    error = (projection.project(generator, made, 0.0) - made).square().mean()
+    nearest = (projection.project(generator, made, 0.0, steps=0) - made).square().mean()
     assert error < 2e-4
     assert error < nearest / 10
 
 
 def test_projection_takes_noise_away(generator: models.Generator, made: torch.Tensor) -> None:
     noisy = restore.add_noise(made, 0.3, 0)
-    restored = restore.project(generator, noisy, 0.3)
+    restored = projection.project(generator, noisy, 0.3)
     assert (restored - made).square().mean() < (noisy - made).square().mean() / 5
     clipped = restore.add_noise(made, 0.3, 0, clip=True)
-    aware = restore.project(generator, clipped, 0.3, clipped=True)
-    unaware = restore.project(generator, clipped, 0.3)
+    aware = projection.project(generator, clipped, 0.3, clipped=True)
+    unaware = projection.project(generator, clipped, 0.3)
     assert (aware - made).square().mean() < (unaware - made).square().mean()
 
 
 def test_projection_is_the_same_twice_and_of_fewer_images(
     generator: models.Generator, made: torch.Tensor
 ) -> None:
-    first = restore.project(generator, made, 0.1, restarts=4, steps=30)
-    assert torch.equal(first, restore.project(generator, made, 0.1, restarts=4, steps=30))
-    alone = restore.project(generator, made[:2], 0.1, restarts=4, steps=30)
+    first = projection.project(generator, made, 0.1, restarts=4, steps=30)
+    assert torch.equal(first, projection.project(generator, made, 0.1, restarts=4, steps=30))
+    alone = projection.project(generator, made[:2], 0.1, restarts=4, steps=30)
     assert torch.allclose(first[:2], alone, atol=1e-3)
 
 
@@ -111,8 +111,8 @@ def test_noise_levels_may_differ_from_image_to_image(
     generator: models.Generator, made: torch.Tensor
 ) -> None:
     levels = torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0])
-    mixed = restore.project(generator, made, levels, steps=50)
-    same = restore.project(generator, made, 0.1, steps=50)
+    mixed = projection.project(generator, made, levels, steps=50)
+    same = projection.project(generator, made, 0.1, steps=50)
     assert torch.allclose(mixed[0], same[0], atol=1e-3)
     assert not torch.allclose(mixed[4], same[4], atol=1e-3)
 
@@ -120,9 +120,9 @@ def test_noise_levels_may_differ_from_image_to_image(
 def test_descent_never_ends_above_its_start(generator: models.Generator) -> None:
     noisy = torch.rand(3, 784)
     noisy[1] = torch.nan  # an image that no step can improve leaves the others alone
-    objective = restore.Objective(generator, noisy, torch.full((3,), 0.1), clipped=False)
+    objective = projection.Objective(generator, noisy, torch.full((3,), 0.1), clipped=False)
     starts = torch.randn(3, 8, generator=chance.stream(0, "test"))
-    latents, values = restore._descend(objective, starts, 40)
+    latents, values = projection._descend(objective, starts, 40)
     assert torch.isfinite(latents).all()
     assert (values[[0, 2]] < objective(starts)[[0, 2]]).all()
 
@@ -131,11 +131,11 @@ def test_regenerated_images_are_different_and_decided_by_the_seed(
     generator: models.Generator, made: torch.Tensor
 ) -> None:
     noisy = restore.add_noise(made[:2], 0.9, 0)
-    first = restore.regenerate(generator, noisy, 0.9, 4, steps=20)
+    first = projection.regenerate(generator, noisy, 0.9, 4, steps=20)
     assert first.shape == (2, 4, 1, 28, 28)
     assert float(first.std(dim=1).mean()) > 0.01
-    assert torch.equal(first, restore.regenerate(generator, noisy, 0.9, 4, steps=20))
-    assert not torch.equal(first, restore.regenerate(generator, noisy, 0.9, 4, steps=20, seed=1))
+    assert torch.equal(first, projection.regenerate(generator, noisy, 0.9, 4, steps=20))
+    assert not torch.equal(first, projection.regenerate(generator, noisy, 0.9, 4, steps=20, seed=1))
 
 
 # The denoiser
