@@ -20,7 +20,16 @@ restore     noise, its level, what restored images score
 projection  noisy images onto a generator; regeneration
 denoiser    the convolutional denoiser: trained, stored, used
 folder      the user's own pictures, cut into tiles and joined again
-report      one self-contained report.html from a run folder
+screen      what a training shows while it runs
+stills      pictures of a finished run: walks between latents, nearest training images
+board       events for TensorBoard, where it is installed
+report      one self-contained report.html from a run folder, and the index of runs
+live        the generator as operations that the page's JavaScript carries out
+album       the pictures of a run, ready for a page
+curves      the history as inline SVG
+readings    what is seen at each point of the training, in a sentence
+tables      figures with their meaning and the published anchors
+page/       the report's template, style and script
 sample/     the bundled sample of each set
 weights/    the small fixed classifiers that metrics are measured with
 """
