@@ -29,7 +29,7 @@ COPIES_COUNT = 1_000  # generated images that are looked for among all training 
 FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
 FEWEST_FOR_NEIGHBOURS = 100
 WEIGHTS = Path(__file__).parent / "weights"
-BATCH = 250  # fastest on a CPU
+BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
 
 QUICK_COLUMNS = ("fcd_train_5k", "confidence", "smallest_class", "thin_classes")
 

@@ -61,15 +61,15 @@ def matrix_products(precision: str, device: torch.device) -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step instead of giving it back to the system.
 
-    Gradients are freed and asked for again every step; fetching their pages anew each time was
-    seen to cost a sixth of the training. Elsewhere than on glibc this does nothing.
+    Gradients are freed and asked for again every step, and fetching their pages anew takes time.
+    Blocks larger than any gradient of the usual widths still go back, or pictures and scores would
+    add to the peak. Elsewhere than on glibc this does nothing.
     """
-    largest = 2**25  # 32 MiB, the most that glibc accepts as a threshold
     mmap_threshold, trim_threshold = -3, -1  # names of the parameters in malloc.h
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, largest)
-        libc.mallopt(trim_threshold, 16 * largest)
+        libc.mallopt(mmap_threshold, 2**22)
+        libc.mallopt(trim_threshold, 2**26)
     except (OSError, AttributeError):
         pass
 
