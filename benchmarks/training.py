@@ -33,7 +33,8 @@ TEMPLATE = """# How fast the lab trains
 
 `python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
 {cores} cores ({device}), Python {python}, torch {torch}. Each figure is the median of {rounds} rounds of {steps} steps,
-with the least and the most; the loops of a row took turns, after a warm-up.
+with the least and the most; the loops of a row took turns, after a warm-up, in one process: the lab's settings (every
+core, denormals flushed, freed memory kept) hold for the textbook loop too.
 
 Textbook is the loop of the tutorials on the same networks and batch: DataLoader over torchvision's set with ToTensor
 and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is `gan_lab.train_step`, imported. The floor is
