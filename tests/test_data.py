@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -179,7 +180,8 @@ def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
 
 def test_a_silent_network_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(data, "NETWORK_PATIENCE", 0.2)
-    monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, **__: time.sleep(5))
+    hanging = threading.Event()  # never set: the server neither answers nor refuses
+    monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
     began = time.monotonic()
     assert not data._answers("https://dataset.invalid/file")
     assert time.monotonic() - began < 4

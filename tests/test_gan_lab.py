@@ -114,13 +114,21 @@ def test_lab_sheet_d_runs_with_its_options(tmp_path):
 # Stopping and going on
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_going_on_equals_never_having_stopped(tmp_path, how):
-    slow = ("--epochs", 6, "--sample-every", 2, "--seed", 3, *TINY, "--batch-size", 50)
-    straight = run("gan_lab.py", "--out", tmp_path / "straight", *slow, cwd=tmp_path)
-    assert straight.returncode == 0, straight.stderr
+SLOW = ("--epochs", 6, "--sample-every", 2, "--seed", 3, *TINY, "--batch-size", 50)
 
-    process = start("gan_lab.py", "--out", tmp_path / "broken", *slow, cwd=tmp_path)
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of SLOW that nothing stopped."""
+    outputs = tmp_path_factory.mktemp("straight")
+    done = run("gan_lab.py", "--out", outputs, *SLOW, cwd=outputs)
+    assert done.returncode == 0, done.stderr
+    return outputs / "fashion-001"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_going_on_equals_never_having_stopped(straight, tmp_path, how):
+    process = start("gan_lab.py", "--out", tmp_path / "broken", *SLOW, cwd=tmp_path)
     folder = tmp_path / "broken" / "fashion-001"
     while not (folder / "history.csv").exists():
         assert process.poll() is None, process.communicate()
@@ -135,7 +143,7 @@ def test_going_on_equals_never_having_stopped(tmp_path, how):
 
     on = run("gan_lab.py", "--out", tmp_path / "broken", "--resume", cwd=tmp_path)
     assert on.returncode == 0, on.stderr
-    same_run(tmp_path / "straight" / "fashion-001", folder)
+    same_run(straight, folder)
 
 
 def same_run(one: Path, two: Path) -> None:

@@ -166,11 +166,11 @@ torch.save(
 
 
 @settings(max_examples=200, deadline=None)
-@given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8))
+@given(flips=st.lists(st.tuples(st.integers(0, 999), st.integers(1, 255)), min_size=1, max_size=8))
 def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, flips):
     content = bytearray(_whole.getvalue())
     for place, change in flips:
-        content[int(place * (len(content) - 1))] ^= change
+        content[place * len(content) // 1000] ^= change
     path = tmp_path_factory.getbasetemp() / "mutated.pth"
     path.write_bytes(content)
     try:
