@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import re
@@ -22,16 +23,22 @@ def new_run(outputs: Path, dataset: str) -> Path:
     """Make and return the next free folder, `outputs/fashion-001` and on.
 
     Two programs that ask at once get two folders: making a folder is atomic, looking is not.
+    Raises Mistake where no folder can be made, though `check_writable` saw nothing against it.
     """
-    outputs.mkdir(parents=True, exist_ok=True)
-    number = max((number for number, _ in _numbered(outputs)), default=0) + 1
-    while True:
-        run = outputs / f"{dataset}-{number:03d}"
-        try:
-            run.mkdir()
-            return run
-        except FileExistsError:
-            number += 1
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        number = max((number for number, _ in _numbered(outputs)), default=0) + 1
+        while True:
+            run = outputs / f"{dataset}-{number:03d}"
+            try:
+                run.mkdir()
+                return run
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # a full disk is the world's fault
+        raise Mistake(f"--out {outputs}: {error.strerror}; name another folder") from None
 
 
 def all_runs(outputs: Path) -> list[Path]:

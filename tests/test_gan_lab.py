@@ -265,6 +265,12 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_folder_that_cannot_be_made_is_named(monkeypatch, capfd):
+    arguments = ("--out", "/proc/none", "--data-dir", SAMPLE)
+    assert "--out /proc/none" in refused(monkeypatch, capfd, *arguments)
+
+
 def test_a_mistake_shows_no_traceback_in_a_real_process(tmp_path):
     done = run("gan_lab.py", "--dataset", "cifar", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
