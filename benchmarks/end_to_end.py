@@ -92,10 +92,11 @@ def main() -> None:
     options = parse(Options)
     datasets = (options.dataset,) if options.dataset else tuple(data.SETS)
     rows = [row for dataset in datasets for row in rows_of(options, dataset)]
+    only = f" --dataset {options.dataset}" if options.dataset else ""
     facts = machine.description(torch.device("cpu"))
     text = (
         "# What a user waits for\n\n"
-        f"`python benchmarks/end_to_end.py --data-dir FOLDER` on {facts['cores']} cores "
+        f"`python benchmarks/end_to_end.py{only} --data-dir FOLDER` on {facts['cores']} cores "
         f"({facts['device']}), torch {facts['torch']}, the full sets, seed 0, one run each. Wall "
         "time of the whole process, from the shell and back; peak memory as the system counts it."
         "\n\n| command | seconds | peak MB | |\n| --- | --- | --- | --- |\n"
