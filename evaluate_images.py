@@ -9,10 +9,14 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from torch import Tensor

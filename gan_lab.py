@@ -11,11 +11,15 @@ import contextlib
 import dataclasses
 import math
 import shlex
+import signal
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from torch import Tensor

@@ -191,6 +191,16 @@ def test_divergence_keeps_the_last_good_weights(tmp_path):
     weights_of(tmp_path / "fashion-001")
 
 
+@pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])
+def test_ctrl_c_while_libraries_load_shows_no_traceback(tmp_path, script):
+    process = start(script, "--help", cwd=tmp_path)
+    time.sleep(0.5)  # Python is up, torch is not
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert "Traceback" not in said
+    assert process.returncode in (-signal.SIGINT, 130, 0)
+
+
 # Mistakes
 
 
