@@ -240,7 +240,7 @@ def train_epoch(
     batches = order.split(options.batch_size)
     began = time.monotonic() - training.seconds
     for batch in batches[training.step : steps_of(options, real_images)]:
-        real = data.to_float(real_images[batch])
+        real = data.to_float(real_images.index_select(0, batch))
         with machine.matrix_products(options.precision, real.device):
             training.totals += train_step(options, training, real)
         training.step += 1
@@ -266,12 +266,8 @@ def set_rates(options: Options, training: Training) -> None:
     left = 1 - training.epoch / options.epochs  # 1 in the first epoch, 1/epochs in the last
     fall = 1 - left / options.lr_decay if left < options.lr_decay else 0.0  # from 0 towards 1
     factor = options.lr_floor + (1 - options.lr_floor) * (1 + math.cos(math.pi * fall)) / 2
-    for optimizer, rate in (
-        (training.optimizer_g, options.lr_g),
-        (training.optimizer_d, options.lr_d),
-    ):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+    training.optimizer_g.rate = options.lr_g * factor
+    training.optimizer_d.rate = options.lr_d * factor
 
 
 def steps_of(options: Options, real_images: Tensor) -> int:

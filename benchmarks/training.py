@@ -4,16 +4,19 @@
 
 Measures in one run and in turn (A B A B ...), after a warm-up, and writes benchmarks/SPEED.md. The
 lab's step is the one of gan_lab.py, imported; the textbook loop is the one that tutorials teach.
+Each loop has a process of its own: the lab's settings of torch hold for the lab's loop only.
 """
 
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
@@ -33,8 +36,8 @@ TEMPLATE = """# How fast the lab trains
 
 `python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
 {cores} cores ({device}), Python {python}, torch {torch}. Each figure is the median of {rounds} rounds of {steps} steps,
-with the least and the most; the loops of a row took turns, after a warm-up, in one process: the lab's settings (every
-core, denormals flushed, freed memory kept) hold for the textbook loop too.
+with the least and the most. The loops of a row took turns, after a warm-up, each in a process of its own: the lab's and
+the floor's with the lab's settings (every core, denormals flushed, freed memory kept), the textbook's as torch comes.
 
 Textbook is the loop of the tutorials on the same networks and batch: DataLoader over torchvision's set with ToTensor
 and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is `gan_lab.train_step`, imported. The floor is
@@ -129,7 +132,7 @@ def lab_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callable[[in
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            real = data.to_float(images[next(stream)])
+            real = data.to_float(images.index_select(0, next(stream)))
             with machine.matrix_products(options.precision, real.device):
                 training.totals += gan_lab.train_step(options, training, real)
             training.step += 1
@@ -137,7 +140,7 @@ def lab_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callable[[in
     return run
 
 
-def floor_loop(options: gan_lab.Options) -> Callable[[int], None]:
+def floor_loop(options: gan_lab.Options, _: data.ImageSet) -> Callable[[int], None]:
     """Only the matrix products of a step, at their own shapes, without penalty or pyramid.
 
     For a layer (i -> o) and n rows: forward n x i x o, the gradient of the weights o x n x i, the
@@ -173,6 +176,39 @@ def floor_loop(options: gan_lab.Options) -> Callable[[int], None]:
 
 # Measuring
 
+LOOPS = {"textbook": textbook_loop, "lab": lab_loop, "floor": floor_loop}
+
+
+class Side:
+    """One of LOOPS in a process of its own, which stands still unless it is its turn."""
+
+    def __init__(self, name: str, options: gan_lab.Options, data_dir: Path | None) -> None:
+        context = multiprocessing.get_context("spawn")  # nothing of this process goes along
+        self.pipe, far_end = context.Pipe()
+        arguments = (name, options, data_dir, far_end)
+        self.process = context.Process(target=serve, args=arguments, daemon=True)
+        self.process.start()
+
+    def __call__(self, steps: int) -> None:
+        """Train so many steps."""
+        self.pipe.send(steps)
+        self.pipe.recv()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.pipe.send(0)
+        self.process.join()
+
+
+def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Connection) -> None:
+    """The life of a Side's process: steps are asked for until 0 are."""
+    if name != "textbook":
+        machine.prepare(torch.device("cpu"))
+    run = LOOPS[name](options, data.load("fashion", data_dir))
+    while steps := pipe.recv():
+        run(steps)
+        pipe.send(steps)
+
 
 def timed(loops: dict[str, Callable[[int], None]], rounds: int, steps: int) -> dict[str, list]:
     """Seconds a step of each loop: all of them in turn, `rounds` times, after a warm-up."""
@@ -193,19 +229,17 @@ def spread(values: list[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
-def measure(options: Options, image_set: data.ImageSet) -> list[str]:
+def measure(options: Options) -> list[str]:
     """A row of the table for each recipe, precision and batch size."""
     settings = [("classic", "float32"), ("modern", "float32"), ("modern", "bfloat16")]
     rows = []
     for (recipe, precision), batch in itertools.product(settings, (64, 128)):
         given = ["--recipe", recipe, "--precision", precision, "--batch-size", str(batch)]
         setting = parse(gan_lab.Options, [*given, "--seed", str(options.seed)], gan_lab.RECIPES)
-        loops = {
-            "textbook": textbook_loop(setting, image_set),
-            "lab": lab_loop(setting, image_set),
-            "floor": floor_loop(setting),
-        }
-        seconds = timed(loops, options.rounds, options.steps)
+        sides = {name: Side(name, setting, options.data_dir) for name in LOOPS}
+        seconds = timed(sides, options.rounds, options.steps)
+        for side in sides.values():
+            side.stop()
         rate = {name: [batch / each for each in times] for name, times in seconds.items()}
         gain = [a / b for a, b in zip(seconds["textbook"], seconds["lab"], strict=True)]
         over = [a / b for a, b in zip(seconds["lab"], seconds["floor"], strict=True)]
@@ -221,11 +255,9 @@ def measure(options: Options, image_set: data.ImageSet) -> list[str]:
 def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
-    device = torch.device("cpu")
-    machine.prepare(device)
     image_set = data.load("fashion", options.data_dir)
-    rows = measure(options, image_set)
-    facts = machine.description(device)
+    rows = measure(options)
+    facts = machine.description(torch.device("cpu"))
     text = TEMPLATE.format(
         rounds=options.rounds,
         steps=options.steps,

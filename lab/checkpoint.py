@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from lab import chance, storage
+from lab.adam import Adam
 from lab.errors import Fault
 from lab.models import Discriminator, Generator
 
 FORMAT = "gan-lab checkpoint"
 TOTALS = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
 COLUMNS = ("epoch", "seconds", "images_per_second", *TOTALS)  # what each row of history has
-MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # what Adam remembers of a weight
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Training:
     generator: Generator
     discriminator: Discriminator
     average: Generator  # the moving average of the generator; the generator itself if not averaged
-    optimizer_g: torch.optim.Optimizer
-    optimizer_d: torch.optim.Optimizer
+    optimizer_g: Adam
+    optimizer_d: Adam
     order: torch.Generator  # which images in which order
     latents: torch.Generator  # what the generator is fed
     totals: Tensor  # (4,) sums of TOTALS over the steps of this epoch
@@ -55,9 +55,8 @@ def begin(
 ) -> Training:
     """A training before its first step. rates: learning rates of generator and discriminator."""
     generator, discriminator = generator.to(device), discriminator.to(device)
-    fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of a dozen
     optimizer_g, optimizer_d = (
-        torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=fused)
+        Adam(network.parameters(), rate, betas)
         for network, rate in zip((generator, discriminator), rates, strict=True)
     )
     torch.manual_seed(chance.seed_for(seed, "dropout"))  # dropout knows only the global stream
@@ -84,7 +83,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
         "version": storage.FORMAT_VERSION,
         "networks": {name: net.state_dict() for name, net in _networks(training).items()},
         "optimizers": {
-            name: opt.state_dict()["state"] for name, opt in _optimizers(training).items()
+            name: optimizer.state() for name, optimizer in _optimizers(training).items()
         },
         "streams": {
             "order": order_state,
@@ -112,7 +111,7 @@ def load(path: Path, training: Training) -> None:
             storage.check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
         for name, optimizer in _optimizers(training).items():
-            _load_optimizer(path, optimizer, content["optimizers"][name])
+            optimizer.load_state(content["optimizers"][name])
         _check_progress(path, content)
         streams = content["streams"]
         training.order.set_state(streams["order"])
@@ -143,23 +142,6 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
         raise Fault(f"{path}: damaged checkpoint (its history does not fit its epoch)")
 
 
-def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """Load Adam's moments once each has the shape of the weight it belongs to."""
-    groups = optimizer.state_dict()["param_groups"]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if state and set(state) != set(range(len(weights))):
-        raise Fault(f"{path}: the optimizer's state belongs to another network")
-    for index, moments in state.items():
-        if set(moments) != MOMENTS:
-            raise Fault(f"{path}: the optimizer's state of weight {index} is not Adam's")
-        for name, moment in moments.items():
-            wanted = () if name == "step" else weights[index].shape
-            is_plain = moment.dtype == torch.float32 and moment.is_contiguous()
-            if moment.shape != wanted or not is_plain or not torch.isfinite(moment).all():
-                raise Fault(f"{path}: the optimizer's {name} of weight {index} is damaged")
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
 def _networks(training: Training) -> dict[str, torch.nn.Module]:
     return {
         "generator": training.generator,
@@ -168,7 +150,7 @@ def _networks(training: Training) -> dict[str, torch.nn.Module]:
     }
 
 
-def _optimizers(training: Training) -> dict[str, torch.optim.Optimizer]:
+def _optimizers(training: Training) -> dict[str, Adam]:
     return {"generator": training.optimizer_g, "discriminator": training.optimizer_d}
 
 

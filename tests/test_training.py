@@ -13,6 +13,7 @@ from torch import nn
 
 import gan_lab
 from lab import chance, checkpoint, data
+from lab.adam import Adam
 from lab.errors import Fault
 from lab.options import parse
 
@@ -95,13 +96,31 @@ def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
             assert torch.allclose(weight, plain.get_parameter(name), atol=1e-5), name
 
 
+def test_adam_is_torchs_adam_bit_for_bit():
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3))
+    theirs = copy.deepcopy(ours)
+    optimizers = (
+        Adam(ours.parameters(), 1e-2, (0.5, 0.99)),
+        torch.optim.Adam(theirs.parameters(), 1e-2, (0.5, 0.99), fused=True),
+    )
+    for _ in range(5):
+        inputs = torch.randn(16, 30)
+        for network, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            network(inputs).square().mean().backward()
+            optimizer.step()
+    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
     options = dataclasses.replace(small_options("modern"), epochs=10, lr_decay=0.4, lr_floor=0.1)
     training = gan_lab.begin(options, torch.device("cpu"))
     rates = []
     for training.epoch in range(10):
         gan_lab.set_rates(options, training)
-        rates.append(training.optimizer_g.param_groups[0]["lr"] / options.lr_g)
+        rates.append(training.optimizer_g.rate / options.lr_g)
     assert rates[:7] == pytest.approx([1] * 7)
     quarters = [(1 + math.cos(math.pi * way)) / 2 for way in (0.25, 0.5, 0.75)]
     assert rates[7:] == pytest.approx([0.1 + 0.9 * share for share in quarters])
