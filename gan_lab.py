@@ -119,7 +119,10 @@ class Options:
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", low=0, high=10_000)
     r1_every: int = option(8, "steps from one penalty to the next", low=1, high=1_000)
     average: float = option(
-        0.999, "decay of the generator's moving average a step; 0 is none", low=0, high=0.99999
+        0.999,
+        "decay of the generator's moving average a step, at most; 0 is none",
+        low=0,
+        high=0.99999,
     )
     precision: str = option(
         "bfloat16",
@@ -306,7 +309,8 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     training.optimizer_g.step()
 
     if options.average:
-        models.update_average(training.average, generator, options.average)
+        decay = models.average_decay(options.average, training.optimizer_g.steps)
+        models.update_average(training.average, generator, decay)
     d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
     return torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake))
 

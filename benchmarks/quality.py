@@ -67,7 +67,10 @@ def cost_ratio(options: Options) -> float:
     settings = {
         recipe: parse(gan_lab.Options, ["--recipe", recipe], gan_lab.RECIPES) for recipe in RECIPES
     }
-    loops = {recipe: lab_loop(setting, image_set) for recipe, setting in settings.items()}
+    loops = {
+        recipe: lab_loop(setting, image_set, gan_lab.begin(setting, torch.device("cpu")))
+        for recipe, setting in settings.items()
+    }
     seconds = timed(loops, ROUNDS, STEPS)
     per_image = [
         [each / settings[recipe].batch_size for each in seconds[recipe]]

@@ -28,6 +28,7 @@ from torchvision import datasets, transforms
 
 import gan_lab
 from lab import data, machine, storage
+from lab.checkpoint import Training
 from lab.errors import run_script
 from lab.options import option, parse
 
@@ -75,9 +76,10 @@ class TextbookImages(datasets.MNIST):
         self.target_transform = None
 
 
-def textbook_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callable[[int], None]:
-    """The loop of PyTorch-GAN and of the tutorials, on the networks that `options` describe."""
-    training = gan_lab.begin(options, torch.device("cpu"))
+def textbook_loop(
+    options: gan_lab.Options, image_set: data.ImageSet, training: Training
+) -> Callable[[int], None]:
+    """The loop of PyTorch-GAN and of the tutorials, on the networks of `training`."""
     generator = training.generator
     discriminator = nn.Sequential(training.discriminator, nn.Sigmoid())
     betas = (options.beta1, options.beta2)
@@ -117,9 +119,10 @@ def textbook_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callabl
     return run
 
 
-def lab_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callable[[int], None]:
+def lab_loop(
+    options: gan_lab.Options, image_set: data.ImageSet, training: Training
+) -> Callable[[int], None]:
     """The lab's loop: gan_lab.train_step on batches by index, as gan_lab.train_epoch feeds it."""
-    training = gan_lab.begin(options, torch.device("cpu"))
     images = image_set.train_images
 
     def batches() -> Iterator[Tensor]:
@@ -140,7 +143,7 @@ def lab_loop(options: gan_lab.Options, image_set: data.ImageSet) -> Callable[[in
     return run
 
 
-def floor_loop(options: gan_lab.Options, _: data.ImageSet) -> Callable[[int], None]:
+def floor_loop(options: gan_lab.Options, *_: object) -> Callable[[int], None]:
     """Only the matrix products of a step, at their own shapes, without penalty or pyramid.
 
     For a layer (i -> o) and n rows: forward n x i x o, the gradient of the weights o x n x i, the
@@ -204,7 +207,8 @@ def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Conn
     """The life of a Side's process: steps are asked for until 0 are."""
     if name != "textbook":
         machine.prepare(torch.device("cpu"))
-    run = LOOPS[name](options, data.load("fashion", data_dir))
+    training = gan_lab.begin(options, torch.device("cpu"))
+    run = LOOPS[name](options, data.load("fashion", data_dir), training)
     while steps := pipe.recv():
         run(steps)
         pipe.send(steps)

@@ -16,13 +16,16 @@ EPSILON = 1e-8
 
 
 class Adam:
-    """Moves `weights` by their gradients. `rate` may be changed between steps."""
+    """Moves `weights` by their gradients. `rate` may be changed between steps.
+
+    steps: how many were made.
+    """
 
     def __init__(self, weights: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> None:
         self.weights = list(weights)
         self.rate, self.betas = rate, betas
-        device = self.weights[0].device
-        self.step_count = torch.zeros((), device=device)  # a tensor, as the kernel wants it
+        self.steps = 0
+        self.step_count = torch.zeros((), device=self.weights[0].device)  # steps, for the kernel
         self.means = [torch.zeros_like(weight) for weight in self.weights]
         self.squares = [torch.zeros_like(weight) for weight in self.weights]
 
@@ -34,6 +37,7 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One update; every weight must have its gradient."""
+        self.steps += 1
         self.step_count += 1
         torch._fused_adam_(
             self.weights,
@@ -71,6 +75,7 @@ class Adam:
                 fits = given.shape == tensor.shape and given.dtype == torch.float32
                 if not (fits and given.is_contiguous() and torch.isfinite(given).all()):
                     raise ValueError(f"the optimizer's {name} of weight {index} is damaged")
+        self.steps = int(state[0]["step"])
         self.step_count.copy_(state[0]["step"])
         for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
             mean.copy_(state[index]["exp_avg"])

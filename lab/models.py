@@ -242,6 +242,16 @@ def generate(generator: nn.Module, latents: Tensor, batch_size: int = 1000) -> T
     return torch.cat(parts)
 
 
+def average_decay(most: float, updates: int) -> float:
+    """The decay of a moving average after `updates` updates: it rises to `most` as these add up.
+
+    (1 + n) / (10 + n), so that the average is over the last tenth, about, of what there was. With
+    a constant decay it would be made of the initial weights for thousands of steps. The rule is
+    that of `num_updates` in TensorFlow's ExponentialMovingAverage.
+    """
+    return min(most, (1 + updates) / (10 + updates))
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * network; running statistics are copied.

@@ -69,6 +69,11 @@ def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
     assert (whole.int() - parts.int()).abs().max() <= 1  # sums may be taken in another order
 
 
+def test_the_average_is_short_at_first_and_then_as_long_as_asked():
+    decays = [models.average_decay(0.999, updates) for updates in (1, 100, 10**6)]
+    assert decays == pytest.approx([2 / 11, 101 / 110, 0.999])
+
+
 def test_the_average_moves_by_its_decay_and_copies_running_statistics():
     network = models.Generator(4, (8,), batch_norm=True)
     average = copy.deepcopy(network)

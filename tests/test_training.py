@@ -59,8 +59,9 @@ def plain_step(options, state, optimizers, real, latent, step) -> None:
     g_loss.backward()
     optimizer_g.step()
     if options.average:
+        decay = min(options.average, (step + 2) / (step + 11))  # the first update is number 1
         for mean, weight in zip(average.parameters(), generator.parameters(), strict=True):
-            mean.data = options.average * mean.data + (1 - options.average) * weight.data
+            mean.data = decay * mean.data + (1 - decay) * weight.data
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,187 @@
+"""How soon images are good: the Frechet classifier distance over training time.
+
+    python benchmarks/convergence.py --data-dir FOLDER
+
+Three trainings of Fashion-MNIST: the textbook loop, and `gan_lab.train_step` with the classic and
+with the modern recipe. Each is scored as it goes along, against training images. A score depends on
+the epochs only, so the trainings may share the machine with other work; what an epoch takes is
+then measured for all three in turn, each in a process of its own. Writes benchmarks/CONVERGENCE.md
+and its plot. Curves that are in --out already are not made again.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
+
+import torch
+from training import LOOPS, Side, timed
+
+import gan_lab
+from lab import data, images, machine, storage
+from lab.errors import run_script
+from lab.judge import Judge
+from lab.options import option, parse
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+GOALS = (12, 60)  # epochs of the textbook loop whose images are to be reached
+ARGUMENTS = {
+    "textbook": ["--recipe", "classic", "--batch-size", "64"],  # the batch of PyTorch-GAN
+    "classic": ["--recipe", "classic"],
+    "modern": ["--recipe", "modern"],
+}
+# Epochs after which a training is scored: often at first, where the curves are steep.
+EARLY = tuple(quarter / 4 for quarter in range(1, 16))
+LATE = (4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of the benchmark."""
+
+    data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
+    out: Path = option(Path("outputs/convergence"), "folder for the curves")
+    rounds: int = option(7, "timed rounds of each loop", low=5, high=100)
+    steps: int = option(100, "steps a round", low=8, high=10_000)
+    seed: int = option(0, "decides weights and order", low=0, high=2**63 - 1)
+
+
+Curve = list[tuple[float, float]]  # (epochs, Frechet classifier distance), in order
+
+
+def settings_of(name: str, seed: int, image_count: int) -> gan_lab.Options:
+    """The options of one of the three trainings."""
+    options = parse(gan_lab.Options, [*ARGUMENTS[name], "--seed", str(seed)], gan_lab.RECIPES)
+    return gan_lab.planned(options, image_count)
+
+
+def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge) -> Curve:
+    """The curve of one training, made now unless it is there."""
+    path = options.out / f"{name}-{options.seed}.json"
+    if path.is_file():
+        return [tuple(point) for point in storage.read_json(path)["curve"]]
+    settings = settings_of(name, options.seed, len(image_set.train_images))
+    epochs = settings.epochs if name == "modern" else max(GOALS)
+    steps_an_epoch = gan_lab.steps_of(settings, image_set.train_images)
+    training = gan_lab.begin(settings, CPU)
+    run: Callable[[int], None] = LOOPS["textbook" if name == "textbook" else "lab"](
+        settings, image_set, training
+    )
+    curve: Curve = []
+    steps = 0
+    for point in (point for point in EARLY + LATE if point <= epochs):
+        while steps < round(point * steps_an_epoch):  # rates change from epoch to epoch
+            training.epoch = steps // steps_an_epoch
+            if name == "modern":
+                gan_lab.set_rates(settings, training)
+            left_of_epoch = (training.epoch + 1) * steps_an_epoch - steps
+            next_steps = min(left_of_epoch, round(point * steps_an_epoch) - steps)
+            run(next_steps)
+            steps += next_steps
+        judged = training.generator if name == "textbook" else training.average
+        curve.append((point, judge.quick(judged)["fcd_train_5k"]))
+        print(f"{name}: epoch {point:g}, FCD {curve[-1][1]:.2f}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    storage.write_json(path, {"curve": curve})
+    return curve
+
+
+def seconds_an_epoch(options: Options, image_set: data.ImageSet) -> dict[str, float]:
+    """Wall seconds that an epoch of each training takes: medians of rounds in turn."""
+    count = len(image_set.train_images)
+    settings = {name: settings_of(name, options.seed, count) for name in ARGUMENTS}
+    sides = {
+        name: Side("textbook" if name == "textbook" else "lab", setting, options.data_dir)
+        for name, setting in settings.items()
+    }
+    a_step = timed(sides, options.rounds, options.steps)
+    for side in sides.values():
+        side.stop()
+    return {
+        name: statistics.median(a_step[name]) * (count // settings[name].batch_size)
+        for name in ARGUMENTS
+    }
+
+
+def reached(curve: Curve, goal: float) -> float | None:
+    """Epochs until the distance is `goal` or less for the first time; None if it never is."""
+    return next((epochs for epochs, distance in curve if distance <= goal), None)
+
+
+def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float]) -> str:
+    """CONVERGENCE.md."""
+    facts = machine.description(CPU)
+    lines = [
+        "# How soon images are good",
+        "",
+        f"`python benchmarks/convergence.py --data-dir FOLDER --rounds {options.rounds} --steps "
+        f"{options.steps} --seed {options.seed}`: Fashion-MNIST, {facts['cores']} cores "
+        f"({facts['device']}), torch {facts['torch']}. FCD is the Frechet classifier distance of "
+        "5,000 generated images to training images, less is better; scoring takes no part in the "
+        "times. Seconds are epochs times what an epoch takes, which was measured in turn.",
+        "",
+        "![FCD over training time](figures/convergence.png)",
+        "",
+        "| training | seconds an epoch |",
+        "| --- | --- |",
+        *(f"| {name} | {seconds:.2f} |" for name, seconds in an_epoch.items()),
+        "",
+        "| FCD of the textbook loop after | FCD | textbook, s | classic, s | modern, s "
+        "| modern over textbook |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for goal in GOALS:
+        distance = dict(curves["textbook"])[goal]
+        textbook = goal * an_epoch["textbook"]
+        cells = []
+        for name in ("classic", "modern"):
+            epochs = reached(curves[name], distance)
+            cells.append(epochs and epochs * an_epoch[name])
+        shown = " | ".join("never" if cell is None else f"{cell:.1f}" for cell in cells)
+        ratio = f"1/{textbook / cells[1]:.0f}" if cells[1] else "never"
+        lines.append(f"| {goal} epochs | {distance:.1f} | {textbook:.0f} | {shown} | **{ratio}** |")
+    lines += ["", "| training | best FCD | after epochs | after seconds |", "| --- " * 4 + "|"]
+    for name, curve in curves.items():
+        epochs, distance = min(curve, key=lambda point: point[1])
+        lines.append(f"| {name} | {distance:.1f} | {epochs:g} | {epochs * an_epoch[name]:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(curves: dict[str, Curve], an_epoch: dict[str, float]) -> None:
+    """FCD over seconds, both on logarithmic scales."""
+    figure, axis = images.new_figure(1, 1, width=7, height=4.2)
+    for name, curve in curves.items():
+        axis.loglog(
+            [epochs * an_epoch[name] for epochs, _ in curve],
+            [distance for _, distance in curve],
+            marker=".",
+            label=name,
+        )
+    axis.set_xlabel("training time, s")
+    axis.set_ylabel("Frechet classifier distance")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    images.save_figure(HERE / "figures" / "convergence.png", figure)
+
+
+def main() -> None:
+    """Train, score, time, report."""
+    options = parse(Options)
+    machine.prepare(CPU)
+    image_set = data.load("fashion", options.data_dir)
+    judge = Judge(image_set, CPU)
+    curves = {name: curve_of(name, options, image_set, judge) for name in ARGUMENTS}
+    an_epoch = seconds_an_epoch(options, image_set)
+    storage.write_text(HERE / "CONVERGENCE.md", report(options, curves, an_epoch))
+    plot(curves, an_epoch)
+    print(f"done: {HERE / 'CONVERGENCE.md'}")
+
+
+if __name__ == "__main__":
+    run_script(main)
