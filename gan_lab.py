@@ -50,6 +50,7 @@ ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
     "classic": {
+        "hidden_g": (256, 512, 1024),
         "pyramid": False,
         "precision": "float32",
         "lr_g": 2e-4,
@@ -85,7 +86,7 @@ class Options:
     batch_size: int = option(128, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
     hidden_g: tuple[int, ...] = option(
-        (256, 512, 1024),
+        (512, 512, 512),
         "widths of the generator's hidden layers",
         low=1,
         high=models.MOST_WIDTH,

@@ -1,0 +1,120 @@
+"""The ladder from the classic recipe to the modern one: what each change gives and costs.
+
+    python benchmarks/ladder.py --data-dir FOLDER --out FOLDER
+
+Each rung is a training by gan_lab.py of as many epochs, with one more change than the rung before,
+and is judged against training images: test images choose nothing. Then changes that were tried on
+the last rung and not taken. Writes benchmarks/LADDER.md. Runs that are there already are not made
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
+
+import torch
+from quality import trained
+
+from lab import data, machine, runs, storage
+from lab.errors import run_script
+from lab.options import option, parse
+
+HERE = Path(__file__).parent
+
+# What each rung changes, and the options that do it; all before it hold, too.
+CLIMB = (
+    ("classic", "--recipe classic"),
+    ("Adam 1e-3, beta1 0, beta2 0.99", "--lr-g 1e-3 --lr-d 1e-3 --beta1 0 --beta2 0.99"),
+    ("R1 penalty, gamma 1, every 8 steps", "--r1-gamma 1"),
+    ("moving average", "--average 0.999"),
+    ("rates fall over the last 30 %", "--lr-decay 0.3"),
+    ("Laplacian pyramid", "--pyramid"),
+    ("products in bfloat16", "--precision bfloat16"),
+    ("generator of 512, 512, 512", "--hidden-g 512 512 512"),
+)
+# Tried on the last rung, which is the modern recipe.
+TRIED = (
+    ("batch 64", "--batch-size 64"),
+    ("batch 256", "--batch-size 256"),
+    ("gamma 0.3", "--r1-gamma 0.3"),
+    ("gamma 3", "--r1-gamma 3"),
+    ("hinge loss", "--loss hinge"),
+    ("generator's rate halved", "--lr-g 5e-4"),
+    ("generator's rate doubled", "--lr-g 2e-3"),
+    ("latent of 64", "--latent-dim 64"),
+    ("batch normalisation in the generator", "--batch-norm"),
+    ("dropout 0.2 in the discriminator", "--dropout 0.2"),
+    ("discriminator of 1024, 256", "--hidden-d 1024 256"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of the benchmark."""
+
+    data_dir: Path | None = option(None, "folder with both full sets", folder=True)
+    out: Path = option(Path("outputs/ladder"), "folder for the runs")
+    seeds: tuple[int, ...] = option((0,), "seeds of the runs", low=0, high=2**31, most=20)
+    epochs: int = option(12, "epochs of every run", low=1, high=1_000)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Label and options of every row: each rung with those below it, then what was tried."""
+    rows, climbed = [], []
+    for label, arguments in CLIMB:
+        climbed.append(arguments)
+        rows.append((label if len(climbed) == 1 else f"+ {label}", " ".join(climbed)))
+    return rows + [(f"modern, {label}", arguments) for label, arguments in TRIED]
+
+
+def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
+    """One line of the table: medians over the seeds, and the spread of more than one."""
+    distances, seconds = [], []
+    for seed in options.seeds:
+        name = f"{dataset}-{'-'.join(arguments.replace('--', '').split())}-{seed}"
+        common = ("--dataset", dataset, "--seed", seed, "--epochs", options.epochs)
+        once = ("--sample-every", options.epochs, "--final-images", 0)
+        run = trained(options, name, *common, *once, *arguments.split())
+        figures = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        distances.append(figures["fcd_train"])
+        seconds.append(sum(row["seconds"] for row in runs.read_history(run / "history.csv")))
+    spread = f" ({min(distances):.1f} to {max(distances):.1f})" if len(distances) > 1 else ""
+    return (
+        f"| {data.SETS[dataset].title} | {label} | {statistics.median(distances):.1f}{spread} "
+        f"| {statistics.median(seconds):.0f} | `{arguments}` |"
+    )
+
+
+def main() -> None:
+    """Train what is missing, then write the table."""
+    options = parse(Options)
+    lines = [
+        row_of(options, dataset, label, arguments)
+        for dataset in data.SETS
+        for label, arguments in commands()
+    ]
+    facts = machine.description(torch.device("cpu"))
+    seeds = " ".join(map(str, options.seeds))
+    text = (
+        "# The ladder\n\n"
+        f"`python benchmarks/ladder.py --data-dir FOLDER --seeds {seeds} --epochs {options.epochs}`"
+        f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
+        f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
+        "in its last column. FCD is the Frechet classifier distance to training images, median "
+        "over the seeds; seconds are those of training, and as noisy as the machine.\n\n"
+        "| set | recipe | FCD train | seconds | options |\n| --- | --- | --- | --- | --- |\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+    storage.write_text(HERE / "LADDER.md", text)
+    print(f"done: {HERE / 'LADDER.md'}")
+
+
+if __name__ == "__main__":
+    run_script(main)
