@@ -81,7 +81,7 @@ class Options:
         high=100_000,
     )
     images_shown: int = option(
-        1_440_000, "images shown in all, where --epochs is not given", low=1, high=10**10
+        1_920_000, "images shown in all, where --epochs is not given", low=1, high=10**10
     )
     batch_size: int = option(128, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
@@ -120,7 +120,7 @@ class Options:
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", low=0, high=10_000)
     r1_every: int = option(8, "steps from one penalty to the next", low=1, high=1_000)
     average: float = option(
-        0.999,
+        0.9995,
         "decay of the generator's moving average a step, at most; 0 is none",
         low=0,
         high=0.99999,

@@ -32,7 +32,7 @@ CLIMB = (
     ("classic", "--recipe classic"),
     ("Adam 1e-3, beta1 0, beta2 0.99", "--lr-g 1e-3 --lr-d 1e-3 --beta1 0 --beta2 0.99"),
     ("R1 penalty, gamma 1, every 8 steps", "--r1-gamma 1"),
-    ("moving average", "--average 0.999"),
+    ("moving average", "--average 0.9995"),
     ("rates fall over the last 30 %", "--lr-decay 0.3"),
     ("Laplacian pyramid", "--pyramid"),
     ("products in bfloat16", "--precision bfloat16"),

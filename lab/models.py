@@ -34,7 +34,7 @@ class Generator(nn.Module):
     def __init__(
         self,
         latent_dim: int = 100,
-        hidden: tuple[int, ...] = (256, 512, 1024),
+        hidden: tuple[int, ...] = (512, 512, 512),
         batch_norm: bool = False,
         activation: str = "leaky-relu",
     ) -> None:
