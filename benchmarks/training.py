@@ -33,6 +33,7 @@ from lab.errors import run_script
 from lab.options import option, parse
 
 REPORT = Path(__file__).parent / "SPEED.md"
+GROWTH = (1, 2, 4, 8)  # epochs
 TEMPLATE = """# How fast the lab trains
 
 `python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
@@ -49,6 +50,14 @@ matrix products, so it does less than the float32 floor.
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
+
+## The cost of more epochs
+
+The modern recipe, full set, one after the other in one process: time grows as the images shown do.
+
+| epochs | images shown | seconds | images/s |
+| --- | --- | --- | --- |
+{growth}
 """  # noqa: E501
 
 
@@ -256,6 +265,24 @@ def measure(options: Options) -> list[str]:
     return rows
 
 
+def growth(options: Options, image_count: int) -> list[str]:
+    """A row of the second table for each of GROWTH."""
+    setting = parse(gan_lab.Options, ["--seed", str(options.seed)], gan_lab.RECIPES)
+    side = Side("lab", setting, options.data_dir)
+    side(50)  # warm up
+    rows = []
+    for epochs in GROWTH:
+        steps = epochs * (image_count // setting.batch_size)
+        began = time.perf_counter()
+        side(steps)
+        seconds = time.perf_counter() - began
+        shown = steps * setting.batch_size
+        rows.append(f"| {epochs} | {shown:,} | {seconds:.1f} | {shown / seconds:,.0f} |")
+        print(rows[-1], flush=True)
+    side.stop()
+    return rows
+
+
 def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
@@ -268,6 +295,7 @@ def main() -> None:
         seed=options.seed,
         images=len(image_set.train_images),
         rows="\n".join(rows),
+        growth="\n".join(growth(options, len(image_set.train_images))),
         **facts,
     )
     storage.write_text(REPORT, text)

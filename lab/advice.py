@@ -18,6 +18,10 @@ WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
 FEWEST_IMAGES = 256  # a fair class has 26 of them and hardly ever fewer than 8
+CURE_OF_COLLAPSE = (  # in benchmarks/QUALITY.md classes are rare in classic runs only
+    "usual cure: --r1-gamma 1 and --average 0.9995, as in the modern recipe, or more --epochs "
+    "while FCD still falls"
+)
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -70,8 +74,7 @@ def _trends(history: History, epochs: int) -> dict[str, str]:
     if row and row["thin_classes"] and 2 * row["epoch"] >= epochs:
         found["classes"] = (
             f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
-            f"{row['thin_classes']:.0f} of 10; usual cure: a higher --r1-gamma, or more --epochs "
-            "while FCD still falls."
+            f"{row['thin_classes']:.0f} of 10; {CURE_OF_COLLAPSE}."
         )
     return found
 
@@ -125,8 +128,7 @@ def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
-        f"{1 / len(shares):.0%}); usual cure: a higher --r1-gamma, or more --epochs while FCD "
-        "still falls."
+        f"{1 / len(shares):.0%}); {CURE_OF_COLLAPSE}."
     ]
 
 
