@@ -11,7 +11,7 @@ import torch
 from conftest import SAMPLE
 from torch import Tensor
 
-from lab import advice, data, judge, metrics, models
+from lab import advice, chance, data, judge, metrics, models
 from lab.errors import Fault
 
 
@@ -96,6 +96,20 @@ def test_kernel_distance_is_zero_for_equal_sets_and_leaves_global_chance_alone()
     assert abs(same) < 0.02
     assert moved > 20 * abs(same)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_kernel_distance_is_torchmetrics_own():
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    real, made = normal(600, 24, 0), 1.2 * normal(500, 24, 1) + 0.1
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # it warns that it keeps all features
+        theirs = KernelInceptionDistance(feature=_Features(), subsets=100, subset_size=500)
+        theirs.update(real, real=True)
+        theirs.update(made, real=False)
+        torch.manual_seed(chance.seed_for(0, "metrics/kernel distance"))
+        expected = float(theirs.compute()[0])
+    assert metrics.kernel_distance(real, made) == pytest.approx(expected, rel=1e-4)
 
 
 def test_near_copies_counts_exact_and_noisy_ones_only():
