@@ -138,7 +138,7 @@ def find_denoiser(
         )
         print(f"denoiser: {path}", flush=True)
     if not path.is_file():
-        print("no denoiser yet: --train-denoiser trains one, in about two minutes")
+        print("no denoiser yet: --train-denoiser trains one, in some three minutes")
         return None
     return denoiser.load(path, source.dataset).to(device)
 
