@@ -93,7 +93,7 @@ def test_another_seed_gives_other_weights(tiny_run, tmp_path):
 def test_a_dry_run_counts_parameters_and_writes_nothing(tmp_path):
     done = run("gan_lab.py", "--dry-run", "--out", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1,486,352" in done.stdout and "658,945" in done.stdout
+    assert "979,216" in done.stdout and "658,945" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,10 +11,10 @@ from lab import models
 
 
 def test_parameter_counts_are_pinned():
-    # 100*256+256 + 256*512+512 + 512*1024+1024 + 1024*784+784
-    assert models.count_parameters(models.Generator()) == 1_486_352
-    # ... with a scale and a shift in place of the bias of each of 256 + 512 + 1024 units
-    assert models.count_parameters(models.Generator(batch_norm=True)) == 1_486_352 + 1792
+    # 100*512+512 + 2*(512*512+512) + 512*784+784
+    assert models.count_parameters(models.Generator()) == 979_216
+    # ... with a scale and a shift in place of the bias of each of 3 * 512 units
+    assert models.count_parameters(models.Generator(batch_norm=True)) == 979_216 + 1536
     # 784*512+512 + 512*256+256 + 256+1
     assert models.count_parameters(models.Discriminator()) == 533_505
 
