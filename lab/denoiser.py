@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab import chance, storage
+from lab import chance, machine, storage
 from lab.adam import Adam
 from lab.data import SETS
 from lab.errors import Fault
@@ -54,8 +54,6 @@ def train(images: Tensor, seed: int, images_shown: int) -> Denoiser:
             bar.update(BATCH)
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    # Back to the layout that weights files have.
-    network = network.to(memory_format=torch.contiguous_format)
     return network.eval().requires_grad_(False)
 
 
@@ -84,14 +82,9 @@ def train_step(network: Denoiser, images: Tensor, stream: torch.Generator) -> Te
     noise = torch.randn(clean.shape, generator=stream, device=device)
     noisy = clean + sigma.view(-1, 1, 1, 1) * noise
     noisy = torch.where(clipped.view(-1, 1, 1, 1), noisy.clamp(0, 1), noisy)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=machine.bfloat16_is_fast(device)):
         restored = network(noisy, sigma, clipped)
     return ((restored - clean) / network.scale(sigma)).square().mean()
-
-
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 @torch.no_grad()

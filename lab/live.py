@@ -8,6 +8,7 @@ network itself before it is handed out.
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,17 @@ MOST_LEVELS_OFF = 2  # grey levels between the page's pixels and the network's
 DIRECTIONS = 8
 PROBES = 4_000  # latents the principal directions are found from
 
-# What only changes the shape: the page holds every result as a row of numbers.
-RESHAPES = {"view", "reshape", "flatten", "contiguous", nn.Flatten, nn.Unflatten, torch.flatten}
+# What only changes shape or type: the page holds every result as a row of 32-bit numbers.
+RESHAPES = {
+    "float",
+    "view",
+    "reshape",
+    "flatten",
+    "contiguous",
+    nn.Flatten,
+    nn.Unflatten,
+    torch.flatten,
+}
 SKIPPED = {nn.Dropout, nn.Identity}
 
 
@@ -37,7 +47,8 @@ class Operation:
     """One step: reads earlier results (0 is the latent, i the result of operation i - 1).
 
     kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
-    add, leaky_relu (slope), silu, tanh, layer_norm and rms_norm (eps).
+    doubling (weight (maps in, maps out, 4, 4), bias (maps out,)), add, leaky_relu (slope), silu,
+    tanh, layer_norm and rms_norm (eps). Maps are rows of numbers, too: one map after the other.
     """
 
     kind: str
@@ -122,6 +133,10 @@ def operations_of(generator: nn.Module) -> list[Operation]:
             inputs = [place[arg] for arg in node.args if arg in place]
             target = modules[node.target] if node.op == "call_module" else node.target
             for kind, facts, weights in steps_of(target, node, generator):
+                if type(target) is nn.BatchNorm2d:  # one scale a map: the same for all its places
+                    latent = torch.zeros(1, generator.config["latent_dim"])
+                    width = evaluate(operations, latent)[inputs[0]].shape[1]
+                    weights = [row.repeat_interleave(width // len(row)) for row in weights]
                 operations.append(Operation(kind, inputs, facts, weights))
                 inputs = [len(operations)]
             place[node] = inputs[0]
@@ -138,10 +153,13 @@ def steps_of(
     if name is nn.Linear:
         bias = torch.zeros(target.out_features) if target.bias is None else target.bias
         return [("linear", {}, [target.weight.detach(), bias.detach()])]
+    if name is nn.ConvTranspose2d and _doubles(target):
+        bias = torch.zeros(target.out_channels) if target.bias is None else target.bias
+        return [("doubling", {}, [target.weight.detach(), bias.detach()])]
     if name in (torch.matmul, operator.matmul) and node.args[1].op == "get_attr":
         matrix = operator.attrgetter(node.args[1].target)(generator).detach()
         return [("linear", {}, [matrix.T, torch.zeros(matrix.shape[1])])]
-    if name is nn.BatchNorm1d:
+    if name in (nn.BatchNorm1d, nn.BatchNorm2d):
         scale, shift = _gain(target)
         scale = scale * (target.running_var + target.eps).rsqrt()
         return [("affine", {}, [scale, shift - target.running_mean * scale])]
@@ -162,6 +180,12 @@ def steps_of(
     raise Unsuited(f"the page knows no {getattr(name, '__name__', name)!r}")
 
 
+def _doubles(layer: nn.ConvTranspose2d) -> bool:
+    """Whether it is the transposed convolution that `models.Generator` has."""
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding, layer.groups)
+    return shape == ((4, 4), (2, 2), (1, 1), (0, 0), 1)
+
+
 def _gain(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """A normalisation's learned scale and shift, where it has them."""
     width = getattr(norm, "num_features", None) or norm.normalized_shape[0]
@@ -179,6 +203,11 @@ def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
         first, *others = (results[index] for index in step.inputs)
         if step.kind == "linear":
             result = functional.linear(first, *step.weights)
+        elif step.kind == "doubling":
+            weight, bias = step.weights
+            side = math.isqrt(first.shape[1] // len(weight))
+            maps = first.view(-1, len(weight), side, side)
+            result = functional.conv_transpose2d(maps, weight, bias, stride=2, padding=1).flatten(1)
         elif step.kind == "affine":
             result = first * step.weights[0] + step.weights[1]
         elif step.kind == "add":

@@ -42,20 +42,34 @@ def prepare(device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def matrix_products(precision: str, device: torch.device) -> Iterator[None]:
+def matrix_products(
+    precision: str, device: torch.device, convolutions: bool = False
+) -> Iterator[None]:
     """Within it matrices are multiplied in `precision`, "float32" or "bfloat16", as fast as can be.
 
     With bfloat16, factors are rounded to 8 bits of mantissa, sums and everything else stay float32;
     a processor without units for it (AMX, AVX-512 BF16) goes on in float32. On CUDA float32 means
     TF32.
+    convolutions: what lies between them is kept in bfloat16, too; converting maps to and fro would
+    take longer than the convolutions themselves. Only where `bfloat16_is_fast`.
     """
-    fast = "medium" if precision == "bfloat16" else "high" if device.type == "cuda" else "highest"
+    low = precision == "bfloat16"
+    fast = "medium" if low else "high" if device.type == "cuda" else "highest"
+    whole = torch.autocast(
+        device.type, torch.bfloat16, enabled=low and convolutions and bfloat16_is_fast(device)
+    )
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(fast)
     try:
-        yield
+        with whole:
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def keep_freed_memory() -> None:

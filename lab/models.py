@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ PIXELS = IMAGE_SIDE * IMAGE_SIDE
 MOST_LATENT = 4_096
 MOST_WIDTH = 8_192
 MOST_LAYERS = 8
+MOST_CHANNELS = 1_024
+MOST_CONVOLUTIONS = 2  # each halves or doubles the side: 28, 14, 7
 
 # 0.6 over the standard deviation of each band of the training images, about, in both sets.
 BAND_GAINS = (2.5, 2.1, 1.1)
@@ -29,7 +32,12 @@ def activation_layer(name: str) -> nn.Module:
 
 
 class Generator(nn.Module):
-    """Fully connected generator: latent (N, latent_dim) -> images (N, 1, 28, 28) in [-1, 1]."""
+    """Generator: latent (N, latent_dim) -> images (N, 1, 28, 28) in [-1, 1].
+
+    Fully connected; with `channels` (C1, C2) its last layers are transposed convolutions instead,
+    from C1 maps of 7 x 7 to C2 of 14 x 14 to the image, as in Radford et al. 2016, "DCGAN".
+    ValueError for more than MOST_CONVOLUTIONS channels.
+    """
 
     def __init__(
         self,
@@ -37,6 +45,7 @@ class Generator(nn.Module):
         hidden: tuple[int, ...] = (512, 512, 512),
         batch_norm: bool = False,
         activation: str = "leaky-relu",
+        channels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -44,44 +53,71 @@ class Generator(nn.Module):
             "hidden": list(hidden),
             "batch_norm": batch_norm,
             "activation": activation,
+            "channels": list(channels),
         }
         self.latent_dim = latent_dim
+        side = _side_of_maps(channels)
+
+        def activated(layer: nn.Module, norm: type[nn.Module], width: int) -> list[nn.Module]:
+            norms = [norm(width)] if batch_norm else []
+            return [layer, *norms, activation_layer(activation)]
+
         layers: list[nn.Module] = []
-        width_in = latent_dim
-        for width in hidden:
-            # Normalising subtracts the mean, so that a bias before it would do nothing.
-            layers.append(nn.Linear(width_in, width, bias=not batch_norm))
-            if batch_norm:
-                layers.append(nn.BatchNorm1d(width))
-            layers.append(activation_layer(activation))
-            width_in = width
-        self.layers = nn.Sequential(*layers, nn.Linear(width_in, PIXELS), nn.Tanh())
+        bias = not batch_norm  # normalising subtracts the mean, and what a bias adds with it
+        maps = [side * side * first for first in channels[:1]]
+        widths = (latent_dim, *hidden, *maps)
+        for width_in, width in pairwise(widths):
+            layers += activated(nn.Linear(width_in, width, bias), nn.BatchNorm1d, width)
+        if channels:
+            layers.append(nn.Unflatten(1, (channels[0], side, side)))
+            for channels_in, width in pairwise(channels):
+                layers += activated(_doubling(channels_in, width, bias), nn.BatchNorm2d, width)
+            layers.append(_doubling(channels[-1], 1))
+        else:
+            layers.append(nn.Linear(widths[-1], PIXELS))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, 1, 28, 28)."""
-        return self.layers(latent).view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
+        # In bfloat16 a tanh soon is 1 and has no slope.
+        return self.layers(latent).float().tanh().view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
 
 
 class Discriminator(nn.Module):
-    """Fully connected discriminator: images (N, 1, 28, 28) -> logits (N,), positive for real.
+    """Discriminator: images (N, 1, 28, 28) -> logits (N,), positive for real.
 
+    Fully connected; with `channels` its first layers are convolutions, each to so many maps of half
+    the side, as in Radford et al. 2016, "DCGAN".
     pyramid: it is shown the bands of `laplacian_pyramid` instead of the pixels.
+    ValueError for both at once, or for more than MOST_CONVOLUTIONS channels.
     """
 
     def __init__(
-        self, hidden: tuple[int, ...] = (512, 256), dropout: float = 0.0, pyramid: bool = False
+        self,
+        hidden: tuple[int, ...] = (512, 256),
+        dropout: float = 0.0,
+        pyramid: bool = False,
+        channels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "hidden": list(hidden),
             "dropout": dropout,
             "pyramid": pyramid,
+            "channels": list(channels),
         }
+        if pyramid and channels:
+            raise ValueError("convolutions are shown pixels, not a pyramid")
         # Fixed, so it is computed anew rather than kept in weights files.
         bands = laplacian_pyramid() if pyramid else None
         self.register_buffer("bands", bands, persistent=False)
         layers: list[nn.Module] = []
+        for channels_in, channels_out in pairwise((1, *channels)):
+            layers += [_halving(channels_in, channels_out), activation_layer("leaky-relu")]
         width_in = PIXELS if bands is None else bands.shape[1]
+        if channels:
+            layers.append(nn.Flatten())
+            width_in = channels[-1] * _side_of_maps(channels) ** 2
         for width in hidden:
             layers += [nn.Linear(width_in, width), activation_layer("leaky-relu")]
             if dropout:
@@ -91,9 +127,27 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, 28, 28) -> (N,)."""
-        pixels = images.flatten(1)
-        seen = pixels if self.bands is None else pixels @ self.bands  # (N, 784) or (N, 1029)
-        return self.layers(seen).squeeze(1)
+        seen = images if self.config["channels"] else images.flatten(1)
+        if self.bands is not None:
+            seen = seen @ self.bands  # (N, 784) -> (N, 1029)
+        return self.layers(seen).float().squeeze(1)
+
+
+def _side_of_maps(channels: tuple[int, ...]) -> int:
+    """The side of the smallest maps of so many convolutions, each of which halves it."""
+    if len(channels) > MOST_CONVOLUTIONS:
+        raise ValueError(f"{len(channels)} convolutions, at most {MOST_CONVOLUTIONS}")
+    return IMAGE_SIDE >> len(channels)
+
+
+def _halving(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """Maps (N, C, H, W) -> (N, C', H / 2, W / 2)."""
+    return nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1)
+
+
+def _doubling(channels_in: int, channels_out: int, bias: bool = True) -> nn.ConvTranspose2d:
+    """Maps (N, C, H, W) -> (N, C', 2 H, 2 W)."""
+    return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
 
 
 def laplacian_pyramid() -> Tensor:

@@ -108,8 +108,10 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
     for field in dataclasses.fields(kind):
         value = content.get(field.name, field.default)
         value_type = _value_type(annotations[field.name])
-        not_given = value is None and field.default is None
-        if not_given or (value_type is bool and isinstance(value, bool)):
+        if value in (None, [], ()) and field.default in (None, ()):  # not given
+            values[field.name] = field.default
+            continue
+        if value_type is bool and isinstance(value, bool):
             values[field.name] = value
             continue
         if value_type is bool:
@@ -235,7 +237,7 @@ def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return " ".join(str(item) for item in value)
+        return " ".join(str(item) for item in value) or "none"
     return (
         {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
     )

@@ -86,9 +86,14 @@ def save_weights(path: Path, network: nn.Module, **facts: Any) -> None:
         "version": FORMAT_VERSION,
         "config": network.config,
         "facts": facts,
-        "state_dict": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
+        "state_dict": plain_state(network),
     }
     write_tensors(path, content)
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The network's state on the CPU, in the memory layout that files have."""
+    return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:

@@ -108,7 +108,19 @@ def test_lab_sheet_d_runs_with_its_options(tmp_path):
     assert done.returncode == 0, done.stderr
     generator, _ = storage.load_weights(tmp_path / "mnist-001" / "generator.pth", models.Generator)
     kinds = [type(layer).__name__ for layer in generator.layers]
-    assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "Tanh"]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+
+
+def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path):
+    maps = ("--channels-g", 8, 4, "--channels-d", 4, 8)
+    arguments = ("--recipe", "dcgan", *maps, "--epochs", 1, "--out", tmp_path, *TINY)
+    assert (done := run("gan_lab.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
+    folder = tmp_path / "fashion-001"
+    generator, _ = storage.load_weights(folder / "generator.pth", models.Generator)
+    assert [layer for layer in generator.layers if isinstance(layer, torch.nn.ConvTranspose2d)]
+    arguments = ("--run", folder, "--count", 2, "--steps", 5, "--sigma", 0.3)
+    assert (done := run("denoise_images.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
+    assert "projection" in done.stdout
 
 
 # Stopping and going on
@@ -261,6 +273,8 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
     cases = [
         (("--batch-size", "20000", "--data-dir", SAMPLE), "10,000 training images"),
         (("--hidden-g", *["8"] * 9), "9 values given, at most 8"),
+        (("--channels-g", "8", "8", "8"), "3 values given, at most 2"),
+        (("--channels-d", "8", "--data-dir", SAMPLE), "--no-pyramid"),
         (("--resume", tmp_path), "is no run folder"),
         (("--resume", tmp_path / "none"), "does not exist"),
         (("--resume", tiny_run, "--lr-g", "0.1"), "--lr-g 0.1: a resumed run keeps its own"),

@@ -17,27 +17,47 @@ def test_parameter_counts_are_pinned():
     assert models.count_parameters(models.Generator(batch_norm=True)) == 979_216 + 1536
     # 784*512+512 + 512*256+256 + 256+1
     assert models.count_parameters(models.Discriminator()) == 533_505
+    # 100*8+8 + 8*49*6+49*6 + 6*4*16+4 + 4*16+1
+    maps = models.Generator(hidden=(8,), channels=(6, 4))
+    assert models.count_parameters(maps) == 808 + 2_646 + 388 + 65
+    # 16*4+4 + 4*6*16+6 + 49*6*8+8 + 8+1
+    maps = models.Discriminator((8,), channels=(4, 6))
+    assert models.count_parameters(maps) == 68 + 390 + 2_360 + 9
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", models.ACTIVATIONS)
-def test_the_generator_makes_images_between_minus_one_and_one(batch_norm, activation):
-    generator = models.Generator(7, (16, 24), batch_norm, activation)
+@pytest.mark.parametrize("channels", [(), (5,), (6, 5)])
+def test_the_generator_makes_images_between_minus_one_and_one(batch_norm, activation, channels):
+    generator = models.Generator(7, (16, 24), batch_norm, activation, channels)
     made = generator(torch.randn(5, 7) * 10)
     assert made.shape == (5, 1, 28, 28)
     assert made.abs().max() <= 1
 
 
 def test_the_discriminator_gives_one_logit_an_image():
-    assert models.Discriminator((16,), dropout=0.5)(torch.zeros(4, 1, 28, 28)).shape == (4,)
+    shown = torch.zeros(4, 1, 28, 28)
+    assert models.Discriminator((16,), dropout=0.5)(shown).shape == (4,)
+    assert models.Discriminator((), channels=(3,))(shown).shape == (4,)
+    assert models.Discriminator((8,), channels=(3, 5))(shown).shape == (4,)
+
+
+def test_more_convolutions_than_halve_the_side_are_refused():
+    for kind in (models.Generator, models.Discriminator):
+        with pytest.raises(ValueError, match="at most 2"):
+            kind(channels=(2, 2, 2))
+    with pytest.raises(ValueError, match="pyramid"):
+        models.Discriminator(pyramid=True, channels=(2,))
 
 
 @pytest.mark.parametrize(
     "network",
     [
         models.Generator(9, (8, 12), True, "relu"),
+        models.Generator(9, (8,), True, "relu", (6, 4)),
         models.Discriminator((8, 4), 0.25),
         models.Discriminator((8, 4), pyramid=True),
+        models.Discriminator((8,), channels=(4, 6)),
     ],
 )
 def test_a_config_rebuilds_its_network(network):

@@ -238,6 +238,13 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
+def unsettled(generator: models.Generator) -> models.Generator:
+    """With normalisations that have seen something."""
+    for _ in range(5):
+        generator(3 + 2 * torch.randn(20, generator.latent_dim))
+    return generator
+
+
 class Unusual(nn.Module):
     """A generator of everything the page can do, and, if `strange`, of something it cannot."""
 
@@ -257,8 +264,14 @@ class Unusual(nn.Module):
 
 @pytest.mark.parametrize(
     "generator",
-    [models.Generator(16, (32, 48)), models.Generator(16, (32,), True, "relu"), Unusual()],
-    ids=["plain", "batch norm", "unusual"],
+    [
+        models.Generator(16, (32, 48)),
+        models.Generator(16, (32,), True, "relu"),
+        models.Generator(16, (32,), channels=(6, 4)),
+        unsettled(models.Generator(16, (32,), True, "relu", (6, 4))),
+        Unusual(),
+    ],
+    ids=["plain", "batch norm", "convolutions", "both", "unusual"],
 )
 def test_operations_make_the_networks_images(generator: nn.Module) -> None:
     exported = live.export(generator.eval())
@@ -290,6 +303,10 @@ def test_unknown_networks_are_refused_with_the_reason() -> None:
         live.export(Unusual(strange=True).eval())
     with pytest.raises(live.Unsuited, match="MB"):
         live.export(models.Generator(100, (2048, 2048)).eval())
+    other = models.Generator(16, (32,), channels=(6, 4)).eval()
+    other.layers[-1] = nn.ConvTranspose2d(4, 1, 2, stride=2)
+    with pytest.raises(live.Unsuited, match="ConvTranspose2d"):
+        live.export(other)
     loud = models.Generator(16, (32,)).eval()
     loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
     with pytest.raises(live.Unsuited, match="grey levels"):
@@ -428,9 +445,10 @@ def test_pages_pixels_are_pytorchs(page, run: Path) -> None:
     assert (found - wanted).abs().max() <= 2
 
 
-def test_every_operation_runs_in_the_page_forwards_and_backwards(page) -> None:
+@pytest.mark.parametrize("kind", [Unusual, lambda: models.Generator(16, (32,), channels=(6, 4))])
+def test_every_operation_runs_in_the_page_forwards_and_backwards(page, kind) -> None:
     torch.manual_seed(1)
-    generator = Unusual().eval()
+    generator = kind().eval()
     exported = live.export(generator)
     facts = {"operations": exported.operations, "latent": 16, "side": 28}
     steps = live.operations_of(generator)

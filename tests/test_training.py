@@ -17,6 +17,7 @@ from lab.adam import Adam
 from lab.errors import Fault
 from lab.options import parse
 
+MAPS = ("--channels-g", "6", "4", "--channels-d", "4", "6")
 SMALL = ["--hidden-g", "24", "32", "--hidden-d", "32", "24", "--latent-dim", "8", "--batch-size"]
 
 
@@ -69,6 +70,7 @@ def plain_step(options, state, optimizers, real, latent, step) -> None:
     [
         ("modern", ()),
         ("classic", ()),
+        ("dcgan", MAPS),
         ("classic", ("--batch-norm", "--label-smoothing", "0.1", "--activation", "relu")),
     ],
 )
@@ -145,7 +147,12 @@ def trained(options, real_images, steps, after=None, path=None):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "more"), [("modern", ()), ("classic", ("--batch-norm", "--dropout", "0.3"))]
+    ("recipe", "more"),
+    [
+        ("modern", ()),
+        ("classic", ("--batch-norm", "--dropout", "0.3")),
+        ("dcgan", (*MAPS, "--batch-norm")),
+    ],
 )
 def test_a_checkpoint_holds_everything(tmp_path, real_images, recipe, more):
     options = small_options(recipe, *more)

@@ -102,6 +102,73 @@ function linearBackward(dy, x, [weight, bias], count) {
   return dx.subarray(0, x.length);
 }
 
+// The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of side s become maps of side
+// 2 s. What one number of a map adds to the next maps is 4 x 4 of them; a margin of 1 around these
+// saves asking where the maps end.
+function eachPatch(weight, bias, length, visit) {
+  const maps = weight.length / bias.length / 16;
+  const side = Math.sqrt(length / maps);
+  const wide = 2 * side + 2;
+  for (let m = 0; m < maps; m++) {
+    for (let o = 0; o < bias.length; o++) {
+      const kernel = weight.subarray((m * bias.length + o) * 16, (m * bias.length + o + 1) * 16);
+      for (let h = 0; h < side; h++) {
+        for (let w = 0; w < side; w++) {
+          visit((m * side + h) * side + w, (o * wide + 2 * h) * wide + 2 * w, kernel, wide);
+        }
+      }
+    }
+  }
+}
+
+// visit(place in the maps, place in the maps with their margin) for the start of every row.
+function eachRowOfMaps(count, side, visit) {
+  for (let row = 0; row < count * side; row++) {
+    visit(row * side, (Math.floor(row / side) * (side + 2) + (row % side) + 1) * (side + 2) + 1);
+  }
+}
+
+function doubling(x, [weight, bias], count) {
+  const narrow = x.length / count;
+  const side = 2 * Math.sqrt((16 * bias.length * narrow) / weight.length);
+  const y = new Float32Array(count * bias.length * side * side);
+  const area = (side + 2) ** 2;
+  for (let n = 0; n < count; n++) {
+    const row = x.subarray(n * narrow, (n + 1) * narrow);
+    const padded = new Float32Array(bias.length * area);
+    bias.forEach((start, o) => padded.fill(start, o * area, (o + 1) * area));
+    eachPatch(weight, bias, narrow, (from, to, kernel, wide) => {
+      const v = row[from];
+      for (let k = 0; k < 16; k++) padded[to + (k >> 2) * wide + (k & 3)] += v * kernel[k];
+    });
+    const maps = y.subarray(n * bias.length * side * side, (n + 1) * bias.length * side * side);
+    eachRowOfMaps(bias.length, side, (plain, inner) => {
+      maps.set(padded.subarray(inner, inner + side), plain);
+    });
+  }
+  return y;
+}
+
+function doublingBackward(dy, x, [weight, bias], count) {
+  const [narrow, wider] = [x.length / count, dy.length / count];
+  const side = Math.sqrt(wider / bias.length);
+  const dx = new Float32Array(x.length);
+  for (let n = 0; n < count; n++) {
+    const maps = dy.subarray(n * wider, (n + 1) * wider);
+    const padded = new Float32Array(bias.length * (side + 2) ** 2);
+    eachRowOfMaps(bias.length, side, (plain, inner) => {
+      padded.set(maps.subarray(plain, plain + side), inner);
+    });
+    const row = dx.subarray(n * narrow, (n + 1) * narrow);
+    eachPatch(weight, bias, narrow, (to, from, kernel, wide) => {
+      let sum = 0;
+      for (let k = 0; k < 16; k++) sum += padded[from + (k >> 2) * wide + (k & 3)] * kernel[k];
+      row[to] += sum;
+    });
+  }
+  return dx;
+}
+
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
 function eachRow(x, count, compute) {
@@ -145,6 +212,10 @@ const KINDS = {
   linear: [
     (step, [x], count) => linear(x, step.weights, count),
     (step, dy, [x], y, count) => linearBackward(dy, x, step.weights, count),
+  ],
+  doubling: [
+    (step, [x], count) => doubling(x, step.weights, count),
+    (step, dy, [x], y, count) => doublingBackward(dy, x, step.weights, count),
   ],
   affine: [
     ({ weights: [scale, shift] }, [x]) =>
