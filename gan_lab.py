@@ -1,4 +1,4 @@
-"""Train a fully connected GAN on MNIST or Fashion-MNIST.
+"""Train a GAN, fully connected or convolutional, on MNIST or Fashion-MNIST.
 
     python gan_lab.py --dataset fashion
 
@@ -62,10 +62,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "average": 0.0,
     },
     "dcgan": {
-        "hidden_g": (256,),
-        "channels_g": (128, 64),
+        "images_shown": 720_000,
+        "batch_size": 64,
+        "channels_g": (64, 32),
         "hidden_d": (256,),
-        "channels_d": (48, 96),
+        "channels_d": (32, 64),
         "pyramid": False,
     },
 }
@@ -171,6 +172,11 @@ class Options:
     report: Path | None = option(None, "make report.html of this run folder again, no training")
     list: bool = option(False, "print a table of the runs there are, no training", only_on=True)
 
+    @property
+    def convolutional(self) -> bool:
+        """Whether any of the networks has convolutions."""
+        return bool(self.channels_g or self.channels_d)
+
 
 # The plan
 
@@ -274,11 +280,10 @@ def train_epoch(
     order_state = training.order.get_state()
     order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
     batches = order.split(options.batch_size)
-    convolutions = bool(options.channels_g or options.channels_d)
     began = time.monotonic() - training.seconds
     for batch in batches[training.step : steps_of(options, real_images)]:
         real = data.to_float(real_images.index_select(0, batch))
-        with machine.matrix_products(options.precision, real.device, convolutions):
+        with machine.matrix_products(options.precision, real.device, options.convolutional):
             training.totals += train_step(options, training, real)
         training.step += 1
         training.seconds = time.monotonic() - began

@@ -145,7 +145,7 @@ def lab_loop(
     def run(steps: int) -> None:
         for _ in range(steps):
             real = data.to_float(images.index_select(0, next(stream)))
-            with machine.matrix_products(options.precision, real.device):
+            with machine.matrix_products(options.precision, real.device, options.convolutional):
                 training.totals += gan_lab.train_step(options, training, real)
             training.step += 1
 
