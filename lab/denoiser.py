@@ -122,4 +122,4 @@ def load(path: Path, dataset: str) -> Denoiser:
             f"{path}: a denoiser of {trained}, {SETS[dataset].title} is needed; "
             "delete it, or train a new one with --train-denoiser"
         )
-    return network.to(memory_format=torch.channels_last)
+    return network

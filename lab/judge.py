@@ -59,8 +59,7 @@ class Judge:
     def __init__(self, image_set: ImageSet, device: torch.device) -> None:
         """Load the set's classifier; Fault if its file is missing or not the one of the lab."""
         self.image_set, self.device = image_set, device
-        classifier = load_classifier(image_set.name)
-        self.classifier = classifier.to(device, memory_format=torch.channels_last)
+        self.classifier = load_classifier(image_set.name).to(device)
 
     def quick(self, generator: models.Generator) -> dict[str, float]:
         """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""

@@ -115,6 +115,7 @@ def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
     network.load_state_dict(state)
+    network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast
     facts = content.get("facts")
     return network.eval().requires_grad_(False), facts if isinstance(facts, dict) else {}
 
