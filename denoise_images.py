@@ -273,8 +273,9 @@ def read_own(options: Options, source: Source) -> list[folder.Picture]:
     if options.sigma and len(options.sigma) > 1:
         raise Mistake("--sigma: your own images have one noise level each; give one, or none")
     pictures, notices = folder.read_pictures("--images", options.images)
-    if options.images.resolve() in [(source.results / name).resolve() for name in OWN_FOLDERS]:
-        raise Mistake(f"--images {options.images}: would be written over; give --out")
+    written = [source.results / name for name in ("", *OWN_FOLDERS)]
+    if options.images.resolve() in [path.resolve() for path in written]:
+        raise Mistake(f"--images {options.images}: could be written over; give another --out")
     for line in notices + [f"{p.name}: {note}" for p in pictures for note in p.notices]:
         print(line)
     return pictures
@@ -323,10 +324,6 @@ def restore_own(
 def own_sigma(options: Options, noisy: Tensor, examples: Tensor, sizes: list[int]) -> Tensor:
     """(N,): the noise level of each tile: given, or estimated for each picture as a whole."""
     if options.sigma:
-        if len(options.sigma) > 1:
-            raise Mistake(
-                f"--sigma {options.sigma}: your own images have one noise level; give one"
-            )
         return torch.full_like(noisy[:, 0, 0, 0], options.sigma[0])
     estimates = restore.estimate_clipped_sigma(noisy, examples)
     parts = [part.mean().expand(len(part)) for part in estimates.split(sizes)]

@@ -209,6 +209,8 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
     Image.new("L", (28, 28)).save(results / "one.png")
     with pytest.raises(Mistake, match="written over"):
         attempt(monkeypatch, "--run", own_run, "--images", results, *FEW)
+    with pytest.raises(Mistake, match="written over"):  # by the sheet, own_images.png
+        attempt(monkeypatch, "--run", own_run, "--images", results, "--out", results, *FEW)
     with pytest.raises(Mistake, match="give one, or none"):
         attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *FEW)
     assert not (own_run / "denoiser.pth").exists()
