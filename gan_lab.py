@@ -29,6 +29,7 @@ from lab import (
     chance,
     checkpoint,
     data,
+    graphs,
     images,
     losses,
     machine,
@@ -263,8 +264,9 @@ def train(
     """
     if training.epoch == 0 and training.step == 0:
         save_samples(options, training, recorder, real_images)
+    step = graphs.Replayed(lambda real: train_step(options, training, real), training)
     while training.epoch < options.epochs:
-        train_epoch(options, training, real_images, recorder, stop)
+        train_epoch(options, training, step, real_images, recorder, stop)
         finish_epoch(options, training, real_images, recorder)
         is_last = training.epoch == options.epochs
         if is_last or stop.requested or recorder.clock.is_due(end_of_epoch=True):
@@ -273,7 +275,12 @@ def train(
 
 
 def train_epoch(
-    options: Options, training: Training, real_images: Tensor, recorder: Recorder, stop: StopSwitch
+    options: Options,
+    training: Training,
+    step: graphs.Replayed,
+    real_images: Tensor,
+    recorder: Recorder,
+    stop: StopSwitch,
 ) -> None:
     """The rest of the epoch under way: each image once, in an order of its own."""
     set_rates(options, training)
@@ -284,8 +291,8 @@ def train_epoch(
     for batch in batches[training.step : steps_of(options, real_images)]:
         real = data.to_float(real_images.index_select(0, batch))
         with machine.matrix_products(options.precision, real.device, options.convolutional):
-            training.totals += train_step(options, training, real)
-        training.step += 1
+            training.totals += step(real, kind=penalty_is_due(options, training))
+        finish_step(options, training)
         training.seconds = time.monotonic() - began
         recorder.screen.advance(training)
         if stop.requested or recorder.clock.is_due(end_of_epoch=False):
@@ -320,6 +327,8 @@ def steps_of(options: Options, real_images: Tensor) -> int:
 def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     """One update of each network; returns this step's (d_loss, g_loss, D(x), D(G(z))).
 
+    On a GPU this is recorded and replayed: it may read nothing back from there.
+
     real: float32 (B, 1, 28, 28) in [-1, 1].
     """
     generator, discriminator = training.generator, training.discriminator
@@ -333,7 +342,7 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     real_logits, fake_logits = discriminator(torch.cat((real, fake.detach()))).chunk(2)  # (B,) each
     d_loss = loss.discriminator(real_logits, fake_logits)
     penalty = 0.0
-    if options.r1_gamma and training.step % options.r1_every == 0:
+    if penalty_is_due(options, training):
         # Applied lazily, so multiplied by its interval (Karras et al. 2020, "StyleGAN2", app. B).
         weight = options.r1_gamma / 2 * options.r1_every
         penalty = weight * losses.gradient_penalty(discriminator, real)
@@ -347,11 +356,22 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
     training.optimizer_g.step()
 
-    if options.average:
-        decay = models.average_decay(options.average, training.optimizer_g.steps)
-        models.update_average(training.average, generator, decay)
     d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
     return torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake))
+
+
+def penalty_is_due(options: Options, training: Training) -> bool:
+    """Whether this step has the gradient penalty."""
+    return options.r1_gamma > 0 and training.step % options.r1_every == 0
+
+
+def finish_step(options: Options, training: Training) -> None:
+    """Let the average follow the generator, and count."""
+    training.step += 1
+    training.updates += 1
+    if options.average:
+        decay = models.average_decay(options.average, training.updates)
+        models.update_average(training.average, training.generator, decay)
 
 
 def finish_epoch(

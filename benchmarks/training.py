@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import gan_lab
-from lab import data, machine, storage
+from lab import data, graphs, machine, storage
 from lab.checkpoint import Training
 from lab.errors import run_script
 from lab.options import option, parse
@@ -141,13 +141,14 @@ def lab_loop(
             )[: len(images) // options.batch_size]
 
     stream = batches()
+    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             real = data.to_float(images.index_select(0, next(stream)))
             with machine.matrix_products(options.precision, real.device, options.convolutional):
-                training.totals += gan_lab.train_step(options, training, real)
-            training.step += 1
+                training.totals += step(real, kind=gan_lab.penalty_is_due(options, training))
+            gan_lab.finish_step(options, training)
 
     return run
 

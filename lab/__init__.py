@@ -8,6 +8,7 @@ data        images as one uint8 tensor, from the first source that has them
 models      the networks, and how each is built from its config
 losses      one pair of functions a loss, its paper beside it
 adam        the optimizer, one call for all weights of a network
+graphs      the training step as CUDA graphs, replayed without Python
 storage     files that appear whole and are never trusted
 checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history

@@ -18,16 +18,30 @@ EPSILON = 1e-8
 class Adam:
     """Moves `weights` by their gradients. `rate` may be changed between steps.
 
-    steps: how many were made.
+    steps: how many were made, float32 () on the weights' device.
     """
 
     def __init__(self, weights: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> None:
         self.weights = list(weights)
-        self.rate, self.betas = rate, betas
-        self.steps = 0
-        self.step_count = torch.zeros((), device=self.weights[0].device)  # steps, for the kernel
+        self.betas = betas
+        device = self.weights[0].device
+        self.steps = torch.zeros((), device=device)
+        # On a GPU the kernel reads it there: a recorded step (lab/graphs.py) sees it change.
+        self.rate_on_gpu = torch.zeros((), device=device) if device.type == "cuda" else None
+        self.rate = rate
         self.means = [torch.zeros_like(weight) for weight in self.weights]
         self.squares = [torch.zeros_like(weight) for weight in self.weights]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = rate
+        if self.rate_on_gpu is not None:
+            self.rate_on_gpu.fill_(rate)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -38,15 +52,14 @@ class Adam:
     def step(self) -> None:
         """One update; every weight must have its gradient."""
         self.steps += 1
-        self.step_count += 1
         torch._fused_adam_(
             self.weights,
             [weight.grad for weight in self.weights],
             self.means,
             self.squares,
             [],  # amsgrad is off
-            [self.step_count] * len(self.weights),
-            lr=self.rate,
+            [self.steps] * len(self.weights),
+            lr=self.rate if self.rate_on_gpu is None else self.rate_on_gpu,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=0.0,
@@ -59,7 +72,7 @@ class Adam:
         """Count and moments of each weight, as torch.optim.Adam names them; not copied if plain."""
         return {
             index: {
-                "step": self.step_count.clone(),
+                "step": self.steps.clone(),
                 "exp_avg": mean.contiguous(),
                 "exp_avg_sq": square.contiguous(),
             }
@@ -79,8 +92,7 @@ class Adam:
                 fits = given.shape == tensor.shape and given.dtype == torch.float32
                 if not (fits and given.is_contiguous() and torch.isfinite(given).all()):
                     raise ValueError(f"the optimizer's {name} of weight {index} is damaged")
-        self.steps = int(state[0]["step"])
-        self.step_count.copy_(state[0]["step"])
+        self.steps.copy_(state[0]["step"])
         for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
             mean.copy_(state[index]["exp_avg"])
             square.copy_(state[index]["exp_avg_sq"])

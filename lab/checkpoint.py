@@ -40,6 +40,7 @@ class Training:
     totals: Tensor  # (4,) sums of TOTALS over the steps of this epoch
     epoch: int = 0  # epochs completed
     step: int = 0  # steps completed of the epoch under way
+    updates: int = 0  # steps completed in all
     seconds: float = 0.0  # spent in the epoch under way
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -125,6 +126,7 @@ def load(path: Path, training: Training) -> None:
             torch.cuda.set_rng_state(streams["dropout_cuda"])
         training.totals.copy_(content["totals"])
         training.epoch, training.step = int(content["epoch"]), int(content["step"])
+        training.updates = int(training.optimizer_g.steps)
         training.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
         training.history = [dict(row) for row in content["history"]]
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data
+from lab import chance, checkpoint, data, graphs
 from lab.adam import Adam
 from lab.errors import Fault
 from lab.options import parse
@@ -91,7 +91,7 @@ def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
         latent = torch.randn(50, options.latent_dim, generator=latents)
         plain_step(options, state, optimizers, real, latent, step)
         gan_lab.train_step(options, training, real)
-        training.step += 1
+        gan_lab.finish_step(options, training)
     networks = (training.generator, training.discriminator)
     networks += (training.average,) if options.average else ()
     for ours, plain in zip(networks, state, strict=False):
@@ -136,7 +136,7 @@ def trained(options, real_images, steps, after=None, path=None):
     for step in range(steps):
         batch = torch.randperm(200, generator=training.order)[: options.batch_size]
         training.totals += gan_lab.train_step(options, training, data.to_float(real_images[batch]))
-        training.step += 1
+        gan_lab.finish_step(options, training)
         if step == after:
             order_state = training.order.get_state()
             checkpoint.save(path, training, order_state)
@@ -163,6 +163,78 @@ def test_a_checkpoint_holds_everything(tmp_path, real_images, recipe, more):
         assert all(torch.equal(one[key], two[key]) for key in one), name
     assert torch.equal(straight.totals, broken.totals)
     assert straight.step == broken.step
+
+
+# Replayed steps: on a machine without CUDA, all but the recording itself
+
+
+def replayed(options, monkeypatch, record):
+    """A training and its step that is replayed, with `record` for CUDA's recording."""
+    training = gan_lab.begin(options, torch.device("cpu"))
+    monkeypatch.setattr(graphs, "record", record)
+    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
+    step.possible = True
+    return training, step
+
+
+def weights_after(options, training, step, real_images):
+    """The discriminator's weights after 30 steps."""
+    for number in range(30):
+        real = data.to_float(real_images[number * 50 : number * 50 + 50])
+        training.totals += step(real, kind=gan_lab.penalty_is_due(options, training))
+        gan_lab.finish_step(options, training)
+    return training.discriminator.state_dict()
+
+
+def test_replayed_steps_are_the_steps(real_images, monkeypatch):
+    options, calls = small_options("modern"), []
+
+    def faithful(step, real, latents):
+        calls.append("recorded")
+        return lambda real: calls.append("replayed") or step(real)
+
+    training, step = replayed(options, monkeypatch, faithful)
+    found = weights_after(options, training, step, real_images)
+    plain = trained_straight(options, real_images)
+    assert all(torch.equal(found[name], plain[name]) for name in plain)
+    assert calls.count("recorded") == 2  # with the penalty and without
+    assert calls.count("replayed") == 30 - graphs.WARM_UP
+    assert set(step.recorded) == {False, True}
+
+
+def trained_straight(options, real_images):
+    training = gan_lab.begin(options, torch.device("cpu"))
+    return weights_after(
+        options,
+        training,
+        graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training),
+        real_images,
+    )
+
+
+@pytest.mark.parametrize("how", ["does something else", "refuses"])
+def test_a_recording_that_is_no_good_is_never_used(real_images, monkeypatch, capsys, how):
+    options = small_options("modern")
+
+    def stale(step, real, latents):
+        if how == "refuses":
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        return lambda real: step(real * 0.5)
+
+    training, step = replayed(options, monkeypatch, stale)
+    found = weights_after(options, training, step, real_images)
+    plain = trained_straight(options, real_images)
+    assert all(torch.equal(found[name], plain[name]) for name in plain)
+    assert capsys.readouterr().out.count("not replayed as CUDA graphs") == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_recorded_steps_are_used_on_a_gpu(real_images):
+    options = small_options("modern")
+    training = gan_lab.begin(options, torch.device("cuda"))
+    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
+    weights_after(options, training, step, real_images.cuda())
+    assert set(step.recorded) == {False, True}
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, real_images):

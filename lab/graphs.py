@@ -1,0 +1,104 @@
+"""The training step as CUDA graphs: recorded once, then replayed without Python.
+
+A step of networks this small is some two hundred kernels of a few microseconds each, and a GPU
+waits for Python between them. A recording is launched as a whole.
+
+Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
+addresses, and plain numbers as they were. What is drawn at random comes from `latents`, which each
+replay moves on. Elsewhere than on CUDA, and where recording fails, the step runs as it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+from lab.checkpoint import Training
+
+Step = Callable[[Tensor], Tensor]  # real images (B, 1, 28, 28) -> figures
+
+WARM_UP = 12  # steps made plainly first: CUDA's libraries choose and load their kernels in them
+
+
+class Replayed:
+    """A step that is replayed where it can be.
+
+    recorded: one recording for each kind of step; what a step does must depend on nothing else.
+    """
+
+    def __init__(self, step: Step, training: Training) -> None:
+        self.step, self.training = step, training
+        self.possible = training.totals.is_cuda
+        self.made = 0
+        self.recorded: dict[Hashable, Step] = {}
+
+    def __call__(self, real: Tensor, kind: Hashable) -> Tensor:
+        """Make one step of this kind, by replay or plainly. Its figures hold until the next."""
+        self.made += 1
+        if not self.possible or self.made <= WARM_UP:
+            return self.step(real)
+        if kind in self.recorded:
+            return self.recorded[kind](real)
+        try:
+            replay = record(self.step, real, self.training.latents)
+        except RuntimeError as error:
+            return self._give_up(real, str(error).splitlines()[0])
+        return self._try_out(replay, real, kind)
+
+    def _try_out(self, replay: Step, real: Tensor, kind: Hashable) -> Tensor:
+        """Make the step by replay, take it back, and make it plainly.
+
+        A recording that does something else is never used.
+        """
+        state, chance = [part.clone() for part in self._state()], self.training.latents.get_state()
+        replay(real)
+        replayed = [part.clone() for part in self._state()]
+        for part, before in zip(self._state(), state, strict=True):
+            part.copy_(before)
+        self.training.latents.set_state(chance)
+        figures = self.step(real)
+        same = all(
+            torch.allclose(one, two, rtol=1e-3, atol=1e-4)
+            for one, two in zip(replayed, self._state(), strict=True)
+        )
+        if same:
+            self.recorded[kind] = replay
+        else:
+            self._stop_recording("a replayed step did something else than the step")
+        return figures
+
+    def _give_up(self, real: Tensor, reason: str) -> Tensor:
+        self._stop_recording(reason)
+        return self.step(real)
+
+    def _stop_recording(self, reason: str) -> None:
+        self.possible = False
+        print(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
+
+    def _state(self) -> list[Tensor]:
+        """All that a step changes, but for chance."""
+        networks = (self.training.generator, self.training.discriminator)
+        optimizers = (self.training.optimizer_g, self.training.optimizer_d)
+        return [
+            *(part for network in networks for part in network.state_dict().values()),
+            *(part for adam in optimizers for part in (*adam.means, *adam.squares, adam.steps)),
+        ]
+
+
+def record(step: Step, real: Tensor, latents: torch.Generator) -> Step:
+    """Record the kernels of `step`, which do not run yet; RuntimeError where CUDA refuses."""
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(latents)
+    shown = real.clone()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        figures = step(shown)
+
+    def replay(real: Tensor) -> Tensor:
+        shown.copy_(real)
+        graph.replay()
+        return figures
+
+    return replay
