@@ -56,7 +56,10 @@ def matrix_products(
     low = precision == "bfloat16"
     fast = "medium" if low else "high" if device.type == "cuda" else "highest"
     whole = torch.autocast(
-        device.type, torch.bfloat16, enabled=low and convolutions and bfloat16_is_fast(device)
+        device.type,
+        torch.bfloat16,
+        enabled=low and convolutions and bfloat16_is_fast(device),
+        cache_enabled=False,  # within a step weights change, and it would go on with the old ones
     )
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(fast)

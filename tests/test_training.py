@@ -12,7 +12,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs
+from lab import chance, checkpoint, data, graphs, machine, models
 from lab.adam import Adam
 from lab.errors import Fault
 from lab.options import parse
@@ -266,3 +266,17 @@ def test_streams_are_apart_and_repeat():
 def test_noise_of_an_image_does_not_depend_on_how_many_there_are():
     few, many = (chance.per_image_noise(count, (1, 28, 28), 7, "noise") for count in (8, 30))
     assert torch.equal(few[7], many[7])
+
+
+def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
+    # Within one step the discriminator is updated and then asked again.
+    monkeypatch.setattr(machine, "bfloat16_is_fast", lambda device: True)
+    network = models.Discriminator((4,), channels=(3,))
+    shown = torch.randn(2, 1, 28, 28)
+    with machine.matrix_products("bfloat16", torch.device("cpu"), convolutions=True):
+        before = network(shown)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.mul_(2)
+        assert not torch.allclose(network(shown), before, rtol=0.1)
+        assert before.dtype == torch.float32
