@@ -20,8 +20,9 @@ FAULTS = REPOSITORY / "benchmarks" / "faults.py"
 
 
 def titles() -> list[str]:
-    """The first docstring line of each function that the script enters into its table."""
-    lines = FAULTS.read_text(encoding="utf-8").splitlines()
+    """The first docstring line of each function that is entered into the script's table."""
+    parts = sorted(FAULTS.parent.glob("faults*.py"))
+    lines = [line for path in parts for line in path.read_text(encoding="utf-8").splitlines()]
     entered = [index for index, line in enumerate(lines) if line == "@row"]
     return [lines[index + 2].strip().strip('"').rstrip(".") for index in entered]
 

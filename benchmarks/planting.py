@@ -1,0 +1,269 @@
+"""What faults.py needs to plant faults: processes to meet them, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401  loaded once here, not in each process
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
+
+import denoise_images
+import evaluate_images
+import gan_lab
+from lab import checkpoint, runs, storage
+from lab.errors import run_script
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MAINS = {
+    "gan_lab.py": gan_lab.main,
+    "denoise_images.py": denoise_images.main,
+    "evaluate_images.py": evaluate_images.main,
+}
+SLOWEST = 300  # seconds until a process counts as hanging
+Complaint = str  # what was wrong with a try; "" for nothing
+Tries = Iterator[Complaint]
+
+
+class Untried(Exception):
+    """This machine does not allow the row to be tried."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row works: an empty folder of its own, a set of 200 images, how much to try."""
+
+    folder: Path
+    set_folder: Path
+    quick: bool
+
+    def count(self, full: int, quick: int) -> int:
+        """How many tries."""
+        return quick if self.quick else full
+
+    def tiny(self, *more: object) -> list[str]:
+        """Options of a training that takes a second."""
+        return [
+            *("--data-dir", str(self.set_folder), "--hidden-g", "32", "--hidden-d", "32"),
+            *("--batch-size", "50", "--latent-dim", "16", "--device", "cpu", "--no-quality"),
+            *("--final-images", "5", "--epochs", "6", "--sample-every", "2", *map(str, more)),
+        ]
+
+
+# Processes
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code (negative: the signal that killed it) and what it said."""
+
+    code: int
+    out: str
+    err: str
+    peak: int  # bytes of memory
+    ended: float  # time.monotonic()
+
+    def complaint(self, *codes: int, says: str = "") -> Complaint:
+        """Whether it left with one of `codes`, and after a fault with one line that `says`."""
+        if self.code not in codes:
+            return f"exit code {self.code}, not {codes}: {self.err[-300:]!r}"
+        if "Traceback" in self.err or (self.code > 0 and self.err.count("\n") != 1):
+            return f"not one line: {self.err[-300:]!r}"
+        return "" if says in self.err else f"{says!r} is not said: {self.err[-300:]!r}"
+
+
+@dataclass
+class Child:
+    """A process that runs a script's main, forked from this one."""
+
+    pid: int
+    out: Path
+    err: Path
+
+    def wait(self, seconds: float = SLOWEST) -> Ended:
+        """Wait for its end; kill it if that does not come."""
+        until = time.monotonic() + seconds
+        while True:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > until:
+                os.kill(self.pid, signal.SIGKILL)
+                until = float("inf")
+            time.sleep(0.01)
+        code = os.waitstatus_to_exitcode(status)
+        out, err = (path.read_text("utf-8", "replace") for path in (self.out, self.err))
+        return Ended(code, out, err, usage.ru_maxrss * 1024, time.monotonic())
+
+
+def begin(
+    script: str, *arguments: object, at: Path, first: Callable[[], object] = lambda: None
+) -> Child:
+    """Fork a process that runs `script` in the folder `at`, after doing `first`."""
+    handle, out = tempfile.mkstemp(dir=at, prefix="said-")
+    err = Path(out + "-err")
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        os.close(handle)
+        return Child(pid, Path(out), err)
+    code = 70
+    try:
+        os.dup2(handle, 1)
+        os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT), 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(at)
+        sys.argv = [script, *map(str, arguments)]
+        first()
+        run_script(MAINS[script])
+        code = 0
+    except SystemExit as left:
+        code = left.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def train(place: Place, *arguments: object, first: Callable[[], object] = lambda: None) -> Ended:
+    """A tiny training from beginning to end."""
+    return begin("gan_lab.py", *place.tiny(*arguments), at=place.folder, first=first).wait()
+
+
+def resume(place: Place, run: Path, first: Callable[[], object] = lambda: None) -> Ended:
+    """A run taken up again."""
+    return begin("gan_lab.py", "--resume", run, at=place.folder, first=first).wait()
+
+
+# Faults, planted in the process that is to meet them
+
+
+def eager_checkpoints() -> None:
+    """Have a checkpoint written after each step, so that a tiny run writes many."""
+    checkpoint.Clock.is_due = lambda self, end_of_epoch: True
+
+
+def at_step(number: int, act: Callable[[checkpoint.Training], object]) -> None:
+    """Do `act` before the training's so-many-th step of this process."""
+    step, done = gan_lab.train_step, iter(range(1, 10**9))
+
+    def stepping(options: Any, training: checkpoint.Training, real: torch.Tensor) -> torch.Tensor:
+        if next(done) == number:
+            act(training)
+        return step(options, training, real)
+
+    gan_lab.train_step = stepping
+
+
+def at_write(number: int, byte: int, act: Callable[[], object]) -> None:
+    """Do `act` when the so-many-th file of this process has been written up to `byte`."""
+    write_whole, done = storage.write_whole, iter(range(1, 10**9))
+
+    class Watched:
+        def __init__(self, file: io.BufferedWriter) -> None:
+            self.file, self.left = file, byte
+
+        def write(self, content: bytes) -> int:
+            size = len(memoryview(content).cast("B"))
+            if 0 <= self.left < size:
+                self.file.write(memoryview(content).cast("B")[: self.left])
+                self.file.flush()
+                content, size = memoryview(content).cast("B")[self.left :], size - self.left
+                self.left = 0
+                act()
+            self.left -= size
+            return self.file.write(content)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    def writing(path: Path, write: Callable[[Any], object]) -> None:
+        hit = next(done) == number
+        write_whole(path, (lambda file: write(Watched(file))) if hit else write)
+
+    storage.write_whole = writing
+
+
+def before(module: Any, name: str, act: Callable[[], object]) -> None:
+    """Do `act` before the function `name` of `module` runs."""
+    function = getattr(module, name)
+
+    def acting(*arguments: Any, **keywords: Any) -> Any:
+        act()
+        return function(*arguments, **keywords)
+
+    setattr(module, name, acting)
+
+
+def signal_self(number: int) -> Callable[..., None]:
+    """What sends this process a signal, as a key or another process would."""
+    return lambda *_: os.kill(os.getpid(), number)
+
+
+# What a run must look like afterwards
+
+
+def differences(one: Path, two: Path) -> Complaint:
+    """Everything but times, dates and the pictures that tell them is equal, bit for bit."""
+    names = ["generator.pth", "discriminator.pth", "training.gif", "loss_curves.png"]
+    for folder in ("generated_samples", "final_generated_images"):
+        names += sorted(f"{folder}/{path.name}" for path in (one / folder).iterdir())
+        if len(list((one / folder).iterdir())) != len(list((two / folder).iterdir())):
+            return f"other files in {folder}"
+    for name in names:
+        if (one / name).read_bytes() != (two / name).read_bytes():
+            return f"{name} differs"
+    rows = []
+    for run in (one, two):
+        with (run / "history.csv").open() as file:
+            rows.append(list(csv.DictReader(file)))
+        for row in rows[-1]:
+            del row["seconds"], row["images_per_second"]
+    return "" if rows[0] == rows[1] else "history differs"
+
+
+def damage(run: Path) -> Complaint:
+    """What in a run folder cannot be read or stands half-written under its final name."""
+    from PIL import Image
+
+    for path in run.rglob("*"):
+        try:
+            if path.name.endswith(".pth") and not path.name.startswith("."):
+                torch.load(path, weights_only=True)
+            elif path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".csv":
+                runs.read_history(path)
+            elif path.suffix in (".png", ".gif"):
+                Image.open(path).load()
+            elif path.name.endswith(".part"):
+                return f"{path.name} is left"
+        except Exception as error:
+            return f"{path.name}: {error}"
+    return ""
+
+
+# Rows: each yields "" for a try survived, else what was wrong
+
+ROWS: dict[str, Callable[[Place], Tries]] = {}
+
+
+def row(function: Callable[[Place], Tries]) -> Callable[[Place], Tries]:
+    """Enter a function into the table under its own first line."""
+    ROWS[(function.__doc__ or "").splitlines()[0].rstrip(".")] = function
+    return function
