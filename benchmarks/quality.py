@@ -138,8 +138,8 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def save_picture(found: dict[tuple[str, str], Path]) -> None:
-    """The last grid of each recipe on each set, of the first seed, side by side."""
+def save_picture(path: Path, found: dict[tuple[str, str], Path]) -> None:
+    """The last grid of each run, side by side. found: run by its set and recipe."""
     figure, axes = images.new_figure(1, len(found), width=3 * len(found), height=3.3)
     for axis, ((dataset, recipe), run) in zip(axes, found.items(), strict=True):
         grids = (run / "generated_samples").glob("epoch_*.png")
@@ -147,8 +147,8 @@ def save_picture(found: dict[tuple[str, str], Path]) -> None:
             axis.imshow(grid, cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{data.SETS[dataset].title}, {recipe}", fontsize=11)
         axis.set_axis_off()
-    (HERE / "figures").mkdir(exist_ok=True)
-    images.save_figure(HERE / "figures" / "recipes.png", figure)
+    path.parent.mkdir(exist_ok=True)
+    images.save_figure(path, figure)
 
 
 def main() -> None:
@@ -174,7 +174,7 @@ def main() -> None:
         f"{verdicts(rows)}\n\n## Every run\n\n{table(rows)}\n"
     )
     storage.write_text(HERE / "QUALITY.md", text)
-    save_picture(pictured)
+    save_picture(HERE / "figures" / "recipes.png", pictured)
     print(f"done: {HERE / 'QUALITY.md'}")
 
 
