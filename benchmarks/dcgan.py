@@ -96,7 +96,7 @@ def main() -> None:
         + "| --- " * 12
         + "|\n"
         + "\n".join(rows)
-        + "\n\nPublished, by the same protocol, convolutional networks: Lucic et al. 2018, the best "
+        + "\n\nPublished, by the same protocol, convolutional: Lucic et al. 2018, the best "
         "of a wide search: non-saturating GAN 6.8 and 26.5 (MNIST, Fashion-MNIST), WGAN 6.7 and "
         "21.5; PA-NS-GAN 6.6 and 15.8.\n\n"
         "![Samples](figures/dcgan.png)\n"
