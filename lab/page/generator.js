@@ -105,20 +105,10 @@ function linearBackward(dy, x, [weight, bias], count) {
 // The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of side s become maps of side
 // 2 s. What one number of a map adds to the next maps is 4 x 4 of them; a margin of 1 around these
 // saves asking where the maps end.
-function eachPatch(weight, bias, length, visit) {
+function shapeOfDoubling(length, [weight, bias]) {
   const maps = weight.length / bias.length / 16;
   const side = Math.sqrt(length / maps);
-  const wide = 2 * side + 2;
-  for (let m = 0; m < maps; m++) {
-    for (let o = 0; o < bias.length; o++) {
-      const kernel = weight.subarray((m * bias.length + o) * 16, (m * bias.length + o + 1) * 16);
-      for (let h = 0; h < side; h++) {
-        for (let w = 0; w < side; w++) {
-          visit((m * side + h) * side + w, (o * wide + 2 * h) * wide + 2 * w, kernel, wide);
-        }
-      }
-    }
-  }
+  return { maps, side, wide: 2 * side + 2 };
 }
 
 // visit(place in the maps, place in the maps with their margin) for the start of every row.
@@ -130,41 +120,66 @@ function eachRowOfMaps(count, side, visit) {
 
 function doubling(x, [weight, bias], count) {
   const narrow = x.length / count;
-  const side = 2 * Math.sqrt((16 * bias.length * narrow) / weight.length);
-  const y = new Float32Array(count * bias.length * side * side);
-  const area = (side + 2) ** 2;
+  const { maps, side, wide } = shapeOfDoubling(narrow, [weight, bias]);
+  const size = 4 * side * side * bias.length;
+  const y = new Float32Array(count * size);
   for (let n = 0; n < count; n++) {
-    const row = x.subarray(n * narrow, (n + 1) * narrow);
-    const padded = new Float32Array(bias.length * area);
-    bias.forEach((start, o) => padded.fill(start, o * area, (o + 1) * area));
-    eachPatch(weight, bias, narrow, (from, to, kernel, wide) => {
-      const v = row[from];
-      for (let k = 0; k < 16; k++) padded[to + (k >> 2) * wide + (k & 3)] += v * kernel[k];
-    });
-    const maps = y.subarray(n * bias.length * side * side, (n + 1) * bias.length * side * side);
-    eachRowOfMaps(bias.length, side, (plain, inner) => {
-      maps.set(padded.subarray(inner, inner + side), plain);
+    const padded = new Float32Array(bias.length * wide * wide);
+    bias.forEach((start, o) => padded.fill(start, o * wide * wide, (o + 1) * wide * wide));
+    for (let pair = 0; pair < maps * bias.length; pair++) {
+      const from = n * narrow + Math.floor(pair / bias.length) * side * side;
+      const to = (pair % bias.length) * wide * wide;
+      for (let k = 0; k < 4; k++) {
+        // One row of the kernel at a time, over all rows of the map.
+        const at = pair * 16 + 4 * k;
+        const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
+        for (let h = 0; h < side; h++) {
+          let place = to + (2 * h + k) * wide;
+          for (let w = from + h * side; w < from + (h + 1) * side; w++, place += 2) {
+            const v = x[w];
+            padded[place] += v * ka;
+            padded[place + 1] += v * kb;
+            padded[place + 2] += v * kc;
+            padded[place + 3] += v * kd;
+          }
+        }
+      }
+    }
+    eachRowOfMaps(bias.length, 2 * side, (plain, inner) => {
+      y.set(padded.subarray(inner, inner + 2 * side), n * size + plain);
     });
   }
   return y;
 }
 
 function doublingBackward(dy, x, [weight, bias], count) {
-  const [narrow, wider] = [x.length / count, dy.length / count];
-  const side = Math.sqrt(wider / bias.length);
+  const narrow = x.length / count;
+  const { maps, side, wide } = shapeOfDoubling(narrow, [weight, bias]);
+  const size = 4 * side * side * bias.length;
   const dx = new Float32Array(x.length);
   for (let n = 0; n < count; n++) {
-    const maps = dy.subarray(n * wider, (n + 1) * wider);
-    const padded = new Float32Array(bias.length * (side + 2) ** 2);
-    eachRowOfMaps(bias.length, side, (plain, inner) => {
-      padded.set(maps.subarray(plain, plain + side), inner);
+    const padded = new Float32Array(bias.length * wide * wide);
+    eachRowOfMaps(bias.length, 2 * side, (plain, inner) => {
+      padded.set(dy.subarray(n * size + plain, n * size + plain + 2 * side), inner);
     });
-    const row = dx.subarray(n * narrow, (n + 1) * narrow);
-    eachPatch(weight, bias, narrow, (to, from, kernel, wide) => {
-      let sum = 0;
-      for (let k = 0; k < 16; k++) sum += padded[from + (k >> 2) * wide + (k & 3)] * kernel[k];
-      row[to] += sum;
-    });
+    for (let pair = 0; pair < maps * bias.length; pair++) {
+      const to = n * narrow + Math.floor(pair / bias.length) * side * side;
+      const from = (pair % bias.length) * wide * wide;
+      for (let k = 0; k < 4; k++) {
+        const at = pair * 16 + 4 * k;
+        const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
+        for (let h = 0; h < side; h++) {
+          let place = from + (2 * h + k) * wide;
+          for (let w = to + h * side; w < to + (h + 1) * side; w++, place += 2) {
+            dx[w] +=
+              padded[place] * ka +
+              padded[place + 1] * kb +
+              padded[place + 2] * kc +
+              padded[place + 3] * kd;
+          }
+        }
+      }
+    }
   }
   return dx;
 }
