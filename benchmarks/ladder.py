@@ -3,8 +3,8 @@
     python benchmarks/ladder.py --data-dir FOLDER --out FOLDER
 
 Each rung is a training by gan_lab.py of as many epochs, with one more change than the rung before,
-and is judged against training images: test images choose nothing. Then changes that were tried on
-the last rung and not taken. Writes benchmarks/LADDER.md. Runs that are there already are not made
+and is judged against training images: test images choose nothing. With --tried also changes that
+were tried on the last rung and not taken. Writes benchmarks/LADDER.md. Runs that are there already are not made
 again.
 """
 
@@ -57,15 +57,16 @@ class Options:
     out: Path = option(Path("outputs/ladder"), "folder for the runs")
     seeds: tuple[int, ...] = option((0,), "seeds of the runs", low=0, high=2**31, most=20)
     epochs: int = option(12, "epochs of every run", low=1, high=1_000)
+    tried: bool = option(False, "also what was tried and not taken", only_on=True)
 
 
-def commands() -> list[tuple[str, str]]:
-    """Label and options of every row: each rung with those below it, then what was tried."""
+def commands(tried: bool) -> list[tuple[str, str]]:
+    """Label and options of every row: each rung with those below it, then what was `tried`."""
     rows, climbed = [], []
     for label, arguments in CLIMB:
         climbed.append(arguments)
         rows.append((label if len(climbed) == 1 else f"+ {label}", " ".join(climbed)))
-    return rows + [(f"modern, {label}", arguments) for label, arguments in TRIED]
+    return rows + [(f"modern, {label}", arguments) for label, arguments in TRIED if tried]
 
 
 def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
@@ -92,13 +93,14 @@ def main() -> None:
     lines = [
         row_of(options, dataset, label, arguments)
         for dataset in data.SETS
-        for label, arguments in commands()
+        for label, arguments in commands(options.tried)
     ]
     facts = machine.description(torch.device("cpu"))
     seeds = " ".join(map(str, options.seeds))
+    tried = " --tried" if options.tried else ""
     text = (
         "# The ladder\n\n"
-        f"`python benchmarks/ladder.py --data-dir FOLDER --seeds {seeds} --epochs {options.epochs}`"
+        f"`python benchmarks/ladder.py --data-dir FOLDER --seeds {seeds} --epochs {options.epochs}{tried}`"
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
         "in its last column. FCD is the Frechet classifier distance to training images, median "
