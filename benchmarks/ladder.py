@@ -4,8 +4,8 @@
 
 Each rung is a training by gan_lab.py of as many epochs, with one more change than the rung before,
 and is judged against training images: test images choose nothing. With --tried also changes that
-were tried on the last rung and not taken. Writes benchmarks/LADDER.md. Runs that are there already are not made
-again.
+were tried on the last rung and not taken. Writes benchmarks/LADDER.md. Runs that are there already
+are not made again.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ def main() -> None:
     ]
     facts = machine.description(torch.device("cpu"))
     seeds = " ".join(map(str, options.seeds))
-    tried = " --tried" if options.tried else ""
+    asked = f"--seeds {seeds} --epochs {options.epochs}{' --tried' if options.tried else ''}"
     text = (
         "# The ladder\n\n"
-        f"`python benchmarks/ladder.py --data-dir FOLDER --seeds {seeds} --epochs {options.epochs}{tried}`"
+        f"`python benchmarks/ladder.py --data-dir FOLDER {asked}`"
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
         "in its last column. FCD is the Frechet classifier distance to training images, median "
