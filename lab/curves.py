@@ -148,7 +148,7 @@ def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[flo
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Three to six round numbers between 10**low and 10**high, as (exponent, text)."""
-    for multiples in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+    for multiples in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         ticks = [
             (math.log10(m * 10.0**n), f"{m * 10.0**n:g}")
             for n in range(math.floor(low), math.ceil(high) + 1)
