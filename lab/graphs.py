@@ -44,7 +44,8 @@ class Replayed:
         try:
             replay = record(self.step, real, self.training.latents)
         except RuntimeError as error:
-            return self._give_up(real, str(error).splitlines()[0])
+            self._give_up(str(error).splitlines()[0])
+            return self.step(real)
         return self._try_out(replay, real, kind)
 
     def _try_out(self, replay: Step, real: Tensor, kind: Hashable) -> Tensor:
@@ -52,28 +53,25 @@ class Replayed:
 
         A recording that does something else is never used.
         """
-        state, chance = [part.clone() for part in self._state()], self.training.latents.get_state()
+        before, latents = [part.clone() for part in self._state()], self.training.latents
+        drawn, chance = latents.get_state(), _global_chance(real)
         replay(real)
         replayed = [part.clone() for part in self._state()]
-        for part, before in zip(self._state(), state, strict=True):
-            part.copy_(before)
-        self.training.latents.set_state(chance)
+        for part, was in zip(self._state(), before, strict=True):
+            part.copy_(was)
+        latents.set_state(drawn)
+        _set_global_chance(real, chance)
         figures = self.step(real)
-        same = all(
+        if all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
             for one, two in zip(replayed, self._state(), strict=True)
-        )
-        if same:
+        ):
             self.recorded[kind] = replay
         else:
-            self._stop_recording("a replayed step did something else than the step")
+            self._give_up("a replayed step did something else than the step")
         return figures
 
-    def _give_up(self, real: Tensor, reason: str) -> Tensor:
-        self._stop_recording(reason)
-        return self.step(real)
-
-    def _stop_recording(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         self.possible = False
         print(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
 
@@ -85,6 +83,18 @@ class Replayed:
             *(part for network in networks for part in network.state_dict().values()),
             *(part for adam in optimizers for part in (*adam.means, *adam.squares, adam.steps)),
         ]
+
+
+def _global_chance(real: Tensor) -> Tensor:
+    """The state of the global stream, which dropout draws from."""
+    return torch.cuda.get_rng_state(real.device) if real.is_cuda else torch.get_rng_state()
+
+
+def _set_global_chance(real: Tensor, state: Tensor) -> None:
+    if real.is_cuda:
+        torch.cuda.set_rng_state(state, real.device)
+    else:
+        torch.set_rng_state(state)
 
 
 def record(step: Step, real: Tensor, latents: torch.Generator) -> Step:

@@ -55,12 +55,10 @@ def matrix_products(
     """
     low = precision == "bfloat16"
     fast = "medium" if low else "high" if device.type == "cuda" else "highest"
-    whole = torch.autocast(
-        device.type,
-        torch.bfloat16,
-        enabled=low and convolutions and bfloat16_is_fast(device),
-        cache_enabled=False,  # within a step weights change, and it would go on with the old ones
-    )
+    whole: contextlib.AbstractContextManager = contextlib.nullcontext()
+    if low and convolutions and bfloat16_is_fast(device):
+        # No cache: weights change within a step, and it would go on with the old ones.
+        whole = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(fast)
     try:
