@@ -208,5 +208,6 @@ def plot(path: Path, tables: dict[str, dict[str, Any]], count: int) -> None:
         axis.set_xlabel("noise level sigma")
         axis.set_ylabel("PSNR, dB")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
     images.save_figure(path, figure)
