@@ -182,7 +182,8 @@ def main() -> None:
         f"cores ({facts['device']}), torch {facts['torch']}. Both recipes have the same time for "
         f"training: timed in turn, an epoch of the modern one takes as long as {ratio:.2f} of the "
         "classic. The modern one is the default run. FCD is the Frechet distance in the features "
-        "of the lab's own classifier, not FID; less is better.\n\n"
+        "of the lab's own classifier, not FID; less is better. How one recipe became the other: "
+        "[LADDER.md](LADDER.md).\n\n"
         f"{verdicts(rows)}\n\n## Every run\n\n{table(rows + more)}\n"
     )
     storage.write_text(HERE / "QUALITY.md", text)
