@@ -8,10 +8,9 @@ makes goes into the run's denoising_results/.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from lab import (
     runs,
     storage,
 )
-from lab.errors import Fault, Mistake, run_script
+from lab.errors import Mistake, run_script
 from lab.options import option, parse
 
 RESULTS = "denoising_results"
@@ -68,7 +67,10 @@ class Options:
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(500, "steps of a projection", low=0, high=100_000)
     regenerate: int = option(
-        0, "different restorations of each image at the highest sigma", low=0, high=20
+        0,
+        "different restorations of each image, at the highest --sigma (without it, at 0.7)",
+        low=0,
+        high=20,
     )
     train_denoiser: bool = option(False, "train the convolutional denoiser, even if there is one")
     seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
@@ -109,11 +111,11 @@ def find_source(options: Options) -> Source:
     path = runs.find_generator(options.run, options.generator)
     home = runs.OUTPUTS if options.generator else path.parent
     results = options.out or home / RESULTS
-    runs.check_writable("--out", results)
+    flag = "--out" if options.out or options.generator else "--run"
+    runs.check_writable(flag, results)
+    runs.check_closed(flag, results)
     generator, facts = storage.load_weights(path, models.Generator)
-    dataset = facts.get("dataset")
-    if dataset not in data.SETS:
-        raise Fault(f"{path}: does not say which set it was trained on; train one with gan_lab.py")
+    dataset = runs.dataset_of(path, facts)
     data_dir = options.data_dir or runs.data_dir_around(path)
     return Source(path, generator, dataset, data_dir, results)
 
@@ -340,7 +342,8 @@ def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
     """
     path = source.results / "scores.json"
     digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
-    with lock(source.results):
+    source.results.mkdir(parents=True, exist_ok=True)
+    with runs.lock(source.results):
         found = storage.read_json(path) if path.is_file() else {}
         kept = found.get("sheets") if found.get("generator_sha256") == digest else None
         entries = dict(kept) if isinstance(kept, dict) else {}
@@ -355,20 +358,6 @@ def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
             "sheets": dict(sorted(entries.items())),
         }
         storage.write_json(path, content)
-
-
-@contextlib.contextmanager
-def lock(place: Path) -> Iterator[None]:
-    """Hold `place`, made if need be, against other restorations that save into it meanwhile."""
-    place.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows: files still appear whole, the last writer's scores stay
-        yield
-        return
-    with (place / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> None:

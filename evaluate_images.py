@@ -21,7 +21,7 @@ if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads
 import torch
 from torch import Tensor
 
-from lab import advice, data, gallery, inception, machine, models, runs, storage
+from lab import advice, data, gallery, inception, machine, models, readings, report, runs, storage
 from lab.errors import Fault, Mistake, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
@@ -111,9 +111,7 @@ def find_pictures(options: Options) -> Subject:
 
 def dataset_of(weights: Path, facts: Mapping[str, Any], wanted: str | None) -> str:
     """The set that a generator was trained on; Mistake if --dataset names another."""
-    stored = facts.get("dataset")
-    if stored not in data.SETS:
-        raise Fault(f"{weights}: does not say which set it was trained on; train with gan_lab.py")
+    stored = runs.dataset_of(weights, facts)
     if wanted not in (None, stored):
         raise Mistake(f"--dataset {wanted}: {weights} was trained on {stored}; leave --dataset out")
     return stored
@@ -140,11 +138,14 @@ def known_fid(subject: Subject, fingerprint: str, digest: str | None) -> dict[st
     path = subject.run / "evaluation.json" if subject.run else None
     if not path or not path.is_file():
         return {}
-    kept = storage.read_json(path)
-    compared = kept.get("compared_with")
+    try:
+        kept = storage.read_json(path)
+    except Fault:
+        return {}  # damaged, and about to be replaced
+    compared, fid = kept.get("compared_with"), readings.number(kept.get("fid"))
     same_images = isinstance(compared, dict) and compared.get("fingerprint") == fingerprint
-    if digest and kept.get("generator_sha256") == digest and same_images and "fid" in kept:
-        return {"fid": kept["fid"]}
+    if digest and kept.get("generator_sha256") == digest and same_images and fid is not None:
+        return {"fid": fid}
     return {}
 
 
@@ -202,10 +203,10 @@ def main() -> None:
     image_set = data.load(subject.dataset, subject.data_dir)
     if subject.run:
         runs.check_fingerprint(subject.run, image_set)
+    judge = Judge(image_set, device)
     if options.fid:
         inception.check(subject.count, image_set)
 
-    judge = Judge(image_set, device)
     images = images_of(subject, device)
     print_heading(subject, len(images), image_set)
     evaluation = judge.full_of_images(images)
@@ -233,6 +234,8 @@ def main() -> None:
         generator_sha256=digest,
         machine=machine.description(device),
     )
+    if subject.run:
+        report.write(folder)  # with the new figures in it
     print(f"\ndone: {folder / 'evaluation.json'} and evaluation.png")
 
 

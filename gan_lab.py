@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lab import (
     advice,
+    board,
     chance,
     checkpoint,
     data,
@@ -194,6 +195,11 @@ def planned(options: Options, image_count: int) -> Options:
             "--pyramid: is for a fully connected discriminator, convolutions are shown pixels; "
             "give --no-pyramid with --channels-d"
         )
+    if options.label_smoothing and options.loss == "hinge":
+        raise Mistake(
+            f"--label-smoothing {options.label_smoothing:g}: the hinge loss has no labels; "
+            "leave it out, or choose another --loss"
+        )
     epochs = options.epochs or max(1, round(options.images_shown / image_count))
     sample_every = options.sample_every or max(1, epochs // 10)
     return dataclasses.replace(options, epochs=epochs, sample_every=sample_every)
@@ -251,7 +257,7 @@ class Recorder:
     screen: Screen
     clock: Clock
     judge: Judge | None
-    board: Any  # lab.board.Board or None; its import is slow, and few ask for it
+    board: board.Board | None
 
 
 def train(
@@ -488,10 +494,18 @@ def save_results(
 def save_config(
     options: Options, image_set: data.ImageSet, run: Path, device: torch.device, status: str
 ) -> None:
-    """Everything that decided this run, and whether it has ended."""
+    """Everything that decided this run, the command that began it, and whether it has ended."""
+    path = run / "config.json"
+    command = shlex.join(["python", *sys.argv])
+    commands = {"command": command}
+    if options.resume:
+        commands = {"command": storage.read_json(path).get("command"), "resumed_by": command}
+    decided = dataclasses.asdict(options)
+    for name in ("resume", "dry_run", "report", "list"):  # of this call, not of the run
+        del decided[name]
     config = {
         "status": status,
-        "options": dataclasses.asdict(options),
+        "options": decided,
         "data": {
             "title": image_set.title,
             "source": image_set.source,
@@ -500,9 +514,9 @@ def save_config(
             "training_images": len(image_set.train_images),
         },
         "machine": machine.description(device),
-        "command": shlex.join(["python", *sys.argv]),
+        **commands,
     }
-    storage.write_json(run / "config.json", config)
+    storage.write_json(path, config)
 
 
 # The script
@@ -520,6 +534,8 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
     else:
         run = runs.check_run("--resume", Path(given["resume"]))
+        if runs.is_locked(run):
+            raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")
     config = storage.read_json(run / "config.json")
     stored_options = config.get("options")
     if isinstance(stored_options, dict) and "data_dir" in given:  # the old one may be gone
@@ -548,42 +564,53 @@ def main() -> None:
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
     device = machine.pick_device(options.device)
     if options.tensorboard:
-        from lab import board  # seldom asked for, and slow to import
-
         board.check()
     if not options.dry_run:
-        runs.check_writable("--out", run or options.out)
+        runs.check_writable("--resume" if run else "--out", run or options.out)
     machine.prepare(device)
     image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
     options = planned(options, len(image_set.train_images))
     training = begin(options, device)
     if run:
-        runs.check_fingerprint(run, image_set)
-        runs.remove_leftovers(run)
-        # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
-        if (run / "checkpoint.pth").is_file():
-            checkpoint.load(run / "checkpoint.pth", training)
+        take_up(run, image_set, training)
     print_plan(options, image_set, training)
-    if options.dry_run:
-        return
+    if not options.dry_run:
+        carry_out(options, training, image_set, run)
 
+
+def take_up(run: Path, image_set: data.ImageSet, training: Training) -> None:
+    """Put `training`, freshly begun, where `run` was stopped."""
+    runs.check_fingerprint(run, image_set)
+    # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
+    if (run / "checkpoint.pth").is_file():
+        checkpoint.load(run / "checkpoint.pth", training)
+
+
+def carry_out(
+    options: Options, training: Training, image_set: data.ImageSet, run: Path | None
+) -> None:
+    """Train and save. run: the folder of the run that is resumed; None for a new one."""
+    device = training.totals.device
     real_images = image_set.train_images.to(device)
     screen = Screen(training, options.epochs, steps_of(options, real_images), options.batch_size)
     judge = Judge(image_set, device) if options.quality else None
-    with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSwitch())
-        run = run or runs.new_run(options.out, options.dataset)
-        print(f"run folder: {run}", flush=True)
-        save_config(options, image_set, run, device, status="running")
-        events = stack.enter_context(board.Board(run)) if options.tensorboard else None
-        recorder = Recorder(run, stack.enter_context(screen), Clock(), judge, events)
-        train(options, training, real_images, recorder, stop)
-    with going_on(how_to_go_on(run)):
-        save_results(options, training, image_set, recorder)
-    save_config(options, image_set, run, device, status="finished")
-    with going_on(f"all is saved but the report: python gan_lab.py --report {run}"):
-        report.write(run)
-        report.write_index(run.resolve().parent)
+    with contextlib.ExitStack() as to_the_end:
+        with contextlib.ExitStack() as while_training:
+            stop = while_training.enter_context(StopSwitch())
+            run = run or runs.new_run(options.out, options.dataset)
+            to_the_end.enter_context(runs.lock(run, wait=False))
+            runs.remove_leftovers(run)
+            print(f"run folder: {run}", flush=True)
+            save_config(options, image_set, run, device, status="running")
+            events = while_training.enter_context(board.Board(run)) if options.tensorboard else None
+            recorder = Recorder(run, while_training.enter_context(screen), Clock(), judge, events)
+            train(options, training, real_images, recorder, stop)
+        with going_on(how_to_go_on(run)):
+            save_results(options, training, image_set, recorder)
+        save_config(options, image_set, run, device, status="finished")
+        with going_on(f"all is saved but the report: python gan_lab.py --report {run}"):
+            report.write(run)
+            report.write_index(run.resolve().parent)
     print(f"done: {run / 'report.html'}")
 
 
@@ -597,7 +624,9 @@ def look_at(given: dict[str, Any]) -> None:
         report.write(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")
-    report.write_index(outputs)
+        report.write_index(outputs)
+    elif not outputs.is_dir():
+        raise Mistake(f"--out {outputs}: there is no such folder; train a run first")
     if given.get("list"):
         print(report.list_runs(outputs))
 

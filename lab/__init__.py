@@ -3,7 +3,7 @@
 errors      what can go wrong, and the one line that says it
 options     a frozen dataclass as command-line options
 chance      one stream of random numbers a purpose
-machine     device, cores, memory
+machine     device, cores, precision
 data        images as one uint8 tensor, from the first source that has them
 models      the networks, and how each is built from its config
 losses      one pair of functions a loss, its paper beside it

@@ -92,6 +92,9 @@ class Adam:
                 fits = given.shape == tensor.shape and given.dtype == torch.float32
                 if not (fits and given.is_contiguous() and torch.isfinite(given).all()):
                     raise ValueError(f"the optimizer's {name} of weight {index} is damaged")
+        counts = {float(moments["step"]) for moments in state.values()}
+        if len(counts) > 1 or min(counts) < 0 or min(counts) % 1:
+            raise ValueError("the optimizer's count of steps is damaged")
         self.steps.copy_(state[0]["step"])
         for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
             mean.copy_(state[index]["exp_avg"])

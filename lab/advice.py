@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lab.checkpoint import TOTALS
 from lab.metrics import FAIR_SHARE_LIMIT
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
@@ -37,8 +38,10 @@ def during(history: History, epochs: int) -> list[str]:
 def after(history: History, figures: Mapping[str, Any]) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures: those of `judge.Evaluation`. First how good, then what is wrong, if anything is.
+    figures: those of `judge.Evaluation`. First how good, then what is wrong, if anything is. Rows
+    that lack a column are passed over: history.csv may come from anywhere.
     """
+    history = [row for row in history if {"epoch", *TOTALS} <= row.keys()]
     wrong = [
         *_opinion_trends(history).values(),
         *_distance_trend(history).values(),
@@ -60,11 +63,14 @@ def _quality(figures: Mapping[str, Any]) -> list[str]:
 
 def _healthy(history: History) -> str:
     """The sentence for when there is nothing to say."""
-    opinion = ""
-    if history:
-        d_real, d_fake = _opinions(history)
-        opinion = f"the discriminator is not winning (D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f}), "
-    return f"Healthy: {opinion}all classes are there and no training images are copied."
+    images = "all classes are there and no training images are copied."
+    if not history:
+        return f"Healthy: {images}"
+    if len(history) < FEWEST_ROWS:
+        return f"Too few epochs to say who is ahead; {images}"
+    d_real, d_fake = _opinions(history)
+    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    return f"Healthy: the discriminator is not winning {opinions}, {images}"
 
 
 def _trends(history: History, epochs: int) -> dict[str, str]:

@@ -18,7 +18,6 @@ from lab.data import IMAGE_SIDE
 
 MOST_FRAMES = 80  # of the film; more are thinned out evenly
 PRINTED = 5  # frames that stay where a film cannot run
-MOST_PIXELS = 20_000_000  # of a picture from the folder: larger is no sheet of ours
 
 
 def film(run: Path) -> list[dict[str, Any]]:
@@ -68,9 +67,9 @@ def _png_url(content: bytes) -> str:
 
 def _compact(picture: Image.Image) -> Image.Image:
     """A grid of `images.grid` at its own size: one pixel a pixel, the gaps transparent."""
-    width, height = (side // images.SCALE for side in picture.size)
+    width, height = (max(1, side // images.SCALE) for side in picture.size)
     small = picture.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    if (width - 1) % (IMAGE_SIDE + 1) or (height - 1) % (IMAGE_SIDE + 1):
+    if any(side == 1 or (side - 1) % (IMAGE_SIDE + 1) for side in small.size):
         return small  # not one of our grids: shown as it is
     small.putalpha(255)
     clear = Image.new("LA", small.size)
@@ -82,14 +81,10 @@ def _compact(picture: Image.Image) -> Image.Image:
 
 
 def _opened(path: Path) -> Image.Image | None:
-    """The picture, loaded; None if it is damaged or far too large: a report does without it."""
+    """The picture, or None if it cannot be read."""
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                return None
-            picture.load()
-            return picture.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return images.opened(path)
+    except images.Unreadable:
         return None
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import pil_to_tensor
 
 from lab.data import to_float
 from lab.errors import Mistake
@@ -51,7 +51,7 @@ class Board:
 
     def grid(self, epoch: int, grid: Image.Image) -> None:
         """A sample grid."""
-        self.writer.add_image("samples", pil_to_tensor(grid), epoch)
+        self.writer.add_image("samples", np.asarray(grid), epoch, dataformats="HW")
 
     @torch.no_grad()
     def opinions(self, epoch: int, discriminator: nn.Module, real: Tensor, fake: Tensor) -> None:

@@ -136,9 +136,11 @@ def load(path: Path, training: Training) -> None:
 def _check_progress(path: Path, content: dict[str, Any]) -> None:
     """Fault unless place, totals and history are such as a training leaves them."""
     place = [content["epoch"], content["step"], content["seconds"]]
-    rows = content["history"]
+    rows, totals = content["history"], content["totals"]
+    if totals.shape != (len(TOTALS),):  # before it becomes a list: it may claim any length
+        raise Fault(f"{path}: damaged checkpoint (its totals are {tuple(totals.shape)})")
     cells = [cell for row in rows for cell in row.values()]
-    numbers = [*place, *content["totals"].tolist(), *cells]
+    numbers = [*place, *totals.tolist(), *cells]
     if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
         raise Fault(f"{path}: damaged checkpoint (text, NaN or infinity among its figures)")
     names_fit = all(set(COLUMNS) <= set(row) and all(map(str.isidentifier, row)) for row in rows)

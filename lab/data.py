@@ -255,7 +255,12 @@ def _download(name: str, folder: Path) -> bool:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as beside:
             torchvision_set(beside, download=True)
             whole = Path(beside) / torchvision_set.__name__
-            whole.rename(folder / torchvision_set.__name__)
+            home = folder / torchvision_set.__name__ / "raw"
+            home.mkdir(parents=True, exist_ok=True)
+            # The training images last: a set without them counts as not there.
+            files = (whole / "raw").iterdir()
+            for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
+                file.replace(home / file.name)
         return True
     except (OSError, RuntimeError):  # torchvision raises RuntimeError when every mirror failed
         return False

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab import chance, machine, storage
+from lab import chance, machine, runs, storage
 from lab.adam import Adam
 from lab.data import SETS
 from lab.errors import Fault
@@ -116,10 +116,10 @@ class Cleaned(nn.Module):
 def load(path: Path, dataset: str) -> Denoiser:
     """Read a denoiser's file; Fault if it is damaged or was trained on another set."""
     network, facts = storage.load_weights(path, Denoiser)
-    if facts.get("dataset") != dataset:
-        trained = SETS[facts["dataset"]].title if facts.get("dataset") in SETS else "another set"
+    trained = runs.dataset_of(path, facts)
+    if trained != dataset:
         raise Fault(
-            f"{path}: a denoiser of {trained}, {SETS[dataset].title} is needed; "
+            f"{path}: a denoiser of {SETS[trained].title}, {SETS[dataset].title} is needed; "
             "delete it, or train a new one with --train-denoiser"
         )
     return network

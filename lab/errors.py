@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -98,9 +99,14 @@ def _open_streams() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message as a single line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """An exception's message as a single printable line of at most 300 characters."""
+    text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def printable(text: str) -> str:
+    """Text from a file without what would steer a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text)
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -126,8 +132,16 @@ def run_script(main: Callable[[], None]) -> None:
         _leave(f"{name}: {one_line(fault)}", 1)
     except OSError as error:
         _leave(f"{name}: {_os_error_line(error)}", 1)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         _leave(f"{name}: out of memory; a smaller --batch-size or smaller networks need less", 1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch says it as a RuntimeError, on a CPU only in words."""
+    said = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return said or isinstance(error, MemoryError)
 
 
 def _os_error_line(error: OSError) -> str:

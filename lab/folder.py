@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from lab import images
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
-from lab.gallery import UNREADABLE
 
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
 
@@ -44,8 +43,7 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
     for path in paths:
         try:
             picture = _read(path)
-        except UNREADABLE as error:
-            reason = "not a PNG" if isinstance(error, UnidentifiedImageError) else str(error)
+        except images.Unreadable as reason:
             unreadable.append(f"{path.name}: left out, cannot be read ({reason})")
             continue
         pictures.append(picture)
@@ -69,27 +67,13 @@ def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
 
 
 def _read(path: Path) -> Picture:
-    """One PNG; raises what Pillow raises for a damaged one."""
-    notices = []
-    with Image.open(path, formats=["PNG"]) as opened:
-        width, height = opened.size
-        if width * height > MOST_TILES * IMAGE_SIDE**2:
-            raise ValueError(f"{width} x {height} pixels are too many")
-        opened.load()
-        picture = opened.copy()
-    if picture.mode.startswith("I"):
-        notices.append("16 bits turned to 8")
-        # Pillow has no conversion that scales: it would cut everything off at 255.
-        picture = picture.convert("I").point(lambda value: value / 257).convert("L")
-    elif picture.mode not in ("L", "1"):
-        bands = picture.convert("RGB").split()
-        if any(band.tobytes() != bands[0].tobytes() for band in bands[1:]):
-            notices.append("colour turned to grey")
-        picture = picture.convert("RGB")
-    picture = picture.convert("L")
+    """One PNG; raises Unreadable for a damaged one."""
+    opened = images.opened(path, most_pixels=MOST_TILES * IMAGE_SIDE**2)
+    picture, notices = images.to_grey(opened)
+    width, height = picture.size
     if width % IMAGE_SIDE or height % IMAGE_SIDE:
         notices.append(f"resized from {width} x {height} to 28 x 28")
-        picture = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BOX)
+        picture = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
     elif (width, height) != (IMAGE_SIDE, IMAGE_SIDE):
         notices.append(f"{width} x {height}, restored in tiles of 28 x 28")
     columns, rows = picture.width // IMAGE_SIDE, picture.height // IMAGE_SIDE

@@ -6,31 +6,23 @@ cannot be read is named, not skipped in silence.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from lab import chance, metrics
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
-from lab.images import PAPER, grid, new_figure, save_figure
+from lab.images import PAPER, Unreadable, grid, new_figure, opened, save_figure, to_grey
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the file's name says
-MOST_PIXELS = 2**24  # of one picture
 NAMED = 3  # unreadable files that are named before the rest is counted
-# What Pillow is known to raise for pictures that are damaged or hostile.
-UNREADABLE = (
-    *(OSError, ValueError, SyntaxError, EOFError, zlib.error, struct.error),
-    Image.DecompressionBombError,
-)
 SHOWN = 10  # images of a class in the picture
 
 
@@ -61,14 +53,14 @@ def read(files: list[Path], most: int) -> Gallery:
     for index in shuffle[:most]:
         try:
             image, changed = read_picture(files[index])
-        except UNREADABLE as error:
-            unknown = isinstance(error, UnidentifiedImageError)
-            reason = "not a picture" if unknown else " ".join(str(error).split())[:80]
+        except Unreadable as reason:
             unreadable.append(f"{files[index].name} ({reason})")
             continue
         images.append(image)
         changes.update(changed)
-    notices = [f"{count:,} of {len(images):,} images {change}" for change, count in changes.items()]
+    notices = [
+        f"{count:,} of {len(images):,} images: {change}" for change, count in changes.items()
+    ]
     if len(files) > most:
         notices.append(f"{most:,} of {len(files):,} images were taken at random")
     if unreadable:
@@ -80,26 +72,13 @@ def read(files: list[Path], most: int) -> Gallery:
 
 
 def read_picture(path: Path) -> tuple[Tensor, list[str]]:
-    """One picture as uint8 (1, 28, 28), and what had to be changed for that."""
-    with Image.open(path, formats=FORMATS) as picture:
-        width, height = picture.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"{width} x {height} pixels is too large")
-        changed = []
-        if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-            levels = np.asarray(picture).clip(0, 65535) // 257
-            picture = Image.fromarray(levels.astype(np.uint8))
-            changed.append("had 16 bits, the upper 8 were kept")
-        elif picture.mode not in ("L", "1"):
-            picture = picture.convert("RGB")
-            red, green, blue = (band.tobytes() for band in picture.split())
-            if not red == green == blue:
-                changed.append("were in colour and were turned grey")
-        grey = picture.convert("L")
+    """One picture as uint8 (1, 28, 28), and what had to be done for that; raises Unreadable."""
+    grey, changes = to_grey(opened(path, FORMATS))
     if grey.size != (IMAGE_SIDE, IMAGE_SIDE):
+        width, height = grey.size
         grey = grey.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
-        changed.append(f"were resized from {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}")
-    return torch.from_numpy(np.array(grey)).unsqueeze(0), changed
+        changes.append(f"resized from {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}")
+    return torch.from_numpy(np.array(grey)).unsqueeze(0), changes
 
 
 def save_class_sheet(

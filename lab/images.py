@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lab import storage
@@ -16,6 +18,44 @@ from lab import storage
 SCALE = 4  # screen pixels a side for one pixel of an image
 GAP = 4  # screen pixels between the images of a grid
 PAPER = 255  # the grey between them
+MOST_PIXELS = 20_000_000  # of a picture that is read
+
+
+class Unreadable(Exception):
+    """A picture that is damaged, hostile or none at all; the message says which, briefly."""
+
+
+def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOST_PIXELS) -> Any:
+    """The picture in a file, loaded; raises Unreadable.
+
+    formats: the only ones that Pillow tries. Of its own accord it takes any, whatever the file is
+    called, and has Ghostscript run the programs in some.
+    """
+    try:
+        with Image.open(path, formats=formats) as picture:
+            width, height = picture.size
+            if width * height > most_pixels:
+                raise Unreadable(f"{width} x {height} pixels is too large")
+            picture.load()
+            return picture.copy()
+    except (Unreadable, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable(f"not a picture of the kind {', '.join(formats)}") from None
+    except Exception as error:  # Pillow's readers raise anything for a damaged file
+        raise Unreadable(" ".join(str(error).split())[:80] or type(error).__name__) from None
+
+
+def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """A picture of any mode as a grey one of 8 bits, and what was lost on the way, in words."""
+    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+        levels = np.asarray(picture).clip(0, 65535) // 257
+        return Image.fromarray(levels.astype(np.uint8)), ["16 bits turned to 8"]
+    if picture.mode in ("L", "1"):
+        return picture.convert("L"), []
+    red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
+    lost = [] if red == green == blue else ["colour turned to grey"]
+    return picture.convert("RGB").convert("L"), lost
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -49,11 +89,16 @@ def save_each(folder: Path, images: Tensor) -> None:
 
 
 def save_gif(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
-    """Join PNG frames into an endless GIF that rests on its last frame."""
+    """Join PNG frames into an endless GIF that rests on its last frame; damaged ones are left out.
+
+    Without a single frame there is no GIF.
+    """
     pictures = []
     for frame in frames:
-        with Image.open(frame) as picture:
-            pictures.append(picture.convert("L"))
+        with contextlib.suppress(Unreadable):
+            pictures.append(opened(frame).convert("L"))
+    if not pictures:
+        return
     durations = [milliseconds] * (len(pictures) - 1) + [5 * milliseconds]
     first, *others = pictures
     storage.write_whole(

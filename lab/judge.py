@@ -57,8 +57,17 @@ class Judge:
     """Scores generators against one set; what it knows of the real images is computed once."""
 
     def __init__(self, image_set: ImageSet, device: torch.device) -> None:
-        """Load the set's classifier; Fault if its file is missing or not the one of the lab."""
+        """Load the set's classifier; Fault if its file is not the lab's, or the set too small."""
         self.image_set, self.device = image_set, device
+        for part, count in (
+            ("training", len(image_set.train_images)),
+            ("test", len(image_set.test_images)),
+        ):
+            if count < FEWEST_FOR_FRECHET:
+                raise Fault(
+                    f"{image_set.source}: {count} {part} images, and scoring takes at least "
+                    f"{FEWEST_FOR_FRECHET}; gan_lab.py --no-quality trains without"
+                )
         self.classifier = load_classifier(image_set.name).to(device)
 
     def quick(self, generator: models.Generator) -> dict[str, float]:

@@ -82,11 +82,13 @@ def export(generator: nn.Module) -> Live:
     latent_dim = generator.config["latent_dim"]
     latents = torch.randn(64, latent_dim, generator=chance.stream(0, "page check"))
     wanted = models.generate(generator, latents).flatten(1)
-    found = to_levels(evaluate(operations, latents)[-1])
-    levels_off = int((found.int() - wanted.int()).abs().max())
+    pixels = evaluate(operations, latents)[-1]
+    levels_off = int((models.to_levels(pixels.clone()).int() - wanted.int()).abs().max())
     if levels_off > MOST_LEVELS_OFF:
         raise Unsuited(f"at 16 bits its images differ by up to {levels_off} of 256 grey levels")
     directions, shares = principal_directions(operations, latent_dim)
+    if not all(torch.isfinite(part).all() for part in (pixels, directions, shares)):
+        raise Unsuited("at 16 bits its images are not numbers")
     return Live(
         operations=[
             {
@@ -106,11 +108,6 @@ def export(generator: nn.Module) -> Live:
         shares=[round(value, 4) for value in shares.tolist()],
         levels_off=levels_off,
     )
-
-
-def to_levels(pixels: Tensor) -> Tensor:
-    """[-1, 1] -> uint8, as `models.generate` rounds."""
-    return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def operations_of(generator: nn.Module) -> list[Operation]:

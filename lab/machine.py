@@ -1,4 +1,4 @@
-"""The machine: which device to use, how many cores it lends us, how much memory was taken."""
+"""The machine: which device to use, how many cores it lends us, how fast it multiplies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import ctypes
 import math
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,16 +106,6 @@ def available_cores() -> int:
     except (OSError, ValueError):  # no cgroup here, or the quota reads "max"
         pass
     return max(1, cores)
-
-
-def peak_memory() -> int:
-    """The most memory this process has held so far, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def description(device: torch.device) -> dict[str, str | int]:

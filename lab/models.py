@@ -15,7 +15,7 @@ PIXELS = IMAGE_SIDE * IMAGE_SIDE
 
 # Bounds for options and for weights files from elsewhere: a width is refused before it is built.
 MOST_LATENT = 4_096
-MOST_WIDTH = 8_192
+MOST_WIDTH = 4_096
 MOST_LAYERS = 8
 MOST_CHANNELS = 1_024
 MOST_CONVOLUTIONS = 2  # each halves or doubles the side: 28, 14, 7
@@ -282,17 +282,18 @@ def count_parameters(network: nn.Module) -> int:
 def generate(generator: nn.Module, latents: Tensor, batch_size: int = 1000) -> Tensor:
     """uint8 images (N, 1, 28, 28) of `latents` (N, latent_dim), in evaluation mode.
 
-    Rounded to the nearest of 256 levels, as a PNG would hold them. The generator's mode is put
-    back afterwards.
+    They have 256 levels, as a PNG would hold them. The generator's mode is put back afterwards.
     """
     was_training = generator.training
     generator.eval()
-    parts = [
-        generator(batch).add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        for batch in latents.split(batch_size)
-    ]
+    parts = [to_levels(generator(batch)) for batch in latents.split(batch_size)]
     generator.train(was_training)
     return torch.cat(parts)
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """[-1, 1] -> uint8, rounded to the nearest of 256 levels; `pixels` is overwritten."""
+    return pixels.add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def average_decay(most: float, updates: int) -> float:

@@ -117,7 +117,10 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
         if value_type is bool:
             raise Fault(f"{path}: {flag_of(field.name)} is either true or false")
         several = typing.get_origin(value_type) is tuple
-        words = [str(item) for item in value] if several and type(value) is list else str(value)
+        if several != isinstance(value, list | tuple):
+            wanted = "a list" if several else "a single value"
+            raise Fault(f"{path}: {flag_of(field.name)} is {value!r}, {wanted} is expected")
+        words = [str(item) for item in value] if several else str(value)
         try:
             values[field.name] = _checked(field, annotations[field.name], words)
         except Mistake as mistake:

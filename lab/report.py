@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 from lab import album, curves, live, models, readings, runs, storage, tables
 from lab.data import IMAGE_SIDE, SETS
-from lab.errors import Fault
+from lab.errors import Fault, printable
 
 PAGE_FOLDER = Path(__file__).parent / "page"
+INDEX_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
 SCRIPTS = ("film.js", "generator.js", "play.js")
 # Room for pictures in the page, as text; with film and weights it stays below 12 MB.
 STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
@@ -61,7 +62,7 @@ def write(run: Path) -> Path:
         final=album.final_grid(run) or (frames[-1]["source"] if frames else None),
         frames=frames,
         charts=curves.charts(history),
-        quality=tables.results(evaluation, _classic(run, options), known),
+        quality=tables.results(evaluation, _classic(run, options, evaluation), known),
         words=readings.sentences(evaluation),
         anchors=tables.anchors(str(options.get("dataset")), evaluation),
         stills=[still | {"caption": STILLS[still["name"]]} for still in stills],
@@ -88,8 +89,12 @@ def write(run: Path) -> Path:
     return path
 
 
-def write_index(outputs: Path) -> Path:
-    """Make `outputs`/index.html, a card a run with its thumbnail, and return its path."""
+def write_index(outputs: Path) -> None:
+    """Make `outputs`/index.html, a card a run with its thumbnail; a page that is not ours stays."""
+    path = outputs / "index.html"
+    if path.is_file() and INDEX_MARK not in path.read_bytes()[:1000]:
+        print(f"note: {path} was not made by the lab and stays as it is")
+        return
     rows = [
         {
             **row,
@@ -100,14 +105,12 @@ def write_index(outputs: Path) -> Path:
         }
         for row in _rows(outputs)
     ]
-    path = outputs / "index.html"
     storage.write_text(path, render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE))
-    return path
 
 
 def list_runs(outputs: Path) -> str:
     """A table of the runs in `outputs`, the newest first, for the screen."""
-    rows = _rows(outputs)
+    rows = [{name: printable(text) for name, text in row.items()} for row in _rows(outputs)]
     if not rows:
         return f"no runs in {outputs}; make one: python gan_lab.py"
     columns = {name: name for name in rows[0]} | {"fcd": "FCD"}
@@ -184,16 +187,20 @@ def _rows(outputs: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _classic(run: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The evaluation of the newest classic run of the same set beside `run`, and its name."""
-    if options.get("recipe") == "classic":
+def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The evaluation of the newest classic run beside `run`, and its name.
+
+    Only one that was compared with the same images: the sample's figures say nothing of the set's.
+    """
+    images = _dict(evaluation.get("compared_with")).get("fingerprint")
+    if options.get("recipe") == "classic" or not images:
         return {}
     for other in runs.all_runs(run.resolve().parent):
         theirs = _dict(_optional_json(other / "config.json").get("options"))
-        if (theirs.get("recipe"), theirs.get("dataset")) == ("classic", options.get("dataset")):
-            evaluation = _optional_json(other / "evaluation.json")
-            if evaluation:
-                return {"name": other.name, "evaluation": evaluation}
+        found = _optional_json(other / "evaluation.json")
+        same_images = _dict(found.get("compared_with")).get("fingerprint") == images
+        if theirs.get("recipe") == "classic" and found and same_images:
+            return {"name": other.name, "evaluation": found}
     return {}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab import storage
-from lab.data import ImageSet
+from lab.data import SETS, ImageSet
 from lab.errors import Fault, Mistake
 
 OUTPUTS = Path(__file__).parent.parent / "outputs"
@@ -67,9 +68,10 @@ def newest_run(outputs: Path, having: str) -> Path:
 
 
 def newest_unfinished_run(outputs: Path) -> Path:
-    """The newest run that has not ended; Mistake if all have."""
+    """The newest run that has not ended and that nobody is training; Mistake if there is none."""
     for run in all_runs(outputs):
-        if storage.read_json(run / "config.json").get("status") != "finished":
+        finished = storage.read_json(run / "config.json").get("status") == "finished"
+        if not finished and not is_locked(run):
             return run
     raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
 
@@ -88,7 +90,7 @@ def find_generator(run: Path | None, generator: Path | None) -> Path:
                 f"--generator {generator}: {what}; name a generator.pth that gan_lab.py made"
             )
         return generator
-    run = check_run("--run", run) if run else newest_run(OUTPUTS, having="generator.pth")
+    run = check_run("--run", run or newest_run(OUTPUTS, having="generator.pth"))
     if not (run / "generator.pth").is_file():
         raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
     return run / "generator.pth"
@@ -99,11 +101,55 @@ def check_run(flag: str, run: Path) -> Path:
     if not (run / "config.json").is_file():
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
-    for path in run.iterdir():
-        # Files are replaced, not written into; a folder that is a link would be written through.
-        if path.is_dir() and not path.resolve().is_relative_to(run.resolve()):
-            raise Mistake(f"{flag} {run}: {path.name} in it leads out of it; remove that link")
+    check_closed(flag, run)
     return run
+
+
+def check_closed(flag: str, folder: Path) -> None:
+    """Mistake if a link leads out of `folder`; what is not there yet is closed.
+
+    Files are replaced, not written into, but a folder that is a link would be written through.
+    """
+    home = folder.resolve()
+    for place, names, _ in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            if not path.resolve().is_relative_to(home):
+                inside = path.relative_to(folder)
+                raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
+
+
+@contextlib.contextmanager
+def lock(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold `folder` against other programs of the lab, until this one ends or leaves the block.
+
+    wait: for whoever holds it; else Fault. Where the system has no such locks nothing is held:
+    files still appear whole, the last writer's stay.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise Fault(f"{folder}: another program of the lab is at work in it") from None
+        except OSError:  # some network file systems have none
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another program holds `folder`."""
+    try:
+        with lock(folder, wait=False):
+            return False
+    except Fault:
+        return True
 
 
 def remove_leftovers(run: Path) -> None:
@@ -114,12 +160,23 @@ def remove_leftovers(run: Path) -> None:
 
 
 def check_writable(flag: str, folder: Path) -> None:
-    """Mistake if `folder` is a file, or if nothing can be written there (or made there)."""
+    """Mistake if `folder` is a file, or if nothing can be written there (or made there).
+
+    flag: the option that led there.
+    """
     standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not standing.is_dir():
         raise Mistake(f"{flag} {folder}: {standing} is a file, name a folder")
     if not os.access(standing, os.W_OK | os.X_OK):
         raise Mistake(f"{flag} {folder}: {standing} is not writable, name another folder")
+
+
+def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:
+    """The set that the facts of a weights file name; Fault if they name none."""
+    dataset = facts.get("dataset")
+    if not isinstance(dataset, str) or dataset not in SETS:
+        raise Fault(f"{weights}: does not say which set it was trained on; train with gan_lab.py")
+    return dataset
 
 
 def data_dir_around(weights: Path) -> Path | None:

@@ -22,7 +22,7 @@ from lab import models
 from lab.errors import Fault
 
 FORMAT_VERSION = 1
-MOST_WEIGHT_BYTES = 2**31  # larger than any network the options allow
+MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
 MOST_JSON_BYTES = 2**24
 # All that the pickles in the lab's files name: plain tensors in dictionaries.
 OWN_GLOBALS = {
@@ -36,7 +36,8 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
     """Write a file beside `path`, then rename it there: `path` is never seen half-written."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)  # left by a killed process, or a link to somewhere else
+        with beside.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -59,7 +60,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; Fault if it is missing, damaged or something else."""
+    """Read a JSON object; Fault if it is damaged or something else."""
     try:
         if path.stat().st_size > MOST_JSON_BYTES:
             raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
@@ -111,7 +112,8 @@ def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str
     try:
         with torch.device("meta"):  # shapes without memory: the config is not trusted yet
             check_state(path, kind(**config), state)
-        network = kind(**config)
+        with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
+            network = kind(**config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
     network.load_state_dict(state)
@@ -137,6 +139,8 @@ def check_state(path: Path, network: nn.Module, state: Any) -> None:
             raise Fault(f"{path}: {name} is {tensor.dtype}, a plain {wanted.dtype} is expected")
         if not torch.isfinite(tensor).all():
             raise Fault(f"{path}: {name} holds NaN or infinity")
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise Fault(f"{path}: {name} holds a negative variance")
 
 
 def read_tensors(path: Path, wanted: str) -> dict[str, Any]:

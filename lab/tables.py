@@ -70,7 +70,7 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "near_copies": ("Near-copies", "lower", "Share of samples that are training images again."),
 }
 # scores.json: key -> (name, format).
-SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f"), "accuracy": ("Accuracy", ".1%")}
+SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
 # Published Inception FIDs: what, MNIST, Fashion-MNIST (10,000 test against 10,000 generated).
 PUBLISHED = (
     ("NS GAN, convolutional, wide search (Lucic et al. 2018)", "6.8 ± 0.5", "26.5 ± 1.6"),
@@ -134,12 +134,12 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
 
     {"head": ["psnr", ...], "rows": [(sigma, image, [cells])]}; None if it holds none.
     """
-    results = content.get("results")
+    sheets = content.get("sheets")
     found = [
-        (result.get("sigma"), name, score)
-        for result in (results if isinstance(results, list) else [])
-        if isinstance(result, dict) and isinstance(result.get("scores"), dict)
-        for name, score in result["scores"].items()
+        (sheet.get("sigma"), name, score)
+        for sheet in (sheets.values() if isinstance(sheets, dict) else [])
+        if isinstance(sheet, dict) and isinstance(sheet.get("scores"), dict)
+        for name, score in sheet["scores"].items()
         if isinstance(score, dict)
     ]
     head = list(dict.fromkeys(str(key) for _, _, score in found for key in score))

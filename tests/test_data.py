@@ -183,6 +183,24 @@ def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
+    stray = tmp_path / "MNIST" / "raw" / "stray"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+
+    class Downloaded:
+        mirrors, resources = ("https://dataset.invalid/",), (("file", "digest"),)
+        __name__ = "MNIST"
+
+        def __call__(self, place, download):
+            shutil.copytree(data.SAMPLE_FOLDER / "mnist", Path(place) / "MNIST" / "raw")
+
+    monkeypatch.setattr(data, "_answers", lambda url: True)
+    monkeypatch.setattr("torchvision.datasets.MNIST", Downloaded())
+    assert data.load("mnist", tmp_path).source == str(stray.parent)
+    assert stray.exists() and not list(tmp_path.glob(".download-*"))
+
+
 def test_a_silent_network_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(data, "NETWORK_PATIENCE", 0.2)
     hanging = threading.Event()  # never set: the server neither answers nor refuses

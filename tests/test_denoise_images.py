@@ -185,9 +185,28 @@ def test_generator_files_that_are_none_are_refused(
     storage.save_weights(path, other, dataset="mnist")
     with pytest.raises(Fault, match="shape"):
         attempt(monkeypatch, "--generator", path)
-    storage.save_weights(path, models.Generator(8, (32,)), dataset="cats")
-    with pytest.raises(Fault, match="which set"):
-        attempt(monkeypatch, "--generator", path)
+    for nonsense in ("cats", ["mnist"], None):
+        storage.save_weights(path, models.Generator(8, (32,)), dataset=nonsense)
+        with pytest.raises(Fault, match="which set"):
+            attempt(monkeypatch, "--generator", path)
+
+
+def test_links_that_lead_out_are_refused(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (own_run / "denoising_results").mkdir()
+    (own_run / "denoising_results" / "denoised").symlink_to(photos)
+    with pytest.raises(Mistake, match="denoised leads out of it"):
+        attempt(monkeypatch, "--run", own_run, *FEW)
+    monkeypatch.setattr(runs, "OUTPUTS", own_run.parent)
+    with pytest.raises(Mistake, match="leads out of it"):
+        attempt(monkeypatch, *FEW)  # the newest run is not trusted more
+    (own_run / "denoising_results").rename(tmp_path / "results")
+    arguments = ("--generator", own_run / "generator.pth", "--out", tmp_path / "results")
+    with pytest.raises(Mistake, match=r"--out .* leads out of it"):
+        attempt(monkeypatch, *arguments, *FEW)
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import shutil
 import struct
 import zlib
@@ -15,7 +17,7 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import evaluate_images
-from lab import data, gallery, inception, judge, metrics, models, storage
+from lab import advice, checkpoint, data, gallery, inception, judge, metrics, models, storage
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
@@ -77,6 +79,7 @@ def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Pat
     assert after["images"] == 10_000 and after["compared_with"]["is_sample"]
     for words in ("BUNDLED SAMPLE", "FCD to the test images", "coverage", *after["words"]):
         assert words in done.stdout
+    assert "To the classifier" in (copy / "report.html").read_text(encoding="utf-8")
     with Image.open(copy / "evaluation.png") as picture:
         assert picture.width > 1000
         assert len(set(picture.convert("L").tobytes())) > 50
@@ -102,9 +105,9 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
         *("--out", tmp_path / "results", "--data-dir", SAMPLE),
     )
     assert "20 images" in out
-    assert "1 of 20 images were resized from 40 x 32 to 28 x 28" in out
-    assert "1 of 20 images were in colour" in out
-    assert "1 of 20 images had 16 bits" in out
+    assert "1 of 20 images: resized from 40 x 32 to 28 x 28" in out
+    assert "1 of 20 images: colour turned to grey" in out
+    assert "1 of 20 images: 16 bits turned to 8" in out
     assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
     assert "FCD needs 256" in out and "Too few images" in out
     content = storage.read_json(tmp_path / "results" / "evaluation-001" / "evaluation.json")
@@ -239,3 +242,21 @@ def test_a_known_fid_survives_an_evaluation_without_it(weights: Path, tmp_path: 
     assert evaluate_images.known_fid(subject, "f", subject.digest) == {"fid": 12.5}
     assert evaluate_images.known_fid(subject, "another set", subject.digest) == {}
     assert evaluate_images.known_fid(subject, "f", "other weights") == {}
+    for damaged in (json.dumps({**kept, "fid": "abc"}), json.dumps({**kept, "fid": math.inf}), "{"):
+        (tmp_path / "evaluation.json").write_text(damaged)
+        assert evaluate_images.known_fid(subject, "f", subject.digest) == {}
+
+
+def test_a_set_too_small_to_score_with_is_said_so():
+    sample = data.read_folder("mnist", SAMPLE / "mnist")
+    few = dataclasses.replace(sample, test_images=sample.test_images[:4])
+    with pytest.raises(Fault, match=r"4 test images.*--no-quality"):
+        judge.Judge(few, torch.device("cpu"))
+
+
+def test_words_are_found_for_any_history():
+    figures = {"images": 300, "class_histogram": {"0": 0.5, "1": 0.5}, "near_copies": 0.0}
+    row = dict.fromkeys(("epoch", *checkpoint.TOTALS), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
+    assert advice.after([{"epoch": 1.0}] * 3, figures) == advice.after([], figures)
+    assert advice.after([row], figures)[0].startswith("Too few epochs")
+    assert "winning" in advice.after([row] * 3, figures)[0]

@@ -126,7 +126,10 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path):
 # Stopping and going on
 
 
-SLOW = ("--epochs", 6, "--sample-every", 2, "--seed", 3, *TINY, "--batch-size", 50)
+SLOW = (
+    *("--epochs", 6, "--sample-every", 2, "--seed", 3, *TINY, "--batch-size", 50),
+    *("--dropout", 0.2),
+)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +159,9 @@ def test_going_on_equals_never_having_stopped(straight, tmp_path, how):
     on = run("gan_lab.py", "--out", tmp_path / "broken", "--resume", cwd=tmp_path)
     assert on.returncode == 0, on.stderr
     same_run(straight, folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert "--epochs 6" in config["command"] and "--resume" in config["resumed_by"]
+    assert not {"resume", "dry_run", "list", "report"} & set(config["options"])
 
 
 def same_run(one: Path, two: Path) -> None:
@@ -171,6 +177,25 @@ def same_run(one: Path, two: Path) -> None:
         for row in rows[-1]:
             del row["seconds"], row["images_per_second"]
     assert rows[0] == rows[1]
+
+
+def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
+    process = start("gan_lab.py", "--out", tmp_path, *SLOW, "--epochs", 1000, cwd=tmp_path)
+    folder = tmp_path / "fashion-001"
+    try:
+        while not (folder / "history.csv").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        writing = folder / ".checkpoint.pth.1.part"
+        writing.touch()
+        for arguments in (("--resume", folder), ("--resume", folder, "--dry-run")):
+            assert "is being trained" in refused(monkeypatch, capfd, *arguments)
+        newest = ("--resume", "--out", tmp_path)
+        assert "no unfinished run" in refused(monkeypatch, capfd, *newest)
+        assert writing.exists()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_epochs_may_be_raised_on_resume(tmp_path):
@@ -281,6 +306,8 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--resume", tiny_run, "--epochs", "2"), "the run has 3"),
         (("--resume", "--out", tmp_path), "no unfinished run"),
         (("--no-such-option",), "--no-such-option"),
+        (("--list", "--out", tmp_path / "none"), "there is no such folder"),
+        (("--loss", "hinge", "--label-smoothing", "0.1", "--data-dir", SAMPLE), "has no labels"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
     ]
     (tmp_path / "file").touch()
@@ -312,7 +339,14 @@ def test_resuming_on_other_images_is_refused(tiny_run, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"batch_size": "many"}, {"latent_dim": 10**9}, {"hidden_g": [1_000_000]}, {"lr_g": []}],
+    [
+        {"batch_size": "many"},
+        {"latent_dim": 10**9},
+        {"hidden_g": [1_000_000]},
+        {"hidden_g": 512},
+        {"lr_g": []},
+        {"lr_g": [1]},
+    ],
 )
 def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
     shutil.copytree(tiny_run, tmp_path / "fashion-001")
@@ -322,6 +356,16 @@ def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
     done = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 4, cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "config.json" in done.stderr
+
+
+def test_running_out_of_memory_is_one_line(monkeypatch, capfd):
+    def main():
+        torch.empty(2**60)
+
+    with pytest.raises(SystemExit) as left:
+        run_script(main)
+    said = capfd.readouterr().err
+    assert left.value.code == 1 and said.count("\n") == 1 and "out of memory" in said
 
 
 def test_every_option_is_read_somewhere():

@@ -7,13 +7,17 @@ import json
 import math
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import REPOSITORY
 from PIL import Image
 from torch import nn
 
+sys.path.insert(0, str(REPOSITORY))
+import denoise_images
 from lab import (
     album,
     board,
@@ -74,6 +78,7 @@ EVALUATION = {
     "thin_classes": 0,
     "class_histogram": {f"class {n}": 0.1 for n in range(10)},
     "words": ["Healthy.", EVIL],
+    "compared_with": {"fingerprint": "the full set's"},
     "a_new_figure": 7,
     "broken": math.nan,
     "endless": 10**400,
@@ -88,12 +93,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs.write_history(run / "history.csv", [row | {HOSTILE_COLUMN: 1} for row in HISTORY])
     storage.write_json(run / "evaluation.json", EVALUATION)
     classic = make_run(outputs, "fashion-002", "classic")
-    storage.write_json(classic / "evaluation.json", {"fcd_test": 271.8})
-    scores = {"sigma": 0.5, "scores": {"noisy": {"psnr": 6.02}, "projection": {"psnr": 17.25}}}
-    results = run / "denoising_results"
-    results.mkdir()
-    storage.write_json(results / "scores.json", {"results": [scores]})
-    shutil.copy(run / "generated_samples" / "epoch_004.png", results / "sigma_0.50.png")
+    compared = EVALUATION["compared_with"]
+    storage.write_json(classic / "evaluation.json", {"fcd_test": 271.8, "compared_with": compared})
+    sampled = make_run(outputs, "fashion-003", "classic")  # newer, but of other images
+    other = {"fcd_test": 314.2, "compared_with": {"fingerprint": "the sample's"}}
+    storage.write_json(sampled / "evaluation.json", other)
+    scores = {"noisy": {"psnr": 6.02}, "projection": {"psnr": 17.25}}
+    facts = {"sigma": 0.5, "scores": scores}
+    sheet = denoise_images.Sheet(
+        "sigma_0.5.png", "noise", [("clean", torch.zeros(2, 1, 28, 28))], facts
+    )
+    source = denoise_images.Source(
+        run / "generator.pth", None, "fashion", None, run / "denoising_results"
+    )
+    denoise_images.save_results(source, "", [sheet])
     report.write(run)
     return run
 
@@ -109,6 +122,7 @@ def test_shows_every_part(run: Path) -> None:
     html = text_of(run)
     for wanted in ("31.4", "271.8", "PSNR, dB", "17.2", "a new figure", "bundled sample", "10.0%"):
         assert wanted in html
+    assert "314.2" not in html
     assert "All 10 classes are there" in html
     assert html.count('class="frame') - html.count('class="frames') == 4
 
@@ -139,6 +153,44 @@ def test_a_bare_run_has_a_page_too(tmp_path: Path) -> None:
     html = report.write(tmp_path).read_text(encoding="utf-8")
     assert "No epoch has been completed" in html
     assert "does not exist" in html  # why nothing can be played with
+
+
+def test_a_single_frame_is_no_film(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for path in (run / "generated_samples").glob("epoch_*.png"):
+        path.unlink()
+    Image.new("L", (1, 1)).save(run / "generated_samples" / "epoch_001.png")
+    html = report.write(run).read_text(encoding="utf-8")
+    assert 'class="frame' in html and 'id="play-film"' not in html
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch) -> None:
+    run, canary = make_run(tmp_path), tmp_path / "canary"
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ghostscript.parent), prepend=":")
+    program = run / "generated_samples" / "epoch_005.png"
+    Image.new("RGB", (9, 9)).save(program, format="EPS")
+    report.write(run)
+    images.save_gif(run / "training.gif", [program])
+    assert not canary.exists()
+
+
+def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    generator = models.Generator(16, (32,))
+    for weight in generator.parameters():
+        weight.data.fill_(6e4)  # finite at 16 bits, but not what is made of it
+    generator.layers[0].weight.data[:, 0] = -6e4
+    for layer in (generator.layers[0], generator.layers[-1]):
+        layer.weight.data.mul_(1e30)
+    storage.save_weights(run / "generator.pth", generator, dataset="fashion")
+    html = report.write(run).read_text(encoding="utf-8")
+    embedded = re.search(r'id="data">(.*?)</script>', html)[1]
+    assert not re.search("NaN|Infinity", embedded)
+    assert json.loads(embedded)["live"] is None
 
 
 def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
@@ -185,11 +237,30 @@ def test_gallery_says_what_it_has_no_room_for(tmp_path: Path) -> None:
 def test_list_and_index(run: Path) -> None:
     table = report.list_runs(run.parent).splitlines()
     assert table[0].split() == ["name", "set", "recipe", "epochs", "FCD", "when"]
-    assert table[1].startswith("fashion-002") and "classic" in table[1] and "~30.0" in table[1]
-    assert "fashion (sample)" in table[2] and " 30.0 " in table[2] and "4/4" in table[2]
-    page = report.write_index(run.parent).read_text(encoding="utf-8")
+    assert table[1].startswith("fashion-003") and "classic" in table[1] and "~30.0" in table[1]
+    assert "fashion (sample)" in table[3] and " 30.0 " in table[3] and "4/4" in table[3]
+    for _ in range(2):
+        report.write_index(run.parent)
+    page = (run.parent / "index.html").read_text(encoding="utf-8")
     assert 'href="fashion-001/report.html"' in page
     assert "fashion-002/report.html" not in page  # it has none yet
+
+
+def test_a_foreign_index_stays(tmp_path: Path, capsys) -> None:
+    make_run(tmp_path)
+    (tmp_path / "index.html").write_text("my home page")
+    report.write_index(tmp_path)
+    assert (tmp_path / "index.html").read_text() == "my home page"
+    assert "not made by the lab" in capsys.readouterr().out
+
+
+def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    config = storage.read_json(run / "config.json")
+    config["options"]["recipe"] = "\x1b[2Jclassic\nfashion-999"
+    storage.write_json(run / "config.json", config)
+    table = report.list_runs(tmp_path)
+    assert "\x1b" not in table and table.count("\n") == 2  # heading, run, note
 
 
 def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:

@@ -137,6 +137,40 @@ def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, change
     refused(saved(tmp_path / "g.pth", config=config))
 
 
+def test_loading_draws_nothing_from_the_global_stream(tmp_path):
+    path = saved(tmp_path / "g.pth")
+    before = torch.get_rng_state()
+    storage.load_weights(path, models.Generator)
+    assert torch.equal(torch.get_rng_state(), before)  # dropout's, in a training
+
+
+def test_a_negative_variance_is_refused(tmp_path):
+    path, network = tmp_path / "g.pth", models.Generator(8, (16,), batch_norm=True)
+    network.layers[1].running_var[3] = -1
+    storage.save_weights(path, network, dataset="mnist")
+    assert "negative variance" in refused(path)
+
+
+def test_a_link_in_the_way_is_not_written_through(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".file.{os.getpid()}.part").symlink_to(victim)
+    storage.write_text(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert victim.read_text() == "precious"
+
+
+def test_the_largest_checkpoint_that_options_allow_can_be_read():
+    widest = (models.MOST_WIDTH,) * models.MOST_LAYERS
+    maps = (models.MOST_CHANNELS,) * models.MOST_CONVOLUTIONS
+    with torch.device("meta"):
+        generator = models.Generator(models.MOST_LATENT, widest, channels=maps)
+        discriminator = models.Discriminator(widest, channels=maps)
+    # Weights, average and two moments of the one; weights and two moments of the other.
+    numbers = 4 * models.count_parameters(generator) + 3 * models.count_parameters(discriminator)
+    assert 4 * numbers < storage.MOST_WEIGHT_BYTES
+
+
 def test_a_zip_bomb_is_refused(tmp_path):
     path = tmp_path / "g.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

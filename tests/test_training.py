@@ -249,10 +249,25 @@ def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
     path = tmp_path / "checkpoint.pth"
     options = small_options("modern")
     trained(options, real_images, 3, after=1, path=path)
+    for name, value, says in (
+        ("exp_avg", torch.zeros(2), "exp_avg of weight 0"),
+        ("step", torch.tensor(-11.0), "count of steps"),
+        ("step", torch.tensor(7.0), "count of steps"),  # another than the other weights'
+    ):
+        content = torch.load(path, weights_only=True)
+        content["optimizers"]["generator"][0][name] = value
+        torch.save(content, tmp_path / "changed.pth")
+        with pytest.raises(Fault, match=says):
+            checkpoint.load(tmp_path / "changed.pth", gan_lab.begin(options, torch.device("cpu")))
+
+
+def test_totals_that_claim_any_length_are_refused_at_once(tmp_path, real_images):
+    path = tmp_path / "checkpoint.pth"
+    options = small_options("modern")
+    trained(options, real_images, 3, after=1, path=path)
     content = torch.load(path, weights_only=True)
-    content["optimizers"]["generator"][0]["exp_avg"] = torch.zeros(2)
-    torch.save(content, path)
-    with pytest.raises(Fault, match="exp_avg of weight 0"):
+    torch.save({**content, "totals": torch.zeros(1).expand(10**7)}, path)
+    with pytest.raises(Fault, match="totals"):
         checkpoint.load(path, gan_lab.begin(options, torch.device("cpu")))
 
 

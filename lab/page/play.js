@@ -27,7 +27,7 @@ function slerp(a, b, share) {
   // Shoemake 1985; for latents: White 2016, "Sampling generative networks".
   const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
   const angle = Math.acos(Math.max(-1, Math.min(1, cosine)));
-  if (angle < 1e-4) return a.map((v, i) => v + share * (b[i] - v));
+  if (Math.sin(angle) < 1e-4) return a.map((v, i) => v + share * (b[i] - v));
   const [wa, wb] = [Math.sin((1 - share) * angle), Math.sin(share * angle)];
   return a.map((v, i) => (wa * v + wb * b[i]) / Math.sin(angle));
 }
