@@ -8,7 +8,6 @@ makes goes into the run's denoising_results/.
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ from lab.options import option, parse
 
 RESULTS = "denoising_results"
 OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
-MOST_ON_SHEET = 16  # images that a sheet shows; all of them are scored
 MOST_REGENERATED = 8  # rows of the sheet of --regenerate
 EXAMPLES = 200  # training images that show how clipping hides noise
 CLEANING_SIGMA = 0.1  # the noise level the denoiser is told of generated images
@@ -101,6 +99,7 @@ class Sheet:
     title: str
     rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
     facts: dict[str, Any]
+    most: int = 16  # images a row that are shown; all of them are scored
 
 
 # What is restored, and with what
@@ -127,7 +126,11 @@ def find_denoiser(
     path = source.denoiser_path
     if options.train_denoiser or (options.images and not path.is_file()):
         runs.check_writable("--train-denoiser", path.parent)
-        print(f"training the denoiser on {len(image_set.train_images):,} images", flush=True)
+        print(
+            f"training the denoiser on {len(image_set.train_images):,} images, once for this "
+            "generator's folder: some three minutes on two cores",
+            flush=True,
+        )
         shown = image_set.train_images.to(device)
         network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
         storage.save_weights(
@@ -231,6 +234,7 @@ def regenerate(
         f"clean, noisy (sigma {sigma:g}), and {options.regenerate} restorations to choose from",
         rows,
         {"sigma": sigma, "seed": options.seed, "steps": options.steps, "mean": mean_score},
+        most=2 + options.regenerate,
     )
 
 
@@ -272,6 +276,9 @@ def clean_generated(
 
 def read_own(options: Options, source: Source) -> list[folder.Picture]:
     """The pictures in --images, and a line on the screen for each that is no plain 28 x 28 grey."""
+    for flag, given in (("--regenerate", options.regenerate), ("--clip", options.clip)):
+        if given:
+            raise Mistake(f"{flag}: is for test images; leave it out with --images")
     if options.sigma and len(options.sigma) > 1:
         raise Mistake("--sigma: your own images have one noise level each; give one, or none")
     pictures, notices = folder.read_pictures("--images", options.images)
@@ -341,14 +348,14 @@ def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
     notice: stands on every sheet.
     """
     path = source.results / "scores.json"
-    digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
+    digest = storage.digest(source.path)
     source.results.mkdir(parents=True, exist_ok=True)
     with runs.lock(source.results):
         found = storage.read_json(path) if path.is_file() else {}
         kept = found.get("sheets") if found.get("generator_sha256") == digest else None
         entries = dict(kept) if isinstance(kept, dict) else {}
         for sheet in sheets:
-            rows = [(label, images.to_uint8(row[:MOST_ON_SHEET])) for label, row in sheet.rows]
+            rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
             images.save_sheet(source.results / sheet.name, rows, sheet.title, notice)
             entries[sheet.name] = {**sheet.facts, "bundled_sample": bool(notice)}
         content = {
@@ -375,6 +382,8 @@ def main() -> None:
     print(f"{image_set.title} from {image_set.source}, generator {source.path}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
+    if not runs.is_of(source.path.parent, image_set):
+        print("note: the generator was trained on other images of the set than these")
     pictures = read_own(options, source) if options.images else []
     network = find_denoiser(options, source, image_set, device)
     if pictures:

@@ -8,7 +8,6 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +39,8 @@ class Options:
         None, "set to compare with; default the generator's", choices=tuple(data.SETS)
     )
     data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
-    out: Path = option(
-        runs.OUTPUTS, "folder that the result's folder is made in, for --generator and --images"
+    out: Path | None = option(
+        None, "folder that the result's folder is made in, for --generator and --images"
     )
     fid: bool = option(False, f"also the Inception FID (needs: {inception.INSTALL})")
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
@@ -57,6 +56,7 @@ class Subject:
     run: Path | None = None  # the results go there, if there is one
     weights: Path | None = None
     generator: models.Generator | None = None
+    stage: str = ""  # of its training, in words
     files: tuple[Path, ...] = ()
 
     @property
@@ -65,9 +65,15 @@ class Subject:
         return FULL_COUNT if self.generator else min(FULL_COUNT, len(self.files))
 
     @property
+    def options(self) -> dict[str, Any] | None:
+        """Those of the run, as its config.json has them; None if there is none."""
+        config = storage.read_json(self.run / "config.json") if self.run else {}
+        return config.get("options") if isinstance(config.get("options"), dict) else None
+
+    @property
     def digest(self) -> str | None:
         """SHA-256 of the weights: it tells figures of these from those of others."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest() if self.weights else None
+        return storage.digest(self.weights) if self.weights else None
 
 
 # What is scored
@@ -91,6 +97,7 @@ def find_subject(options: Options) -> Subject:
         run=run,
         weights=weights,
         generator=generator,
+        stage=f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else "",
     )
 
 
@@ -152,7 +159,7 @@ def known_fid(subject: Subject, fingerprint: str, digest: str | None) -> dict[st
 def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> None:
     """What is compared with what."""
     print(
-        f"{subject.name}: {count:,} images\n"
+        f"{subject.name}{subject.stage}: {count:,} images\n"
         f"compared with {image_set.title}, {len(image_set.train_images):,} training and "
         f"{len(image_set.test_images):,} test images from {image_set.source}",
         flush=True,
@@ -198,7 +205,10 @@ def main() -> None:
     options = parse(Options)
     device = machine.pick_device(options.device)
     subject = find_subject(options)
-    runs.check_writable("--run" if subject.run else "--out", subject.run or options.out)
+    outputs = options.out or runs.OUTPUTS
+    if options.out and subject.run:
+        raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
+    runs.check_writable("--run" if subject.run else "--out", subject.run or outputs)
     machine.prepare(device)
     image_set = data.load(subject.dataset, subject.data_dir)
     if subject.run:
@@ -219,10 +229,10 @@ def main() -> None:
     print_table(evaluation, judge.real_figures())
     history_file = subject.run / "history.csv" if subject.run else None
     history = runs.read_history(history_file) if history_file and history_file.is_file() else []
-    words = advice.after(history, evaluation.figures)
+    words = advice.after(history, evaluation.figures, subject.options)
     print("", *words, sep="\n")
 
-    folder = subject.run or runs.new_run(options.out, "evaluation")
+    folder = subject.run or runs.new_run(outputs, "evaluation")
     title = f"{Path(subject.name).name}: {len(images):,} images, {image_set.title}"
     judge.save(
         folder,

@@ -41,18 +41,20 @@ from lab import (
     storage,
 )
 from lab.checkpoint import TOTALS, Clock, Training
-from lab.errors import Fault, Mistake, StopSwitch, going_on, run_script
+from lab.errors import Fault, Mistake, StopSwitch, going_on, made_good, run_script
 from lab.judge import Judge
-from lab.options import flag_of, given_options, option, parse, restored
+from lab.options import given_options, option, parse, restored, said
 from lab.screen import Screen
 
 GRID = 25  # sample grids are 5x5
+MOST_EPOCHS = 100_000
 ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom reach infinity
 
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
     "classic": {
         "hidden_g": (256, 512, 1024),
+        "output": "tanh",
         "pyramid": False,
         "precision": "float32",
         "lr_g": 2e-4,
@@ -88,7 +90,7 @@ class Options:
         None,
         "passes over the images; left out, as many as show --images-shown",
         low=1,
-        high=100_000,
+        high=MOST_EPOCHS,
     )
     images_shown: int = option(
         1_920_000, "images shown in all, where --epochs is not given", low=1, high=10**10
@@ -127,6 +129,9 @@ class Options:
         "leaky-relu", "activation of the generator", choices=models.ACTIVATIONS
     )
     batch_norm: bool = option(False, "batch normalisation in the generator")
+    output: str = option(
+        "clip", "what keeps the generator's pixels in range", choices=models.OUTPUTS
+    )
     dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
     pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=tuple(losses.LOSSES))
@@ -201,6 +206,11 @@ def planned(options: Options, image_count: int) -> Options:
             "leave it out, or choose another --loss"
         )
     epochs = options.epochs or max(1, round(options.images_shown / image_count))
+    if epochs > MOST_EPOCHS:
+        raise Mistake(
+            f"--images-shown {options.images_shown:,}: is {epochs:,} epochs, at most "
+            f"{MOST_EPOCHS:,}; show fewer"
+        )
     sample_every = options.sample_every or max(1, epochs // 10)
     return dataclasses.replace(options, epochs=epochs, sample_every=sample_every)
 
@@ -215,6 +225,7 @@ def begin(options: Options, device: torch.device) -> Training:
             options.batch_norm,
             options.activation,
             options.channels_g,
+            options.output,
         )
         discriminator = models.Discriminator(
             options.hidden_d, options.dropout, options.pyramid, options.channels_d
@@ -244,6 +255,8 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
     )
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
+    if options.resume:
+        print(f"going on after epoch {training.epoch}, step {training.step}")
 
 
 # The training
@@ -403,7 +416,7 @@ def finish_epoch(
     runs.write_history(recorder.folder / "history.csv", training.history)
     if recorder.board:
         recorder.board.row(row)
-    recorder.screen.epoch(row, advice.during(training.history, options.epochs))
+    recorder.screen.epoch(row, advice.during(training.history, dataclasses.asdict(options)))
 
 
 def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[str, float]:
@@ -416,7 +429,7 @@ def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[st
         raise Fault(
             f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
             f"g_loss {means['g_loss']:.3g}); {run} keeps the last good weights; "
-            "lower --lr-g and --lr-d"
+            "begin anew with lower --lr-g and --lr-d"
         )
     return means
 
@@ -486,7 +499,7 @@ def save_results(
     stills.write(run, training.average, image_set)
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)
-        words = advice.after(training.history, evaluation.figures)
+        words = advice.after(training.history, evaluation.figures, dataclasses.asdict(options))
         recorder.judge.save(run, evaluation, title, words=words)
         print(*words, sep="\n")
 
@@ -503,6 +516,8 @@ def save_config(
     decided = dataclasses.asdict(options)
     for name in ("resume", "dry_run", "report", "list"):  # of this call, not of the run
         del decided[name]
+    if options.data_dir:  # scripts are started from other folders, too
+        decided["data_dir"] = options.data_dir.resolve()
     config = {
         "status": status,
         "options": decided,
@@ -527,13 +542,13 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
     may_change = {"resume", "epochs", "data_dir", "device", "out", "dry_run"}
     for name in given.keys() - may_change:
         raise Mistake(
-            f"{flag_of(name)} {given[name]}: a resumed run keeps its own; "
+            f"{said(name, given)}: a resumed run keeps its own; "
             "only --epochs, --data-dir and --device may be given with --resume"
         )
     if given["resume"] == "newest":
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
     else:
-        run = runs.check_run("--resume", Path(given["resume"]))
+        run = runs.check_run("--resume", Path(given["resume"]), given.get("out", runs.OUTPUTS))
         if runs.is_locked(run):
             raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")
     config = storage.read_json(run / "config.json")
@@ -592,19 +607,26 @@ def carry_out(
     """Train and save. run: the folder of the run that is resumed; None for a new one."""
     device = training.totals.device
     real_images = image_set.train_images.to(device)
-    screen = Screen(training, options.epochs, steps_of(options, real_images), options.batch_size)
     judge = Judge(image_set, device) if options.quality else None
     with contextlib.ExitStack() as to_the_end:
         with contextlib.ExitStack() as while_training:
             stop = while_training.enter_context(StopSwitch())
             run = run or runs.new_run(options.out, options.dataset)
             to_the_end.enter_context(runs.lock(run, wait=False))
+            to_the_end.enter_context(made_good(how_to_go_on(run)))
             runs.remove_leftovers(run)
             print(f"run folder: {run}", flush=True)
             save_config(options, image_set, run, device, status="running")
             events = while_training.enter_context(board.Board(run)) if options.tensorboard else None
+            screen = Screen(
+                training, options.epochs, steps_of(options, real_images), options.batch_size
+            )
             recorder = Recorder(run, while_training.enter_context(screen), Clock(), judge, events)
-            train(options, training, real_images, recorder, stop)
+            try:
+                train(options, training, real_images, recorder, stop)
+            except Fault:
+                save_config(options, image_set, run, device, status="diverged")
+                raise
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
         save_config(options, image_set, run, device, status="finished")
@@ -618,9 +640,9 @@ def look_at(given: dict[str, Any]) -> None:
     """What --list and --report ask for: look at runs that are there instead of training one."""
     outputs = given.get("out", runs.OUTPUTS)
     for name in given.keys() - {"list", "report", "out"}:
-        raise Mistake(f"{flag_of(name)} {given[name]}: says nothing to --list and --report")
+        raise Mistake(f"{said(name, given)}: says nothing to --list and --report")
     if "report" in given:
-        run = runs.check_run("--report", given["report"])
+        run = runs.check_run("--report", given["report"], outputs)
         report.write(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")

@@ -19,24 +19,24 @@ WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
 FEWEST_IMAGES = 256  # a fair class has 26 of them and hardly ever fewer than 8
-CURE_OF_COLLAPSE = (  # in benchmarks/QUALITY.md classes are rare in classic runs only
-    "usual cure: --r1-gamma 1 and --average 0.9995, as in the modern recipe, or more --epochs "
-    "while FCD still falls"
-)
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
-def during(history: History, epochs: int) -> list[str]:
+def during(history: History, options: Mapping[str, Any]) -> list[str]:
     """What the last row has made true that was not before: sentences to print under it.
 
-    epochs: how many the run will have; classes may still be missing in its first half.
+    options: the run's; classes may still be missing in the first half of its epochs.
     """
-    before = _trends(history[:-1], epochs)
-    return [text for kind, text in _trends(history, epochs).items() if kind not in before]
+    before = _trends(history[:-1], options)
+    return [text for kind, text in _trends(history, options).items() if kind not in before]
 
 
-def after(history: History, figures: Mapping[str, Any]) -> list[str]:
+def after(
+    history: History, figures: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
+
+    options: those of the run; None for images of another program, which has others.
 
     figures: those of `judge.Evaluation`. First how good, then what is wrong, if anything is. Rows
     that lack a column are passed over: history.csv may come from anywhere.
@@ -45,8 +45,8 @@ def after(history: History, figures: Mapping[str, Any]) -> list[str]:
     wrong = [
         *_opinion_trends(history).values(),
         *_distance_trend(history).values(),
-        *_missing_classes(figures),
-        *_copying(figures),
+        *_missing_classes(figures, options),
+        *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history)])]
 
@@ -73,14 +73,14 @@ def _healthy(history: History) -> str:
     return f"Healthy: the discriminator is not winning {opinions}, {images}"
 
 
-def _trends(history: History, epochs: int) -> dict[str, str]:
+def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
     """Everything that the rows so far say is wrong, by kind."""
     found = {**_opinion_trends(history), **_distance_trend(history)}
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
-    if row and row["thin_classes"] and 2 * row["epoch"] >= epochs:
+    if row and row["thin_classes"] and 2 * row["epoch"] >= (options.get("epochs") or 0):
         found["classes"] = (
             f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
-            f"{row['thin_classes']:.0f} of 10; {CURE_OF_COLLAPSE}."
+            f"{row['thin_classes']:.0f} of 10{_cure_of_collapse(options)}."
         )
     return found
 
@@ -120,7 +120,7 @@ def _distance_trend(history: History) -> dict[str, str]:
     }
 
 
-def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
+def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
     """Mode collapse, class by class."""
     shares = figures["class_histogram"]
     if figures["images"] < FEWEST_IMAGES:
@@ -134,17 +134,29 @@ def _missing_classes(figures: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
-        f"{1 / len(shares):.0%}); {CURE_OF_COLLAPSE}."
+        f"{1 / len(shares):.0%}){_cure_of_collapse(options)}."
     ]
 
 
-def _copying(figures: Mapping[str, Any]) -> list[str]:
+def _cure_of_collapse(options: Mapping[str, Any] | None) -> str:
+    """`; usual cure: ...`, of what the run does not do yet."""
+    if options is None:
+        return ""
+    # In benchmarks/QUALITY.md classes are rare in classic runs only.
+    cures = {"r1_gamma": "--r1-gamma 1", "average": "--average 0.9995"}
+    missing = " and ".join(flag for name, flag in cures.items() if not options.get(name))
+    longer = "more --epochs while FCD still falls"
+    return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
+
+
+def _copying(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
     """Memorising."""
     if figures["near_copies"] <= COPYING:
         return []
+    cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
     return [
         f"Memorising: {figures['near_copies']:.1%} of the images are near-copies of training "
-        "images; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs."
+        f"images{'' if options is None else cure}."
     ]
 
 

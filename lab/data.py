@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lab.errors import Fault
+from lab.errors import Fault, Mistake
 
 IMAGE_SIDE = 28
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
@@ -121,16 +121,25 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
 
     data_dir: a folder with IDX files, raw or .gz, in any of the usual layouts.
     download: whether the network may be asked.
-    Raises Fault when a file of the set is found but is damaged: it never falls back past one.
+    Raises Mistake when `data_dir` does not have the set: to train on other images than those that
+    were named would be worse. Raises Fault when a file of the set is found but is damaged: it
+    never falls back past one.
     """
     facts = SETS[name]
-    places = [data_dir, DOWNLOAD_FOLDER, facts.system_folder and Path(facts.system_folder)]
-    for place in filter(None, places):
-        folder = find_folder(name, place)
+    if data_dir:
+        folder = find_folder(name, data_dir)
+        if not folder:
+            raise Mistake(
+                f"--data-dir {data_dir}: has no training images of {facts.title} "
+                "(train-images-idx3-ubyte, raw or .gz); name another folder, or leave it out"
+            )
+        return read_folder(name, folder)
+    for place in filter(None, (DOWNLOAD_FOLDER, facts.system_folder)):
+        folder = find_folder(name, Path(place))
         if folder:
             return read_folder(name, folder)
-    if download and _download(name, data_dir or DOWNLOAD_FOLDER):
-        return load(name, data_dir, download=False)
+    if download and _download(name, DOWNLOAD_FOLDER):
+        return load(name, download=False)
     return read_folder(name, SAMPLE_FOLDER / name)
 
 

@@ -72,6 +72,17 @@ def going_on(message: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def made_good(message: str) -> Iterator[None]:
+    """Should the world fail what is done inside, say with `message` how to go on after its cure."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Fault(f"{_os_error_line(error)}; once that is put right, {message}") from None
+
+
+@contextlib.contextmanager
 def _signals_raise() -> Iterator[None]:
     """Have Ctrl-C and SIGTERM raise Interrupted; after the first of them, a second one kills."""
     numbers = (signal.SIGINT, signal.SIGTERM)

@@ -36,7 +36,8 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
 
     flag: the option that named the folder. Raises Mistake if there is nothing to restore in it.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    paths = sorted(path for path in found if path.is_file())
     if not paths:
         raise Mistake(f"{flag} {folder}: there is no .png in it; name a folder of PNG images")
     pictures, unreadable, tiles = [], [], 0

@@ -36,7 +36,13 @@ class Gallery:
 
 def picture_files(folder: Path) -> list[Path]:
     """Every picture in `folder` and below, by name; Mistake if there is none."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if (folder / "config.json").is_file():
+        raise Mistake(
+            f"--images {folder}: is a run folder, with grids and curves; give it as --run, or name "
+            "the final_generated_images in it"
+        )
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    files = sorted(path for path in found if path.is_file())
     if not files:
         raise Mistake(f"--images {folder}: no pictures in it; name a folder of PNG files")
     return files

@@ -48,13 +48,19 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
 
 def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     """A picture of any mode as a grey one of 8 bits, and what was lost on the way, in words."""
+    lost = []
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        lost.append("transparency left out")
+    if getattr(picture, "n_frames", 1) > 1:
+        lost.append("only the first of its frames taken")
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
         levels = np.asarray(picture).clip(0, 65535) // 257
-        return Image.fromarray(levels.astype(np.uint8)), ["16 bits turned to 8"]
+        return Image.fromarray(levels.astype(np.uint8)), [*lost, "16 bits turned to 8"]
     if picture.mode in ("L", "1"):
-        return picture.convert("L"), []
+        return picture.convert("L"), lost
     red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
-    lost = [] if red == green == blue else ["colour turned to grey"]
+    if not red == green == blue:
+        lost.append("colour turned to grey")
     return picture.convert("RGB").convert("L"), lost
 
 
@@ -120,6 +126,7 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
         for column, label in columns.items():
             axes.plot(epochs, [row[column] for row in history], label=label, marker=".")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         axes.grid(alpha=0.3)
     losses.set_title("loss")

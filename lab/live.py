@@ -36,6 +36,7 @@ RESHAPES = {
     torch.flatten,
 }
 SKIPPED = {nn.Dropout, nn.Identity}
+ACTIVITIES = {"silu": functional.silu, "tanh": torch.tanh, "clip": functional.hardtanh}
 
 
 class Unsuited(Exception):
@@ -48,7 +49,7 @@ class Operation:
 
     kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
     doubling (weight (maps in, maps out, 4, 4), bias (maps out,)), add, leaky_relu (slope), silu,
-    tanh, layer_norm and rms_norm (eps). Maps are rows of numbers, too: one map after the other.
+    tanh, clip, layer_norm and rms_norm (eps). Maps are rows of numbers, too: one map after another.
     """
 
     kind: str
@@ -110,10 +111,18 @@ def export(generator: nn.Module) -> Live:
     )
 
 
+class Tracer(fx.Tracer):
+    """Takes `models.Clip` as a whole: its gradient is not that of the steps it is written with."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        """Whether a module is one operation."""
+        return isinstance(module, models.Clip) or super().is_leaf_module(module, name)
+
+
 def operations_of(generator: nn.Module) -> list[Operation]:
     """Read the network's forward pass; its last operation makes the pixels."""
     try:
-        graph = fx.Tracer().trace(generator)
+        graph = Tracer().trace(generator)
     except Exception as error:  # a forward pass may hold anything, and tracing raises as freely
         raise Unsuited(f"its forward pass cannot be read ({type(error).__name__})") from None
     modules = dict(generator.named_modules())
@@ -170,6 +179,8 @@ def steps_of(
         return [("silu", {}, [])]
     if name in (nn.Tanh, torch.tanh, "tanh"):
         return [("tanh", {}, [])]
+    if name is models.Clip:
+        return [("clip", {}, [])]
     if name in (operator.add, torch.add) and all(
         isinstance(arg, fx.Node) and arg.op != "get_attr" for arg in node.args
     ):
@@ -216,7 +227,7 @@ def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
         elif step.kind == "rms_norm":
             result = functional.rms_norm(first, first.shape[1:], eps=step.facts["eps"])
         else:
-            result = {"silu": functional.silu, "tanh": torch.tanh}[step.kind](first)
+            result = ACTIVITIES[step.kind](first)
         results.append(result)
     return results
 
@@ -228,7 +239,7 @@ def principal_directions(operations: list[Operation], latent_dim: int) -> tuple[
     regression: Härkönen et al. 2020, "GANSpace", section 2.2.
     """
     latents = torch.randn(PROBES, latent_dim, generator=chance.stream(0, "page directions"))
-    activities = {"leaky_relu", "silu", "tanh"}
+    activities = {"leaky_relu", *ACTIVITIES}
     first = next(i for i, step in enumerate(operations, 1) if step.kind in activities)
     activity = evaluate(operations[:first], latents)[-1]  # (PROBES, width)
     activity = activity - activity.mean(0)

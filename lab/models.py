@@ -31,6 +31,29 @@ def activation_layer(name: str) -> nn.Module:
     return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.2)
 
 
+OUTPUTS = ("tanh", "clip")
+
+
+class Clip(nn.Module):
+    """Pixels cut off at -1 and 1, so that black is black; the gradient is that of tanh.
+
+    Most pixels of both sets are 0 exactly. tanh gets there at infinity only, so its images are
+    hazy, and an average of generators hazier. Cutting off alone would end all learning of a pixel
+    beyond the bounds: hence the other gradient, "straight through" as in Bengio et al. 2013,
+    "Estimating or propagating gradients through stochastic neurons".
+    """
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Any shape -> the same, in [-1, 1]."""
+        squashed = pixels.tanh()
+        return pixels.detach().clamp(-1, 1) + (squashed - squashed.detach())
+
+
+def output_layer(name: str) -> nn.Module:
+    """What keeps pixels in [-1, 1]: `tanh`, as DCGAN, or `clip`."""
+    return Clip() if name == "clip" else nn.Tanh()
+
+
 class Generator(nn.Module):
     """Generator: latent (N, latent_dim) -> images (N, 1, 28, 28) in [-1, 1].
 
@@ -46,6 +69,7 @@ class Generator(nn.Module):
         batch_norm: bool = False,
         activation: str = "leaky-relu",
         channels: tuple[int, ...] = (),
+        output: str = "tanh",
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -54,6 +78,7 @@ class Generator(nn.Module):
             "batch_norm": batch_norm,
             "activation": activation,
             "channels": list(channels),
+            "output": output,
         }
         self.latent_dim = latent_dim
         side = _side_of_maps(channels)
@@ -76,11 +101,12 @@ class Generator(nn.Module):
         else:
             layers.append(nn.Linear(widths[-1], PIXELS))
         self.layers = nn.Sequential(*layers)
+        self.output = output_layer(output)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, 1, 28, 28)."""
         # In bfloat16 a tanh soon is 1 and has no slope.
-        return self.layers(latent).float().tanh().view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
+        return self.output(self.layers(latent).float()).view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
 
 
 class Discriminator(nn.Module):

@@ -60,6 +60,11 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def said(name: str, given: dict[str, Any]) -> str:
+    """The option as it was typed: `--lr-g 0.1`, `--dry-run`."""
+    return flag_of(name) if given[name] is True else f"{flag_of(name)} {given[name]}"
+
+
 def parse(
     kind: type[Options],
     argv: list[str] | None = None,

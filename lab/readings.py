@@ -28,8 +28,8 @@ def fcd(evaluation: dict[str, Any], history: History) -> str:
     return "" if quick is None else f"~{quick:.1f}"
 
 
-def of_epoch(epoch: int, history: History, epochs: int) -> str:
-    """What is seen at the grid of `epoch`, in a sentence or two. epochs: how many are planned."""
+def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
+    """What is seen at the grid of `epoch`, in a sentence or two. options: the run's."""
     if epoch == 0:
         return (
             "Before training: random weights turn noise into noise. From here on the same "
@@ -51,7 +51,7 @@ def of_epoch(epoch: int, history: History, epochs: int) -> str:
             f"{_change(before[-1], row['fcd_train_5k']) if before else ''}."
         )
     if all(name in row for row in rows for name in ("d_loss", "g_loss", "d_real", "d_fake")):
-        sentences += advice.during(rows, epochs)
+        sentences += advice.during(rows, options)
     return " ".join(sentences)
 
 

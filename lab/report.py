@@ -41,10 +41,14 @@ def write(run: Path) -> Path:
     frames = album.film(run)
     epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
     for frame in frames:
-        frame["sentence"] = readings.of_epoch(frame["epoch"], history, epochs)
+        planned = {**options, "epochs": epochs}
+        frame["sentence"] = readings.of_epoch(frame["epoch"], history, planned)
     shown = {frame["epoch"] for frame in frames}
     stills, _ = album.gallery([run / name for name in STILLS], STILLS_ROOM)
-    sheets, left_out = album.gallery(sorted((run / "denoising_results").glob("*.png")), SHEETS_ROOM)
+    restored = _restored(run)
+    sheets, left_out = album.gallery(
+        [run / "denoising_results" / name for name in _dict(restored.get("sheets"))], SHEETS_ROOM
+    )
     generator, page_generator, refusal = _live(run)
     known = SETS.get(str(options.get("dataset")))
     html = render(
@@ -59,6 +63,7 @@ def write(run: Path) -> Path:
         when=_when(run),
         verdict=readings.verdict(config, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
+        finished=config.get("status") == "finished",
         final=album.final_grid(run) or (frames[-1]["source"] if frames else None),
         frames=frames,
         charts=curves.charts(history),
@@ -68,7 +73,7 @@ def write(run: Path) -> Path:
         stills=[still | {"caption": STILLS[still["name"]]} for still in stills],
         sheets=sheets,
         left_out=left_out,
-        scores=tables.scores(_optional_json(run / "denoising_results" / "scores.json")),
+        scores=tables.scores(restored),
         refusal=refusal,
         weights=base64.b64encode(page_generator.weights).decode() if page_generator else "",
         data={
@@ -119,7 +124,7 @@ def list_runs(outputs: Path) -> str:
     for row in [columns, *rows]:
         cells = (
             row[name].rjust(width[name])
-            if name in ("epochs", "fcd")
+            if name in ("seed", "epochs", "fcd")
             else row[name].ljust(width[name])
             for name in columns
         )
@@ -167,6 +172,18 @@ def _live(run: Path) -> tuple[Any, live.Live | None, str]:
         return generator, None, f"This generator does not run in the page: {reason}."
 
 
+def _restored(run: Path) -> dict[str, Any]:
+    """What scores.json says, if it is of the generator that the run has now."""
+    content = _optional_json(run / "denoising_results" / "scores.json")
+    sheets = _dict(content.get("sheets"))
+    own = {name: facts for name, facts in sheets.items() if Path(name).name == name}
+    try:
+        digest = storage.digest(run / "generator.pth")
+    except OSError:
+        return {}
+    return {"sheets": own} if content.get("generator_sha256") == digest else {}
+
+
 def _rows(outputs: Path) -> list[dict[str, str]]:
     """A row of text a run, the newest first; a damaged run is listed, not fatal."""
     rows = []
@@ -179,12 +196,24 @@ def _rows(outputs: Path) -> list[dict[str, str]]:
                 "set": str(options.get("dataset", "?"))
                 + (" (sample)" if _dict(config.get("data")).get("is_sample") else ""),
                 "recipe": str(options.get("recipe", "?")),
+                "seed": str(options.get("seed", "?")),
                 "epochs": f"{len(history)}/{options.get('epochs', '?')}",
+                "status": _status(run, config),
                 "fcd": readings.fcd(_optional_json(run / "evaluation.json"), history),
                 "when": _when(run),
             }
         )
     return rows
+
+
+def _status(run: Path, config: dict[str, Any]) -> str:
+    """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
+    status = config.get("status")
+    if status in ("finished", "diverged"):
+        return status
+    if not config:
+        return "damaged"
+    return "running" if runs.is_locked(run) else "stopped"
 
 
 def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:

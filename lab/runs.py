@@ -68,10 +68,14 @@ def newest_run(outputs: Path, having: str) -> Path:
 
 
 def newest_unfinished_run(outputs: Path) -> Path:
-    """The newest run that has not ended and that nobody is training; Mistake if there is none."""
+    """The newest run that was stopped and that nobody is training; Mistake if there is none."""
     for run in all_runs(outputs):
-        finished = storage.read_json(run / "config.json").get("status") == "finished"
-        if not finished and not is_locked(run):
+        try:
+            status = storage.read_json(run / "config.json").get("status")
+        except Fault as fault:
+            print(f"note: passed over, {fault}")
+            continue
+        if status == "running" and not is_locked(run):
             return run
     raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
 
@@ -96,8 +100,13 @@ def find_generator(run: Path | None, generator: Path | None) -> Path:
     return run / "generator.pth"
 
 
-def check_run(flag: str, run: Path) -> Path:
-    """`run` if it is a run folder; Mistake, naming the option it was given with, if not."""
+def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
+    """`run` if it is a run folder, or the one of that name in `outputs`.
+
+    Mistake, naming the option it was given with, if there is none.
+    """
+    if not run.exists() and RUN_NAME.fullmatch(str(run)) and (outputs / run).is_dir():
+        run = outputs / run
     if not (run / "config.json").is_file():
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
@@ -189,13 +198,23 @@ def data_dir_around(weights: Path) -> Path | None:
 
 def check_fingerprint(run: Path, image_set: ImageSet) -> None:
     """Fault unless `image_set` holds the very images that `run` was trained on."""
-    facts = storage.read_json(run / "config.json").get("data")
-    facts = facts if isinstance(facts, dict) else {}
-    if facts.get("fingerprint") != image_set.fingerprint:
+    if not is_of(run, image_set):
         raise Fault(
-            f"{run} was trained on other images (from {facts.get('source')}) than those found in "
-            f"{image_set.source}; name its own with --data-dir"
+            f"{run} was trained on other images (from {_data_facts(run).get('source')}) than those "
+            f"found in {image_set.source}; name its own with --data-dir"
         )
+
+
+def is_of(run: Path, image_set: ImageSet) -> bool:
+    """Whether `image_set` holds the images that `run` was trained on; true where none are known."""
+    known = _data_facts(run).get("fingerprint", image_set.fingerprint)
+    return known == image_set.fingerprint
+
+
+def _data_facts(run: Path) -> dict[str, Any]:
+    config = run / "config.json"
+    facts = storage.read_json(config).get("data") if config.is_file() else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -27,6 +27,8 @@ class Screen:
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
             smoothing=0.05,
+            # All of it in 80 columns.
+            bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left, {rate_fmt}{postfix}",
         )
         self.looked_at = time.monotonic()
 
@@ -45,7 +47,7 @@ class Screen:
             self.looked_at = time.monotonic()
             means = (training.totals / max(1, training.step)).tolist()
             self.bar.set_description(f"epoch {training.epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(_figures(means), refresh=False)
+            self.bar.set_postfix_str(_opinions(means), refresh=False)
 
     def epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
         """Print the row of the epoch that has just ended, and what there is to say about it."""
@@ -66,5 +68,11 @@ class Screen:
 
 def _figures(means: Sequence[float]) -> str:
     """`d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38`"""
-    d_loss, g_loss, d_real, d_fake = means
-    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
+    d_loss, g_loss, *_ = means
+    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  {_opinions(means)}"
+
+
+def _opinions(means: Sequence[float]) -> str:
+    """`D(x) 0.61  D(G(z)) 0.38`"""
+    *_, d_real, d_fake = means
+    return f"D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"

@@ -6,6 +6,7 @@ their sizes and shapes are checked before memory is asked for.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -42,8 +43,10 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # "No space left", but where?
+            error.filename = str(path)
         raise
 
 
@@ -141,6 +144,11 @@ def check_state(path: Path, network: nn.Module, state: Any) -> None:
             raise Fault(f"{path}: {name} holds NaN or infinity")
         if name.endswith("running_var") and (tensor < 0).any():
             raise Fault(f"{path}: {name} holds a negative variance")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file: it tells figures of these weights from those of others."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_tensors(path: Path, wanted: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import data
-from lab.errors import Fault
+from lab.errors import Fault, Mistake
 
 
 def idx(values: torch.Tensor) -> bytes:
@@ -178,9 +178,16 @@ def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path / "none")
     asked = []
     monkeypatch.setattr(data, "_answers", lambda url: asked.append(url))
-    assert data.load("mnist", tmp_path).is_sample
+    assert data.load("mnist").is_sample
     assert len(asked) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_named_folder_without_the_set_is_a_mistake(tmp_path):
+    write_set(tmp_path)
+    next(tmp_path.glob("train-images*")).unlink()
+    with pytest.raises(Mistake, match=r"--data-dir .* no training images of MNIST"):
+        data.load("mnist", tmp_path)
 
 
 def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
@@ -197,7 +204,8 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "_answers", lambda url: True)
     monkeypatch.setattr("torchvision.datasets.MNIST", Downloaded())
-    assert data.load("mnist", tmp_path).source == str(stray.parent)
+    monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
+    assert data.load("mnist").source == str(stray.parent)
     assert stray.exists() and not list(tmp_path.glob(".download-*"))
 
 

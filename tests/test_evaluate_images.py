@@ -257,6 +257,21 @@ def test_a_set_too_small_to_score_with_is_said_so():
 def test_words_are_found_for_any_history():
     figures = {"images": 300, "class_histogram": {"0": 0.5, "1": 0.5}, "near_copies": 0.0}
     row = dict.fromkeys(("epoch", *checkpoint.TOTALS), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
-    assert advice.after([{"epoch": 1.0}] * 3, figures) == advice.after([], figures)
-    assert advice.after([row], figures)[0].startswith("Too few epochs")
-    assert "winning" in advice.after([row] * 3, figures)[0]
+    assert advice.after([{"epoch": 1.0}] * 3, figures, {}) == advice.after([], figures, {})
+    assert advice.after([row], figures, {})[0].startswith("Too few epochs")
+    assert "winning" in advice.after([row] * 3, figures, {})[0]
+
+
+def test_a_cure_is_what_the_run_does_not_do_yet():
+    figures = {"images": 300, "class_histogram": {"0": 1.0, "1": 0.0}, "near_copies": 0.0}
+    said = {
+        what: advice.after([], figures, options)[0]
+        for what, options in (
+            ("classic", {"r1_gamma": 0.0, "average": 0.0}),
+            ("modern", {"r1_gamma": 1.0, "average": 0.9995}),
+            ("of another program", None),
+        )
+    }
+    assert "--r1-gamma 1 and --average 0.9995, or more --epochs" in said["classic"]
+    assert "--r1-gamma" not in said["modern"] and "more --epochs" in said["modern"]
+    assert said["of another program"].endswith("(fair would be 50%).")

@@ -169,9 +169,11 @@ def test_planted_faults_are_told_apart(
     assert noise["density"] < 0.3 < collapse["density"]
     assert noise["coverage"] < 0.01 and noise["near_copies"] == 0
 
-    assert any("Healthy" in line for line in advice.after([], new))
-    assert any("Memorising" in line for line in advice.after([], copies))
-    assert any("Mode collapse" in line and "Dress" in line for line in advice.after([], collapse))
+    assert any("Healthy" in line for line in advice.after([], new, {}))
+    assert any("Memorising" in line for line in advice.after([], copies, {}))
+    assert any(
+        "Mode collapse" in line and "Dress" in line for line in advice.after([], collapse, {})
+    )
 
 
 def test_the_same_generator_scores_the_same_to_the_last_digit(
@@ -192,7 +194,7 @@ def test_too_few_images_leave_figures_out_and_say_so(fashion: data.ImageSet, ref
     assert {"confidence", "near_copies", "class_histogram"} < set(evaluation.figures)
     assert not {"fcd_train", "fcd_test", "precision", "kernel_distance"} & set(evaluation.figures)
     assert "1 images: FCD needs 256" in evaluation.left_out
-    assert not any("collapse" in line for line in advice.after([], evaluation.figures))
+    assert not any("collapse" in line for line in advice.after([], evaluation.figures, {}))
 
 
 def test_a_classifier_that_is_not_the_labs_own_is_refused(tmp_path, monkeypatch):
@@ -237,7 +239,7 @@ def row(epoch: int, **changes: float) -> dict[str, float]:
 def test_each_trouble_is_named_once_with_its_cure(changes, word: str, option: str):
     history = [row(epoch, fcd_train_5k=30.0, thin_classes=0) for epoch in range(1, 7)]
     history += [row(epoch, **changes) for epoch in range(7, 13)]
-    said = [advice.during(history[:end], epochs=12) for end in range(1, 13)]
+    said = [advice.during(history[:end], {"epochs": 12}) for end in range(1, 13)]
     lines = [line for lines in said for line in lines]
     assert len(lines) == 1
     assert word in lines[0] and option in lines[0]
@@ -249,7 +251,7 @@ def test_a_healthy_run_is_not_alarmed():
         row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start
         *(row(epoch, fcd_train_5k=200 / epoch, thin_classes=0) for epoch in range(2, 20)),
     ]
-    assert not any(advice.during(history[:end], epochs=19) for end in range(1, 20))
+    assert not any(advice.during(history[:end], {"epochs": 19}) for end in range(1, 20))
     figures = {
         "images": 10_000,
         "fcd_test": 10.2,
@@ -257,6 +259,6 @@ def test_a_healthy_run_is_not_alarmed():
         "near_copies": 0.005,
         "class_histogram": {str(label): 0.1 for label in range(10)},
     }
-    first, second = advice.after(history, figures)
+    first, second = advice.after(history, figures, {})
     assert first.startswith("FCD 10.2 ")
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second

@@ -28,11 +28,22 @@ def test_parameter_counts_are_pinned():
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", models.ACTIVATIONS)
 @pytest.mark.parametrize("channels", [(), (5,), (6, 5)])
-def test_the_generator_makes_images_between_minus_one_and_one(batch_norm, activation, channels):
-    generator = models.Generator(7, (16, 24), batch_norm, activation, channels)
+@pytest.mark.parametrize("output", models.OUTPUTS)
+def test_the_generator_makes_images_between_minus_one_and_one(
+    batch_norm, activation, channels, output
+):
+    generator = models.Generator(7, (16, 24), batch_norm, activation, channels, output)
     made = generator(torch.randn(5, 7) * 10)
     assert made.shape == (5, 1, 28, 28)
     assert made.abs().max() <= 1
+
+
+def test_clipped_pixels_reach_black_and_learn_like_tanh():
+    pixels = torch.tensor([-3.0, -1.0, -0.5, 0.0, 0.999, 7.0], requires_grad=True)
+    made = models.Clip()(pixels)
+    assert made.tolist() == [-1, -1, -0.5, 0, pytest.approx(0.999), 1]
+    made.sum().backward()
+    assert torch.allclose(pixels.grad, 1 - pixels.detach().tanh() ** 2)
 
 
 def test_the_discriminator_gives_one_logit_an_image():

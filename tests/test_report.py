@@ -49,7 +49,7 @@ def make_run(outputs: Path, name: str = "fashion-001", recipe: str = "modern") -
     run = outputs / name
     (run / "generated_samples").mkdir(parents=True)
     torch.manual_seed(3)
-    generator = models.Generator(16, (32, 48), batch_norm=True).eval()
+    generator = models.Generator(16, (32, 48), batch_norm=True, output="clip").eval()
     for weight in generator.parameters():  # larger than at a start, so that images differ
         weight.data.mul_(2)
     storage.save_weights(run / "generator.pth", generator, dataset="fashion", epoch=4)
@@ -236,7 +236,7 @@ def test_gallery_says_what_it_has_no_room_for(tmp_path: Path) -> None:
 
 def test_list_and_index(run: Path) -> None:
     table = report.list_runs(run.parent).splitlines()
-    assert table[0].split() == ["name", "set", "recipe", "epochs", "FCD", "when"]
+    assert table[0].split() == ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "~30.0" in table[1]
     assert "fashion (sample)" in table[3] and " 30.0 " in table[3] and "4/4" in table[3]
     for _ in range(2):

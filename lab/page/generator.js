@@ -250,6 +250,10 @@ const KINDS = {
     (step, [x]) => x.map(Math.tanh),
     (step, dy, inputs, y) => dy.map((g, i) => g * (1 - y[i] * y[i])),
   ],
+  clip: [
+    (step, [x]) => x.map((v) => Math.max(-1, Math.min(1, v))),
+    (step, dy, [x]) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as models.Clip says
+  ],
   layer_norm: [
     ({ eps }, [x], count) => normalise(x, count, eps, true),
     ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, true),
