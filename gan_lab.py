@@ -69,6 +69,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "images_shown": 720_000,
         "batch_size": 64,
         "channels_g": (64, 32),
+        "output": "tanh",
         "hidden_d": (256,),
         "channels_d": (32, 64),
         "pyramid": False,

@@ -37,6 +37,7 @@ CLIMB = (
     ("Laplacian pyramid", "--pyramid"),
     ("products in bfloat16", "--precision bfloat16"),
     ("generator of 512, 512, 512", "--hidden-g 512 512 512"),
+    ("pixels clipped, with the gradient of tanh", "--output clip"),
 )
 # Tried on the last rung, which is the modern recipe.
 TRIED = (
