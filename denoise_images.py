@@ -121,7 +121,7 @@ def find_source(options: Options) -> Source:
 
 def find_denoiser(
     options: Options, source: Source, image_set: data.ImageSet, device: torch.device
-) -> models.Denoiser | None:
+) -> denoiser.Denoiser | None:
     """The run's denoiser; trained if asked for, or if --images needs one; None if there is none."""
     path = source.denoiser_path
     if options.train_denoiser or (options.images and not path.is_file()):
@@ -154,7 +154,7 @@ def find_denoiser(
 def restore_test_images(
     options: Options,
     source: Source,
-    network: models.Denoiser | None,
+    network: denoiser.Denoiser | None,
     image_set: data.ImageSet,
     device: torch.device,
 ) -> list[Sheet]:
@@ -179,7 +179,7 @@ def restore_test_images(
 def restorations(
     options: Options,
     source: Source,
-    network: models.Denoiser | None,
+    network: denoiser.Denoiser | None,
     clean: Tensor,
     sigma: float,
 ) -> list[tuple[str, Tensor]]:
@@ -244,7 +244,7 @@ def regenerate(
 def clean_generated(
     options: Options,
     source: Source,
-    network: models.Denoiser,
+    network: denoiser.Denoiser,
     image_set: data.ImageSet,
     device: torch.device,
 ) -> Sheet:
@@ -293,7 +293,7 @@ def read_own(options: Options, source: Source) -> list[folder.Picture]:
 def restore_own(
     options: Options,
     source: Source,
-    network: models.Denoiser,
+    network: denoiser.Denoiser,
     image_set: data.ImageSet,
     pictures: Sequence[folder.Picture],
     device: torch.device,

@@ -165,9 +165,9 @@ def project_training_images(
 
 def score_set(options: Options, image_set: data.ImageSet) -> dict[str, Any]:
     """By method: psnr, ssim and accuracy at each sigma, of `slow_count` and of all images."""
-    from lab.judge import load_classifier
+    from lab import classifier as classifiers
 
-    classifier = load_classifier(image_set.name)
+    classifier = classifiers.load(image_set.name)
     clean = restore.to_unit(image_set.test_images[: options.count])
     labels = image_set.test_labels[: options.count]
 

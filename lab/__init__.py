@@ -5,7 +5,8 @@ options     a frozen dataclass as command-line options
 chance      one stream of random numbers a purpose
 machine     device, cores, precision
 data        images as one uint8 tensor, from the first source that has them
-models      the networks, and how each is built from its config
+download    a set from the network, where there is one
+models      generator and discriminator, and how each is built from its config
 losses      one pair of functions a loss, its paper beside it
 adam        the optimizer, one call for all weights of a network
 graphs      the training step as CUDA graphs, replayed without Python
@@ -14,13 +15,14 @@ checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history
 images      grids, sheets, curves, the GIF
 metrics     what a number means: its definition and its paper
+classifier  the small fixed classifiers that images are measured with
 judge       which images are compared with which; evaluation.json
 advice      figures in plain words, with the option that cures
 inception   the Inception FID, where its network is installed
 gallery     any program's pictures, read from a folder and hung by class
 restore     noise, its level, what restored images score
 projection  noisy images onto a generator; regeneration
-denoiser    the convolutional denoiser: trained, stored, used
+denoiser    the convolutional denoiser: its network, trained, stored, used
 folder      the user's own pictures, cut into tiles and joined again
 screen      what a training shows while it runs
 stills      pictures of a finished run: walks between latents, nearest training images

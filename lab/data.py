@@ -12,11 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-import socket
 import struct
-import tempfile
-import threading
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lab.download import download_set
 from lab.errors import Fault, Mistake
 
 IMAGE_SIDE = 28
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 DOWNLOAD_FOLDER = Path(__file__).parent.parent / "data"
 MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
-NETWORK_PATIENCE = 4.0  # seconds until a silent network counts as none
 
 
 SAMPLE_NOTICE = (
@@ -138,7 +134,7 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
         folder = find_folder(name, Path(place))
         if folder:
             return read_folder(name, folder)
-    if download and _download(name, DOWNLOAD_FOLDER):
+    if download and download_set(facts.torchvision_class, DOWNLOAD_FOLDER):
         return load(name, download=False)
     return read_folder(name, SAMPLE_FOLDER / name)
 
@@ -244,56 +240,3 @@ def _find_file(folder: Path, part: str, what: str) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def _download(name: str, folder: Path) -> bool:
-    """Let torchvision fetch the set into `folder`; False if there is no network or no room.
-
-    It is fetched beside and moved when whole, so that an interrupted download leaves no files that
-    a later run would take for a damaged set.
-    """
-    from torchvision import datasets  # imported late: it costs a second and is seldom needed
-
-    torchvision_set = getattr(datasets, SETS[name].torchvision_class)
-    if not _answers(torchvision_set.mirrors[0] + torchvision_set.resources[0][0]):
-        return False
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as beside:
-            torchvision_set(beside, download=True)
-            whole = Path(beside) / torchvision_set.__name__
-            home = folder / torchvision_set.__name__ / "raw"
-            home.mkdir(parents=True, exist_ok=True)
-            # The training images last: a set without them counts as not there.
-            files = (whole / "raw").iterdir()
-            for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
-                file.replace(home / file.name)
-        return True
-    except (OSError, RuntimeError):  # torchvision raises RuntimeError when every mirror failed
-        return False
-    finally:
-        socket.setdefaulttimeout(patience)
-
-
-def _answers(url: str) -> bool:
-    """Whether the server behind `url` answers within NETWORK_PATIENCE seconds.
-
-    In a thread of its own, since a name look-up without a network can hang longer than any
-    time-out that Python lets one set.
-    """
-    answered = threading.Event()
-
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
-                answered.set()
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_PATIENCE)
-    return answered.is_set()

@@ -1,4 +1,4 @@
-"""The convolutional denoiser of a run: trained on first use, stored, used.
+"""The convolutional denoiser of a run: the network, trained on first use, stored, used.
 
 Images are float32 (N, 1, 28, 28) on the [0, 1] scale, as in `restore`.
 """
@@ -8,21 +8,86 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 from tqdm import tqdm
 
 from lab import chance, machine, runs, storage
 from lab.adam import Adam
 from lab.data import SETS
 from lab.errors import Fault
-from lab.models import Denoiser
 
 IMAGES_SHOWN = 400_000  # whatever the set's size
 BATCH = 32  # at equal cost, many small steps restore a decibel better than few large ones
 RATE = 2e-3  # Adam's learning rate at its highest
 CLIPPED_SHARE = 0.3  # of the images are clipped to 0..1 after noise was added, and say so
+
+
+class Denoiser(nn.Module):
+    """Convolutional denoiser: noisy images (N, 1, 28, 28), 0 to 1 but for the noise -> clean ones.
+
+    Given the noise level as a map and at work on pixel-unshuffled images, as Zhang et al. 2018,
+    "FFDNet"; here with a second, 7 x 7 scale, where each place sees the whole image. What it adds
+    to its input is scaled with the noise level as in Karras et al. 2022, "Elucidating the design
+    space of diffusion-based generative models", table 1: it predicts the noise where there is
+    little of it and the image where there is much.
+    """
+
+    SPREAD = 0.35  # standard deviation of the pixels of both sets, about
+
+    def __init__(self, width: int = 48, inner_width: int = 96) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"width": width, "inner_width": inner_width}
+        self.enter = nn.Sequential(
+            nn.Conv2d(4 + 2, width, 3, padding=1), ResidualConvolutions(width)
+        )
+        self.down = nn.Conv2d(width, inner_width, 2, stride=2)
+        self.inner = nn.Sequential(
+            ResidualConvolutions(inner_width), ResidualConvolutions(inner_width)
+        )
+        self.up = nn.Sequential(nn.Conv2d(inner_width, 4 * width, 1), nn.PixelShuffle(2))
+        self.leave = nn.Sequential(
+            ResidualConvolutions(width), nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(self, noisy: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
+        """(N, 1, 28, 28) from `noisy`, its noise levels (N,) and whether it was clipped (N,)."""
+        level = sigma.view(-1, 1, 1, 1)
+        total = (level**2 + self.SPREAD**2).sqrt()  # standard deviation of image and noise
+        answer = self.body(noisy / total, sigma, clipped).float()
+        return (self.SPREAD / total) ** 2 * noisy + self.scale(sigma) * answer
+
+    def scale(self, sigma: Tensor) -> Tensor:
+        """(N,) -> (N, 1, 1, 1): what the network's answer is multiplied with."""
+        level = sigma.view(-1, 1, 1, 1)
+        return level * self.SPREAD / (level**2 + self.SPREAD**2).sqrt()
+
+    def body(self, images: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
+        """The network itself, on images of standard deviation 1."""
+        small = pixel_unshuffle(images, 2)  # (N, 4, 14, 14)
+        facts = torch.stack((sigma, clipped.to(sigma.dtype)), 1)  # (N, 2)
+        maps = facts[:, :, None, None].expand(-1, -1, *small.shape[2:])
+        outer = self.enter(torch.cat((small, maps), 1))  # (N, width, 14, 14)
+        return self.leave(outer + self.up(self.inner(self.down(outer))))
+
+
+class ResidualConvolutions(nn.Module):
+    """x + conv(relu(conv(x))) on maps (N, width, H, W): He et al. 2016, "ResNet"."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, width, H, W) -> the same shape."""
+        return maps + self.layers(maps)
 
 
 def train(images: Tensor, seed: int, images_shown: int) -> Denoiser:

@@ -10,7 +10,6 @@ same generator scores the same to the last digit.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, gallery, metrics, models, storage
+from lab import chance, classifier, gallery, metrics, models, storage
 from lab.data import SAMPLE_NOTICE, ImageSet, to_float
 from lab.errors import Fault
 
@@ -28,7 +27,6 @@ QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in its column's name
 COPIES_COUNT = 1_000  # generated images that are looked for among all training images
 FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
 FEWEST_FOR_NEIGHBOURS = 100
-WEIGHTS = Path(__file__).parent / "weights"
 BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
 
 QUICK_COLUMNS = ("fcd_train_5k", "confidence", "smallest_class", "thin_classes")
@@ -68,7 +66,7 @@ class Judge:
                     f"{image_set.source}: {count} {part} images, and scoring takes at least "
                     f"{FEWEST_FOR_FRECHET}; gan_lab.py --no-quality trains without"
                 )
-        self.classifier = load_classifier(image_set.name).to(device)
+        self.classifier = classifier.load(image_set.name).to(device)
 
     def quick(self, generator: models.Generator) -> dict[str, float]:
         """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""
@@ -219,20 +217,6 @@ def _of_classes(reading: Reading) -> dict[str, float]:
         "smallest_class": min(shares),
         "thin_classes": metrics.thin_classes(shares),
     }
-
-
-def load_classifier(name: str) -> models.Classifier:
-    """The classifier of the set `name`; Fault unless its file has the checksum listed beside it."""
-    path = WEIGHTS / f"{name}.pth"
-    lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    expected = {name: digest for digest, name in (line.split() for line in lines)}
-    if hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name):
-        raise Fault(
-            f"{path}: is not the file that SHA256SUMS beside it lists; figures from another "
-            "classifier could not be compared: put the lab's own back"
-        )
-    classifier, _ = storage.load_weights(path, models.Classifier)
-    return classifier
 
 
 def generated_images(generator: models.Generator, count: int, device: torch.device) -> Tensor:

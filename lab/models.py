@@ -1,4 +1,4 @@
-"""The networks. Each keeps `config`: the keyword arguments that rebuild it, for its weights."""
+"""Generator and discriminator. Each keeps `config`: the keyword arguments that rebuild it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, interpolate
 
 from lab.data import IMAGE_SIDE
 
@@ -195,108 +195,6 @@ def laplacian_pyramid() -> Tensor:
 
 def _doubled(images: Tensor) -> Tensor:
     return interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-class Classifier(nn.Module):
-    """Small convolutional classifier: images (N, 1, 28, 28) in [-1, 1] -> logits (N, 10).
-
-    Generated images are measured by its features. They are taken before the last rectifier: there
-    they are closer to the normal distribution that the Frechet distance assumes.
-    """
-
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 128)) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {"widths": list(widths)}
-        first, second, third, last = widths
-        self.layers = nn.Sequential(
-            *(_convolution(1, first), nn.MaxPool2d(2), nn.BatchNorm2d(first), nn.ReLU()),
-            *(_convolution(first, second), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU()),
-            *(_convolution(second, third), nn.BatchNorm2d(third), nn.ReLU()),
-            *(_convolution(third, last, padding=0), nn.BatchNorm2d(last)),
-        )
-        self.head = nn.Linear(last, 10)
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) -> (N, 128): the mean of each channel over the last 5 x 5 places."""
-        return self.features_and_logits(images)[0]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) -> logits (N, 10)."""
-        return self.features_and_logits(images)[1]
-
-    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Both readings, (N, 128) and (N, 10), for the price of one."""
-        maps = self.layers(images)
-        return maps.mean((2, 3)), self.head(maps.relu().mean((2, 3)))
-
-
-def _convolution(channels_in: int, channels_out: int, padding: int = 1) -> nn.Conv2d:
-    """A 3 x 3 convolution; without bias, since batch normalisation follows."""
-    return nn.Conv2d(channels_in, channels_out, 3, padding=padding, bias=False)
-
-
-class Denoiser(nn.Module):
-    """Convolutional denoiser: noisy images (N, 1, 28, 28), 0 to 1 but for the noise -> clean ones.
-
-    Given the noise level as a map and at work on pixel-unshuffled images, as Zhang et al. 2018,
-    "FFDNet"; here with a second, 7 x 7 scale, where each place sees the whole image. What it adds
-    to its input is scaled with the noise level as in Karras et al. 2022, "Elucidating the design
-    space of diffusion-based generative models", table 1: it predicts the noise where there is
-    little of it and the image where there is much.
-    """
-
-    SPREAD = 0.35  # standard deviation of the pixels of both sets, about
-
-    def __init__(self, width: int = 48, inner_width: int = 96) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {"width": width, "inner_width": inner_width}
-        self.enter = nn.Sequential(
-            nn.Conv2d(4 + 2, width, 3, padding=1), ResidualConvolutions(width)
-        )
-        self.down = nn.Conv2d(width, inner_width, 2, stride=2)
-        self.inner = nn.Sequential(
-            ResidualConvolutions(inner_width), ResidualConvolutions(inner_width)
-        )
-        self.up = nn.Sequential(nn.Conv2d(inner_width, 4 * width, 1), nn.PixelShuffle(2))
-        self.leave = nn.Sequential(
-            ResidualConvolutions(width), nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2)
-        )
-
-    def forward(self, noisy: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
-        """(N, 1, 28, 28) from `noisy`, its noise levels (N,) and whether it was clipped (N,)."""
-        level = sigma.view(-1, 1, 1, 1)
-        total = (level**2 + self.SPREAD**2).sqrt()  # standard deviation of image and noise
-        answer = self.body(noisy / total, sigma, clipped).float()
-        return (self.SPREAD / total) ** 2 * noisy + self.scale(sigma) * answer
-
-    def scale(self, sigma: Tensor) -> Tensor:
-        """(N,) -> (N, 1, 1, 1): what the network's answer is multiplied with."""
-        level = sigma.view(-1, 1, 1, 1)
-        return level * self.SPREAD / (level**2 + self.SPREAD**2).sqrt()
-
-    def body(self, images: Tensor, sigma: Tensor, clipped: Tensor) -> Tensor:
-        """The network itself, on images of standard deviation 1."""
-        small = pixel_unshuffle(images, 2)  # (N, 4, 14, 14)
-        facts = torch.stack((sigma, clipped.to(sigma.dtype)), 1)  # (N, 2)
-        maps = facts[:, :, None, None].expand(-1, -1, *small.shape[2:])
-        outer = self.enter(torch.cat((small, maps), 1))  # (N, width, 14, 14)
-        return self.leave(outer + self.up(self.inner(self.down(outer))))
-
-
-class ResidualConvolutions(nn.Module):
-    """x + conv(relu(conv(x))) on maps (N, width, H, W): He et al. 2016, "ResNet"."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(N, width, H, W) -> the same shape."""
-        return maps + self.layers(maps)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -16,7 +16,7 @@ from conftest import SAMPLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab import data
+from lab import data, download
 from lab.errors import Fault, Mistake
 
 
@@ -177,7 +177,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, count, seed):
 def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path / "none")
     asked = []
-    monkeypatch.setattr(data, "_answers", lambda url: asked.append(url))
+    monkeypatch.setattr(download, "answers", lambda url: asked.append(url))
     assert data.load("mnist").is_sample
     assert len(asked) == 1
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +202,7 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
         def __call__(self, place, download):
             shutil.copytree(data.SAMPLE_FOLDER / "mnist", Path(place) / "MNIST" / "raw")
 
-    monkeypatch.setattr(data, "_answers", lambda url: True)
+    monkeypatch.setattr(download, "answers", lambda url: True)
     monkeypatch.setattr("torchvision.datasets.MNIST", Downloaded())
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
     assert data.load("mnist").source == str(stray.parent)
@@ -210,11 +210,11 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
 
 
 def test_a_silent_network_is_given_up_in_time(monkeypatch):
-    monkeypatch.setattr(data, "NETWORK_PATIENCE", 0.2)
+    monkeypatch.setattr(download, "NETWORK_PATIENCE", 0.2)
     hanging = threading.Event()  # never set: the server neither answers nor refuses
-    monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
     began = time.monotonic()
-    assert not data._answers("https://dataset.invalid/file")
+    assert not download.answers("https://dataset.invalid/file")
     assert time.monotonic() - began < 4
 
 

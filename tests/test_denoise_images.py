@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage.save_weights(
         run_folder / "generator.pth", models.Generator(8, (32,)), dataset="mnist", epoch=1
     )
-    storage.save_weights(run_folder / "denoiser.pth", models.Denoiser(8, 8), dataset="mnist")
+    storage.save_weights(run_folder / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="mnist")
     storage.write_json(run_folder / "config.json", {"options": {"data_dir": str(SAMPLE)}})
     return run_folder
 
@@ -210,7 +210,7 @@ def test_links_that_lead_out_are_refused(
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
-    storage.save_weights(own_run / "denoiser.pth", models.Denoiser(8, 8), dataset="fashion")
+    storage.save_weights(own_run / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="fashion")
     with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
         attempt(monkeypatch, "--run", own_run, *FEW)
     assert not (own_run / "denoising_results").exists()

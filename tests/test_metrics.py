@@ -11,7 +11,7 @@ import torch
 from conftest import SAMPLE
 from torch import Tensor
 
-from lab import advice, chance, data, judge, metrics, models
+from lab import advice, chance, classifier, data, judge, metrics, models
 from lab.errors import Fault
 
 
@@ -199,14 +199,14 @@ def test_too_few_images_leave_figures_out_and_say_so(fashion: data.ImageSet, ref
 
 def test_a_classifier_that_is_not_the_labs_own_is_refused(tmp_path, monkeypatch):
     for name in ("fashion.pth", "SHA256SUMS"):
-        shutil.copy(judge.WEIGHTS / name, tmp_path)
-    monkeypatch.setattr(judge, "WEIGHTS", tmp_path)
-    judge.load_classifier("fashion")
+        shutil.copy(classifier.WEIGHTS / name, tmp_path)
+    monkeypatch.setattr(classifier, "WEIGHTS", tmp_path)
+    classifier.load("fashion")
     content = bytearray((tmp_path / "fashion.pth").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "fashion.pth").write_bytes(content)
     with pytest.raises(Fault, match="SHA256SUMS"):
-        judge.load_classifier("fashion")
+        classifier.load("fashion")
 
 
 def test_the_classifiers_are_as_good_as_they_must_be():

@@ -151,7 +151,7 @@ def squares() -> torch.Tensor:
 
 
 def test_denoiser_has_the_parameters_it_is_meant_to_have() -> None:
-    assert models.count_parameters(models.Denoiser()) == 456_820
+    assert models.count_parameters(denoiser.Denoiser()) == 456_820
 
 
 def test_training_learns_and_is_decided_by_the_seed(squares: torch.Tensor) -> None:
@@ -169,14 +169,14 @@ def test_training_learns_and_is_decided_by_the_seed(squares: torch.Tensor) -> No
 
 def test_denoiser_of_another_set_is_refused(tmp_path) -> None:
     path = tmp_path / "denoiser.pth"
-    storage.save_weights(path, models.Denoiser(8, 8), dataset="mnist")
-    assert isinstance(denoiser.load(path, "mnist"), models.Denoiser)
+    storage.save_weights(path, denoiser.Denoiser(8, 8), dataset="mnist")
+    assert isinstance(denoiser.load(path, "mnist"), denoiser.Denoiser)
     with pytest.raises(Fault, match="denoiser of MNIST, Fashion-MNIST is needed"):
         denoiser.load(path, "fashion")
 
 
 def test_cleaned_generator_is_a_generator(generator: models.Generator) -> None:
-    cleaned = denoiser.Cleaned(generator, models.Denoiser(8, 8).eval(), 0.1)
+    cleaned = denoiser.Cleaned(generator, denoiser.Denoiser(8, 8).eval(), 0.1)
     images = models.generate(cleaned, torch.randn(3, cleaned.latent_dim))
     assert images.shape == (3, 1, 28, 28)
     assert images.dtype == torch.uint8

@@ -27,8 +27,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from lab import data, machine, options, storage
 from lab.chance import stream
+from lab.classifier import Classifier
 from lab.errors import Mistake, run_script
-from lab.models import Classifier
 from lab.options import option
 
 HERE = Path(__file__).parent
