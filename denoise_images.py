@@ -8,6 +8,7 @@ makes goes into the run's denoising_results/.
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,8 +173,14 @@ def restore_test_images(
         title = f"{image_set.title}, noise of sigma {sigma:g}" + " clipped" * options.clip
         facts = {"sigma": sigma, "clipped": options.clip, "images": options.count}
         facts |= {"seed": options.seed, "restarts": options.restarts, "steps": options.steps}
-        sheets.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, {**facts, "scores": scores}))
+        facts["scores"] = {label: in_json(score) for label, score in scores.items()}
+        sheets.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, facts))
     return sheets
+
+
+def in_json(score: dict[str, float]) -> dict[str, float | None]:
+    """A score as JSON has it: equal images have an infinite PSNR, for which it has no word."""
+    return {name: value if math.isfinite(value) else None for name, value in score.items()}
 
 
 def restorations(

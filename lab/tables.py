@@ -155,6 +155,8 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _cell(key: str, value: Any) -> str:
+    if value is None:  # a PSNR of equal images
+        return "∞"
     if number(value) is None:
         return str(value)
     return format(value, SCORES[key][1]) if key in SCORES else figure(value)

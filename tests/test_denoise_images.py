@@ -160,6 +160,34 @@ def test_mistakes_are_named(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_says_nothing_to_own_images_is_refused(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "one.png")
+    for flags in (("--regenerate", 3), ("--clip",)):
+        with pytest.raises(Mistake, match=f"{flags[0]}: is for test images"):
+            attempt(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
+
+
+def test_a_run_may_be_named_as_the_list_names_it(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runs.check_run("--run", Path("mnist-001"), outputs=own_run.parent) == own_run
+    for name in ("mnist-002", "../outputs/mnist-001x"):
+        with pytest.raises(Mistake, match="does not exist"):
+            runs.check_run("--run", Path(name), outputs=own_run.parent)
+
+
+def test_images_without_noise_score_valid_json(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0, *FEW)
+    text = (own_run / "denoising_results" / "scores.json").read_text()
+    content = json.loads(text, parse_constant=pytest.fail)  # called for Infinity and NaN
+    assert content["sheets"]["sigma_0.png"]["scores"]["noisy"]["psnr"] is None
+
+
 def test_without_a_run_the_command_that_makes_one_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -136,6 +136,8 @@ def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):
         (("--generator", "{weights}", "--dataset", "fashion"), "was trained on mnist"),
         (("--generator", "{empty}"), "is a folder"),
         (("--run", "{empty}"), "no run folder"),
+        (("--run", "{run}", "--out", "{empty}"), "goes into the run"),
+        (("--images", "{run}", "--dataset", "mnist"), "is a run folder"),
         (("--generator", "{weights}", "--fid"), inception.INSTALL),
     ],
 )
@@ -146,7 +148,9 @@ def test_mistakes_are_refused_before_any_work(
     monkeypatch.setattr(gallery, "read_picture", None)  # calling it would raise something else
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()
-    names = {"pictures": pictures, "empty": empty, "weights": weights}
+    shutil.copytree(weights.parent, run_folder := tmp_path / "run")
+    storage.write_json(run_folder / "config.json", {})
+    names = {"pictures": pictures, "empty": empty, "weights": weights, "run": run_folder}
     filled = [argument.format(**names) for argument in arguments]
     with pytest.raises(Mistake) as caught:
         evaluate(monkeypatch, capsys, *filled, "--out", out, "--data-dir", SAMPLE)

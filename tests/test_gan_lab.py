@@ -19,7 +19,7 @@ from PIL import Image
 
 import gan_lab
 from lab import models, storage
-from lab.errors import run_script
+from lab.errors import made_good, run_script
 from lab.options import flag_of
 
 
@@ -356,6 +356,18 @@ def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
     done = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 4, cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "config.json" in done.stderr
+
+
+def test_a_full_disk_says_where_and_how_to_go_on(capfd):
+    def main():
+        with made_good("go on with: this command"):
+            raise OSError(28, "No space left on device", "run/history.csv")
+
+    with pytest.raises(SystemExit) as left:
+        run_script(main)
+    said = capfd.readouterr().err
+    assert left.value.code == 1 and said.count("\n") == 1
+    assert "No space left on device: run/history.csv; once that is put right, go on with" in said
 
 
 def test_running_out_of_memory_is_one_line(monkeypatch, capfd):

@@ -194,6 +194,8 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     Image.fromarray(deep).save(tmp_path / "sixteen.png")
     Image.fromarray(grey.repeat(2, 3).numpy()).save(tmp_path / "tiled.png")
     Image.new("L", (50, 31), 77).save(tmp_path / "uneven.png")
+    Image.new("LA", (28, 28), (77, 9)).save(tmp_path / "glass.png")
+    (tmp_path / "folder.png").mkdir()
     whole = (tmp_path / "grey.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no picture")
@@ -201,13 +203,14 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png"),
-        *("sixteen.png", "tiled.png", "uneven.png"),
+        *("sixteen.png", "tiled.png", "uneven.png", "glass.png"),
     }
     for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
     assert found["grey.png"].notices == found["grey_as_colour.png"].notices == ()
     assert "16 bits" in found["sixteen.png"].notices[0]
     assert "colour" in found["red.png"].notices[0]
+    assert found["glass.png"].notices == ("transparency left out",)
     assert "resized from 50 x 31" in found["uneven.png"].notices[0]
     assert (found["uneven.png"].tiles == 77).all()
     assert len(found["tiled.png"].tiles) == 6
