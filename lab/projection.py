@@ -63,6 +63,7 @@ class Objective:
         """
         shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])  # (B, 784)
         if self.clipped:
+            # At the mean level for all: only the starts of the descent depend on it.
             shown = restore.clipped_mean(shown, self.sigma.mean())
         distance = shown.square().sum(1) - 2 * self.noisy @ shown.T
         return self.weight[:, None] * distance
