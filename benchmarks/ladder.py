@@ -105,7 +105,8 @@ def main() -> None:
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
         "in its last column. FCD is the Frechet classifier distance to training images, median "
-        "over the seeds; seconds are those of training, and as noisy as the machine.\n\n"
+        "over the seeds; seconds are those of training, and as noisy as the machine. Runs of other "
+        "seeds may have gone on at the same time, a core each.\n\n"
         "| set | recipe | FCD train | seconds | options |\n| --- | --- | --- | --- | --- |\n"
         + "\n".join(lines)
         + "\n"
