@@ -631,7 +631,8 @@ def carry_out(
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
         save_config(options, image_set, run, device, status="finished")
-        with going_on(f"all is saved but the report: python gan_lab.py --report {run}"):
+        rest = f"all is saved but the report: python gan_lab.py --report {shlex.quote(str(run))}"
+        with going_on(rest), made_good(rest):
             report.write(run)
             report.write_index(run.resolve().parent)
     print(f"done: {run / 'report.html'}")

@@ -37,7 +37,9 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
             if width * height > most_pixels:
                 raise Unreadable(f"{width} x {height} pixels is too large")
             picture.load()
-            return picture.copy()
+            loaded = picture.copy()
+            loaded.info["frames"] = getattr(picture, "n_frames", 1)  # a copy has only this one
+            return loaded
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -47,11 +49,11 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
 
 
 def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A picture of any mode as a grey one of 8 bits, and what was lost on the way, in words."""
+    """A picture that `opened` gave, as a grey one of 8 bits, and what was lost, in words."""
     lost = []
     if "A" in picture.getbands() or "transparency" in picture.info:
         lost.append("transparency left out")
-    if getattr(picture, "n_frames", 1) > 1:
+    if picture.info.get("frames", 1) > 1:
         lost.append("only the first of its frames taken")
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
         levels = np.asarray(picture).clip(0, 65535) // 257

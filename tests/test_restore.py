@@ -195,6 +195,8 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     Image.fromarray(grey.repeat(2, 3).numpy()).save(tmp_path / "tiled.png")
     Image.new("L", (50, 31), 77).save(tmp_path / "uneven.png")
     Image.new("LA", (28, 28), (77, 9)).save(tmp_path / "glass.png")
+    frames = [Image.new("L", (28, 28), level) for level in (0, 99)]
+    frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
     (tmp_path / "folder.png").mkdir()
     whole = (tmp_path / "grey.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
@@ -203,7 +205,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png"),
-        *("sixteen.png", "tiled.png", "uneven.png", "glass.png"),
+        *("sixteen.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
     }
     for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
@@ -211,6 +213,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert "16 bits" in found["sixteen.png"].notices[0]
     assert "colour" in found["red.png"].notices[0]
     assert found["glass.png"].notices == ("transparency left out",)
+    assert found["moving.png"].notices == ("only the first of its frames taken",)
     assert "resized from 50 x 31" in found["uneven.png"].notices[0]
     assert (found["uneven.png"].tiles == 77).all()
     assert len(found["tiled.png"].tiles) == 6
