@@ -37,7 +37,7 @@ ARGUMENTS = {
     "modern": ["--recipe", "modern"],
 }
 # Epochs after which a training is scored: often at first, where the curves are steep.
-EARLY = tuple(quarter / 4 for quarter in range(1, 16))
+EARLY = (*(eighth / 8 for eighth in range(1, 8)), *(quarter / 4 for quarter in range(4, 16)))
 LATE = (4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60)
 
 
