@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lab import data, images, machine, storage
+from lab import data, denoiser, images, machine, storage
 from lab.options import flag_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
         "No method was trained or tuned on a test image but for one choice: projection's optimizer",
         "was once found by looking at the first 20 of MNIST, which are among those scored. Its",
         "number of steps is tried on training images further down; the CNN's layers, batch size",
-        "and length of training were chosen on training images.",
+        "and length of training were chosen on training images, and so was the value below which",
+        f"its pixels are taken for background ({denoiser.FAINT:g}, at most half of sigma).",
         "",
         "![PSNR by noise level](restoration.png)",
         "",

@@ -167,6 +167,14 @@ def test_training_learns_and_is_decided_by_the_seed(squares: torch.Tensor) -> No
     assert (restored - clean).square().mean() < (noisy - clean).square().mean() / 2
 
 
+def test_what_is_faint_for_its_noise_is_background() -> None:
+    restored = torch.tensor([0.0, 0.009, 0.011, 0.059, 0.061, 1.0]).expand(2, 1, 1, -1)
+    denoised = denoiser.denoise(lambda *_: restored, restored, torch.tensor([0.02, 1.0]))
+    at_little_noise, at_much = denoised.flatten(1)
+    assert at_little_noise.tolist() == pytest.approx([0, 0, 0.011, 0.059, 0.061, 1])
+    assert at_much.tolist() == pytest.approx([0, 0, 0, 0, 0.061, 1])
+
+
 def test_denoiser_of_another_set_is_refused(tmp_path) -> None:
     path = tmp_path / "denoiser.pth"
     storage.save_weights(path, denoiser.Denoiser(8, 8), dataset="mnist")
