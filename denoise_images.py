@@ -35,7 +35,7 @@ from lab import (
     runs,
     storage,
 )
-from lab.errors import Mistake, run_script
+from lab.errors import Mistake, printable, run_script
 from lab.options import option, parse
 
 RESULTS = "denoising_results"
@@ -293,7 +293,7 @@ def read_own(options: Options, source: Source) -> list[folder.Picture]:
     if options.images.resolve() in [path.resolve() for path in written]:
         raise Mistake(f"--images {options.images}: could be written over; give another --out")
     for line in notices + [f"{p.name}: {note}" for p in pictures for note in p.notices]:
-        print(line)
+        print(printable(line))
     return pictures
 
 
@@ -349,10 +349,10 @@ def own_sigma(options: Options, noisy: Tensor, examples: Tensor, sizes: list[int
 # What is saved
 
 
-def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
+def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None:
     """Write the sheets and scores.json; what it says of other sheets of this generator is kept.
 
-    notice: stands on every sheet.
+    footnote: stands on every sheet.
     """
     path = source.results / "scores.json"
     digest = storage.digest(source.path)
@@ -363,8 +363,8 @@ def save_results(source: Source, notice: str, sheets: Sequence[Sheet]) -> None:
         entries = dict(kept) if isinstance(kept, dict) else {}
         for sheet in sheets:
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
-            images.save_sheet(source.results / sheet.name, rows, sheet.title, notice)
-            entries[sheet.name] = {**sheet.facts, "bundled_sample": bool(notice)}
+            images.save_sheet(source.results / sheet.name, rows, sheet.title, footnote)
+            entries[sheet.name] = {**sheet.facts, "bundled_sample": bool(footnote)}
         content = {
             "dataset": source.dataset,
             "generator": str(source.path),
@@ -401,8 +401,7 @@ def main() -> None:
             sheets.append(regenerate(options, source, image_set, device))
         if network:
             sheets.append(clean_generated(options, source, network, image_set, device))
-    notice = "from the BUNDLED SAMPLE, not the full set" if image_set.is_sample else ""
-    save_results(source, notice, sheets)
+    save_results(source, image_set.footnote, sheets)
     run = source.path.parent
     if source.results == run / RESULTS and (run / "config.json").is_file():
         report.write(run)  # with the new sheets in it

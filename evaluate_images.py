@@ -9,7 +9,7 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,20 @@ if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads
 import torch
 from torch import Tensor
 
-from lab import advice, data, gallery, inception, machine, models, readings, report, runs, storage
-from lab.errors import Fault, Mistake, run_script
+from lab import (
+    advice,
+    data,
+    gallery,
+    inception,
+    machine,
+    models,
+    readings,
+    report,
+    runs,
+    storage,
+    tables,
+)
+from lab.errors import Fault, Mistake, printable, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
 
@@ -71,6 +83,12 @@ class Subject:
         return config.get("options") if isinstance(config.get("options"), dict) else None
 
     @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """The rows of the run's history.csv; none without one."""
+        path = self.run / "history.csv" if self.run else None
+        return runs.read_history(path) if path and path.is_file() else []
+
+    @property
     def digest(self) -> str | None:
         """SHA-256 of the weights: it tells figures of these from those of others."""
         return storage.digest(self.weights) if self.weights else None
@@ -89,6 +107,8 @@ def find_subject(options: Options) -> Subject:
         return find_pictures(options)
     weights = runs.find_generator(options.run, options.generator)
     run = None if options.generator else weights.parent
+    if options.out and run:
+        raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
     generator, facts = storage.load_weights(weights, models.Generator)
     return Subject(
         name=str(run or weights),
@@ -133,11 +153,22 @@ def images_of(subject: Subject, device: torch.device) -> Tensor:
         return generated_images(subject.generator.to(device), FULL_COUNT, device)
     found = gallery.read(list(subject.files), FULL_COUNT)
     for notice in found.notices:
-        print(f"note: {notice}")
+        print(f"note: {printable(notice)}")
     return found.images
 
 
-def known_fid(subject: Subject, fingerprint: str, digest: str | None) -> dict[str, float]:
+def fid_of(
+    options: Options, subject: Subject, images: Tensor, image_set: data.ImageSet
+) -> dict[str, float]:
+    """The Inception FID if it is asked for, or known already; else nothing."""
+    if not options.fid:
+        return known_fid(subject, image_set.fingerprint)
+    inception.check(len(images), image_set)  # unreadable pictures may have left too few
+    device = machine.pick_device(options.device)
+    return {"fid": inception.distance(images, image_set, device)}
+
+
+def known_fid(subject: Subject, fingerprint: str) -> dict[str, float]:
     """The FID that stands in the run's evaluation.json, if it is of these weights and images.
 
     It takes long: an evaluation without --fid should not throw it away.
@@ -151,9 +182,8 @@ def known_fid(subject: Subject, fingerprint: str, digest: str | None) -> dict[st
         return {}  # damaged, and about to be replaced
     compared, fid = kept.get("compared_with"), readings.number(kept.get("fid"))
     same_images = isinstance(compared, dict) and compared.get("fingerprint") == fingerprint
-    if digest and kept.get("generator_sha256") == digest and same_images and fid is not None:
-        return {"fid": fid}
-    return {}
+    same_weights = kept.get("generator_sha256") == subject.digest
+    return {"fid": fid} if same_weights and same_images and fid is not None else {}
 
 
 def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> None:
@@ -172,32 +202,16 @@ def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> Non
 
 def print_table(evaluation: Evaluation, real: Mapping[str, float]) -> None:
     """Every figure of the images beside that of real ones."""
-    print(f"\n{'':36}{'these images':>14}{'real images':>14}   better")
-    for key, label, better, form in ROWS:
-        if key in evaluation.figures:
-            beside = f"{real[key]:{form}}" if key in real else ""
-            print(f"{label:36}{evaluation.figures[key]:>14{form}}{beside:>14}   {better}")
+    print(f"\n{'':24}{'these images':>14}{'real images':>14}   better")
+    for key, metric in tables.METRICS.items():
+        if key in evaluation.figures and metric.better:
+            beside = f"{real[key]:{metric.form}}" if key in real else ""
+            value = f"{evaluation.figures[key]:{metric.form}}"
+            print(f"{metric.name:24}{value:>14}{beside:>14}   {metric.better}")
     shares = evaluation.figures["class_histogram"]
     print("\nclasses: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
     if evaluation.left_out:
         print(f"left out: {evaluation.left_out}")
-
-
-ROWS = (
-    ("fcd_train", "FCD to 10,000 training images", "lower", ".2f"),
-    ("fcd_test", "FCD to the test images", "lower", ".2f"),
-    ("fid", "Inception FID to the test images", "lower", ".2f"),
-    ("kernel_distance", "kernel distance", "lower", ".4f"),
-    ("precision", "precision", "higher", ".3f"),
-    ("recall", "recall", "higher", ".3f"),
-    ("density", "density", "higher", ".3f"),
-    ("coverage", "coverage", "higher", ".3f"),
-    ("confidence", "mean confidence", "higher", ".3f"),
-    ("class_kl", "class KL from uniform, nats", "lower", ".4f"),
-    ("smallest_class", "smallest class", "higher", ".1%"),
-    ("thin_classes", "classes under 3 %", "lower", ".0f"),
-    ("near_copies", "near-copies of training images", "lower", ".1%"),
-)
 
 
 def main() -> None:
@@ -206,42 +220,32 @@ def main() -> None:
     device = machine.pick_device(options.device)
     subject = find_subject(options)
     outputs = options.out or runs.OUTPUTS
-    if options.out and subject.run:
-        raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
     runs.check_writable("--run" if subject.run else "--out", subject.run or outputs)
     machine.prepare(device)
     image_set = data.load(subject.dataset, subject.data_dir)
     if subject.run:
         runs.check_fingerprint(subject.run, image_set)
-    judge = Judge(image_set, device)
     if options.fid:
         inception.check(subject.count, image_set)
+    judge = Judge(image_set, device)
 
     images = images_of(subject, device)
     print_heading(subject, len(images), image_set)
     evaluation = judge.full_of_images(images)
-    digest = subject.digest
-    if options.fid:
-        inception.check(len(images), image_set)  # unreadable pictures may have left too few
-        evaluation.figures["fid"] = inception.distance(images, image_set, device)
-    else:
-        evaluation.figures.update(known_fid(subject, image_set.fingerprint, digest))
+    evaluation.figures.update(fid_of(options, subject, images, image_set))
     print_table(evaluation, judge.real_figures())
-    history_file = subject.run / "history.csv" if subject.run else None
-    history = runs.read_history(history_file) if history_file and history_file.is_file() else []
-    words = advice.after(history, evaluation.figures, subject.options)
+    words = advice.after(subject.history, evaluation.figures, subject.options)
     print("", *words, sep="\n")
 
     folder = subject.run or runs.new_run(outputs, "evaluation")
-    title = f"{Path(subject.name).name}: {len(images):,} images, {image_set.title}"
     judge.save(
         folder,
         evaluation,
-        title,
+        f"{Path(subject.name).name}: {len(images):,} images, {image_set.title}",
         words=words,
         evaluated=subject.name,
         dataset=subject.dataset,
-        generator_sha256=digest,
+        generator_sha256=subject.digest,
         machine=machine.description(device),
     )
     if subject.run:

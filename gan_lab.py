@@ -127,11 +127,11 @@ class Options:
         most=models.MOST_CONVOLUTIONS,
     )
     activation: str = option(
-        "leaky-relu", "activation of the generator", choices=models.ACTIVATIONS
+        "leaky-relu", "activation of the generator", choices=tuple(models.ACTIVATIONS)
     )
     batch_norm: bool = option(False, "batch normalisation in the generator")
     output: str = option(
-        "clip", "what keeps the generator's pixels in range", choices=models.OUTPUTS
+        "clip", "what keeps the generator's pixels in range", choices=tuple(models.OUTPUTS)
     )
     dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
     pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
@@ -213,7 +213,8 @@ def planned(options: Options, image_count: int) -> Options:
             f"{MOST_EPOCHS:,}; show fewer"
         )
     sample_every = options.sample_every or max(1, epochs // 10)
-    return dataclasses.replace(options, epochs=epochs, sample_every=sample_every)
+    r1_every = min(options.r1_every, image_count // options.batch_size)
+    return dataclasses.replace(options, epochs=epochs, sample_every=sample_every, r1_every=r1_every)
 
 
 def begin(options: Options, device: torch.device) -> Training:
@@ -381,7 +382,7 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
 
 
 def penalty_is_due(options: Options, training: Training) -> bool:
-    """Whether this step has the gradient penalty."""
+    """Whether this step has the gradient penalty: the first of each epoch, and on from there."""
     return options.r1_gamma > 0 and training.step % options.r1_every == 0
 
 
@@ -493,10 +494,7 @@ def save_results(
         epoch=training.epoch,
     )
     images.save_curves(run / "loss_curves.png", training.history, title)
-    grids = (run / "generated_samples").glob("epoch_*.png")
-    images.save_gif(
-        run / "training.gif", sorted(grids, key=lambda path: (len(path.name), path.name))
-    )
+    images.save_gif(run / "training.gif", [path for _, path in runs.grids(run)])
     stills.write(run, training.average, image_set)
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)

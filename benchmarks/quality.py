@@ -147,8 +147,8 @@ def save_picture(path: Path, found: dict[tuple[str, str], Path]) -> None:
     """The last grid of each run, side by side. found: run by its set and recipe."""
     figure, axes = images.new_figure(1, len(found), width=3 * len(found), height=3.3)
     for axis, ((dataset, recipe), run) in zip(axes, found.items(), strict=True):
-        grids = (run / "generated_samples").glob("epoch_*.png")
-        with Image.open(max(grids, key=lambda path: (len(path.name), path.name))) as grid:
+        _, last = runs.grids(run)[-1]
+        with Image.open(last) as grid:
             axis.imshow(grid, cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{data.SETS[dataset].title}, {recipe}", fontsize=11)
         axis.set_axis_off()

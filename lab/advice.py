@@ -36,10 +36,9 @@ def after(
 ) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    options: those of the run; None for images of another program, which has others.
-
-    figures: those of `judge.Evaluation`. First how good, then what is wrong, if anything is. Rows
-    that lack a column are passed over: history.csv may come from anywhere.
+    figures: those of `judge.Evaluation`. options: those of the run; None for images of another
+    program, which has others. First how good, then what is wrong, if anything is. Rows that lack a
+    column are passed over: history.csv may come from anywhere.
     """
     history = [row for row in history if {"epoch", *TOTALS} <= row.keys()]
     wrong = [
@@ -52,7 +51,7 @@ def after(
 
 
 def _quality(figures: Mapping[str, Any]) -> list[str]:
-    """`FCD 20.1 against the test images (0.1 is what real images score, ...)`."""
+    """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
     if "fcd_test" not in figures:
         return []
     return [

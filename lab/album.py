@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from lab import images
+from lab import images, runs
 from lab.data import IMAGE_SIDE
 
 MOST_FRAMES = 80  # of the film; more are thinned out evenly
@@ -22,12 +22,7 @@ PRINTED = 5  # frames that stay where a film cannot run
 
 def film(run: Path) -> list[dict[str, Any]]:
     """The sample grids in order, at most MOST_FRAMES: epoch, data address, whether on paper too."""
-    found = []
-    for path in (run / "generated_samples").glob("epoch_*.png"):
-        number = path.stem.removeprefix("epoch_")
-        if number.isascii() and number.isdigit():
-            found.append((int(number), path))
-    found.sort()
+    found = runs.grids(run)
     if len(found) > MOST_FRAMES:  # first and last always stay
         step = (len(found) - 1) / (MOST_FRAMES - 1)
         found = [found[round(index * step)] for index in range(MOST_FRAMES)]
@@ -88,7 +83,7 @@ def _opened(path: Path) -> Image.Image | None:
         return None
 
 
-def gallery(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
+def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
     """Name and data address of each picture, and the names of those there is no room for.
 
     What is missing or damaged is passed over.
@@ -108,6 +103,6 @@ def gallery(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], lis
 
 def thumbnail(run: Path) -> str | None:
     """The newest sample grid of a run, small."""
-    frames = sorted((run / "generated_samples").glob("epoch_*.png"), key=lambda p: (len(p.name), p))
-    picture = _opened(frames[-1]) if frames else None
+    found = runs.grids(run)
+    picture = _opened(found[-1][1]) if found else None
     return data_url(_compact(picture)) if picture else None

@@ -102,6 +102,11 @@ class ImageSet:
         return SETS[self.name].title
 
     @property
+    def footnote(self) -> str:
+        """What stands under pictures that were made from the bundled sample; else nothing."""
+        return "from the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Ten names, by label."""
         return SETS[self.name].class_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import tempfile
 import threading
@@ -36,7 +37,8 @@ def download_set(torchvision_class: str, folder: Path) -> bool:
             for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
                 file.replace(home / file.name)
         return True
-    except (OSError, RuntimeError):  # torchvision raises RuntimeError when every mirror failed
+    # torchvision raises RuntimeError when every mirror failed; a hotel's page may answer anything.
+    except (OSError, RuntimeError, http.client.HTTPException):
         return False
     finally:
         socket.setdefaulttimeout(patience)
@@ -55,7 +57,7 @@ def answers(url: str) -> bool:
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
                 answered.set()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -142,7 +142,7 @@ def run_script(main: Callable[[], None]) -> None:
     except Fault as fault:
         _leave(f"{name}: {one_line(fault)}", 1)
     except OSError as error:
-        _leave(f"{name}: {_os_error_line(error)}", 1)
+        _leave(f"{name}: {one_line(Fault(_os_error_line(error)))}", 1)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -124,7 +124,7 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a folder may be called $x$
     if footnote:
         figure.supxlabel(footnote, fontsize=8)
     save_figure(path, figure)

@@ -134,7 +134,7 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
     losses.set_title("loss")
     opinions.set_title("mean probability of being real")
     opinions.set_ylim(0, 1)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     save_figure(path, figure)
 
 
@@ -154,7 +154,7 @@ def save_sheet(
     axis.set_xticks([])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
     save_figure(path, figure)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lab import chance, classifier, gallery, metrics, models, storage
-from lab.data import SAMPLE_NOTICE, ImageSet, to_float
+from lab.data import ImageSet, to_float
 from lab.errors import Fault
 
 FULL_COUNT = 10_000  # generated images in `full`; training images taken as a reference
@@ -118,10 +118,10 @@ class Judge:
         return metrics.frechet_distance(self._training_moments, self._test_moments)
 
     def real_figures(self) -> dict[str, float]:
-        """The figures of real images: the 10,000 training images in the generator's place.
+        """The figures of real images: what a perfect generator would score.
 
-        What a generator would score that makes nothing but new real images. `near_copies` are those
-        that the test images hold of the training images.
+        The 10,000 training images stand in its place and are compared with the test images, in
+        `fcd_train` too. `near_copies` are the test images' among the training images.
         """
         return {
             "fcd_train": self.real_distance,
@@ -148,14 +148,13 @@ class Judge:
             },
         }
         storage.write_json(folder / "evaluation.json", content)
-        notice = SAMPLE_NOTICE.strip("* ").split(". ")[0] if image_set.is_sample else ""
         gallery.save_class_sheet(
             folder / "evaluation.png",
             evaluation.images,
             evaluation.classes,
             image_set.class_names,
             title,
-            notice,
+            image_set.footnote,
         )
 
     @torch.inference_mode()

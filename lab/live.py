@@ -36,7 +36,7 @@ RESHAPES = {
     torch.flatten,
 }
 SKIPPED = {nn.Dropout, nn.Identity}
-ACTIVITIES = {"silu": functional.silu, "tanh": torch.tanh, "clip": functional.hardtanh}
+ACTIVITIES = {"silu": functional.silu, "tanh": torch.tanh, "clip": models.Clip()}
 
 
 class Unsuited(Exception):
@@ -138,7 +138,7 @@ def operations_of(generator: nn.Module) -> list[Operation]:
         elif node.op != "get_attr":  # constants are fetched where they are used
             inputs = [place[arg] for arg in node.args if arg in place]
             target = modules[node.target] if node.op == "call_module" else node.target
-            for kind, facts, weights in steps_of(target, node, generator):
+            for kind, facts, weights in operations_for(target, node, generator):
                 if type(target) is nn.BatchNorm2d:  # one scale a map: the same for all its places
                     latent = torch.zeros(1, generator.config["latent_dim"])
                     width = evaluate(operations, latent)[inputs[0]].shape[1]
@@ -149,7 +149,7 @@ def operations_of(generator: nn.Module) -> list[Operation]:
     return operations
 
 
-def steps_of(
+def operations_for(
     target: Any, node: fx.Node, generator: nn.Module
 ) -> list[tuple[str, dict[str, float], list[Tensor]]]:
     """The operations, (kind, facts, weights) each, that a node of the graph becomes."""

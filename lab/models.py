@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,16 +25,6 @@ MOST_CONVOLUTIONS = 2  # each halves or doubles the side: 28, 14, 7
 # 0.6 over the standard deviation of each band of the training images, about, in both sets.
 BAND_GAINS = (2.5, 2.1, 1.1)
 
-ACTIVATIONS = ("leaky-relu", "relu")
-
-
-def activation_layer(name: str) -> nn.Module:
-    """`relu`, or `leaky-relu` with slope 0.2 below zero (Radford et al. 2016, "DCGAN")."""
-    return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.2)
-
-
-OUTPUTS = ("tanh", "clip")
-
 
 class Clip(nn.Module):
     """Pixels cut off at -1 and 1, so that black is black; the gradient is that of tanh.
@@ -49,9 +41,16 @@ class Clip(nn.Module):
         return pixels.detach().clamp(-1, 1) + (squashed - squashed.detach())
 
 
-def output_layer(name: str) -> nn.Module:
-    """What keeps pixels in [-1, 1]: `tanh`, as DCGAN, or `clip`."""
-    return Clip() if name == "clip" else nn.Tanh()
+# A slope of 0.2 below zero and tanh at the end: Radford et al. 2016, "DCGAN".
+ACTIVATIONS = {"leaky-relu": partial(nn.LeakyReLU, 0.2), "relu": nn.ReLU}
+OUTPUTS = {"tanh": nn.Tanh, "clip": Clip}
+
+
+def layer_called(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn.Module:
+    """A new one of `layers`; ValueError for a name that is not among them."""
+    if name not in layers:
+        raise ValueError(f"{name!r} is none of {', '.join(layers)}")
+    return layers[name]()
 
 
 class Generator(nn.Module):
@@ -59,7 +58,8 @@ class Generator(nn.Module):
 
     Fully connected; with `channels` (C1, C2) its last layers are transposed convolutions instead,
     from C1 maps of 7 x 7 to C2 of 14 x 14 to the image, as in Radford et al. 2016, "DCGAN".
-    ValueError for more than MOST_CONVOLUTIONS channels.
+    output: files from before there was a choice have tanh, hence the default.
+    ValueError for an unknown name, or for more than MOST_CONVOLUTIONS channels.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Generator(nn.Module):
 
         def activated(layer: nn.Module, norm: type[nn.Module], width: int) -> list[nn.Module]:
             norms = [norm(width)] if batch_norm else []
-            return [layer, *norms, activation_layer(activation)]
+            return [layer, *norms, layer_called(activation, ACTIVATIONS)]
 
         layers: list[nn.Module] = []
         bias = not batch_norm  # normalising subtracts the mean, and what a bias adds with it
@@ -101,7 +101,7 @@ class Generator(nn.Module):
         else:
             layers.append(nn.Linear(widths[-1], PIXELS))
         self.layers = nn.Sequential(*layers)
-        self.output = output_layer(output)
+        self.output = layer_called(output, OUTPUTS)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, 1, 28, 28)."""
@@ -139,13 +139,13 @@ class Discriminator(nn.Module):
         self.register_buffer("bands", bands, persistent=False)
         layers: list[nn.Module] = []
         for channels_in, channels_out in pairwise((1, *channels)):
-            layers += [_halving(channels_in, channels_out), activation_layer("leaky-relu")]
+            layers += [_halving(channels_in, channels_out), ACTIVATIONS["leaky-relu"]()]
         width_in = PIXELS if bands is None else bands.shape[1]
         if channels:
             layers.append(nn.Flatten())
             width_in = channels[-1] * _side_of_maps(channels) ** 2
         for width in hidden:
-            layers += [nn.Linear(width_in, width), activation_layer("leaky-relu")]
+            layers += [nn.Linear(width_in, width), ACTIVATIONS["leaky-relu"]()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
             width_in = width

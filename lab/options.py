@@ -198,10 +198,20 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
         raise Mistake(f"{flag} {text!r}: choose one of {', '.join(facts['choices'])}")
     if not text.strip() or "\0" in text:
         raise Mistake(f"{flag} {text!r}: is empty; give a value or leave the option out")
-    if value_type is Path and facts["folder"] and not Path(text).is_dir():
-        kind = "is a file, not a folder" if Path(text).exists() else "does not exist"
-        raise Mistake(f"{flag} {text}: {kind}; name an existing folder or leave the option out")
+    if value_type is Path:
+        _check_path(flag, Path(text), facts["folder"])
     return value_type(text)
+
+
+def _check_path(flag: str, path: Path, folder: bool) -> None:
+    """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
+    try:
+        there = path.exists()
+    except OSError as error:  # too long, or in a folder that is closed to us
+        raise Mistake(f"{flag} {path}: {error.strerror}; give another") from None
+    if folder and not path.is_dir():
+        kind = "is a file, not a folder" if there else "does not exist"
+        raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
 
 
 def _default(kind: type, name: str) -> Any:

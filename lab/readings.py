@@ -39,7 +39,7 @@ def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
     row, sentences = rows[-1], []
-    if "d_real" in row and "d_fake" in row:
+    if "d_real" in row and "d_fake" in row and _gives_probabilities(options):
         sentences.append(
             f"The discriminator gives real images {row['d_real']:.2f} and generated ones "
             f"{row['d_fake']:.2f}: {_opinion(row['d_real'] - row['d_fake'])}."
@@ -61,6 +61,11 @@ def _change(before: float, now: float) -> str:
     if share >= 0.005:
         return f", {share:.0%} closer than before"
     return ", no closer than before" if share > -0.05 else f", {-share:.0%} farther than before"
+
+
+def _gives_probabilities(options: dict[str, Any]) -> bool:
+    """Whether the loss makes D(x) a probability; least squares and hinge do not."""
+    return options.get("loss", "non-saturating") == "non-saturating"
 
 
 def _opinion(gap: float) -> str:
@@ -88,7 +93,7 @@ def verdict(config: dict[str, Any], history: History, evaluation: dict[str, Any]
             f"{_classes(evaluation)}To the classifier {precision:.0%} of the images look real, and "
             f"{recall:.0%} of real images have their like among them."
         )
-    if "d_real" in last and "d_fake" in last:
+    if "d_real" in last and "d_fake" in last and _gives_probabilities(options):
         return (
             f"After {last['epoch']:.0f} epochs the discriminator gives real images "
             f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "
@@ -127,8 +132,8 @@ def key_figures(
     seconds = sum(row.get("seconds", 0.0) for row in history)
     if seconds:
         figures.append((duration(seconds), "of training"))
-        speed = sum(row.get("images_per_second", 0.0) for row in history) / len(history)
-        figures.append((f"{speed:,.0f}", "images a second"))
+        shown = sum(row.get("images_per_second", 0.0) * row.get("seconds", 0.0) for row in history)
+        figures.append((f"{shown / seconds:,.0f}", "images a second"))
     if generator is not None:
         figures.append((f"{models.count_parameters(generator) / 1e6:.2f} M", "numbers learned"))
     return figures

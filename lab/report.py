@@ -36,21 +36,9 @@ def write(run: Path) -> Path:
     """Make `run`/report.html and return its path. Raises Fault if config.json is damaged."""
     config = storage.read_json(run / "config.json")
     options, facts = _dict(config.get("options")), _dict(config.get("data"))
-    history = _history(run)
-    evaluation = _optional_json(run / "evaluation.json")
-    frames = album.film(run)
-    epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
-    for frame in frames:
-        planned = {**options, "epochs": epochs}
-        frame["sentence"] = readings.of_epoch(frame["epoch"], history, planned)
-    shown = {frame["epoch"] for frame in frames}
-    stills, _ = album.gallery([run / name for name in STILLS], STILLS_ROOM)
-    restored = _restored(run)
-    sheets, left_out = album.gallery(
-        [run / "denoising_results" / name for name in _dict(restored.get("sheets"))], SHEETS_ROOM
-    )
-    generator, page_generator, refusal = _live(run)
+    history, evaluation = _history(run), _optional_json(run / "evaluation.json")
     known = SETS.get(str(options.get("dataset")))
+    generator, refusal = _generator(run)
     html = render(
         "page.html.jinja",
         name=run.resolve().name,
@@ -64,30 +52,14 @@ def write(run: Path) -> Path:
         verdict=readings.verdict(config, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
         finished=config.get("status") == "finished",
-        final=album.final_grid(run) or (frames[-1]["source"] if frames else None),
-        frames=frames,
-        charts=curves.charts(history),
+        final=album.final_grid(run),
+        **_film_part(run, options, history),
+        **_live_part(generator, refusal),
         quality=tables.results(evaluation, _classic(run, options, evaluation), known),
         words=readings.sentences(evaluation),
         anchors=tables.anchors(str(options.get("dataset")), evaluation),
-        stills=[still | {"caption": STILLS[still["name"]]} for still in stills],
-        sheets=sheets,
-        left_out=left_out,
-        scores=tables.scores(restored),
-        refusal=refusal,
-        weights=base64.b64encode(page_generator.weights).decode() if page_generator else "",
-        data={
-            "history": [row for row in history if row["epoch"] in shown],
-            "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
-            "live": page_generator
-            and {
-                "operations": page_generator.operations,
-                "directions": page_generator.directions,
-                "latent": generator.config["latent_dim"],
-                "side": IMAGE_SIDE,
-            },
-        },
-        shares=page_generator.shares if page_generator else [],
+        stills=_stills(run),
+        **_restoration_part(run),
     )
     path = run / "report.html"
     storage.write_text(path, html)
@@ -160,16 +132,69 @@ def render(template: str, **context: Any) -> str:
 # Facts
 
 
-def _live(run: Path) -> tuple[Any, live.Live | None, str]:
-    """The generator, its copy for the page, and, where there is none, why."""
+def _film_part(
+    run: Path, options: dict[str, Any], history: Sequence[dict[str, float]]
+) -> dict[str, Any]:
+    """The training: its frames, each with what is seen there, and its curves."""
+    epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
+    planned = {**options, "epochs": epochs}
+    frames = [
+        frame | {"sentence": readings.of_epoch(frame["epoch"], history, planned)}
+        for frame in album.film(run)
+    ]
+    shown = {frame["epoch"] for frame in frames}
+    return {
+        "frames": frames,
+        "charts": curves.charts(history),
+        "film": {
+            "history": [row for row in history if row["epoch"] in shown],
+            "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
+        },
+    }
+
+
+def _generator(run: Path) -> tuple[Any, str]:
+    """The run's generator, or None and the reason."""
     try:
-        generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+        return storage.load_weights(run / "generator.pth", models.Generator)[0], ""
     except (Fault, OSError) as error:
-        return None, None, f"The generator could not be read: {error}"
+        return None, f"The generator could not be read: {error}"
+
+
+def _live_part(generator: Any, refusal: str) -> dict[str, Any]:
+    """The generator's copy for the page; where there is none, `refusal` says why."""
+    nothing = {"live": None, "weights": "", "shares": []}
+    if refusal:
+        return {"refusal": refusal, **nothing}
     try:
-        return generator, live.export(generator), ""
+        copy = live.export(generator)
     except live.Unsuited as reason:
-        return generator, None, f"This generator does not run in the page: {reason}."
+        return {"refusal": f"This generator does not run in the page: {reason}.", **nothing}
+    return {
+        "refusal": "",
+        "live": {
+            "operations": copy.operations,
+            "directions": copy.directions,
+            "latent": generator.config["latent_dim"],
+            "side": IMAGE_SIDE,
+        },
+        "weights": base64.b64encode(copy.weights).decode(),
+        "shares": copy.shares,
+    }
+
+
+def _stills(run: Path) -> list[dict[str, str]]:
+    """The pictures of STILLS that there are, each with its caption."""
+    found, _ = album.embedded([run / name for name in STILLS], STILLS_ROOM)
+    return [still | {"caption": STILLS[still["name"]]} for still in found]
+
+
+def _restoration_part(run: Path) -> dict[str, Any]:
+    """What denoise_images.py made with the run's generator: its sheets and scores."""
+    restored = _restored(run)
+    paths = [run / "denoising_results" / name for name in _dict(restored.get("sheets"))]
+    sheets, left_out = album.embedded(paths, SHEETS_ROOM)
+    return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 
 
 def _restored(run: Path) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from lab import storage
 from lab.data import SETS, ImageSet
-from lab.errors import Fault, Mistake
+from lab.errors import Fault, Mistake, printable
 
 OUTPUTS = Path(__file__).parent.parent / "outputs"
+GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
 RUN_NAME = re.compile(r"(mnist|fashion)-(\d+)")
 
 
@@ -73,7 +74,7 @@ def newest_unfinished_run(outputs: Path) -> Path:
         try:
             status = storage.read_json(run / "config.json").get("status")
         except Fault as fault:
-            print(f"note: passed over, {fault}")
+            print(f"note: passed over, {printable(str(fault))}")
             continue
         if status == "running" and not is_locked(run):
             return run
@@ -217,6 +218,13 @@ def _data_facts(run: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def grids(run: Path) -> list[tuple[int, Path]]:
+    """The sample grids of a run, each with its epoch, in order."""
+    found = (run / "generated_samples").glob("*")
+    named = [(GRID_NAME.fullmatch(path.name), path) for path in found]
+    return sorted((int(match[1]), path) for match, path in named if match)
+
+
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `history.csv`, a row an epoch; columns in the order they first appear."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -229,11 +237,11 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """Read `history.csv` back; cells that were left empty are absent from their row."""
+    lines = storage.read_text(path).splitlines()
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {column: float(cell) for column, cell in row.items() if cell}
-                for row in csv.DictReader(file)
-            ]
+        return [
+            {column: float(cell) for column, cell in row.items() if cell}
+            for row in csv.DictReader(lines)
+        ]
     except (ValueError, TypeError, csv.Error) as error:
         raise Fault(f"{path}: damaged ({error})") from None

@@ -21,7 +21,6 @@ def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
 
     The latents are the same for every run with as many numbers in a latent.
     """
-    footnote = "bundled sample" if image_set.is_sample else ""
     ends = _latents(generator, 2 * WALKS, "walk ends")
     shares = torch.linspace(0, 1, STEPS)
     rows = []
@@ -29,7 +28,7 @@ def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
         walk = models.generate(generator, slerp(start, end, shares))  # (STEPS, 1, 28, 28)
         rows.append((f"walk {number}", walk))
     title = f"{image_set.title}: from one latent to another, along the sphere"
-    images.save_sheet(run / "latent_walk.png", rows, title, footnote)
+    images.save_sheet(run / "latent_walk.png", rows, title, image_set.footnote)
 
     generated = models.generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
     found = nearest(generated, image_set.train_images)
@@ -37,7 +36,7 @@ def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
         run / "nearest_training_images.png",
         [("generated", generated.cpu()), ("nearest real", image_set.train_images[found])],
         f"{image_set.title}: generated images, and the training image nearest to each",
-        footnote,
+        image_set.footnote,
     )
 
 

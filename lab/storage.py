@@ -24,7 +24,7 @@ from lab.errors import Fault
 
 FORMAT_VERSION = 1
 MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
-MOST_JSON_BYTES = 2**24
+MOST_TEXT_BYTES = 2**26  # of JSON or CSV: a line an epoch, for more epochs than anybody trains
 # All that the pickles in the lab's files name: plain tensors in dictionaries.
 OWN_GLOBALS = {
     "collections OrderedDict",
@@ -62,12 +62,22 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """Read UTF-8 text; Fault if it is none, too much, or no file: a pipe would be waited for."""
+    if path.exists() and not path.is_file():
+        raise Fault(f"{path}: is no file")
+    if path.stat().st_size > MOST_TEXT_BYTES:
+        raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Fault(f"{path}: damaged ({error})") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; Fault if it is damaged or something else."""
     try:
-        if path.stat().st_size > MOST_JSON_BYTES:
-            raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise Fault(f"{path}: damaged JSON ({error})") from None
     if not isinstance(content, dict):

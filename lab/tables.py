@@ -5,69 +5,93 @@ Every figure is optional, and one that is not known here is shown under its own 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.data import SetFacts
 from lab.readings import number, shares_of
 
-# evaluation.json: key -> (name, which way is better, what it means).
-METRICS: dict[str, tuple[str, str, str]] = {
-    "fcd_test": (
+
+class Metric(NamedTuple):
+    """A figure of evaluation.json, for people."""
+
+    name: str
+    better: str  # which way: "lower", "higher", or "" where there is none
+    form: str  # how the screen shows it
+    meaning: str
+
+
+METRICS = {
+    "fcd_test": Metric(
         "FCD, test images",
         "lower",
+        ".2f",
         "Fréchet distance between 10,000 generated and the test images, seen through the lab’s "
         "own small classifier. Not an Inception FID.",
     ),
-    "fcd_real": (
+    "fcd_real": Metric(
         "FCD of real images",
         "",
+        ".2f",
         "What training images score against the test images: the floor of the line above.",
     ),
-    "fcd_train": (
+    "fcd_train": Metric(
         "FCD, training images",
         "lower",
+        ".2f",
         "The same against 10,000 training images: what recipes are chosen by.",
     ),
-    "fid": (
+    "fid": Metric(
         "Inception FID",
         "lower",
+        ".2f",
         "Fréchet Inception distance by the protocol of Lucic et al. 2018; comparable with "
         "published tables.",
     ),
-    "kernel_distance": (
+    "kernel_distance": Metric(
         "Kernel distance",
         "lower",
+        ".4f",
         "The same question asked with a polynomial kernel, without assuming a bell curve.",
     ),
-    "precision": ("Precision", "higher", "Share of generated images that look like real ones."),
-    "recall": ("Recall", "higher", "Share of real images that the generator comes close to."),
-    "density": (
+    "precision": Metric(
+        "Precision", "higher", ".3f", "Share of generated images that look like real ones."
+    ),
+    "recall": Metric(
+        "Recall", "higher", ".3f", "Share of real images that the generator comes close to."
+    ),
+    "density": Metric(
         "Density",
         "higher",
+        ".3f",
         "Precision that counts how many real images are near; 1 for real images.",
     ),
-    "coverage": (
+    "coverage": Metric(
         "Coverage",
         "higher",
+        ".3f",
         "Share of real images with a generated one nearby; misses show dropped modes.",
     ),
-    "confidence": (
+    "confidence": Metric(
         "Confidence",
         "higher",
+        ".3f",
         "How sure the classifier is of the class it sees, on average.",
     ),
-    "class_kl": (
+    "class_kl": Metric(
         "Class imbalance",
         "lower",
-        "Kullback–Leibler divergence of the class histogram from uniform; 0 is even.",
+        ".4f",
+        "Kullback–Leibler divergence of the class histogram from uniform, in nats; 0 is even.",
     ),
-    "smallest_class": ("Rarest class", "higher", "Its share of the samples; 0.1 is fair."),
-    "thin_classes": (
-        "Thin classes",
-        "lower",
-        "How many classes have less than 3% of the samples.",
+    "smallest_class": Metric(
+        "Rarest class", "higher", ".1%", "Its share of the samples; 10% is fair."
     ),
-    "near_copies": ("Near-copies", "lower", "Share of samples that are training images again."),
+    "thin_classes": Metric(
+        "Thin classes", "lower", ".0f", "How many classes have less than 3% of the samples."
+    ),
+    "near_copies": Metric(
+        "Near-copies", "lower", ".1%", "Share of samples that are training images again."
+    ),
 }
 # scores.json: key -> (name, format).
 SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
@@ -90,13 +114,13 @@ def results(
     for key, value in evaluation.items():
         if number(value) is None or key == "images":
             continue
-        name, better, meaning = METRICS.get(key, (key.replace("_", " "), "", ""))
+        metric = METRICS.get(key, Metric(key.replace("_", " "), "", "", ""))
         other = number(theirs.get(key))
         rows.append(
             {
-                "name": name,
-                "better": better,
-                "meaning": meaning,
+                "name": metric.name,
+                "better": metric.better,
+                "meaning": metric.meaning,
                 "value": figure(value),
                 "classic": "" if other is None else figure(theirs[key]),
                 "order": list(METRICS).index(key) if key in METRICS else len(METRICS),

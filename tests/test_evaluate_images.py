@@ -77,7 +77,7 @@ def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Pat
     after = storage.read_json(copy / "evaluation.json")
     assert {name: after[name] for name in before} == before  # to the last digit
     assert after["images"] == 10_000 and after["compared_with"]["is_sample"]
-    for words in ("BUNDLED SAMPLE", "FCD to the test images", "coverage", *after["words"]):
+    for words in ("BUNDLED SAMPLE", "FCD, test images", "Coverage", *after["words"]):
         assert words in done.stdout
     assert "To the classifier" in (copy / "report.html").read_text(encoding="utf-8")
     with Image.open(copy / "evaluation.png") as picture:
@@ -243,12 +243,13 @@ def test_a_known_fid_survives_an_evaluation_without_it(weights: Path, tmp_path: 
     kept = {"fid": 12.5, "generator_sha256": subject.digest}
     kept["compared_with"] = {"fingerprint": "f"}
     (tmp_path / "evaluation.json").write_text(json.dumps(kept))
-    assert evaluate_images.known_fid(subject, "f", subject.digest) == {"fid": 12.5}
-    assert evaluate_images.known_fid(subject, "another set", subject.digest) == {}
-    assert evaluate_images.known_fid(subject, "f", "other weights") == {}
+    assert evaluate_images.known_fid(subject, "f") == {"fid": 12.5}
+    assert evaluate_images.known_fid(subject, "another set") == {}
+    others = dataclasses.replace(subject, weights=tmp_path / "evaluation.json")
+    assert evaluate_images.known_fid(others, "f") == {}
     for damaged in (json.dumps({**kept, "fid": "abc"}), json.dumps({**kept, "fid": math.inf}), "{"):
         (tmp_path / "evaluation.json").write_text(damaged)
-        assert evaluate_images.known_fid(subject, "f", subject.digest) == {}
+        assert evaluate_images.known_fid(subject, "f") == {}
 
 
 def test_a_set_too_small_to_score_with_is_said_so():

@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -221,12 +222,12 @@ def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
     assert epochs == sorted(set(epochs))
 
 
-def test_gallery_says_what_it_has_no_room_for(tmp_path: Path) -> None:
+def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "missing.png")]
     for path in paths[:2]:
         Image.new("L", (20, 20)).save(path)
     room = 1.5 * paths[0].stat().st_size * 4 / 3 + 40
-    shown, left_out = album.gallery(paths, room)
+    shown, left_out = album.embedded(paths, room)
     assert [picture["name"] for picture in shown] == ["a.png"]
     assert left_out == ["b.png"]
 
@@ -271,10 +272,28 @@ def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_sentences_tell_the_epochs_apart() -> None:
-    assert "Before training" in readings.of_epoch(0, HISTORY, 4)
-    third = readings.of_epoch(3, HISTORY, 4)
+    options = {"epochs": 4}
+    assert "Before training" in readings.of_epoch(0, HISTORY, options)
+    third = readings.of_epoch(3, HISTORY, options)
     assert "0.55" in third and "30.0, 67% closer" in third
-    assert readings.of_epoch(9, HISTORY, 9) == ""
+    assert readings.of_epoch(9, HISTORY, options) == ""
+    thin = [*HISTORY[:-1], {**HISTORY[-1], "thin_classes": 3.0}]
+    assert "Mode collapse" in readings.of_epoch(int(thin[-1]["epoch"]), thin, options)
+
+
+def test_other_losses_make_no_probabilities_to_speak_of() -> None:
+    for loss, spoken_of in (("non-saturating", True), ("least-squares", False), ("hinge", False)):
+        sentence = readings.of_epoch(3, HISTORY, {"epochs": 4, "loss": loss})
+        assert ("tell" in sentence) == spoken_of
+
+
+def test_images_a_second_are_those_of_all_seconds() -> None:
+    history = [
+        {"epoch": 1, "seconds": 10.0, "images_per_second": 6000},
+        {"epoch": 2, "seconds": 40.0, "images_per_second": 1500},
+    ]
+    figures = readings.key_figures({"epochs": 2}, history, {}, None)
+    assert ("2,400", "images a second") in figures and ("50 s", "of training") in figures
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -341,10 +360,11 @@ class Unusual(nn.Module):
         models.Generator(16, (32, 48)),
         models.Generator(16, (32,), True, "relu"),
         models.Generator(16, (32,), channels=(6, 4)),
+        models.Generator(16, (32,), output="clip"),
         unsettled(models.Generator(16, (32,), True, "relu", (6, 4))),
         Unusual(),
     ],
-    ids=["plain", "batch norm", "convolutions", "both", "unusual"],
+    ids=["plain", "batch norm", "convolutions", "clipped", "both", "unusual"],
 )
 def test_operations_make_the_networks_images(generator: nn.Module) -> None:
     exported = live.export(generator.eval())
@@ -518,10 +538,13 @@ def test_pages_pixels_are_pytorchs(page, run: Path) -> None:
     assert (found - wanted).abs().max() <= 2
 
 
-@pytest.mark.parametrize("kind", [Unusual, lambda: models.Generator(16, (32,), channels=(6, 4))])
+@pytest.mark.parametrize(
+    "kind",
+    [Unusual, partial(models.Generator, channels=(6, 4)), partial(models.Generator, output="clip")],
+)
 def test_every_operation_runs_in_the_page_forwards_and_backwards(page, kind) -> None:
     torch.manual_seed(1)
-    generator = kind().eval()
+    generator = kind(16, (32,)).eval() if kind is not Unusual else kind().eval()
     exported = live.export(generator)
     facts = {"operations": exported.operations, "latent": 16, "side": 28}
     steps = live.operations_of(generator)
