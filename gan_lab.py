@@ -43,7 +43,7 @@ from lab import (
 from lab.checkpoint import TOTALS, Clock, Training
 from lab.errors import Fault, Mistake, StopSwitch, going_on, made_good, run_script
 from lab.judge import Judge
-from lab.options import given_options, option, parse, restored, said
+from lab.options import check_path, given_options, option, parse, restored, said
 from lab.screen import Screen
 
 GRID = 25  # sample grids are 5x5
@@ -547,6 +547,7 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
     if given["resume"] == "newest":
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
     else:
+        check_path("--resume", Path(given["resume"]))
         run = runs.check_run("--resume", Path(given["resume"]), given.get("out", runs.OUTPUTS))
         if runs.is_locked(run):
             raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")

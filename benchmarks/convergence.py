@@ -6,7 +6,7 @@ Three trainings of Fashion-MNIST: the textbook loop, and `gan_lab.train_step` wi
 with the modern recipe. Each is scored as it goes along, against training images. A score depends on
 the epochs only, so the trainings may share the machine with other work; what an epoch takes is
 then measured for all three in turn, each in a process of its own. Writes benchmarks/CONVERGENCE.md
-and its plot. Curves that are in --out already are not made again.
+and its plot. Curves that are in --out already, with the same points, are not made again.
 """
 
 from __future__ import annotations
@@ -64,10 +64,13 @@ def settings_of(name: str, seed: int, image_count: int) -> gan_lab.Options:
 def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge) -> Curve:
     """The curve of one training, made now unless it is there."""
     path = options.out / f"{name}-{options.seed}.json"
-    if path.is_file():
-        return [tuple(point) for point in storage.read_json(path)["curve"]]
     settings = settings_of(name, options.seed, len(image_set.train_images))
     epochs = settings.epochs if name == "modern" else max(GOALS)
+    points = [point for point in EARLY + LATE if point <= epochs]
+    if path.is_file():
+        curve = [tuple(point) for point in storage.read_json(path)["curve"]]
+        if [point for point, _ in curve] == points:
+            return curve
     steps_an_epoch = gan_lab.steps_of(settings, image_set.train_images)
     training = gan_lab.begin(settings, CPU)
     run: Callable[[int], None] = LOOPS["textbook" if name == "textbook" else "lab"](
@@ -75,7 +78,7 @@ def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge
     )
     curve: Curve = []
     steps = 0
-    for point in (point for point in EARLY + LATE if point <= epochs):
+    for point in points:
         while steps < round(point * steps_an_epoch):  # rates change from epoch to epoch
             training.epoch = steps // steps_an_epoch
             if name == "modern":

@@ -97,7 +97,7 @@ def main() -> None:
     text = (
         "# What a user waits for\n\n"
         f"`python benchmarks/end_to_end.py{only} --data-dir FOLDER` on {facts['cores']} cores "
-        f"({facts['device']}), torch {facts['torch']}, the full sets, seed 0, one run each. Wall "
+        f"({facts['device']}), torch {facts['torch']}, full sets, seed 0, one run each. Wall "
         "time of the whole process, from the shell and back; peak memory as the system counts it."
         "\n\n| command | seconds | peak MB | |\n| --- | --- | --- | --- |\n"
         + "\n".join(rows)

@@ -202,6 +202,7 @@ def read_only_checkout(place: Place) -> Tries:
 
 
 BATTERY = ["", " ", "-1", "0", "9" * 40, "nan", "inf", "-inf", "text", "ünïcode", "/dev/null"]
+BATTERY += ["x" * 300, "two\nlines"]
 
 
 @row
@@ -220,7 +221,7 @@ def battery(place: Place) -> Tries:
                     if field.type not in ("Path", "Path | None", "str | None"):
                         continue  # it is in range: no nonsense
                     if field.name in ("out", "report", "resume", "list") and value != "/dev/null":
-                        continue  # any name will do
+                        continue  # any name will do, but one that is too long
                 except Exception:  # what is refused there is tried for real below
                     pass
                 also = [] if flag != "--out" or script == "gan_lab.py" else ["--generator", good]

@@ -74,7 +74,8 @@ def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
     """One line of the table: medians over the seeds, and the spread of more than one."""
     distances, seconds = [], []
     for seed in options.seeds:
-        name = f"{dataset}-{'-'.join(arguments.replace('--', '').split())}-{seed}"
+        words = arguments.replace("--", "").split()
+        name = "-".join((dataset, *words, str(seed), str(options.epochs)))
         common = ("--dataset", dataset, "--seed", seed, "--epochs", options.epochs)
         once = ("--sample-every", options.epochs, "--final-images", 0)
         run = trained(options, name, *common, *once, *arguments.split())
@@ -104,9 +105,10 @@ def main() -> None:
         f"`python benchmarks/ladder.py --data-dir FOLDER {asked}`"
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
-        "in its last column. FCD is the Frechet classifier distance to training images, median "
-        "over the seeds; seconds are those of training, and as noisy as the machine. Runs of other "
-        "seeds may have gone on at the same time, a core each.\n\n"
+        "in its last column, and `--sample-every EPOCHS --final-images 0`, which change no weight. "
+        "FCD is the Frechet classifier distance to training images, median over the seeds; seconds "
+        "are those of training, and as noisy as the machine. Runs of other seeds may have gone on "
+        "at the same time, a core each.\n\n"
         "| set | recipe | FCD train | seconds | options |\n| --- | --- | --- | --- | --- |\n"
         + "\n".join(lines)
         + "\n"

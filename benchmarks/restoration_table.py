@@ -157,7 +157,7 @@ def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
         "",
         f"    {command}",
         "",
-        f"On {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Rates are of",
+        f"Cores: {facts['cores']} ({facts['device']}), torch {facts['torch']}. Rates are of",
         f"processor time; NLM, BM3D and projection were run on {options.slow_count} images.",
         "BM3D is given the images in mosaics of 7 x 7,",
         "where its blocks find partners in neighbouring images too.",

@@ -19,7 +19,7 @@ classifier  the small fixed classifiers that images are measured with
 judge       which images are compared with which; evaluation.json
 advice      figures in plain words, with the option that cures
 inception   the Inception FID, where its network is installed
-gallery     any program's pictures, read from a folder and hung by class
+gallery     pictures of any program, read from a folder
 restore     noise, its level, what restored images score
 projection  noisy images onto a generator; regeneration
 denoiser    the convolutional denoiser: its network, trained, stored, used
@@ -35,5 +35,5 @@ readings    what is seen at each point of the training, in a sentence
 tables      figures with their meaning and the published anchors
 page/       the report's template, style and script
 sample/     the bundled sample of each set
-weights/    the small fixed classifiers that metrics are measured with
+weights/    the weights of those classifiers, and the script that trains them
 """

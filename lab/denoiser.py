@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
     little of it and the image where there is much.
     """
 
-    SPREAD = 0.35  # standard deviation of the pixels of both sets, about
+    SPREAD = 0.35  # standard deviation of the pixels of both sets, about; their mean is left in
 
     def __init__(self, width: int = 48, inner_width: int = 96) -> None:
         super().__init__()
@@ -129,8 +129,8 @@ def train(images: Tensor, seed: int, images_shown: int) -> Denoiser:
 def one_cycle(done: float) -> float:
     """The share of the highest learning rate when a share `done` of the training is behind.
 
-    Up in the first twentieth, then down to nothing, both along a cosine: Smith and Topin 2018,
-    "Super-convergence".
+    Up in the first twentieth, then down to nothing: Smith and Topin 2018, "Super-convergence", but
+    along cosines rather than straight lines.
     """
     up = 0.05
     way = done / up if done < up else (1 - done) / (1 - up)  # from 0 to 1 and back to 0

@@ -73,8 +73,8 @@ def _read(path: Path) -> Picture:
     picture, notices = images.to_grey(opened)
     width, height = picture.size
     if width % IMAGE_SIDE or height % IMAGE_SIDE:
-        notices.append(f"resized from {width} x {height} to 28 x 28")
-        picture = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
+        picture, resized = images.to_size(picture)
+        notices += resized
     elif (width, height) != (IMAGE_SIDE, IMAGE_SIDE):
         notices.append(f"{width} x {height}, restored in tiles of 28 x 28")
     columns, rows = picture.width // IMAGE_SIDE, picture.height // IMAGE_SIDE

@@ -13,11 +13,13 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from lab import storage
+from lab import metrics, storage
+from lab.data import IMAGE_SIDE
 
 SCALE = 4  # screen pixels a side for one pixel of an image
 GAP = 4  # screen pixels between the images of a grid
 PAPER = 255  # the grey between them
+SAMPLES = 10  # images of a class in a sheet of classes
 MOST_PIXELS = 20_000_000  # of a picture that is read
 
 
@@ -64,6 +66,15 @@ def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     if not red == green == blue:
         lost.append("colour turned to grey")
     return picture.convert("RGB").convert("L"), lost
+
+
+def to_size(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """A picture at the size of the sets' images, and whether it was resized, in words."""
+    if picture.size == (IMAGE_SIDE, IMAGE_SIDE):
+        return picture, []
+    width, height = picture.size
+    resized = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
+    return resized, [f"resized from {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}"]
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -157,6 +168,49 @@ def save_sheet(
     figure.suptitle(title, fontsize=11, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
+    save_figure(path, figure)
+
+
+def save_class_sheet(
+    path: Path,
+    shown: Tensor,
+    classes: Tensor,
+    names: tuple[str, ...],
+    title: str,
+    footnote: str = "",
+) -> None:
+    """Draw how many of `shown`, uint8 (N, 1, 28, 28), are of each class, the first ten beside it.
+
+    classes: (N,) labels; names: theirs, by label.
+    """
+    figure, (bars, samples) = new_figure(1, 2, width=10.5, height=5.4)
+    rows = range(len(names))
+    percent = [100 * share for share in metrics.class_shares(classes, len(names))]
+    fair = 100 / len(names)
+    widest = 1.25 * max(*percent, fair)
+    bars.barh(rows, percent, color="0.6")
+    bars.axvline(fair, color="tab:blue", linestyle="--")
+    for row, value in zip(rows, percent, strict=True):
+        bars.text(widest, row, f"{value:.1f}% ", ha="right", va="center", fontsize=9)
+    bars.set_yticks(rows, names)
+    bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
+    bars.set_xlim(0, widest)
+    bars.set_xlabel("% of the images")
+    bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
+
+    examples = []
+    for label in rows:
+        found = shown[classes == label][:SAMPLES]
+        blank = torch.full((SAMPLES - len(found), *found.shape[1:]), PAPER, dtype=torch.uint8)
+        examples.append(torch.cat((found, blank)))
+    sheet = grid(torch.cat(examples), columns=SAMPLES)
+    extent = (0, SAMPLES, len(names) - 0.5, -0.5)  # so that a row stands beside its bar
+    samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
+    samples.set_axis_off()
+    samples.set_title("the first ten of each", fontsize=9)
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a folder may be called $x$
+    if footnote:
+        figure.supxlabel(footnote, fontsize=8)
     save_figure(path, figure)
 
 

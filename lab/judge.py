@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, classifier, gallery, metrics, models, storage
+from lab import chance, classifier, images, metrics, models, storage
 from lab.data import ImageSet, to_float
 from lab.errors import Fault
 
@@ -148,7 +148,7 @@ class Judge:
             },
         }
         storage.write_json(folder / "evaluation.json", content)
-        gallery.save_class_sheet(
+        images.save_class_sheet(
             folder / "evaluation.png",
             evaluation.images,
             evaluation.classes,

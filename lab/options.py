@@ -199,11 +199,11 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
     if not text.strip() or "\0" in text:
         raise Mistake(f"{flag} {text!r}: is empty; give a value or leave the option out")
     if value_type is Path:
-        _check_path(flag, Path(text), facts["folder"])
+        check_path(flag, Path(text), facts["folder"])
     return value_type(text)
 
 
-def _check_path(flag: str, path: Path, folder: bool) -> None:
+def check_path(flag: str, path: Path, folder: bool = False) -> None:
     """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
     try:
         there = path.exists()

@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder of 20 digits: most as they should be, three otherwise, three unreadable."""
-    folder = tmp_path / "made elsewhere"
+    folder = tmp_path / "made elsewhere $\\frac$"  # a title is no formula
     (folder / "below").mkdir(parents=True)
     digits = data.read_folder("mnist", SAMPLE / "mnist").test_images[:20, 0].numpy()
     for index, digit in enumerate(digits):

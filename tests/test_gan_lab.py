@@ -265,6 +265,8 @@ BATTERY = [
     "ünïcode",
     "/dev/null",
     "1e9",
+    "x" * 300,  # longer than a file's name may be
+    "two\nlines",
 ]
 FIELDS = {field.name: field for field in dataclasses.fields(gan_lab.Options)}
 
@@ -280,7 +282,7 @@ def is_legal(name: str, value: str) -> bool:
             return metadata["low"] <= float(value) <= metadata["high"]
         except ValueError:
             return False
-    return name == "out" and value.strip() not in ("", "/dev/null")
+    return name == "out" and value.strip() not in ("", "/dev/null") and len(value) < 255
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if FIELDS[name].type != "bool"])
@@ -291,6 +293,11 @@ def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
             arguments = ("--out", tmp_path / "new", f"{flag_of(name)}={value}")
             assert flag_of(name) in refused(monkeypatch, capfd, *arguments), value
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_penalty_comes_at_least_once_an_epoch():
+    options = gan_lab.planned(gan_lab.Options(r1_every=1000, batch_size=128), 1300)
+    assert options.r1_every == 10  # so that its weight is that of the steps it stands for
 
 
 def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, capfd):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from lab import chance, denoiser, folder, models, projection, restore, storage
 from lab.errors import Fault, Mistake
@@ -152,6 +155,24 @@ def squares() -> torch.Tensor:
 
 def test_denoiser_has_the_parameters_it_is_meant_to_have() -> None:
     assert models.count_parameters(denoiser.Denoiser()) == 456_820
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+def test_a_denoiser_that_answers_nothing_shrinks_towards_black(sigma: float) -> None:
+    network = denoiser.Denoiser(8, 8)
+    nn.init.zeros_(network.leave[1].weight)
+    nn.init.zeros_(network.leave[1].bias)
+    noisy = torch.full((1, 1, 28, 28), 0.5)
+    denoised = network(noisy, torch.tensor([sigma]), torch.tensor([False]))
+    c_skip = 0.35**2 / (sigma**2 + 0.35**2)  # Karras et al. 2022, table 1
+    assert torch.allclose(denoised, c_skip * noisy)
+    c_out = sigma * 0.35 / math.hypot(sigma, 0.35)
+    assert network.scale(torch.tensor([sigma])).item() == pytest.approx(c_out)
+
+
+def test_the_learning_rate_goes_up_and_down_once() -> None:
+    assert [denoiser.one_cycle(done) for done in (0, 0.05, 1)] == pytest.approx([0, 1, 0])
+    assert denoiser.one_cycle(0.025) == pytest.approx(0.5)
 
 
 def test_training_learns_and_is_decided_by_the_seed(squares: torch.Tensor) -> None:

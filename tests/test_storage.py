@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab import models, storage
+from lab import models, runs, storage
 from lab.errors import Fault
 
 
@@ -213,6 +213,18 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, f
         assert "\n" not in str(fault)
     else:
         assert all(torch.isfinite(weight).all() for weight in network.parameters())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
+@pytest.mark.parametrize("read", [storage.read_json, runs.read_history])
+def test_what_never_ends_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**33)  # takes no room
+    for name in ("pipe", "endless", "huge"):
+        with pytest.raises(Fault, match=name):
+            read(tmp_path / name)
 
 
 def test_damaged_json_is_refused(tmp_path):

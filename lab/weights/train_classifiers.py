@@ -83,7 +83,7 @@ def main() -> None:
 def train(image_set: data.ImageSet, recipe: Recipe, seed: int) -> Classifier:
     """Train a classifier on all training images and return it in evaluation mode.
 
-    AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith and Topin 2019),
+    AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith and Topin 2018),
     which ends near zero and so leaves weights that need no averaging.
     """
     torch.manual_seed(seed)  # for the initial weights, which torch draws from its global stream
