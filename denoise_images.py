@@ -8,6 +8,7 @@ makes goes into the run's denoising_results/.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from lab import (
     storage,
 )
 from lab.errors import Mistake, printable, run_script
-from lab.options import option, parse
+from lab.options import flag_of, option, parse
 
 RESULTS = "denoising_results"
 OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
@@ -62,7 +63,7 @@ class Options:
         most=12,
     )
     clip: bool = option(False, "cut noisy pixels off at 0 and 1, as a file would")
-    count: int = option(16, "test images to restore", low=1, high=2_000)
+    count: int | None = option(None, "test images to restore; else 16", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(500, "steps of a projection", low=0, high=100_000)
     regenerate: int = option(
@@ -104,6 +105,18 @@ class Sheet:
 
 
 # What is restored, and with what
+
+
+def completed(options: Options) -> Options:
+    """Put in what was left out; Mistake for options that do not go together."""
+    if options.images:
+        for name in ("regenerate", "clip", "count"):
+            if getattr(options, name):
+                raise Mistake(f"{flag_of(name)}: is for test images; leave it out with --images")
+        if options.sigma and len(options.sigma) > 1:
+            raise Mistake("--sigma: your own images have one noise level each; give one, or none")
+    levels = options.sigma and tuple(dict.fromkeys(options.sigma))  # each once
+    return dataclasses.replace(options, sigma=levels, count=options.count or 16)
 
 
 def find_source(options: Options) -> Source:
@@ -167,7 +180,7 @@ def restore_test_images(
         rows = restorations(options, source, network, clean, sigma)
         scores = {label: restore.scores(row, clean) for label, row in rows[1:]}
         for label, score in scores.items():
-            line = f"{sigma:5.2f}  {label:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}"
+            line = f"{sigma:5g}  {label:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}"
             print(line, flush=True)
         labelled = [(with_psnr(label, scores), row) for label, row in rows]
         title = f"{image_set.title}, noise of sigma {sigma:g}" + " clipped" * options.clip
@@ -233,7 +246,7 @@ def regenerate(
     rows = [(f"image {index}", row) for index, row in enumerate(columns)]
     mean_score = restore.scores(found.mean(1), clean.to(device))
     print(
-        f"{sigma:5.2f}  mean of {options.regenerate} regenerated: "
+        f"{sigma:5g}  mean of {options.regenerate} regenerated: "
         f"{mean_score['psnr']:.2f} dB, SSIM {mean_score['ssim']:.3f}"
     )
     return Sheet(
@@ -283,11 +296,6 @@ def clean_generated(
 
 def read_own(options: Options, source: Source) -> list[folder.Picture]:
     """The pictures in --images, and a line on the screen for each that is no plain 28 x 28 grey."""
-    for flag, given in (("--regenerate", options.regenerate), ("--clip", options.clip)):
-        if given:
-            raise Mistake(f"{flag}: is for test images; leave it out with --images")
-    if options.sigma and len(options.sigma) > 1:
-        raise Mistake("--sigma: your own images have one noise level each; give one, or none")
     pictures, notices = folder.read_pictures("--images", options.images)
     written = [source.results / name for name in ("", *OWN_FOLDERS)]
     if options.images.resolve() in [path.resolve() for path in written]:
@@ -376,7 +384,7 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
 
 def main() -> None:
     """Find the generator, restore, score, save."""
-    options = parse(Options)
+    options = completed(parse(Options))
     device = machine.pick_device(options.device)
     source = find_source(options)
     machine.prepare(device)

@@ -195,7 +195,10 @@ def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> Non
         flush=True,
     )
     if count < FULL_COUNT:
-        print(f"note: fewer than {FULL_COUNT:,} images; distances come out greater than they are")
+        print(
+            f"note: fewer than {FULL_COUNT:,} images; distances and recall come out higher than "
+            "they are, coverage lower"
+        )
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
 
@@ -250,6 +253,7 @@ def main() -> None:
     )
     if subject.run:
         report.write(folder)  # with the new figures in it
+        report.write_index(folder.resolve().parent)
     print(f"\ndone: {folder / 'evaluation.json'} and evaluation.png")
 
 

@@ -499,7 +499,8 @@ def save_results(
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)
         words = advice.after(training.history, evaluation.figures, dataclasses.asdict(options))
-        recorder.judge.save(run, evaluation, title, words=words)
+        weights = storage.digest(run / "generator.pth")
+        recorder.judge.save(run, evaluation, title, words=words, generator_sha256=weights)
         print(*words, sep="\n")
 
 
@@ -615,8 +616,8 @@ def carry_out(
             to_the_end.enter_context(runs.lock(run, wait=False))
             to_the_end.enter_context(made_good(how_to_go_on(run)))
             runs.remove_leftovers(run)
-            print(f"run folder: {run}", flush=True)
             save_config(options, image_set, run, device, status="running")
+            print(f"run folder: {run}", flush=True)
             events = while_training.enter_context(board.Board(run)) if options.tensorboard else None
             screen = Screen(
                 training, options.epochs, steps_of(options, real_images), options.batch_size
@@ -629,7 +630,7 @@ def carry_out(
                 raise
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
-        save_config(options, image_set, run, device, status="finished")
+            save_config(options, image_set, run, device, status="finished")
         rest = f"all is saved but the report: python gan_lab.py --report {shlex.quote(str(run))}"
         with going_on(rest), made_good(rest):
             report.write(run)

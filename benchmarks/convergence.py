@@ -36,8 +36,10 @@ ARGUMENTS = {
     "classic": ["--recipe", "classic"],
     "modern": ["--recipe", "modern"],
 }
-# Epochs after which a training is scored: often at first, where the curves are steep.
-EARLY = (*(eighth / 8 for eighth in range(1, 8)), *(quarter / 4 for quarter in range(4, 16)))
+# Epochs after which a training is scored: often at first, where the curves are steep, and most
+# often the modern one, which is there before the others have begun.
+EARLY = tuple(quarter / 4 for quarter in range(1, 16))
+EARLIEST = {"modern": (1 / 8, 3 / 8, 5 / 8, 7 / 8)}
 LATE = (4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60)
 
 
@@ -66,7 +68,7 @@ def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge
     path = options.out / f"{name}-{options.seed}.json"
     settings = settings_of(name, options.seed, len(image_set.train_images))
     epochs = settings.epochs if name == "modern" else max(GOALS)
-    points = [point for point in EARLY + LATE if point <= epochs]
+    points = sorted((*EARLIEST.get(name, ()), *EARLY, *(late for late in LATE if late <= epochs)))
     if path.is_file():
         curve = [tuple(point) for point in storage.read_json(path)["curve"]]
         if [point for point, _ in curve] == points:

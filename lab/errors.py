@@ -112,7 +112,12 @@ def _open_streams() -> None:
 def one_line(error: BaseException) -> str:
     """An exception's message as a single printable line of at most 300 characters."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    return shortened(text, 300)
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def printable(text: str) -> str:

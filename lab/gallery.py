@@ -6,6 +6,7 @@ cannot be read is named, not skipped in silence.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,13 @@ def picture_files(folder: Path) -> list[Path]:
             f"--images {folder}: is a run folder, with grids and curves; give it as --run, or name "
             "the final_generated_images in it"
         )
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    files = sorted(path for path in found if path.is_file())
+
+    def closed(error: OSError) -> None:
+        raise error  # a folder that is passed over in silence would change every figure
+
+    walked = os.walk(folder, onerror=closed)
+    found = (Path(place, name) for place, _, names in walked for name in names)
+    files = sorted(path for path in found if path.suffix.lower() in ENDINGS and path.is_file())
     if not files:
         raise Mistake(f"--images {folder}: no pictures in it; name a folder of PNG files")
     return files

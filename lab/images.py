@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lab import metrics, storage
 from lab.data import IMAGE_SIDE
+from lab.errors import printable, shortened
 
 SCALE = 4  # screen pixels a side for one pixel of an image
 GAP = 4  # screen pixels between the images of a grid
@@ -51,21 +53,29 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
 
 
 def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A picture that `opened` gave, as a grey one of 8 bits, and what was lost, in words."""
+    """A picture that `opened` gave, as a grey one of 8 bits, and what is to be said of that."""
     lost = []
     if "A" in picture.getbands() or "transparency" in picture.info:
         lost.append("transparency left out")
     if picture.info.get("frames", 1) > 1:
         lost.append("only the first of its frames taken")
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-        levels = np.asarray(picture).clip(0, 65535) // 257
-        return Image.fromarray(levels.astype(np.uint8)), [*lost, "16 bits turned to 8"]
-    if picture.mode in ("L", "1"):
-        return picture.convert("L"), lost
-    red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
-    if not red == green == blue:
-        lost.append("colour turned to grey")
-    return picture.convert("RGB").convert("L"), lost
+        levels = (np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8)
+        lost.append("16 bits turned to 8")
+        return Image.fromarray(levels), lost + _about_background(levels)
+    if picture.mode not in ("L", "1"):
+        red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
+        if not red == green == blue:
+            lost.append("colour turned to grey")
+        picture = picture.convert("RGB")
+    grey = picture.convert("L")
+    return grey, lost + _about_background(np.asarray(grey))
+
+
+def _about_background(levels: np.ndarray) -> list[str]:
+    """A word of warning if the border of a picture (H, W) is light: the sets' is black."""
+    border = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))
+    return ["light background, the sets' is black: invert them"] if np.median(border) > 127 else []
 
 
 def to_size(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -208,7 +218,9 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    figure.suptitle(title, fontsize=11, parse_math=False)  # a folder may be called $x$
+    # A folder may be called $x$, in any bytes, at any length.
+    readable = printable(title.encode("utf-8", "backslashreplace").decode())
+    figure.suptitle(shortened(readable, 100), fontsize=11, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=8)
     save_figure(path, figure)
@@ -229,5 +241,7 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[An
 def save_figure(path: Path, figure: Any) -> None:
     """Write a matplotlib figure as PNG, whole."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a script that the font lacks: boxes do
+        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     storage.write_whole(path, lambda file: file.write(buffer.getvalue()))

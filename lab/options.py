@@ -17,6 +17,9 @@ from typing import Any, NoReturn, TypeVar
 
 from lab.errors import Fault, Mistake
 
+# What annotations of options may name. Their module is no help: under a profiler it is another.
+NAMES = {"Path": Path}
+
 Options = TypeVar("Options")
 
 
@@ -90,7 +93,7 @@ def given_options(
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    annotations = typing.get_type_hints(kind)
+    annotations = typing.get_type_hints(kind, NAMES)
     for field in dataclasses.fields(kind):
         _add(parser, field, annotations[field.name], recipes or {})
     given = vars(parser.parse_args(sys.argv[1:] if argv is None else argv))
@@ -108,7 +111,7 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
     """
     if not isinstance(content, dict):
         raise Fault(f"{path}: its options are missing")
-    annotations = typing.get_type_hints(kind)
+    annotations = typing.get_type_hints(kind, NAMES)
     values = {}
     for field in dataclasses.fields(kind):
         value = content.get(field.name, field.default)

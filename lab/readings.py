@@ -79,14 +79,18 @@ def _opinion(gap: float) -> str:
     return "it is winning, and the generator learns little from that"
 
 
-def verdict(config: dict[str, Any], history: History, evaluation: dict[str, Any]) -> str:
-    """One sentence about the whole run."""
+def verdict(
+    status: str, options: dict[str, Any], history: History, evaluation: dict[str, Any]
+) -> str:
+    """One sentence about the whole run. status: as `gan_lab.py --list` says it."""
+    if status == "diverged":
+        return f"Diverged in epoch {len(history) + 1}; the last good weights are kept."
     if not history:
         return "No epoch has been completed yet."
-    options = config.get("options") if isinstance(config.get("options"), dict) else {}
     last = history[-1]
-    if config.get("status") != "finished":
-        return f"Under way: {last['epoch']:.0f} of {options.get('epochs', '?')} epochs so far."
+    if status != "finished":
+        so_far = f"{last['epoch']:.0f} of {options.get('epochs', '?')} epochs"
+        return f"Under way: {so_far} so far." if status == "running" else f"Stopped after {so_far}."
     precision, recall = number(evaluation.get("precision")), number(evaluation.get("recall"))
     if precision is not None and recall is not None:
         return (

@@ -25,8 +25,8 @@ SCRIPTS = ("film.js", "generator.js", "play.js")
 # Room for pictures in the page, as text; with film and weights it stays below 12 MB.
 STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
 STILLS = {
-    "latent_walk.png": "Halfway between two images: each row walks from one latent to another "
-    "along the sphere. Smooth change means that images were learned, not stored.",
+    "latent_walk.png": "Each row walks from one latent to another along the sphere. Smooth "
+    "change means that images were learned, not stored.",
     "nearest_training_images.png": "Ten generated images, and below each the training image "
     "that is nearest to it pixel by pixel. Near, yet not the same, is what one hopes for.",
 }
@@ -36,8 +36,8 @@ def write(run: Path) -> Path:
     """Make `run`/report.html and return its path. Raises Fault if config.json is damaged."""
     config = storage.read_json(run / "config.json")
     options, facts = _dict(config.get("options")), _dict(config.get("data"))
-    history, evaluation = _history(run), _optional_json(run / "evaluation.json")
-    known = SETS.get(str(options.get("dataset")))
+    history, evaluation = _history(run), _evaluation(run)
+    known, status = SETS.get(str(options.get("dataset"))), _status(run, config)
     generator, refusal = _generator(run)
     html = render(
         "page.html.jinja",
@@ -49,16 +49,16 @@ def write(run: Path) -> Path:
         facts=facts,
         machine=_dict(config.get("machine")),
         when=_when(run),
-        verdict=readings.verdict(config, history, evaluation),
+        verdict=readings.verdict(status, options, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
-        finished=config.get("status") == "finished",
-        final=album.final_grid(run),
+        finished=status == "finished",
+        final=album.final_grid(run) if status == "finished" else None,  # else of older weights
         **_film_part(run, options, history),
         **_live_part(generator, refusal),
         quality=tables.results(evaluation, _classic(run, options, evaluation), known),
         words=readings.sentences(evaluation),
         anchors=tables.anchors(str(options.get("dataset")), evaluation),
-        stills=_stills(run),
+        stills=_stills(run) if status == "finished" else [],
         **_restoration_part(run),
     )
     path = run / "report.html"
@@ -202,11 +202,22 @@ def _restored(run: Path) -> dict[str, Any]:
     content = _optional_json(run / "denoising_results" / "scores.json")
     sheets = _dict(content.get("sheets"))
     own = {name: facts for name, facts in sheets.items() if Path(name).name == name}
+    return {"sheets": own} if own and content.get("generator_sha256") == _digest(run) else {}
+
+
+def _evaluation(run: Path) -> dict[str, Any]:
+    """What evaluation.json says, unless it is of other weights than the run has now."""
+    content = _optional_json(run / "evaluation.json")
+    digest = content.get("generator_sha256")
+    return content if digest in (None, _digest(run)) else {}
+
+
+def _digest(run: Path) -> str | None:
+    """That of the run's generator; None without one."""
     try:
-        digest = storage.digest(run / "generator.pth")
+        return storage.digest(run / "generator.pth")
     except OSError:
-        return {}
-    return {"sheets": own} if content.get("generator_sha256") == digest else {}
+        return None
 
 
 def _rows(outputs: Path) -> list[dict[str, str]]:
@@ -224,7 +235,7 @@ def _rows(outputs: Path) -> list[dict[str, str]]:
                 "seed": str(options.get("seed", "?")),
                 "epochs": f"{len(history)}/{options.get('epochs', '?')}",
                 "status": _status(run, config),
-                "fcd": readings.fcd(_optional_json(run / "evaluation.json"), history),
+                "fcd": readings.fcd(_evaluation(run), history),
                 "when": _when(run),
             }
         )
@@ -251,7 +262,7 @@ def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> 
         return {}
     for other in runs.all_runs(run.resolve().parent):
         theirs = _dict(_optional_json(other / "config.json").get("options"))
-        found = _optional_json(other / "evaluation.json")
+        found = _evaluation(other)
         same_images = _dict(found.get("compared_with")).get("fingerprint") == images
         if theirs.get("recipe") == "classic" and found and same_images:
             return {"name": other.name, "evaluation": found}

@@ -160,20 +160,24 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
     """
     sheets = content.get("sheets")
     found = [
-        (sheet.get("sigma"), name, score)
+        (number(sheet.get("sigma")) or 0.0, bool(sheet.get("clipped")), name, score)
         for sheet in (sheets.values() if isinstance(sheets, dict) else [])
         if isinstance(sheet, dict) and isinstance(sheet.get("scores"), dict)
         for name, score in sheet["scores"].items()
         if isinstance(score, dict)
     ]
-    head = list(dict.fromkeys(str(key) for _, _, score in found for key in score))
+    head = list(dict.fromkeys(str(key) for *_, score in found for key in score))
     if not head:
         return None
     return {
         "head": [SCORES[key][0] if key in SCORES else key.replace("_", " ") for key in head],
         "rows": [
-            (f"{number(sigma) or 0:g}", name, [_cell(key, score.get(key, "")) for key in head])
-            for sigma, name, score in found
+            (
+                f"{sigma:g}{', clipped' if clipped else ''}",
+                name,
+                [_cell(key, score.get(key, "")) for key in head],
+            )
+            for sigma, clipped, name, score in sorted(found, key=lambda row: row[:2])
         ],
     }
 

@@ -18,7 +18,8 @@ from lab import data, denoiser, models, runs, storage
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
-FEW = ("--count", 3, "--steps", 10, "--restarts", 2, "--device", "cpu")
+SOON = ("--steps", 10, "--restarts", 2, "--device", "cpu")
+FEW = ("--count", 3, *SOON)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
     Image.new("RGB", (40, 30), (9, 99, 200)).save(own / "colour.png")
     (own / "broken.png").write_bytes(b"\x89PNG")
     before = {path.name: path.read_bytes() for path in own.iterdir()}
-    arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", *FEW)
+    arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", *SOON)
     attempt(monkeypatch, *arguments)
     out = capsys.readouterr().out
     assert "colour.png: resized from 40 x 30" in out
@@ -250,16 +251,18 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
     own = tmp_path / "own"
     own.mkdir()
     with pytest.raises(Mistake, match=r"no \.png"):
-        attempt(monkeypatch, "--run", own_run, "--images", own, *FEW)
+        attempt(monkeypatch, "--run", own_run, "--images", own, *SOON)
     results = own_run / "denoising_results" / "denoised"
     results.mkdir(parents=True)
     Image.new("L", (28, 28)).save(results / "one.png")
     with pytest.raises(Mistake, match="written over"):
-        attempt(monkeypatch, "--run", own_run, "--images", results, *FEW)
+        attempt(monkeypatch, "--run", own_run, "--images", results, *SOON)
     with pytest.raises(Mistake, match="written over"):  # by the sheet, own_images.png
-        attempt(monkeypatch, "--run", own_run, "--images", results, "--out", results, *FEW)
+        attempt(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
+    with pytest.raises(Mistake, match="--count: is for test images"):
+        attempt(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
     with pytest.raises(Mistake, match="give one, or none"):
-        attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *FEW)
+        attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
     assert not (own_run / "denoiser.pth").exists()
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,18 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import evaluate_images
-from lab import advice, checkpoint, data, gallery, inception, judge, metrics, models, storage
+from lab import (
+    advice,
+    checkpoint,
+    data,
+    gallery,
+    images,
+    inception,
+    judge,
+    metrics,
+    models,
+    storage,
+)
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
@@ -114,6 +126,23 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     assert content["images"] == 20 and "fcd_test" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
     assert not list(pictures.glob("evaluation*"))
+
+
+def test_a_light_background_is_remarked_on(tmp_path: Path):
+    digits = data.read_folder("mnist", SAMPLE / "mnist").test_images
+    for name, levels in (("dark.png", digits[0, 0]), ("light.png", 255 - digits[0, 0])):
+        Image.fromarray(levels.numpy()).save(tmp_path / name)
+        _, changes = gallery.read_picture(tmp_path / name)
+        assert ["invert" in change for change in changes] == [True] * (name == "light.png")
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "日本語", "caf\udce9", "a\nb", "long" * 60])
+def test_a_title_may_be_any_name(tmp_path: Path, name: str):
+    shown, classes = torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images.save_class_sheet(tmp_path / "sheet.png", shown, classes, ("one", "two"), name)
+    assert (tmp_path / "sheet.png").stat().st_size > 5_000
 
 
 def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):

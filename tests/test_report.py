@@ -32,6 +32,7 @@ from lab import (
     runs,
     stills,
     storage,
+    tables,
 )
 from lab.errors import Fault, Mistake
 
@@ -279,6 +280,39 @@ def test_sentences_tell_the_epochs_apart() -> None:
     assert readings.of_epoch(9, HISTORY, options) == ""
     thin = [*HISTORY[:-1], {**HISTORY[-1], "thin_classes": 3.0}]
     assert "Mode collapse" in readings.of_epoch(int(thin[-1]["epoch"]), thin, options)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("finished", "4 epochs of training|After 4 epochs"),
+        ("running", "Under way: 4 of 9 epochs so far"),
+        ("stopped", "Stopped after 4 of 9 epochs"),
+        ("diverged", "Diverged in epoch 5"),
+    ],
+)
+def test_the_verdict_knows_how_a_run_ended(status: str, says: str) -> None:
+    assert re.match(says, readings.verdict(status, {"epochs": 9}, HISTORY, {}))
+
+
+def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    older = {**EVALUATION, "generator_sha256": "that of others"}
+    storage.write_json(run / "evaluation.json", older)
+    (row,) = [row for row in report.list_runs(tmp_path).splitlines() if run.name in row]
+    assert "~" in row  # the history's, which is of the weights there are
+    assert "31.4" not in report.write(run).read_text()
+    now = storage.digest(run / "generator.pth")
+    storage.write_json(run / "evaluation.json", {**EVALUATION, "generator_sha256": now})
+    assert "31.4" in report.write(run).read_text()
+
+
+def test_scores_stand_in_order_and_say_what_was_clipped() -> None:
+    sheet = {"scores": {"noisy": {"psnr": 9.0}}}
+    sheets = {f"{sigma}": {**sheet, "sigma": sigma} for sigma in (0.1, 0, 0.005)}
+    sheets["0.1c"] = {**sheet, "sigma": 0.1, "clipped": True}
+    rows = tables.scores({"sheets": sheets})["rows"]
+    assert [sigma for sigma, *_ in rows] == ["0", "0.005", "0.1", "0.1, clipped"]
 
 
 def test_other_losses_make_no_probabilities_to_speak_of() -> None:
