@@ -47,6 +47,8 @@ TRIED = (
     ("hinge loss", "--loss hinge"),
     ("batch normalisation in the generator", "--batch-norm"),
     ("discriminator of 1024, 256", "--hidden-d 1024 256"),
+    ("four hidden layers in the generator", "--hidden-g 512 512 512 512"),
+    ("pixels instead of the pyramid", "--no-pyramid"),
 )
 
 
