@@ -125,7 +125,7 @@ def find_source(options: Options) -> Source:
     home = runs.OUTPUTS if options.generator else path.parent
     results = options.out or home / RESULTS
     flag = "--out" if options.out or options.generator else "--run"
-    runs.check_writable(flag, results)
+    runs.check_writable(flag, results, cure="name a folder for the results with --out")
     runs.check_closed(flag, results)
     generator, facts = storage.load_weights(path, models.Generator)
     dataset = runs.dataset_of(path, facts)

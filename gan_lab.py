@@ -257,6 +257,8 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
     )
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
+    if image_set.is_sample and options.dry_run and not options.data_dir:
+        print("a real run first tries to download the full set")
     if options.resume:
         print(f"going on after epoch {training.epoch}, step {training.step}")
 

@@ -169,7 +169,7 @@ def remove_leftovers(run: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_writable(flag: str, folder: Path) -> None:
+def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
     """Mistake if `folder` is a file, or if nothing can be written there (or made there).
 
     flag: the option that led there.
@@ -178,7 +178,7 @@ def check_writable(flag: str, folder: Path) -> None:
     if not standing.is_dir():
         raise Mistake(f"{flag} {folder}: {standing} is a file, name a folder")
     if not os.access(standing, os.W_OK | os.X_OK):
-        raise Mistake(f"{flag} {folder}: {standing} is not writable, name another folder")
+        raise Mistake(f"{flag} {folder}: {standing} is not writable, {cure}")
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:
