@@ -109,7 +109,7 @@ def regenerate(
     noisy: Tensor,
     sigma: Tensor | float,
     count: int,
-    steps: int = 400,
+    steps: int = 500,
     clipped: bool = False,
     seed: int = 0,
 ) -> Tensor:

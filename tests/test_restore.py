@@ -141,6 +141,27 @@ def test_regenerated_images_are_different_and_decided_by_the_seed(
     assert not torch.equal(first, projection.regenerate(generator, noisy, 0.9, 4, steps=20, seed=1))
 
 
+def test_regeneration_of_a_linear_generator_samples_the_known_posterior() -> None:
+    class Linear(nn.Module):
+        """Two latents, each the height of a row of pixels of its own, of norm 1 on 0 to 1."""
+
+        latent_dim = 2
+
+        def forward(self, latents: torch.Tensor) -> torch.Tensor:
+            rows = torch.zeros(len(latents), 28, 28)
+            rows[:, :2] = 2 * latents[:, :, None] / 28**0.5 - 1
+            return rows.view(-1, 1, 28, 28)
+
+    noisy = torch.zeros(1, 1, 28, 28)
+    noisy[0, 0, 2:] = 0.5  # what the other rows always are
+    noisy[0, 0, 0] = 1.6 / 28**0.5  # a least-squares latent of (1.6, 0)
+    found = projection.regenerate(Linear(), noisy, 1.0, count=600, steps=300)
+    latents = found[0, :, 0, :2].sum(2) / 28**0.5  # (600, 2)
+    variance = 1.0 + projection.MISFIT**2  # of the noise; the prior's is 1
+    assert torch.allclose(latents.mean(0), torch.tensor([1.6, 0.0]) / (1 + variance), atol=0.1)
+    assert torch.allclose(latents.var(0), torch.full((2,), variance / (1 + variance)), atol=0.1)
+
+
 # The denoiser
 
 
