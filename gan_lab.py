@@ -213,6 +213,7 @@ def planned(options: Options, image_count: int) -> Options:
             f"{MOST_EPOCHS:,}; show fewer"
         )
     sample_every = options.sample_every or max(1, epochs // 10)
+    # Each epoch begins with a penalty: none stands, with its weight, for more steps than there are.
     r1_every = min(options.r1_every, image_count // options.batch_size)
     return dataclasses.replace(options, epochs=epochs, sample_every=sample_every, r1_every=r1_every)
 
