@@ -129,7 +129,7 @@ def render(template: str, **context: Any) -> str:
     )
 
 
-# Facts
+# The parts of the page
 
 
 def _film_part(
@@ -197,6 +197,9 @@ def _restoration_part(run: Path) -> dict[str, Any]:
     return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 
 
+# Facts
+
+
 def _restored(run: Path) -> dict[str, Any]:
     """What scores.json says, if it is of the generator that the run has now."""
     content = _optional_json(run / "denoising_results" / "scores.json")
@@ -209,14 +212,14 @@ def _evaluation(run: Path) -> dict[str, Any]:
     """What evaluation.json says, unless it is of other weights than the run has now."""
     content = _optional_json(run / "evaluation.json")
     digest = content.get("generator_sha256")
-    return content if digest in (None, _digest(run)) else {}
+    return content if digest is None or digest == _digest(run) else {}
 
 
 def _digest(run: Path) -> str | None:
     """That of the run's generator; None without one."""
     try:
         return storage.digest(run / "generator.pth")
-    except OSError:
+    except (Fault, OSError):
         return None
 
 

@@ -237,11 +237,11 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """Read `history.csv` back; cells that were left empty are absent from their row."""
-    lines = storage.read_text(path).splitlines()
+    text = io.StringIO(storage.read_text(path))
     try:
         return [
             {column: float(cell) for column, cell in row.items() if cell}
-            for row in csv.DictReader(lines)
+            for row in csv.DictReader(text)
         ]
     except (ValueError, TypeError, csv.Error) as error:
         raise Fault(f"{path}: damaged ({error})") from None

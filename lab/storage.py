@@ -63,11 +63,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text; Fault if it is none, too much, or no file: a pipe would be waited for."""
-    if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is no file")
-    if path.stat().st_size > MOST_TEXT_BYTES:
-        raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+    """Read UTF-8 text; Fault if it is none, too much, or no file."""
+    _check_room(path, MOST_TEXT_BYTES)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -157,8 +154,24 @@ def check_state(path: Path, network: nn.Module, state: Any) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file: it tells figures of these weights from those of others."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a weights file: it tells figures of these weights from those of others.
+
+    Fault if it is no file, or larger than such a file can be.
+    """
+    _check_room(path, MOST_WEIGHT_BYTES)
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            total.update(part)
+    return total.hexdigest()
+
+
+def _check_room(path: Path, most: int) -> None:
+    """Fault if `path` is no file, as a pipe that would be waited for, or has more bytes."""
+    if path.exists() and not path.is_file():
+        raise Fault(f"{path}: is no file")
+    if path.stat().st_size > most:
+        raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
 
 
 def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
