@@ -184,83 +184,32 @@ function doublingBackward(dy, x, [weight, bias], count) {
   return dx;
 }
 
-const sigmoid = (x) => 1 / (1 + Math.exp(-x));
-
-function eachRow(x, count, compute) {
-  // compute(row of x, row of y) for every image's row.
-  const width = x.length / count;
-  const y = new Float32Array(x.length);
-  for (let n = 0; n < count; n++) {
-    compute(x.subarray(n * width, (n + 1) * width), y.subarray(n * width, (n + 1) * width), n);
-  }
-  return y;
-}
-
-function mean(row, value = (x) => x) {
-  let sum = 0;
-  for (let i = 0; i < row.length; i++) sum += value(row[i], i);
-  return sum / row.length;
-}
-
-function normalise(x, count, eps, centred) {
-  return eachRow(x, count, (from, to) => {
-    const middle = centred ? mean(from) : 0;
-    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
-    for (let i = 0; i < from.length; i++) to[i] = (from[i] - middle) * scale;
-  });
-}
-
-function normaliseBackward(dy, x, y, count, eps, centred) {
-  return eachRow(dy, count, (g, to, n) => {
-    const from = x.subarray(n * g.length, (n + 1) * g.length);
-    const out = y.subarray(n * g.length, (n + 1) * g.length);
-    const middle = centred ? mean(from) : 0;
-    const scale = 1 / Math.sqrt(mean(from, (v) => (v - middle) ** 2) + eps);
-    const along = mean(g, (v, i) => v * out[i]);
-    const shift = centred ? mean(g) : 0;
-    for (let i = 0; i < g.length; i++) to[i] = scale * (g[i] - shift - out[i] * along);
-  });
-}
-
-// kind -> [forward(operation, inputs, count) -> y, backward(operation, dy, inputs, y, count) -> dx]
+// kind -> [forward(operation, x, count) -> y, backward(operation, dy, x, y, count) -> dx]
 const KINDS = {
   linear: [
-    (step, [x], count) => linear(x, step.weights, count),
-    (step, dy, [x], y, count) => linearBackward(dy, x, step.weights, count),
+    (step, x, count) => linear(x, step.weights, count),
+    (step, dy, x, y, count) => linearBackward(dy, x, step.weights, count),
   ],
   doubling: [
-    (step, [x], count) => doubling(x, step.weights, count),
-    (step, dy, [x], y, count) => doublingBackward(dy, x, step.weights, count),
+    (step, x, count) => doubling(x, step.weights, count),
+    (step, dy, x, y, count) => doublingBackward(dy, x, step.weights, count),
   ],
   affine: [
-    ({ weights: [scale, shift] }, [x]) =>
+    ({ weights: [scale, shift] }, x) =>
       x.map((v, i) => v * scale[i % scale.length] + shift[i % scale.length]),
     ({ weights: [scale] }, dy) => dy.map((g, i) => g * scale[i % scale.length]),
   ],
-  add: [(step, [x, other]) => x.map((v, i) => v + other[i]), (step, dy) => dy],
   leaky_relu: [
-    ({ slope }, [x]) => x.map((v) => (v > 0 ? v : slope * v)),
-    ({ slope }, dy, [x]) => dy.map((g, i) => (x[i] > 0 ? g : slope * g)),
-  ],
-  silu: [
-    (step, [x]) => x.map((v) => v * sigmoid(v)),
-    (step, dy, [x]) => dy.map((g, i) => g * sigmoid(x[i]) * (1 + x[i] * (1 - sigmoid(x[i])))),
+    ({ slope }, x) => x.map((v) => (v > 0 ? v : slope * v)),
+    ({ slope }, dy, x) => dy.map((g, i) => (x[i] > 0 ? g : slope * g)),
   ],
   tanh: [
-    (step, [x]) => x.map(Math.tanh),
-    (step, dy, inputs, y) => dy.map((g, i) => g * (1 - y[i] * y[i])),
+    (step, x) => x.map(Math.tanh),
+    (step, dy, x, y) => dy.map((g, i) => g * (1 - y[i] * y[i])),
   ],
   clip: [
-    (step, [x]) => x.map((v) => Math.max(-1, Math.min(1, v))),
-    (step, dy, [x]) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as models.Clip says
-  ],
-  layer_norm: [
-    ({ eps }, [x], count) => normalise(x, count, eps, true),
-    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, true),
-  ],
-  rms_norm: [
-    ({ eps }, [x], count) => normalise(x, count, eps, false),
-    ({ eps }, dy, [x], y, count) => normaliseBackward(dy, x, y, count, eps, false),
+    (step, x) => x.map((v) => Math.max(-1, Math.min(1, v))),
+    (step, dy, x) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as models.Clip says
   ],
 };
 
@@ -277,7 +226,7 @@ class Generator {
     const count = latents.length / this.latent;
     const results = [latents];
     for (const step of this.operations) {
-      results.push(KINDS[step.kind][0](step, step.inputs.map((i) => results[i]), count));
+      results.push(KINDS[step.kind][0](step, results[results.length - 1], count));
     }
     return results;
   }
@@ -289,18 +238,10 @@ class Generator {
   // The gradient at the latents, from the gradient at the pixels, by the chain rule.
   gradient(results, atPixels) {
     const count = results[0].length / this.latent;
-    const gradients = new Array(results.length).fill(null);
-    gradients[results.length - 1] = atPixels;
-    for (let place = this.operations.length; place > 0; place--) {
-      if (!gradients[place]) continue;
-      const step = this.operations[place - 1];
-      const inputs = step.inputs.map((i) => results[i]);
-      const dx = KINDS[step.kind][1](step, gradients[place], inputs, results[place], count);
-      for (const i of step.inputs) {
-        // A result that is read twice gets the sum of what comes back.
-        gradients[i] = gradients[i] ? gradients[i].map((g, k) => g + dx[k]) : dx;
-      }
-    }
-    return gradients[0];
+    return this.operations.reduceRight(
+      (dy, step, place) =>
+        KINDS[step.kind][1](step, dy, results[place], results[place + 1], count),
+      atPixels,
+    );
   }
 }

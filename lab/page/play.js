@@ -229,7 +229,8 @@ function startRestoring(generator) {
   const button = find("project");
   let [clean, noise, noisy, descent, errors] = [null, null, null, null, []];
 
-  const squaredError = (image) => mean(image, (v, i) => ((v - clean[i]) / 2) ** 2);
+  const squaredError = (image) =>
+    image.reduce((sum, v, i) => sum + ((v - clean[i]) / 2) ** 2, 0) / image.length;
   const decibels = (image) => `${(-10 * Math.log10(squaredError(image))).toFixed(1)} dB`;
 
   function clear() {
