@@ -151,7 +151,7 @@ def run_script(main: Callable[[], None]) -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _leave(f"{name}: out of memory; a smaller --batch-size or smaller networks need less", 1)
+        _leave(f"{name}: out of memory; smaller batches, networks or counts need less", 1)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -17,11 +17,13 @@ from torch import Tensor
 from lab import metrics, storage
 from lab.data import IMAGE_SIDE
 from lab.errors import printable, shortened
+from lab.losses import gives_probabilities
 
 SCALE = 4  # screen pixels a side for one pixel of an image
 GAP = 4  # screen pixels between the images of a grid
 PAPER = 255  # the grey between them
 SAMPLES = 10  # images of a class in a sheet of classes
+FRAME_TIME = 400  # milliseconds of a GIF's frame
 MOST_PIXELS = 20_000_000  # of a picture that is read
 
 
@@ -35,8 +37,13 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
     formats: the only ones that Pillow tries. Of its own accord it takes any, whatever the file is
     called, and has Ghostscript run the programs in some.
     """
+    if not path.is_file():
+        raise Unreadable("no file")  # a pipe would be waited for
     try:
-        with Image.open(path, formats=formats) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # hence `most_pixels`
+            picture = Image.open(path, formats=formats)
+        with picture:
             width, height = picture.size
             if width * height > most_pixels:
                 raise Unreadable(f"{width} x {height} pixels is too large")
@@ -117,7 +124,7 @@ def save_each(folder: Path, images: Tensor) -> None:
         save(folder / f"img_{index:03d}.png", Image.fromarray(image.numpy()))
 
 
-def save_gif(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> None:
+def save_gif(path: Path, frames: Sequence[Path]) -> None:
     """Join PNG frames into an endless GIF that rests on its last frame; damaged ones are left out.
 
     Without a single frame there is no GIF.
@@ -128,7 +135,7 @@ def save_gif(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> Non
             pictures.append(opened(frame).convert("L"))
     if not pictures:
         return
-    durations = [milliseconds] * (len(pictures) - 1) + [5 * milliseconds]
+    durations = [FRAME_TIME] * (len(pictures) - 1) + [5 * FRAME_TIME]
     first, *others = pictures
     storage.write_whole(
         path,
@@ -138,8 +145,10 @@ def save_gif(path: Path, frames: Sequence[Path], milliseconds: int = 400) -> Non
     )
 
 
-def save_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw losses and the discriminator's opinion over the epochs of `history`."""
+def save_curves(
+    path: Path, history: Sequence[Mapping[str, Any]], title: str, loss: str = "non-saturating"
+) -> None:
+    """Draw losses and the discriminator's opinion over the epochs of `history`. loss: the run's."""
     figure, (losses, opinions) = new_figure(1, 2, width=10, height=3.8)
     epochs = [row["epoch"] for row in history]
     for axes, columns in (
@@ -149,11 +158,12 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]], title: str) ->
         for column, label in columns.items():
             axes.plot(epochs, [row[column] for row in history], label=label, marker=".")
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend()
         axes.grid(alpha=0.3)
     losses.set_title("loss")
-    opinions.set_title("mean probability of being real")
+    certain = gives_probabilities(loss)
+    opinions.set_title(f"mean {'probability of being real' if certain else 'sigmoid of D'}")
     opinions.set_ylim(0, 1)
     figure.suptitle(title, parse_math=False)
     save_figure(path, figure)
@@ -166,7 +176,7 @@ def save_sheet(
     columns = len(rows[0][1])
     scale = 3
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
-    width = max(5, 1.2 + sheet.width / 120)  # room for title and footnote over a few images too
+    width = max(5, 1.6 + sheet.width / 120)  # room for title and footnote over a few images too
     figure, (axis,) = new_figure(1, 1, width=width, height=0.6 + sheet.height / 120)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
     height = (sheet.height - GAP) / len(rows)

@@ -34,6 +34,7 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1_000
 COPY_RATIO = 0.5
 FAIR_SHARE_LIMIT = 0.03  # a class with less of the images is as good as missing; fair is 0.10
+FEWEST_FOR_CLASSES = 256  # images: a fair class has 26 of them and hardly ever fewer than 8
 CHUNK = 1_000  # rows of a distance matrix that are in memory at a time
 
 
@@ -131,7 +132,7 @@ def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Su
         covered += int(within.any(1).sum())
         recalled += int((distance < generated_reach).any(1).sum())
     return Support(
-        precision=float(precise.double().mean()),
+        precision=float(precise.cpu().double().mean()),
         recall=recalled / len(real),
         density=inside / (neighbours * len(generated)),
         coverage=covered / len(real),
@@ -170,7 +171,8 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
         distance = squared_distances(queries, chunk.flatten(1).float())  # (N, chunk)
         found = distance.topk(min(2, len(chunk)), largest=False).values
         nearest = torch.cat((nearest, found), 1).topk(2, largest=False).values.sort().values
-    return float((nearest[:, 0] <= COPY_RATIO**2 * nearest[:, 1]).double().mean())
+    copied = nearest[:, 0] <= COPY_RATIO**2 * nearest[:, 1]
+    return float(copied.cpu().double().mean())  # Apple's MPS has no float64
 
 
 def class_shares(classes: Tensor, count: int = 10) -> list[float]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import math
+import os
+import re
 import sys
 import types
 import typing
@@ -65,7 +68,10 @@ def flag_of(name: str) -> str:
 
 def said(name: str, given: dict[str, Any]) -> str:
     """The option as it was typed: `--lr-g 0.1`, `--dry-run`."""
-    return flag_of(name) if given[name] is True else f"{flag_of(name)} {given[name]}"
+    value = given[name]
+    if isinstance(value, bool):
+        return flag_of(name) if value else "--no-" + flag_of(name).removeprefix("--")
+    return f"{flag_of(name)} {_shown(value)}"
 
 
 def parse(
@@ -140,7 +146,14 @@ class _Parser(argparse.ArgumentParser):
     """argparse says a mistake in several lines; here it is one."""
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(message.replace("argument ", "", 1) + " (--help lists the options)")
+        raise Mistake(message.replace("argument ", "", 1) + self._guess(message))
+
+    def _guess(self, message: str) -> str:
+        """The option that was probably meant by an unknown one, or where to look it up."""
+        typed = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        near = difflib.get_close_matches(typed[1], known, n=1) if typed else []
+        return f"; did you mean {near[0]}?" if near else " (--help lists the options)"
 
 
 def _add(
@@ -174,6 +187,8 @@ def _checked(field: dataclasses.Field, annotation: Any, raw: Any) -> Any:
     if typing.get_origin(value_type) is tuple:
         item_type = typing.get_args(value_type)[0]
         words = [word for item in raw for word in item.replace(",", " ").split()]
+        if words == ["none"] and field.default == ():
+            return ()
         if not words:
             raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
         if field.metadata["most"] and len(words) > field.metadata["most"]:
@@ -215,6 +230,8 @@ def check_path(flag: str, path: Path, folder: bool = False) -> None:
     if folder and not path.is_dir():
         kind = "is a file, not a folder" if there else "does not exist"
         raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
+    if folder and not os.access(path, os.R_OK | os.X_OK):
+        raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
 
 
 def _default(kind: type, name: str) -> Any:
@@ -241,8 +258,13 @@ def _range_text(field: dataclasses.Field) -> str:
     if low is None and high is None:
         return ""
     if high is None:
-        return f"from {low:g} up"
-    return f"from {low:g} to {high:g}"
+        return f"from {_number(low)} up"
+    return f"from {_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    """A whole number to its last digit, as it may be typed in; others short."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:
