@@ -82,7 +82,7 @@ def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge
     steps = 0
     for point in points:
         while steps < round(point * steps_an_epoch):  # rates change from epoch to epoch
-            training.epoch = steps // steps_an_epoch
+            training.epoch, training.step = divmod(steps, steps_an_epoch)
             if name == "modern":
                 gan_lab.set_rates(settings, training)
             left_of_epoch = (training.epoch + 1) * steps_an_epoch - steps

@@ -73,6 +73,14 @@ def rows_of(options: Options, dataset: str) -> list[str]:
         f"| {title}: `python gan_lab.py --dataset {dataset}` | {trained.seconds:.0f} "
         f"| {trained.peak_megabytes:.0f} | {share:.1%} outside training steps |"
     ]
+    outputs = options.out / f"{dataset}-dcgan"
+    arguments = ("--recipe", "dcgan", "--dataset", dataset)
+    convolutional = measured("gan_lab.py", *arguments, "--out", outputs, *source)
+    distance = storage.read_json(runs.all_runs(outputs)[0] / "evaluation.json")["fcd_test"]
+    rows.append(
+        f"| {title}: `python gan_lab.py {' '.join(arguments)}` | {convolutional.seconds:.0f} "
+        f"| {convolutional.peak_megabytes:.0f} | FCD {distance:.1f} |"
+    )
     for label, arguments in (
         ("without denoiser", ()),
         ("training it first", ("--train-denoiser",)),

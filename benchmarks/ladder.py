@@ -49,6 +49,10 @@ TRIED = (
     ("discriminator of 1024, 256", "--hidden-d 1024 256"),
     ("four hidden layers in the generator", "--hidden-g 512 512 512 512"),
     ("pixels instead of the pyramid", "--no-pyramid"),
+    # Not fully connected, so no rungs: which of the two networks is it that holds the pair back?
+    ("convolutional discriminator", "--channels-d 32 64 --hidden-d 256 --no-pyramid"),
+    ("convolutional generator", "--channels-g 64 32"),
+    ("both convolutional", "--channels-g 64 32 --channels-d 32 64 --hidden-d 256 --no-pyramid"),
 )
 
 

@@ -116,6 +116,7 @@ def row_of(dataset: str, recipe: str, seed: int, run: Path) -> dict[str, Any]:
         "seed": seed,
         "epochs": epochs,
         "smallest_class": figures["smallest_class"],
+        "fcd_real": figures["fcd_real"],
     }
 
 
@@ -135,8 +136,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def verdicts(rows: list[dict[str, Any]]) -> str:
     """Medians over the seeds, and the ratio of the recipes, a line a set."""
-    lines = ["| set | classic FCD test | modern FCD test | modern over classic |"]
-    lines.append("| --- | --- | --- | --- |")
+    lines = ["| set | classic FCD test | modern FCD test | modern over classic | real images |"]
+    lines.append("| --- " * 5 + "|")
     for title in dict.fromkeys(row["set"] for row in rows):
         medians = {
             recipe: statistics.median(
@@ -145,9 +146,10 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
             for recipe in RECIPES
         }
         classic, modern = medians["classic"], medians["modern"]
+        real = next(row["fcd_real"] for row in rows if row["set"] == title)
         lines.append(
             f"| {title} | {classic:.1f} | {modern:.1f} | {modern / classic:.3f} "
-            f"(1/{classic / modern:.1f}) |"
+            f"(1/{classic / modern:.1f}) | {real:.2f} |"
         )
     return "\n".join(lines)
 
