@@ -43,11 +43,16 @@ from lab import (
 from lab.checkpoint import TOTALS, Clock, Training
 from lab.errors import Fault, Mistake, StopSwitch, going_on, made_good, run_script
 from lab.judge import Judge
-from lab.options import check_path, given_options, option, parse, restored, said
-from lab.screen import Screen
+from lab.options import check_path, flag_of, given_options, option, parse, restored, said
+from lab.screen import Screen, counted
 
 GRID = 25  # sample grids are 5x5
 MOST_EPOCHS = 100_000
+OF_THE_CALL = {"resume", "dry_run", "report", "list"}  # options that are not the run's
+OF_THE_PLAN = {  # options that every plan says
+    *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
+    *("sample_every", "seed", "device"),
+}
 ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom reach infinity
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -244,18 +249,29 @@ def begin(options: Options, device: torch.device) -> Training:
     )
 
 
+def changed(options: Options) -> str:
+    """The options that are not as the recipe has them, as they may be typed."""
+    recipe, chosen = dataclasses.asdict(Options(**RECIPES[options.recipe])), vars(options)
+    told = OF_THE_CALL | OF_THE_PLAN
+    names = [name for name in chosen if name not in told and chosen[name] != recipe[name]]
+    return " ".join(said(name, chosen) for name in names)
+
+
 def print_plan(options: Options, image_set: data.ImageSet, training: Training) -> None:
     """Say what is about to happen, before it does."""
     device = training.totals.device
     count = len(image_set.train_images)
     print(
         f"{image_set.title}: {count:,} training images from {image_set.source}\n"
-        f"{options.recipe} recipe: {options.epochs} epochs of {count // options.batch_size} steps, "
+        f"{options.recipe} recipe: {counted(options.epochs, 'epoch')} of "
+        f"{counted(count // options.batch_size, 'step')}, "
         f"batch {options.batch_size}, seed {options.seed}, "
-        f"on {device.type} with {machine.available_cores()} cores\n"
+        f"on {device.type} with {counted(machine.available_cores(), 'core')}\n"
         f"generator {models.count_parameters(training.generator):,} parameters, "
         f"discriminator {models.count_parameters(training.discriminator):,}"
     )
+    if changes := changed(options):
+        print(f"other than the recipe: {changes}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
     if image_set.is_sample and options.dry_run and not options.data_dir:
@@ -323,11 +339,13 @@ def train_epoch(
             refuse_divergence(training, training.totals / training.step, recorder.folder)
             save_checkpoint(training, recorder, order_state)
             stop.raise_if_requested(how_to_go_on(recorder.folder))
+    training.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
+    training.seconds = time.monotonic() - began
 
 
 def how_to_go_on(run: Path) -> str:
-    """The command that takes a run up again, as a shell wants it."""
-    return f"go on with: python gan_lab.py --resume {shlex.quote(str(run))}"
+    """The command that takes a run up again, as a shell wants it where this one was typed."""
+    return f"go on with: {shlex.join(['python', sys.argv[0], '--resume', str(run)])}"
 
 
 def set_rates(options: Options, training: Training) -> None:
@@ -496,7 +514,7 @@ def save_results(
         dataset=options.dataset,
         epoch=training.epoch,
     )
-    images.save_curves(run / "loss_curves.png", training.history, title)
+    images.save_curves(run / "loss_curves.png", training.history, title, options.loss)
     images.save_gif(run / "training.gif", [path for _, path in runs.grids(run)])
     stills.write(run, training.average, image_set)
     if recorder.judge:
@@ -517,7 +535,7 @@ def save_config(
     if options.resume:
         commands = {"command": storage.read_json(path).get("command"), "resumed_by": command}
     decided = dataclasses.asdict(options)
-    for name in ("resume", "dry_run", "report", "list"):  # of this call, not of the run
+    for name in OF_THE_CALL:
         del decided[name]
     if options.data_dir:  # scripts are started from other folders, too
         decided["data_dir"] = options.data_dir.resolve()
@@ -542,12 +560,14 @@ def save_config(
 
 def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
     """The options of the run that --resume names, and its folder; --epochs may be raised."""
-    may_change = {"resume", "epochs", "data_dir", "device", "out", "dry_run"}
-    for name in given.keys() - may_change:
-        raise Mistake(
-            f"{said(name, given)}: a resumed run keeps its own; "
-            "only --epochs, --data-dir and --device may be given with --resume"
-        )
+    may_change = ("epochs", "data_dir", "device", "out", "dry_run")
+    for name in given:
+        if name not in ("resume", *may_change):
+            allowed = ", ".join(map(flag_of, may_change))
+            raise Mistake(
+                f"{said(name, given)}: a resumed run keeps its own; with --resume only {allowed} "
+                "may be given"
+            )
     if given["resume"] == "newest":
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
     else:
@@ -557,8 +577,14 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
             raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")
     config = storage.read_json(run / "config.json")
     stored_options = config.get("options")
-    if isinstance(stored_options, dict) and "data_dir" in given:  # the old one may be gone
-        stored_options = {**stored_options, "data_dir": given["data_dir"]}
+    if isinstance(stored_options, dict):  # its data folder may be gone
+        where = given.get("data_dir", stored_options.get("data_dir"))
+        if isinstance(where, str) and not Path(where).is_dir():
+            raise Mistake(
+                f"--resume {run}: its images were in {where}, which is gone; "
+                "say with --data-dir where they are now"
+            )
+        stored_options = {**stored_options, "data_dir": where}
     stored = restored(Options, stored_options, run / "config.json")
     if stored.epochs is None:
         raise Fault(f"{run / 'config.json'}: does not say how many epochs the run has")
@@ -587,22 +613,18 @@ def main() -> None:
     if not options.dry_run:
         runs.check_writable("--resume" if run else "--out", run or options.out)
     machine.prepare(device)
-    image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
+    if run:
+        image_set = runs.images_of(run, options.dataset, options.data_dir)
+    else:
+        image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
     options = planned(options, len(image_set.train_images))
     training = begin(options, device)
-    if run:
-        take_up(run, image_set, training)
+    # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
+    if run and (run / "checkpoint.pth").is_file():
+        checkpoint.load(run / "checkpoint.pth", training)
     print_plan(options, image_set, training)
     if not options.dry_run:
         carry_out(options, training, image_set, run)
-
-
-def take_up(run: Path, image_set: data.ImageSet, training: Training) -> None:
-    """Put `training`, freshly begun, where `run` was stopped."""
-    runs.check_fingerprint(run, image_set)
-    # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
-    if (run / "checkpoint.pth").is_file():
-        checkpoint.load(run / "checkpoint.pth", training)
 
 
 def carry_out(
@@ -617,9 +639,9 @@ def carry_out(
             stop = while_training.enter_context(StopSwitch())
             run = run or runs.new_run(options.out, options.dataset)
             to_the_end.enter_context(runs.lock(run, wait=False))
-            to_the_end.enter_context(made_good(how_to_go_on(run)))
             runs.remove_leftovers(run)
             save_config(options, image_set, run, device, status="running")
+            to_the_end.enter_context(made_good(how_to_go_on(run)))
             print(f"run folder: {run}", flush=True)
             events = while_training.enter_context(board.Board(run)) if options.tensorboard else None
             screen = Screen(
@@ -634,7 +656,8 @@ def carry_out(
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
             save_config(options, image_set, run, device, status="finished")
-        rest = f"all is saved but the report: python gan_lab.py --report {shlex.quote(str(run))}"
+        again = shlex.join(["python", sys.argv[0], "--report", str(run)])
+        rest = f"all is saved but the report: {again}"
         with going_on(rest), made_good(rest):
             report.write(run)
             report.write_index(run.resolve().parent)
@@ -644,10 +667,12 @@ def carry_out(
 def look_at(given: dict[str, Any]) -> None:
     """What --list and --report ask for: look at runs that are there instead of training one."""
     outputs = given.get("out", runs.OUTPUTS)
-    for name in given.keys() - {"list", "report", "out"}:
-        raise Mistake(f"{said(name, given)}: says nothing to --list and --report")
+    for name in given:
+        if name not in ("list", "report", "out"):
+            raise Mistake(f"{said(name, given)}: says nothing to --list and --report")
     if "report" in given:
         run = runs.check_run("--report", given["report"], outputs)
+        runs.check_writable("--report", run, cure="make it so, or copy the run")
         report.write(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")

@@ -69,7 +69,7 @@ class Adam:
         )
 
     def state(self) -> dict[int, dict[str, Tensor]]:
-        """Count and moments of each weight, as torch.optim.Adam names them; not copied if plain."""
+        """Count and moments of each weight, as torch.optim.Adam names them; not always copies."""
         return {
             index: {
                 "step": self.steps.clone(),

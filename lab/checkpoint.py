@@ -92,6 +92,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
         },
         "streams": {
             "order": order_state,
+            "device": training.latents.device.type,
             "latents": training.latents.get_state(),
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state() if training.totals.is_cuda else None,
@@ -120,7 +121,11 @@ def load(path: Path, training: Training) -> None:
         _check_progress(path, content)
         streams = content["streams"]
         training.order.set_state(streams["order"])
-        training.latents.set_state(streams["latents"])
+        if streams.get("device", training.latents.device.type) == training.latents.device.type:
+            training.latents.set_state(streams["latents"])
+        else:  # each kind of device has streams of its own: as random, but other numbers
+            updates = int(training.optimizer_g.steps)
+            training.latents.manual_seed((training.latents.initial_seed() + updates) % 2**63)
         torch.set_rng_state(streams["dropout"])
         if training.totals.is_cuda and streams["dropout_cuda"] is not None:
             torch.cuda.set_rng_state(streams["dropout_cuda"])

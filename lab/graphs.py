@@ -55,8 +55,7 @@ class Replayed:
         """
         before, latents = [part.clone() for part in self._state()], self.training.latents
         drawn, chance = latents.get_state(), _global_chance(real)
-        replay(real)
-        replayed = [part.clone() for part in self._state()]
+        replayed = [part.clone() for part in (replay(real), *self._state())]
         for part, was in zip(self._state(), before, strict=True):
             part.copy_(was)
         latents.set_state(drawn)
@@ -64,7 +63,7 @@ class Replayed:
         figures = self.step(real)
         if all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
-            for one, two in zip(replayed, self._state(), strict=True)
+            for one, two in zip(replayed, (figures, *self._state()), strict=True)
         ):
             self.recorded[kind] = replay
         else:
@@ -101,7 +100,7 @@ def record(step: Step, real: Tensor, latents: torch.Generator) -> Step:
     """Record the kernels of `step`, which do not run yet; RuntimeError where CUDA refuses."""
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(latents)
-    shown = real.clone()
+    shown = torch.zeros_like(real)  # not `real` yet: a recording that forgets its input shows
     torch.cuda.synchronize()
     with torch.cuda.graph(graph):
         figures = step(shown)

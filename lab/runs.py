@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import storage
+from lab import data, models, storage
 from lab.data import SETS, ImageSet
 from lab.errors import Fault, Mistake, printable
 
@@ -46,10 +46,14 @@ def new_run(outputs: Path, dataset: str) -> Path:
 def all_runs(outputs: Path) -> list[Path]:
     """Every run folder in `outputs`, the newest, that is the highest number, first.
 
-    By number, not by date: clocks go backwards and copying changes dates.
+    By number, not by date: clocks go backwards and copying changes dates. Runs that were given
+    names of their own follow.
     """
-    runs = [run for _, run in sorted(_numbered(outputs), reverse=True)]
-    return [run for run in runs if (run / "config.json").is_file()]
+    if not outputs.is_dir():
+        return []
+    numbers = {run: number for number, run in _numbered(outputs)}
+    runs = [path for path in outputs.iterdir() if (path / "config.json").is_file()]
+    return sorted(runs, key=lambda run: (numbers.get(run, -1), run.name), reverse=True)
 
 
 def _numbered(outputs: Path) -> list[tuple[int, Path]]:
@@ -101,16 +105,37 @@ def find_generator(run: Path | None, generator: Path | None) -> Path:
     return run / "generator.pth"
 
 
+def load_generator(path: Path, typed: bool) -> tuple[models.Generator, dict[str, Any], str]:
+    """A generator, the facts of its file, and the SHA-256 of it, for a script that needs one.
+
+    typed: the path was given with --generator, so that another kind of file is a Mistake. Digest
+    and weights are of one file, also where a training is about to replace it.
+    """
+    while True:
+        digest = storage.digest(path)
+        try:
+            generator, facts = storage.load_weights(path, models.Generator)
+        except Fault as fault:
+            if not typed:
+                raise
+            raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
+        if storage.digest(path) == digest:
+            return generator, facts, digest
+
+
 def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
     """`run` if it is a run folder, or the one of that name in `outputs`.
 
     Mistake, naming the option it was given with, if there is none.
     """
-    if not run.exists() and RUN_NAME.fullmatch(str(run)) and (outputs / run).is_dir():
-        run = outputs / run
+    by_name = (outputs.parent / run, outputs / run)  # README's spelling, and that of --list
+    if not run.exists() and len(run.parts) <= 2:
+        run = next((path for path in by_name if (path / "config.json").is_file()), run)
     if not (run / "config.json").is_file():
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
-        raise Mistake(f"{flag} {run}: {what}; name a folder that gan_lab.py made")
+        raise Mistake(
+            f"{flag} {run}: {what}; name a folder that gan_lab.py made (--list shows them)"
+        )
     check_closed(flag, run)
     return run
 
@@ -197,13 +222,22 @@ def data_dir_around(weights: Path) -> Path | None:
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
-def check_fingerprint(run: Path, image_set: ImageSet) -> None:
-    """Fault unless `image_set` holds the very images that `run` was trained on."""
+def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
+    """The very images that `run` was trained on, from `data_dir` if that is given; else Fault.
+
+    Of a run on the bundled sample they are that sample, also where the full set has come since.
+    """
+    facts = _data_facts(run)
+    if facts.get("is_sample") is True and not data_dir:
+        image_set = data.read_folder(dataset, data.SAMPLE_FOLDER / dataset)
+    else:
+        image_set = data.load(dataset, data_dir)
     if not is_of(run, image_set):
         raise Fault(
-            f"{run} was trained on other images (from {_data_facts(run).get('source')}) than those "
+            f"{run} was trained on other images (from {facts.get('source')}) than those "
             f"found in {image_set.source}; name its own with --data-dir"
         )
+    return image_set
 
 
 def is_of(run: Path, image_set: ImageSet) -> bool:

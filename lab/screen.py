@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from lab.checkpoint import TOTALS, Training
 
+WIDE = 110  # columns of a terminal that has room for the losses, too
 REFRESH = 0.5  # seconds from one look at the figures to the next
 
 
@@ -27,8 +29,8 @@ class Screen:
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
             smoothing=0.05,
-            # All of it in 80 columns.
-            bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left, {rate_fmt}{postfix}",
+            # All of it in 80 columns, but for the losses.
+            bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
         )
         self.looked_at = time.monotonic()
 
@@ -46,8 +48,10 @@ class Screen:
         if time.monotonic() - self.looked_at > REFRESH:
             self.looked_at = time.monotonic()
             means = (training.totals / max(1, training.step)).tolist()
+            figures = _figures if shutil.get_terminal_size().columns >= WIDE else _opinions
+            rate = training.step * self.batch_size / training.seconds  # of training alone
             self.bar.set_description(f"epoch {training.epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(_opinions(means), refresh=False)
+            self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures(means)}", refresh=False)
 
     def epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
         """Print the row of the epoch that has just ended, and what there is to say about it."""
@@ -64,6 +68,11 @@ class Screen:
         """Print above the bar."""
         tqdm.write(text)
         sys.stdout.flush()
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `12 epochs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _figures(means: Sequence[float]) -> str:

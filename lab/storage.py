@@ -240,8 +240,9 @@ def _check_size(path: Path, name: str, value: Any) -> None:
     if len(widths) > models.MOST_LAYERS:
         raise Fault(f"{path}: {name} has {len(widths)} layers, at most {models.MOST_LAYERS}")
     for width in widths:
-        if isinstance(width, (int, float)) and not 0 <= width <= models.MOST_WIDTH:
-            raise Fault(f"{path}: {name} {width:,} is out of range, at most {models.MOST_WIDTH:,}")
+        least = 1 if type(width) is int else 0  # dropout may be 0, and so may what is off
+        if isinstance(width, (int, float)) and not least <= width <= models.MOST_WIDTH:
+            raise Fault(f"{path}: {name} {width:,} is out of range, 1 to {models.MOST_WIDTH:,}")
 
 
 def _format_of(kind: type[nn.Module]) -> str:

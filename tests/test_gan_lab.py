@@ -18,9 +18,9 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import models, storage
+from lab import data, models, runs, storage
 from lab.errors import made_good, run_script
-from lab.options import flag_of
+from lab.options import flag_of, parse
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -333,6 +333,45 @@ def test_a_mistake_shows_no_traceback_in_a_real_process(tmp_path):
     done = run("gan_lab.py", "--dataset", "cifar", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "gan_lab.py: --dataset 'cifar': choose one of mnist, fashion\n"
+
+
+def test_a_run_on_the_sample_goes_on_with_the_sample(tiny_run, tmp_path, monkeypatch):
+    # Trained where there was no full set, which has come since.
+    copy = tmp_path / "fashion-001"
+    shutil.copytree(tiny_run, copy)
+    config = storage.read_json(copy / "config.json")
+    config["options"]["data_dir"] = None
+    storage.write_json(copy / "config.json", config)
+    here = tmp_path / "data"
+    shutil.copytree(SAMPLE / "mnist", here / "FashionMNIST" / "raw")
+    monkeypatch.setattr(data, "DOWNLOAD_FOLDER", here)
+    assert runs.images_of(copy, "fashion", None).is_sample
+
+
+def test_a_data_folder_that_is_gone_is_asked_for(tiny_run, tmp_path, monkeypatch, capfd):
+    copy = tmp_path / "fashion-001"
+    shutil.copytree(tiny_run, copy)
+    config = storage.read_json(copy / "config.json")
+    config["options"]["data_dir"] = str(tmp_path / "gone")
+    storage.write_json(copy / "config.json", config)
+    arguments = ("--resume", copy, "--epochs", 4, "--dry-run")
+    said = refused(monkeypatch, capfd, *arguments)
+    assert "gone" in said and "say with --data-dir where they are now" in said
+
+
+def test_mistyped_options_are_guessed_and_said_as_typed(monkeypatch, capfd, tiny_run):
+    assert "did you mean --epochs?" in refused(monkeypatch, capfd, "--epoch", 3)
+    assert "--help lists" in refused(monkeypatch, capfd, "--frobnicate", 3)
+    for typed in (("--hidden-g", 5, 6), ("--no-pyramid",), ("--lr-g", 0.1)):
+        said = refused(monkeypatch, capfd, "--resume", tiny_run, *typed)
+        assert f"{' '.join(map(str, typed))}: a resumed run keeps its own" in said
+
+
+def test_any_option_overrides_its_recipe():
+    arguments = ["--recipe", "dcgan", "--channels-g", "none", "--channels-d", "none"]
+    options = parse(gan_lab.Options, arguments, gan_lab.RECIPES)
+    assert options.channels_g == options.channels_d == ()
+    assert gan_lab.changed(options) == "--channels-g none --channels-d none"
 
 
 def test_resuming_on_other_images_is_refused(tiny_run, tmp_path):

@@ -12,7 +12,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs, machine, models
+from lab import chance, checkpoint, data, graphs, machine, models, storage
 from lab.adam import Adam
 from lab.errors import Fault
 from lab.options import parse
@@ -212,14 +212,15 @@ def trained_straight(options, real_images):
     )
 
 
-@pytest.mark.parametrize("how", ["does something else", "refuses"])
+@pytest.mark.parametrize("how", ["does something else", "forgets its input", "refuses"])
 def test_a_recording_that_is_no_good_is_never_used(real_images, monkeypatch, capsys, how):
     options = small_options("modern")
 
     def stale(step, real, latents):
         if how == "refuses":
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
-        return lambda real: step(real * 0.5)
+        kept = torch.zeros_like(real)
+        return lambda real: step(real * 0.5 if how == "does something else" else kept)
 
     training, step = replayed(options, monkeypatch, stale)
     found = weights_after(options, training, step, real_images)
@@ -235,6 +236,23 @@ def test_recorded_steps_are_used_on_a_gpu(real_images):
     step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
     weights_after(options, training, step, real_images.cuda())
     assert set(step.recorded) == {False, True}
+
+
+def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(tmp_path, real_images):
+    options, path = small_options("modern"), tmp_path / "checkpoint.pth"
+    trained(options, real_images, 3, after=1, path=path)
+    content = storage.read_tensors(path, checkpoint.FORMAT)
+    content["streams"]["device"] = "cuda"
+    content["streams"]["latents"] = torch.zeros(16, dtype=torch.uint8)  # as CUDA's states are
+    storage.write_tensors(path, content)
+    drawn = []
+    for _ in range(2):
+        training = gan_lab.begin(options, torch.device("cpu"))
+        first = training.latents.get_state()
+        checkpoint.load(path, training)
+        assert not torch.equal(training.latents.get_state(), first)
+        drawn.append(torch.randn(4, generator=training.latents))
+    assert torch.equal(*drawn)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, real_images):
