@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,11 +37,14 @@ from lab import (
     runs,
     storage,
 )
-from lab.errors import Mistake, printable, run_script
+from lab.errors import Mistake, going_on, printable, run_script
+from lab.judge import FEWEST_FOR_FRECHET, Judge
 from lab.options import flag_of, option, parse
 
 RESULTS = "denoising_results"
+COUNT = 16  # test images that are restored, unless --count says otherwise
 OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
+MOST_SHOWN = 16  # images a row of a sheet
 MOST_REGENERATED = 8  # rows of the sheet of --regenerate
 EXAMPLES = 200  # training images that show how clipping hides noise
 CLEANING_SIGMA = 0.1  # the noise level the denoiser is told of generated images
@@ -53,7 +57,10 @@ class Options:
     run: Path | None = option(None, "run folder whose generator is used; else the newest")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
     data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
-    out: Path | None = option(None, "folder for the results; else the run's denoising_results")
+    out: Path | None = option(
+        None,
+        "folder for the results; else denoising_results in the run, or with --generator in outputs",
+    )
     images: Path | None = option(None, "folder of your own noisy PNGs to restore", folder=True)
     sigma: tuple[float, ...] | None = option(
         None,
@@ -63,7 +70,7 @@ class Options:
         most=12,
     )
     clip: bool = option(False, "cut noisy pixels off at 0 and 1, as a file would")
-    count: int | None = option(None, "test images to restore; else 16", low=1, high=2_000)
+    count: int | None = option(None, f"test images to restore; else {COUNT}", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(500, "steps of a projection", low=0, high=100_000)
     regenerate: int = option(
@@ -84,13 +91,16 @@ class Source:
     path: Path
     generator: models.Generator
     dataset: str
+    digest: str  # SHA-256 of its file
     data_dir: Path | None  # where the run found its images
     results: Path
 
     @property
     def denoiser_path(self) -> Path:
-        """The denoiser of the set lies beside the generator."""
-        return self.path.parent / "denoiser.pth"
+        """The denoiser of the set lies beside the generator; where it cannot, with the results."""
+        beside = self.path.parent / "denoiser.pth"
+        can = beside.is_file() or os.access(beside.parent, os.W_OK)
+        return beside if can else self.results / "denoiser.pth"
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ class Sheet:
     title: str
     rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
     facts: dict[str, Any]
-    most: int = 16  # images a row that are shown; all of them are scored
+    most: int = MOST_SHOWN  # images a row that are shown; all of them are scored
 
 
 # What is restored, and with what
@@ -116,7 +126,15 @@ def completed(options: Options) -> Options:
         if options.sigma and len(options.sigma) > 1:
             raise Mistake("--sigma: your own images have one noise level each; give one, or none")
     levels = options.sigma and tuple(dict.fromkeys(options.sigma))  # each once
-    return dataclasses.replace(options, sigma=levels, count=options.count or 16)
+    return dataclasses.replace(options, sigma=levels)
+
+
+def count_of(options: Options, image_set: data.ImageSet) -> int:
+    """How many test images there are to restore; Mistake for more than the set has."""
+    most = len(image_set.test_images)
+    if options.count and options.count > most:
+        raise Mistake(f"--count {options.count}: the set has {most:,} test images; give fewer")
+    return options.count or min(COUNT, most)
 
 
 def find_source(options: Options) -> Source:
@@ -127,10 +145,10 @@ def find_source(options: Options) -> Source:
     flag = "--out" if options.out or options.generator else "--run"
     runs.check_writable(flag, results, cure="name a folder for the results with --out")
     runs.check_closed(flag, results)
-    generator, facts = storage.load_weights(path, models.Generator)
+    generator, facts, digest = runs.load_generator(path, typed=bool(options.generator))
     dataset = runs.dataset_of(path, facts)
     data_dir = options.data_dir or runs.data_dir_around(path)
-    return Source(path, generator, dataset, data_dir, results)
+    return Source(path, generator, dataset, digest, data_dir, results)
 
 
 def find_denoiser(
@@ -139,14 +157,15 @@ def find_denoiser(
     """The run's denoiser; trained if asked for, or if --images needs one; None if there is none."""
     path = source.denoiser_path
     if options.train_denoiser or (options.images and not path.is_file()):
-        runs.check_writable("--train-denoiser", path.parent)
         print(
             f"training the denoiser on {len(image_set.train_images):,} images, once for this "
             "generator's folder: some three minutes on two cores",
             flush=True,
         )
         shown = image_set.train_images.to(device)
-        network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
+        with going_on("a denoiser half trained is not kept, --train-denoiser begins anew"):
+            network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
+        path.parent.mkdir(parents=True, exist_ok=True)
         storage.save_weights(
             path,
             network,
@@ -269,8 +288,6 @@ def clean_generated(
     device: torch.device,
 ) -> Sheet:
     """Lab sheet (c): generated images through the denoiser, and what that does to their FCD."""
-    from lab.judge import Judge  # imported late: only this needs the classifier
-
     cleaned = denoiser.Cleaned(source.generator, network, CLEANING_SIGMA)
     judge = Judge(image_set, device)
     before, after = (
@@ -329,13 +346,14 @@ def restore_own(
             folder.save_picture(source.results / name / picture.name, picture, part)
     levels = [round(float(part[0]), 4) for part in sigma.split(sizes)]
     how = "given" if options.sigma else "estimated"
+    first = f" (the first {MOST_SHOWN} of {len(noisy)})" if len(noisy) > MOST_SHOWN else ""
     print(
         f"{len(pictures)} images of your own, noise level {how}: "
         f"{min(levels):.2f} to {max(levels):.2f}"
     )
     return Sheet(
         "own_images.png",
-        f"your own images, restored as {data.SETS[source.dataset].title}",
+        f"your own images{first}, restored as {data.SETS[source.dataset].title}",
         [("yours", noisy), *restored.items()],
         {
             "folder": str(options.images),
@@ -363,11 +381,10 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
     footnote: stands on every sheet.
     """
     path = source.results / "scores.json"
-    digest = storage.digest(source.path)
     source.results.mkdir(parents=True, exist_ok=True)
     with runs.lock(source.results):
         found = storage.read_json(path) if path.is_file() else {}
-        kept = found.get("sheets") if found.get("generator_sha256") == digest else None
+        kept = found.get("sheets") if found.get("generator_sha256") == source.digest else None
         entries = dict(kept) if isinstance(kept, dict) else {}
         for sheet in sheets:
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
@@ -376,7 +393,7 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
         content = {
             "dataset": source.dataset,
             "generator": str(source.path),
-            "generator_sha256": digest,
+            "generator_sha256": source.digest,
             "sheets": dict(sorted(entries.items())),
         }
         storage.write_json(path, content)
@@ -390,10 +407,7 @@ def main() -> None:
     machine.prepare(device)
     source.generator.to(device)
     image_set = data.load(source.dataset, source.data_dir)
-    if options.count > len(image_set.test_images):
-        raise Mistake(
-            f"--count {options.count}: the set has {len(image_set.test_images):,} test images"
-        )
+    options = dataclasses.replace(options, count=count_of(options, image_set))
     print(f"{image_set.title} from {image_set.source}, generator {source.path}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
@@ -407,7 +421,7 @@ def main() -> None:
         sheets = restore_test_images(options, source, network, image_set, device)
         if options.regenerate:
             sheets.append(regenerate(options, source, image_set, device))
-        if network:
+        if network and len(image_set.test_images) >= FEWEST_FOR_FRECHET:
             sheets.append(clean_generated(options, source, network, image_set, device))
     save_results(source, image_set.footnote, sheets)
     run = source.path.parent

@@ -33,7 +33,7 @@ from lab import (
     storage,
     tables,
 )
-from lab.errors import Fault, Mistake, printable, run_script
+from lab.errors import Fault, Mistake, going_on, printable, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
 
@@ -66,8 +66,10 @@ class Subject:
     dataset: str
     data_dir: Path | None
     run: Path | None = None  # the results go there, if there is one
-    weights: Path | None = None
+    options: Mapping[str, Any] | None = None  # the run's
+    history: Sequence[Mapping[str, float]] = ()  # the run's
     generator: models.Generator | None = None
+    digest: str | None = None  # SHA-256 of its file: it tells figures of it from those of others
     stage: str = ""  # of its training, in words
     files: tuple[Path, ...] = ()
 
@@ -75,23 +77,6 @@ class Subject:
     def count(self) -> int:
         """How many images there will be."""
         return FULL_COUNT if self.generator else min(FULL_COUNT, len(self.files))
-
-    @property
-    def options(self) -> dict[str, Any] | None:
-        """Those of the run, as its config.json has them; None if there is none."""
-        config = storage.read_json(self.run / "config.json") if self.run else {}
-        return config.get("options") if isinstance(config.get("options"), dict) else None
-
-    @property
-    def history(self) -> Sequence[Mapping[str, float]]:
-        """The rows of the run's history.csv; none without one."""
-        path = self.run / "history.csv" if self.run else None
-        return runs.read_history(path) if path and path.is_file() else []
-
-    @property
-    def digest(self) -> str | None:
-        """SHA-256 of the weights: it tells figures of these from those of others."""
-        return storage.digest(self.weights) if self.weights else None
 
 
 # What is scored
@@ -109,14 +94,17 @@ def find_subject(options: Options) -> Subject:
     run = None if options.generator else weights.parent
     if options.out and run:
         raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
-    generator, facts = storage.load_weights(weights, models.Generator)
+    generator, facts, digest = runs.load_generator(weights, typed=bool(options.generator))
+    stored = storage.read_json(run / "config.json").get("options") if run else None
     return Subject(
         name=str(run or weights),
         dataset=dataset_of(weights, facts, options.dataset),
         data_dir=options.data_dir or runs.data_dir_around(weights),
         run=run,
-        weights=weights,
+        options=stored if isinstance(stored, dict) else None,
+        history=history_of(run) if run else (),
         generator=generator,
+        digest=digest,
         stage=f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else "",
     )
 
@@ -134,6 +122,16 @@ def find_pictures(options: Options) -> Subject:
         data_dir=options.data_dir,
         files=tuple(gallery.picture_files(options.images)),
     )
+
+
+def history_of(run: Path) -> Sequence[Mapping[str, float]]:
+    """The rows of the run's history.csv; without one, or with a damaged one, none."""
+    path = run / "history.csv"
+    try:
+        return runs.read_history(path) if path.is_file() else []
+    except Fault as fault:
+        print(f"note: passed over, {printable(str(fault))}")
+        return []
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any], wanted: str | None) -> str:
@@ -155,17 +153,6 @@ def images_of(subject: Subject, device: torch.device) -> Tensor:
     for notice in found.notices:
         print(f"note: {printable(notice)}")
     return found.images
-
-
-def fid_of(
-    options: Options, subject: Subject, images: Tensor, image_set: data.ImageSet
-) -> dict[str, float]:
-    """The Inception FID if it is asked for, or known already; else nothing."""
-    if not options.fid:
-        return known_fid(subject, image_set.fingerprint)
-    inception.check(len(images), image_set)  # unreadable pictures may have left too few
-    device = machine.pick_device(options.device)
-    return {"fid": inception.distance(images, image_set, device)}
 
 
 def known_fid(subject: Subject, fingerprint: str) -> dict[str, float]:
@@ -217,17 +204,52 @@ def print_table(evaluation: Evaluation, real: Mapping[str, float]) -> None:
         print(f"left out: {evaluation.left_out}")
 
 
+def save(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
+    """Write the figures down, with what they mean, and into the run's report."""
+    judge.save(
+        folder,
+        evaluation,
+        f"{Path(subject.name).name}: {len(evaluation.images):,} images, {judge.image_set.title}",
+        words=advice.after(subject.history, evaluation.figures, subject.options),
+        evaluated=subject.name,
+        dataset=subject.dataset,
+        generator_sha256=subject.digest,
+        machine=machine.description(judge.device),
+    )
+    if subject.run:
+        report.write(folder)
+        report.write_index(folder.resolve().parent)
+
+
+def add_fid(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
+    """Measure the Inception FID and write it down beside the other figures, saved already."""
+    count = len(evaluation.images)
+    inception.check(count, judge.image_set)  # unreadable pictures may have left too few
+    print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
+    with going_on(f"all figures but the FID are in {folder}"):
+        evaluation.figures["fid"] = inception.distance(
+            evaluation.images, judge.image_set, judge.device
+        )
+    print(f"Inception FID {evaluation.figures['fid']:.2f}")
+    save(subject, judge, evaluation, folder)
+
+
 def main() -> None:
     """Find the images, score them, say what it means, write it down."""
     options = parse(Options)
     device = machine.pick_device(options.device)
     subject = find_subject(options)
     outputs = options.out or runs.OUTPUTS
-    runs.check_writable("--run" if subject.run else "--out", subject.run or outputs)
-    machine.prepare(device)
-    image_set = data.load(subject.dataset, subject.data_dir)
     if subject.run:
-        runs.check_fingerprint(subject.run, image_set)
+        cure = f"score {subject.run / 'generator.pth'} with --generator and --out instead"
+        runs.check_writable("--run", subject.run, cure)
+    else:
+        runs.check_writable("--out", outputs)
+    machine.prepare(device)
+    if subject.run:
+        image_set = runs.images_of(subject.run, subject.dataset, subject.data_dir)
+    else:
+        image_set = data.load(subject.dataset, subject.data_dir)
     if options.fid:
         inception.check(subject.count, image_set)
     judge = Judge(image_set, device)
@@ -235,25 +257,13 @@ def main() -> None:
     images = images_of(subject, device)
     print_heading(subject, len(images), image_set)
     evaluation = judge.full_of_images(images)
-    evaluation.figures.update(fid_of(options, subject, images, image_set))
+    evaluation.figures.update(known_fid(subject, image_set.fingerprint))
     print_table(evaluation, judge.real_figures())
-    words = advice.after(subject.history, evaluation.figures, subject.options)
-    print("", *words, sep="\n")
-
+    print("", *advice.after(subject.history, evaluation.figures, subject.options), sep="\n")
     folder = subject.run or runs.new_run(outputs, "evaluation")
-    judge.save(
-        folder,
-        evaluation,
-        f"{Path(subject.name).name}: {len(images):,} images, {image_set.title}",
-        words=words,
-        evaluated=subject.name,
-        dataset=subject.dataset,
-        generator_sha256=subject.digest,
-        machine=machine.description(device),
-    )
-    if subject.run:
-        report.write(folder)  # with the new figures in it
-        report.write_index(folder.resolve().parent)
+    save(subject, judge, evaluation, folder)
+    if options.fid:
+        add_fid(subject, judge, evaluation, folder)
     print(f"\ndone: {folder / 'evaluation.json'} and evaluation.png")
 
 

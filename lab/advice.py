@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.checkpoint import TOTALS
-from lab.metrics import FAIR_SHARE_LIMIT
+from lab.metrics import FAIR_SHARE_LIMIT, FEWEST_FOR_CLASSES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
 
@@ -18,7 +18,6 @@ WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect dis
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
-FEWEST_IMAGES = 256  # a fair class has 26 of them and hardly ever fewer than 8
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -122,8 +121,10 @@ def _distance_trend(history: History) -> dict[str, str]:
 def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
     """Mode collapse, class by class."""
     shares = figures["class_histogram"]
-    if figures["images"] < FEWEST_IMAGES:
-        return [f"Too few images to say whether classes are missing; that takes {FEWEST_IMAGES}."]
+    if figures["images"] < FEWEST_FOR_CLASSES:
+        return [
+            f"Too few images to say whether classes are missing; that takes {FEWEST_FOR_CLASSES}."
+        ]
     thin = [
         f"{name} {share:.1%}"
         for name, share in sorted(shares.items(), key=lambda item: item[1])

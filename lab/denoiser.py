@@ -182,6 +182,7 @@ class Cleaned(nn.Module):
         super().__init__()
         self.generator, self.network, self.sigma = generator, network, sigma
         self.latent_dim = generator.latent_dim
+        self.eval()  # as both of its parts are: `models.generate` puts back the mode it finds
 
     def forward(self, latents: Tensor) -> Tensor:
         """(N, latent_dim) -> (N, 1, 28, 28) in [-1, 1]."""

@@ -104,8 +104,12 @@ class Judge:
                 f"{FEWEST_FOR_NEIGHBOURS}"
             )
         shares = metrics.class_shares(reading.classes)
+        of_classes = _of_classes(reading)
+        if len(made) < metrics.FEWEST_FOR_CLASSES:
+            of_classes = {"confidence": of_classes["confidence"]}
+            left_out.append(f"rare classes need {metrics.FEWEST_FOR_CLASSES}")
         figures |= {
-            **_of_classes(reading),
+            **of_classes,
             "near_copies": self._copies(made),
             "class_histogram": dict(zip(self.image_set.class_names, shares, strict=True)),
         }

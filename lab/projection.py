@@ -5,11 +5,13 @@ Images here are float32 (N, 1, 28, 28) on the [0, 1] scale; noisy ones leave it 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lab import chance, restore
 from lab.data import IMAGE_SIDE
@@ -87,13 +89,15 @@ def project(
     """
     bank = _bank(generator, noisy.device)
     latents = []
-    for some, level in _portions(noisy, sigma, restarts):
-        objective = Objective(generator, some, level, clipped)
-        nearest = objective.of_bank(bank).topk(restarts, dim=1, largest=False).indices  # (n, R)
-        found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
-        found = _best(found, values, len(some), FINALISTS)
-        found, values = _descend(objective, found, steps - steps // 5)
-        latents.append(_best(found, values, len(some), 1))
+    with _bar("projection", len(noisy)) as bar:
+        for some, level in _portions(noisy, sigma, restarts):
+            objective = Objective(generator, some, level, clipped)
+            nearest = objective.of_bank(bank).topk(restarts, dim=1, largest=False).indices  # (n, R)
+            found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
+            found = _best(found, values, len(some), FINALISTS)
+            found, values = _descend(objective, found, steps - steps // 5)
+            latents.append(_best(found, values, len(some), 1))
+            bar.update(len(some))
     return _shown(generator, torch.cat(latents))
 
 
@@ -117,31 +121,41 @@ def regenerate(
 
     Samples of the posterior, in no order; other shapes as in `project`. The starts are drawn from
     the bank in proportion to their likelihood (with the Gumbel trick, without repetition), then
-    follow Langevin dynamics: Welling and Teh 2011, "Bayesian learning via stochastic gradient
-    Langevin dynamics".
+    follow Langevin dynamics: Roberts and Tweedie 1996, "Exponential convergence of Langevin
+    distributions and their discrete approximations".
     """
     bank = _bank(generator, noisy.device)
     chance_of_all = chance.stream(seed, "regenerate")  # on the CPU: the same on every device
     parts = []
-    for some, level in _portions(noisy, sigma, count):
-        objective = Objective(generator, some, level, clipped)
-        uniform = torch.rand(len(some), len(bank), generator=chance_of_all).to(noisy.device)
-        gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
-        drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
-        latents = bank[drawn.flatten()]
-        # Stable where the likelihood is steepest: its curvature is proportional to its weight.
-        size = (LANGEVIN / objective.weight).clamp(max=LANGEVIN).repeat_interleave(count)[:, None]
-        for _ in range(steps):
-            _, gradient = objective.gradient(latents)
-            noise = torch.randn(latents.shape, generator=chance_of_all).to(noisy.device)
-            latents = latents - size * gradient + (2 * size).sqrt() * noise
-        parts.append(latents)
+    with _bar("regeneration", len(noisy)) as bar:
+        for some, level in _portions(noisy, sigma, count):
+            objective = Objective(generator, some, level, clipped)
+            uniform = torch.rand(len(some), len(bank), generator=chance_of_all).to(noisy.device)
+            gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
+            drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
+            latents = bank[drawn.flatten()]
+            # Stable where the likelihood is steepest: its curvature is proportional to its weight.
+            size = (LANGEVIN / objective.weight).clamp(max=LANGEVIN)
+            size = size.repeat_interleave(count)[:, None]
+            for _ in range(steps):
+                _, gradient = objective.gradient(latents)
+                noise = torch.randn(latents.shape, generator=chance_of_all).to(noisy.device)
+                latents = latents - size * gradient + (2 * size).sqrt() * noise
+            parts.append(latents)
+            bar.update(len(some))
     return _shown(generator, torch.cat(parts)).unflatten(0, (-1, count))
 
 
 def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
     """The generator's images of latents (N, latent_dim), flat: (N, 784) in [0, 1]."""
     return (generator(latents).flatten(1) + 1) / 2
+
+
+def _bar(what: str, images: int) -> tqdm:
+    """A bar over the images, on a terminal, that is gone when they are done."""
+    return tqdm(
+        total=images, desc=what, unit=" images", leave=False, disable=not sys.stderr.isatty()
+    )
 
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:

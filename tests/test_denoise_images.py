@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -204,20 +205,41 @@ def test_generator_files_that_are_none_are_refused(
     path = tmp_path / "generator.pth"
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:-30]):
         path.write_bytes(content)
-        with pytest.raises(Fault, match=r"generator\.pth"):
+        with pytest.raises(Mistake, match=r"--generator .*generator\.pth"):
             attempt(monkeypatch, "--generator", path)
     torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(Fault, match="was expected"):
+    with pytest.raises(Mistake, match="was expected"):
         attempt(monkeypatch, "--generator", path)
     other = models.Generator(8, (32,))
     other.config["hidden"] = [64]
     storage.save_weights(path, other, dataset="mnist")
-    with pytest.raises(Fault, match="shape"):
+    with pytest.raises(Mistake, match="shape"):
         attempt(monkeypatch, "--generator", path)
     for nonsense in ("cats", ["mnist"], None):
         storage.save_weights(path, models.Generator(8, (32,)), dataset=nonsense)
         with pytest.raises(Fault, match="which set"):
             attempt(monkeypatch, "--generator", path)
+
+
+def test_a_small_set_is_restored_whole(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    run_folder, images = tmp_path / "mnist-001", data.read_folder("mnist", SAMPLE / "mnist")
+    shutil.copytree(finished, run_folder, ignore=shutil.ignore_patterns("denoising*"))
+    few = dataclasses.replace(images, test_images=images.test_images[:5])
+    monkeypatch.setattr(denoise_images.data, "load", lambda *_: few)
+    attempt(monkeypatch, "--run", run_folder, "--sigma", 0.3, "--restarts", 2, "--steps", 5)
+    sheets = json.loads((run_folder / "denoising_results" / "scores.json").read_text())["sheets"]
+    assert list(sheets) == ["sigma_0.3.png"] and sheets["sigma_0.3.png"]["images"] == 5
+    with pytest.raises(Mistake, match=r"--count 6: the set has 5 test images"):
+        attempt(monkeypatch, "--run", run_folder, "--count", 6)
+
+
+def test_cleaning_leaves_both_networks_as_they_were(finished: Path) -> None:
+    generator, _ = storage.load_weights(finished / "generator.pth", models.Generator)
+    network, _ = storage.load_weights(finished / "denoiser.pth", denoiser.Denoiser)
+    models.generate(denoiser.Cleaned(generator, network, 0.1), torch.randn(2, 8))
+    assert not generator.training and not network.training
 
 
 def test_links_that_lead_out_are_refused(

@@ -28,6 +28,7 @@ from lab import (
     judge,
     metrics,
     models,
+    runs,
     storage,
 )
 from lab.errors import Fault, Mistake
@@ -123,7 +124,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
     assert "FCD needs 256" in out and "Too few images" in out
     content = storage.read_json(tmp_path / "results" / "evaluation-001" / "evaluation.json")
-    assert content["images"] == 20 and "fcd_test" not in content
+    assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
     assert not list(pictures.glob("evaluation*"))
 
@@ -264,21 +265,43 @@ def test_statistics_of_the_test_images_are_kept(tmp_path: Path, monkeypatch: pyt
     assert sum(shown) == 4120
 
 
-def test_a_known_fid_survives_an_evaluation_without_it(weights: Path, tmp_path: Path):
-    shutil.copy(weights, tmp_path / "generator.pth")
-    subject = evaluate_images.Subject(
-        "a run", "mnist", None, run=tmp_path, weights=tmp_path / "generator.pth"
-    )
+def test_a_known_fid_survives_an_evaluation_without_it(tmp_path: Path):
+    subject = evaluate_images.Subject("a run", "mnist", None, run=tmp_path, digest="abc")
     kept = {"fid": 12.5, "generator_sha256": subject.digest}
     kept["compared_with"] = {"fingerprint": "f"}
     (tmp_path / "evaluation.json").write_text(json.dumps(kept))
     assert evaluate_images.known_fid(subject, "f") == {"fid": 12.5}
     assert evaluate_images.known_fid(subject, "another set") == {}
-    others = dataclasses.replace(subject, weights=tmp_path / "evaluation.json")
+    others = dataclasses.replace(subject, digest="def")
     assert evaluate_images.known_fid(others, "f") == {}
     for damaged in (json.dumps({**kept, "fid": "abc"}), json.dumps({**kept, "fid": math.inf}), "{"):
         (tmp_path / "evaluation.json").write_text(damaged)
         assert evaluate_images.known_fid(subject, "f") == {}
+
+
+def test_a_damaged_history_is_passed_over(tmp_path: Path, capsys):
+    (tmp_path / "history.csv").write_text("epoch\n1\ntwo\n")
+    assert evaluate_images.history_of(tmp_path) == []
+    assert "passed over" in capsys.readouterr().out
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_read_again(
+    weights: Path, tmp_path: Path, monkeypatch
+):
+    path, newer = tmp_path / "generator.pth", tmp_path / "newer.pth"
+    shutil.copy(weights, path)
+    storage.save_weights(newer, models.Generator(8, (16,)), dataset="mnist")
+    load = storage.load_weights
+
+    def load_and_lose(*arguments):
+        found = load(*arguments)
+        if newer.exists():
+            newer.replace(path)
+        return found
+
+    monkeypatch.setattr(storage, "load_weights", load_and_lose)
+    generator, _, digest = runs.load_generator(path, typed=False)
+    assert generator.config["hidden"] == [16] and digest == storage.digest(path)
 
 
 def test_a_set_too_small_to_score_with_is_said_so():
