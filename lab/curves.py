@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.losses import gives_probabilities
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -60,12 +62,13 @@ CHARTS = (
         (0.0, 1.0),
     ),
 )
+LOGITS_NOTE = "the sigmoid of what it says, which is no probability with this loss"
 FEW = 25  # points that are drawn as dots too
 MOST = 400  # points of a curve; more no screen shows
 
 
-def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
-    """Every chart of which `history` holds at least one figure."""
+def charts(history: Sequence[dict[str, float]], loss: object = "non-saturating") -> list[Chart]:
+    """Every chart of which `history` holds at least one figure. loss: the run's."""
     if not history:
         return []
     last = max(1, int(history[-1]["epoch"]))
@@ -89,7 +92,7 @@ def charts(history: Sequence[dict[str, float]]) -> list[Chart]:
         drawn.append(
             Chart(
                 title=title,
-                note=note,
+                note=LOGITS_NOTE if "d_real" in columns and not gives_probabilities(loss) else note,
                 curves=[
                     _curve(column, columns[column], points, last, low, high)
                     for column, points in series.items()

@@ -70,6 +70,11 @@ LOSSES = {
 }
 
 
+def gives_probabilities(loss: object) -> bool:
+    """Whether D(x), the sigmoid of a logit, is a probability under the loss of this name."""
+    return loss == "non-saturating"
+
+
 def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
     """R1 of Mescheder et al. 2018, "Which training methods for GANs do actually converge?", eq. 9.
 

@@ -9,19 +9,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab import advice, models
+from lab.losses import gives_probabilities
 
 History = Sequence[dict[str, float]]  # the rows of history.csv
 
 # What a `~` before an FCD says in a table of runs.
-QUICK_NOTE = "measured during training on 5,000 images, which makes it a little higher"
+QUICK_NOTE = (
+    "measured during training: 5,000 images against training images, which makes it a little higher"
+)
 
 
 def fcd(evaluation: dict[str, Any], history: History) -> str:
-    """The run's FCD to training images, which runs are compared by; "" if unknown.
+    """The run's FCD to the test images; "" if unknown.
 
-    With a `~` where only 5,000 images were measured, during training.
+    With a `~` the one to training images, where only that was measured, during training.
     """
-    value = number(evaluation.get("fcd_train"))
+    value = number(evaluation.get("fcd_test"))
     if value is not None:
         return f"{value:.1f}"
     quick = next((row["fcd_train_5k"] for row in reversed(history) if "fcd_train_5k" in row), None)
@@ -39,7 +42,11 @@ def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
     row, sentences = rows[-1], []
-    if "d_real" in row and "d_fake" in row and _gives_probabilities(options):
+    if (
+        "d_real" in row
+        and "d_fake" in row
+        and gives_probabilities(options.get("loss", "non-saturating"))
+    ):
         sentences.append(
             f"The discriminator gives real images {row['d_real']:.2f} and generated ones "
             f"{row['d_fake']:.2f}: {_opinion(row['d_real'] - row['d_fake'])}."
@@ -61,11 +68,6 @@ def _change(before: float, now: float) -> str:
     if share >= 0.005:
         return f", {share:.0%} closer than before"
     return ", no closer than before" if share > -0.05 else f", {-share:.0%} farther than before"
-
-
-def _gives_probabilities(options: dict[str, Any]) -> bool:
-    """Whether the loss makes D(x) a probability; least squares and hinge do not."""
-    return options.get("loss", "non-saturating") == "non-saturating"
 
 
 def _opinion(gap: float) -> str:
@@ -97,7 +99,11 @@ def verdict(
             f"{_classes(evaluation)}To the classifier {precision:.0%} of the images look real, and "
             f"{recall:.0%} of real images have their like among them."
         )
-    if "d_real" in last and "d_fake" in last and _gives_probabilities(options):
+    if (
+        "d_real" in last
+        and "d_fake" in last
+        and gives_probabilities(options.get("loss", "non-saturating"))
+    ):
         return (
             f"After {last['epoch']:.0f} epochs the discriminator gives real images "
             f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "

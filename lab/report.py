@@ -82,7 +82,10 @@ def write_index(outputs: Path) -> None:
         }
         for row in _rows(outputs)
     ]
-    storage.write_text(path, render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE))
+    try:
+        storage.write_text(path, render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE))
+    except PermissionError:  # a run may be ours in a folder that is not
+        print(f"note: {path} could not be written, the page of all runs stays as it is")
 
 
 def list_runs(outputs: Path) -> str:
@@ -145,7 +148,7 @@ def _film_part(
     shown = {frame["epoch"] for frame in frames}
     return {
         "frames": frames,
-        "charts": curves.charts(history),
+        "charts": curves.charts(history, options.get("loss", "non-saturating")),
         "film": {
             "history": [row for row in history if row["epoch"] in shown],
             "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
@@ -192,7 +195,11 @@ def _stills(run: Path) -> list[dict[str, str]]:
 def _restoration_part(run: Path) -> dict[str, Any]:
     """What denoise_images.py made with the run's generator: its sheets and scores."""
     restored = _restored(run)
-    paths = [run / "denoising_results" / name for name in _dict(restored.get("sheets"))]
+    sheets = _dict(restored.get("sheets"))
+    # By noise level; what has none, as cleaned images, comes last.
+    levels = {name: readings.number(_dict(facts).get("sigma")) for name, facts in sheets.items()}
+    names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
+    paths = [run / "denoising_results" / name for name in names]
     sheets, left_out = album.embedded(paths, SHEETS_ROOM)
     return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 

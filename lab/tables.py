@@ -99,9 +99,8 @@ SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
 PUBLISHED = (
     ("NS GAN, convolutional, wide search (Lucic et al. 2018)", "6.8 ± 0.5", "26.5 ± 1.6"),
     ("WGAN, convolutional, wide search (Lucic et al. 2018)", "6.7 ± 0.4", "21.5 ± 1.6"),
-    ("PA-NS-GAN, longer training", "6.6 ± 0.8", "15.8 ± 1.1"),
-    ("HypGAN, fully connected, 400 epochs", "7.87", ""),
-    ("Conditional GAN, fully connected, 200 epochs", "27.7", ""),
+    ("PA-NS-GAN, convolutional (Zhang and Khoreva 2019)", "6.6 ± 0.8", "15.8 ± 1.1"),
+    ("HypGAN, fully connected, 400 epochs (Lazcano et al. 2021)", "7.87", ""),
 )
 
 
@@ -156,11 +155,12 @@ def anchors(dataset: str, evaluation: dict[str, Any]) -> list[tuple[str, str, bo
 def scores(content: dict[str, Any]) -> dict[str, Any] | None:
     """denoising_results/scores.json as a table, a row an image kind and noise level.
 
-    {"head": ["psnr", ...], "rows": [(sigma, image, [cells])]}; None if it holds none.
+    {"head": ["psnr", ...], "rows": [(noise, image, [cells])]}; None if it holds none. Of the noise
+    it is said how strong it is, whether it was clipped, and on how many images.
     """
     sheets = content.get("sheets")
     found = [
-        (number(sheet.get("sigma")) or 0.0, bool(sheet.get("clipped")), name, score)
+        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, score)
         for sheet in (sheets.values() if isinstance(sheets, dict) else [])
         if isinstance(sheet, dict) and isinstance(sheet.get("scores"), dict)
         for name, score in sheet["scores"].items()
@@ -173,13 +173,20 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
         "head": [SCORES[key][0] if key in SCORES else key.replace("_", " ") for key in head],
         "rows": [
             (
-                f"{sigma:g}{', clipped' if clipped else ''}",
+                f"{sigma:g}{conditions}",
                 name,
                 [_cell(key, score.get(key, "")) for key in head],
             )
-            for sigma, clipped, name, score in sorted(found, key=lambda row: row[:2])
+            for sigma, conditions, name, score in sorted(found, key=lambda row: row[:2])
         ],
     }
+
+
+def _conditions(sheet: dict[str, Any]) -> str:
+    """`, clipped, 16 images`, as far as the sheet says it."""
+    images = number(sheet.get("images"))
+    clipped = ", clipped" if sheet.get("clipped") else ""
+    return clipped + (f", {images:.0f} images" if images else "")
 
 
 def _cell(key: str, value: Any) -> str:
