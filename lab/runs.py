@@ -134,7 +134,7 @@ def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
     if not (run / "config.json").is_file():
         what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(
-            f"{flag} {run}: {what}; name a folder that gan_lab.py made (--list shows them)"
+            f"{flag} {run}: {what}; name one that gan_lab.py made (its --list shows them)"
         )
     check_closed(flag, run)
     return run
