@@ -44,6 +44,10 @@ def test_least_squares():
     loss = losses.least_squares()
     assert loss.discriminator(REAL, FAKE).item() == pytest.approx((2.5 + 4.625) / 2)
     assert loss.generator(FAKE).item() == pytest.approx((0.25 + 16) / 4)
+    smoothed = losses.least_squares(label_smoothing=0.1)  # real targets are 0.9
+    found = smoothed.discriminator(REAL, FAKE).item()
+    assert found == pytest.approx(((1.1**2 + 1.9**2) / 2 + 4.625) / 2)
+    assert smoothed.generator(FAKE) == loss.generator(FAKE)
 
 
 def test_hinge():

@@ -55,6 +55,31 @@ def test_every_file_of_the_layout_exists():
         assert (REPOSITORY / name).exists(), name
 
 
+@pytest.mark.parametrize(
+    ("table", "row", "form"),
+    [
+        ("QUALITY.md", r"\| MNIST \| ([\d.]+) \| ([\d.]+) \|", "| MNIST, 10,000 test images | {}, "),
+        ("QUALITY.md", r"\| MNIST \| [\d.]+ \| ([\d.]+) \|", "| {}, 0.87 |"),
+        ("QUALITY.md", r"\| Fashion-MNIST \| ([\d.]+) \|", "| Fashion-MNIST, 10,000 test images | {}, "),
+        ("QUALITY.md", r"\| Fashion-MNIST \| [\d.]+ \| ([\d.]+) \|", "| {}, 0.40 |"),
+        ("DCGAN.md", r"\| MNIST .*?\*\*([\d.]+)\*\*", "| {} (6.6 to 6.8) |"),
+        ("DCGAN.md", r"\| Fashion-MNIST .*?\*\*([\d.]+)\*\*", "| {} (15.8 to 26.5) |"),
+        ("CONVERGENCE.md", r"\| 12 epochs \|.*?\| (\d+) \|", "({} s)"),
+        ("CONVERGENCE.md", r"\| 12 epochs .*\| ([\d.]+) \| \*\*", "after {} s of training"),
+        ("CONVERGENCE.md", r"\| 60 epochs \|.*?\| (\d+) \|", "({} s)"),
+        ("CONVERGENCE.md", r"\| 60 epochs .*\| ([\d.]+) \| \*\*", "after {} s:"),
+        ("END_TO_END.md", r"--dataset fashion` \| (\d+) \|", "takes {} s"),
+        ("END_TO_END.md", r"dcgan --dataset fashion` \| (\d+) \|", "after {} s on"),
+        ("END_TO_END.md", r"dcgan --dataset fashion` .*FCD ([\d.]+)", "an FCD of {}"),
+        ("LADDER.md", r"Fashion-MNIST \| modern, both convolutional \| ([\d.]+)", "with both {}"),
+    ],
+)
+def test_its_figures_are_those_of_the_tables(table, row, form):
+    text = (REPOSITORY / "benchmarks" / table).read_text(encoding="utf-8")
+    figure = re.search(row, text)[1]
+    assert form.format(figure) in " ".join(README.split())
+
+
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (REPOSITORY / target).exists(), target

@@ -296,11 +296,6 @@ def test_streams_are_apart_and_repeat():
     assert not torch.equal(one, torch.randn(4, generator=chance.stream(4, "latents")))
 
 
-def test_noise_of_an_image_does_not_depend_on_how_many_there_are():
-    few, many = (chance.per_image_noise(count, (1, 28, 28), 7, "noise") for count in (8, 30))
-    assert torch.equal(few[7], many[7])
-
-
 def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
     # Within one step the discriminator is updated and then asked again.
     monkeypatch.setattr(machine, "bfloat16_is_fast", lambda device: True)
