@@ -58,9 +58,17 @@ def test_every_file_of_the_layout_exists():
 @pytest.mark.parametrize(
     ("table", "row", "form"),
     [
-        ("QUALITY.md", r"\| MNIST \| ([\d.]+) \| ([\d.]+) \|", "| MNIST, 10,000 test images | {}, "),
+        (
+            "QUALITY.md",
+            r"\| MNIST \| ([\d.]+) \| ([\d.]+) \|",
+            "| MNIST, 10,000 test images | {}, ",
+        ),
         ("QUALITY.md", r"\| MNIST \| [\d.]+ \| ([\d.]+) \|", "| {}, 0.87 |"),
-        ("QUALITY.md", r"\| Fashion-MNIST \| ([\d.]+) \|", "| Fashion-MNIST, 10,000 test images | {}, "),
+        (
+            "QUALITY.md",
+            r"\| Fashion-MNIST \| ([\d.]+) \|",
+            "| Fashion-MNIST, 10,000 test images | {}, ",
+        ),
         ("QUALITY.md", r"\| Fashion-MNIST \| [\d.]+ \| ([\d.]+) \|", "| {}, 0.40 |"),
         ("DCGAN.md", r"\| MNIST .*?\*\*([\d.]+)\*\*", "| {} (6.6 to 6.8) |"),
         ("DCGAN.md", r"\| Fashion-MNIST .*?\*\*([\d.]+)\*\*", "| {} (15.8 to 26.5) |"),
@@ -71,6 +79,16 @@ def test_every_file_of_the_layout_exists():
         ("END_TO_END.md", r"--dataset fashion` \| (\d+) \|", "takes {} s"),
         ("END_TO_END.md", r"dcgan --dataset fashion` \| (\d+) \|", "after {} s on"),
         ("END_TO_END.md", r"dcgan --dataset fashion` .*FCD ([\d.]+)", "an FCD of {}"),
+        (
+            "SPEED.md",
+            r"\| modern \| float32 \| 128 \|.*\| (\S+) \([^|]+\) \| \*\*",
+            "trains on {} images",
+        ),
+        (
+            "SPEED.md",
+            r"\| modern \| bfloat16 \| 128 \|.*\| (\S+) \([^|]+\) \| \*\*",
+            "instead of {} (",
+        ),
         ("LADDER.md", r"Fashion-MNIST \| modern, both convolutional \| ([\d.]+)", "with both {}"),
     ],
 )
