@@ -29,6 +29,7 @@ from lab import (
     denoiser,
     folder,
     images,
+    lock,
     machine,
     models,
     projection,
@@ -37,7 +38,7 @@ from lab import (
     runs,
     storage,
 )
-from lab.errors import Mistake, going_on, printable, run_script
+from lab.errors import Fault, Mistake, going_on, printable, run_script
 from lab.judge import FEWEST_FOR_FRECHET, Judge
 from lab.options import flag_of, option, parse
 
@@ -170,15 +171,19 @@ def find_denoiser(
             path,
             network,
             dataset=source.dataset,
-            seed=options.seed,
-            images_shown=denoiser.IMAGES_SHOWN,
             fingerprint=image_set.fingerprint,
         )
         print(f"denoiser: {path}", flush=True)
     if not path.is_file():
         print("no denoiser yet: --train-denoiser trains one, in some three minutes")
         return None
-    return denoiser.load(path, source.dataset).to(device)
+    network, facts = denoiser.load(path, source.dataset)
+    if facts.get("fingerprint", image_set.fingerprint) != image_set.fingerprint:
+        print(
+            "note: the denoiser was trained on other images of the set than these; "
+            "--train-denoiser trains a new one"
+        )
+    return network.to(device)
 
 
 # Test images
@@ -382,8 +387,11 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
     """
     path = source.results / "scores.json"
     source.results.mkdir(parents=True, exist_ok=True)
-    with runs.lock(source.results):
-        found = storage.read_json(path) if path.is_file() else {}
+    with lock.held(source.results):
+        try:
+            found = storage.read_json(path) if path.is_file() else {}
+        except Fault:
+            found = {}  # damaged, and about to be replaced
         kept = found.get("sheets") if found.get("generator_sha256") == source.digest else None
         entries = dict(kept) if isinstance(kept, dict) else {}
         for sheet in sheets:
@@ -404,7 +412,7 @@ def main() -> None:
     options = completed(parse(Options))
     device = machine.pick_device(options.device)
     source = find_source(options)
-    machine.prepare(device)
+    machine.prepare()
     source.generator.to(device)
     image_set = data.load(source.dataset, source.data_dir)
     options = dataclasses.replace(options, count=count_of(options, image_set))

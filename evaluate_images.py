@@ -25,6 +25,7 @@ from lab import (
     data,
     gallery,
     inception,
+    index,
     machine,
     models,
     readings,
@@ -218,7 +219,7 @@ def save(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -
     )
     if subject.run:
         report.write(folder)
-        report.write_index(folder.resolve().parent)
+        index.write(folder.resolve().parent)
 
 
 def add_fid(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
@@ -245,7 +246,7 @@ def main() -> None:
         runs.check_writable("--run", subject.run, cure)
     else:
         runs.check_writable("--out", outputs)
-    machine.prepare(device)
+    machine.prepare()
     if subject.run:
         image_set = runs.images_of(subject.run, subject.dataset, subject.data_dir)
     else:

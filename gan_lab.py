@@ -32,6 +32,8 @@ from lab import (
     data,
     graphs,
     images,
+    index,
+    lock,
     losses,
     machine,
     models,
@@ -47,6 +49,7 @@ from lab.options import check_path, flag_of, given_options, option, parse, resto
 from lab.screen import Screen, counted
 
 GRID = 25  # sample grids are 5x5
+GIF_FRAMES = 80  # all of them are in memory at once
 MOST_EPOCHS = 100_000
 OF_THE_CALL = {"resume", "dry_run", "report", "list"}  # options that are not the run's
 OF_THE_PLAN = {  # options that every plan says
@@ -515,7 +518,7 @@ def save_results(
         epoch=training.epoch,
     )
     images.save_curves(run / "loss_curves.png", training.history, title, options.loss)
-    images.save_gif(run / "training.gif", [path for _, path in runs.grids(run)])
+    images.save_gif(run / "training.gif", [path for _, path in runs.grids(run, GIF_FRAMES)])
     stills.write(run, training.average, image_set)
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)
@@ -570,10 +573,11 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
             )
     if given["resume"] == "newest":
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
+        runs.check_closed("--resume", run)
     else:
         check_path("--resume", Path(given["resume"]))
         run = runs.check_run("--resume", Path(given["resume"]), given.get("out", runs.OUTPUTS))
-        if runs.is_locked(run):
+        if lock.is_held(run):
             raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")
     config = storage.read_json(run / "config.json")
     stored_options = config.get("options")
@@ -612,7 +616,7 @@ def main() -> None:
         board.check()
     if not options.dry_run:
         runs.check_writable("--resume" if run else "--out", run or options.out)
-    machine.prepare(device)
+    machine.prepare()
     if run:
         image_set = runs.images_of(run, options.dataset, options.data_dir)
     else:
@@ -638,7 +642,7 @@ def carry_out(
         with contextlib.ExitStack() as while_training:
             stop = while_training.enter_context(StopSwitch())
             run = run or runs.new_run(options.out, options.dataset)
-            to_the_end.enter_context(runs.lock(run, wait=False))
+            to_the_end.enter_context(lock.held(run, wait=False))
             runs.remove_leftovers(run)
             save_config(options, image_set, run, device, status="running")
             to_the_end.enter_context(made_good(how_to_go_on(run)))
@@ -660,7 +664,7 @@ def carry_out(
         rest = f"all is saved but the report: {again}"
         with going_on(rest), made_good(rest):
             report.write(run)
-            report.write_index(run.resolve().parent)
+            index.write(run.resolve().parent)
     print(f"done: {run / 'report.html'}")
 
 
@@ -676,11 +680,11 @@ def look_at(given: dict[str, Any]) -> None:
         report.write(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")
-        report.write_index(outputs)
+        index.write(outputs)
     elif not outputs.is_dir():
         raise Mistake(f"--out {outputs}: there is no such folder; train a run first")
     if given.get("list"):
-        print(report.list_runs(outputs))
+        print(index.table(outputs))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def plot(curves: dict[str, Curve], an_epoch: dict[str, float]) -> None:
 def main() -> None:
     """Train, score, time, report."""
     options = parse(Options)
-    machine.prepare(CPU)
+    machine.prepare()
     image_set = data.load("fashion", options.data_dir)
     judge = Judge(image_set, CPU)
     curves = {name: curve_of(name, options, image_set, judge) for name in ARGUMENTS}

@@ -70,6 +70,7 @@ def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
         "stride 0": {"state_dict": {**state, name: torch.zeros(1).expand(state[name].shape)}},
         "no state": {"state_dict": None},
         "version": {"version": 99},
+        "version of two numbers": {"version": torch.zeros(2)},
     }
     for wrong, change in changes.items():
         torch.save({**content, **change}, path)

@@ -65,7 +65,7 @@ def trained(options: Options, name: str, *arguments: object) -> Path:
 
 def cost_ratio(options: Options) -> float:
     """What an epoch of the modern recipe costs, in epochs of the classic one: a median."""
-    machine.prepare(torch.device("cpu"))
+    machine.prepare()
     image_set = data.load("fashion", options.data_dir)
     settings = {
         recipe: parse(gan_lab.Options, ["--recipe", recipe], gan_lab.RECIPES) for recipe in RECIPES

@@ -87,7 +87,7 @@ def restorers(
             for sigma in SIGMAS:
                 strengths[sigma] = tuned_strength(name, tuning, sigma, options.seed)
         yield name, classical, {"strengths": strengths}
-    network = denoiser.load(run / "denoiser.pth", image_set.name)
+    network, _ = denoiser.load(run / "denoiser.pth", image_set.name)
     yield "cnn", lambda noisy, sigma: denoiser.denoise(network, noisy, sigma), {}
     generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
     yield "projection", lambda noisy, sigma: projection.project(generator, noisy, sigma), {}
@@ -196,7 +196,7 @@ def score_set(options: Options, image_set: data.ImageSet) -> dict[str, Any]:
 def main() -> None:
     """Restore with every method, score, report."""
     options = parse(Options)
-    machine.prepare(torch.device("cpu"))
+    machine.prepare()
     options.work.mkdir(parents=True, exist_ok=True)
     tables = {}
     for dataset in data.SETS:

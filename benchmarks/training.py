@@ -217,7 +217,7 @@ class Side:
 def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Connection) -> None:
     """The life of a Side's process: steps are asked for until 0 are."""
     if name != "textbook":
-        machine.prepare(torch.device("cpu"))
+        machine.prepare()
     training = gan_lab.begin(options, torch.device("cpu"))
     run = LOOPS[name](options, data.load("fashion", data_dir), training)
     while steps := pipe.recv():

@@ -13,6 +13,7 @@ graphs      the training step as CUDA graphs, replayed without Python
 storage     files that appear whole and are never trusted
 checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history
+lock        a folder held against other programs of the lab
 images      grids, sheets, curves, the GIF
 metrics     what a number means: its definition and its paper
 classifier  the small fixed classifiers that images are measured with
@@ -27,7 +28,9 @@ folder      the user's own pictures, cut into tiles and joined again
 screen      what a training shows while it runs
 stills      pictures of a finished run: walks between latents, nearest training images
 board       events for TensorBoard, where it is installed
-report      one self-contained report.html from a run folder, and the index of runs
+report      one self-contained report.html from a run folder
+index       all runs at a glance: index.html, and the table of --list
+records     what a run folder says of itself, damaged parts passed over
 live        the generator as operations that the page's JavaScript carries out
 album       the pictures of a run, ready for a page
 curves      the history as inline SVG

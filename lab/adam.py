@@ -90,7 +90,8 @@ class Adam:
             for name, tensor in moments.items():
                 given = state[index][name]
                 fits = given.shape == tensor.shape and given.dtype == torch.float32
-                if not (fits and given.is_contiguous() and torch.isfinite(given).all()):
+                sane = fits and given.is_contiguous() and torch.isfinite(given).all()
+                if not sane or (name == "exp_avg_sq" and (given < 0).any()):
                     raise ValueError(f"the optimizer's {name} of weight {index} is damaged")
         counts = {float(moments["step"]) for moments in state.values()}
         if len(counts) > 1 or min(counts) < 0 or min(counts) % 1:

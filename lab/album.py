@@ -16,17 +16,15 @@ from PIL import Image
 from lab import images, runs
 from lab.data import IMAGE_SIDE
 
-MOST_FRAMES = 80  # of the film; more are thinned out evenly
+MOST_FRAMES = 80  # of the film
+GRID_PIXELS = 600 * 600  # more than a sample grid has
 PRINTED = 5  # frames that stay where a film cannot run
 
 
 def film(run: Path) -> list[dict[str, Any]]:
     """The sample grids in order, at most MOST_FRAMES: epoch, data address, whether on paper too."""
-    found = runs.grids(run)
-    if len(found) > MOST_FRAMES:  # first and last always stay
-        step = (len(found) - 1) / (MOST_FRAMES - 1)
-        found = [found[round(index * step)] for index in range(MOST_FRAMES)]
-    frames = ((epoch, _opened(path)) for epoch, path in found)
+    found = runs.grids(run, MOST_FRAMES)
+    frames = ((epoch, _opened(path, GRID_PIXELS)) for epoch, path in found)
     sources = [(epoch, data_url(_compact(picture))) for epoch, picture in frames if picture]
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
@@ -75,10 +73,12 @@ def _compact(picture: Image.Image) -> Image.Image:
     return small.crop((1, 1, width - 1, height - 1))
 
 
-def _opened(path: Path) -> Image.Image | None:
-    """The picture, or None if it cannot be read."""
+def _opened(path: Path, most_pixels: int = images.MOST_PIXELS) -> Image.Image | None:
+    """The picture, or None if it cannot be read, or is a link: pages are passed on to others."""
+    if path.is_symlink():
+        return None
     try:
-        return images.opened(path)
+        return images.opened(path, most_pixels=most_pixels)
     except images.Unreadable:
         return None
 
@@ -104,5 +104,5 @@ def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], li
 def thumbnail(run: Path) -> str | None:
     """The newest sample grid of a run, small."""
     found = runs.grids(run)
-    picture = _opened(found[-1][1]) if found else None
+    picture = _opened(found[-1][1], GRID_PIXELS) if found else None
     return data_url(_compact(picture)) if picture else None

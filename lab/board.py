@@ -32,7 +32,6 @@ class Board:
     """The events of one run, in its folder `tensorboard`."""
 
     def __init__(self, run: Path) -> None:
-        check()
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
 
         self.writer = SummaryWriter(str(run / "tensorboard"))
@@ -55,7 +54,7 @@ class Board:
 
     @torch.no_grad()
     def opinions(self, epoch: int, discriminator: nn.Module, real: Tensor, fake: Tensor) -> None:
-        """Histograms of D(x) and D(G(z)), as probabilities. real, fake: uint8 (N, 1, 28, 28)."""
+        """Histograms of D(x) and D(G(z)), through the sigmoid. real, fake: uint8 (N, 1, 28, 28)."""
         was_training = discriminator.training
         discriminator.eval()
         for name, batch in (("D(x)", real), ("D(G(z))", fake)):

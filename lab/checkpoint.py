@@ -23,6 +23,8 @@ from lab.models import Discriminator, Generator
 
 FORMAT = "gan-lab checkpoint"
 TOTALS = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
+# What parts of a checkpoint raise that are not what they should be.
+WRONG_PARTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 COLUMNS = ("epoch", "seconds", "images_per_second", *TOTALS)  # what each row of history has
 
 
@@ -96,6 +98,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
             "latents": training.latents.get_state(),
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state() if training.totals.is_cuda else None,
+            "dropout_mps": torch.mps.get_rng_state() if training.totals.is_mps else None,
         },
         "totals": training.totals,
         "epoch": training.epoch,
@@ -113,29 +116,38 @@ def load(path: Path, training: Training) -> None:
     """
     content = storage.read_tensors(path, FORMAT)
     try:
+        for part in ("networks", "optimizers", "streams"):
+            if not isinstance(content[part], dict):
+                raise TypeError(f"{part} is a {type(content[part]).__name__}")
         for name, network in _networks(training).items():
             storage.check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
         for name, optimizer in _optimizers(training).items():
             optimizer.load_state(content["optimizers"][name])
         _check_progress(path, content)
-        streams = content["streams"]
-        training.order.set_state(streams["order"])
-        if streams.get("device", training.latents.device.type) == training.latents.device.type:
-            training.latents.set_state(streams["latents"])
-        else:  # each kind of device has streams of its own: as random, but other numbers
-            updates = int(training.optimizer_g.steps)
-            training.latents.manual_seed((training.latents.initial_seed() + updates) % 2**63)
-        torch.set_rng_state(streams["dropout"])
-        if training.totals.is_cuda and streams["dropout_cuda"] is not None:
-            torch.cuda.set_rng_state(streams["dropout_cuda"])
+        _set_streams(training, content["streams"])
         training.totals.copy_(content["totals"])
         training.epoch, training.step = int(content["epoch"]), int(content["step"])
         training.updates = int(training.optimizer_g.steps)
         training.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
         training.history = [dict(row) for row in content["history"]]
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except WRONG_PARTS as error:
         raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
+
+
+def _set_streams(training: Training, streams: dict[str, Any]) -> None:
+    """Every stream of random numbers where it was; its optimizers' steps are known already."""
+    training.order.set_state(streams["order"])
+    if streams.get("device", training.latents.device.type) == training.latents.device.type:
+        training.latents.set_state(streams["latents"])
+    else:  # each kind of device has streams of its own: as random, but other numbers
+        updates = int(training.optimizer_g.steps)
+        training.latents.manual_seed((training.latents.initial_seed() + updates) % 2**63)
+    torch.set_rng_state(streams["dropout"])
+    if training.totals.is_cuda and streams["dropout_cuda"] is not None:
+        torch.cuda.set_rng_state(streams["dropout_cuda"])
+    if training.totals.is_mps and streams.get("dropout_mps") is not None:
+        torch.mps.set_rng_state(streams["dropout_mps"])
 
 
 def _check_progress(path: Path, content: dict[str, Any]) -> None:

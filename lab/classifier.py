@@ -32,10 +32,6 @@ class Classifier(nn.Module):
         )
         self.head = nn.Linear(last, 10)
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) -> (N, 128): the mean of each channel over the last 5 x 5 places."""
-        return self.features_and_logits(images)[0]
-
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, 28, 28) -> logits (N, 10)."""
         return self.features_and_logits(images)[1]

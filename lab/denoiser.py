@@ -189,8 +189,8 @@ class Cleaned(nn.Module):
         return denoise(self.network, (self.generator(latents) + 1) / 2, self.sigma) * 2 - 1
 
 
-def load(path: Path, dataset: str) -> Denoiser:
-    """Read a denoiser's file; Fault if it is damaged or was trained on another set."""
+def load(path: Path, dataset: str) -> tuple[Denoiser, dict[str, Any]]:
+    """Read a denoiser's file, with its facts; Fault if damaged or trained on another set."""
     network, facts = storage.load_weights(path, Denoiser)
     trained = runs.dataset_of(path, facts)
     if trained != dataset:
@@ -198,4 +198,4 @@ def load(path: Path, dataset: str) -> Denoiser:
             f"{path}: a denoiser of {SETS[trained].title}, {SETS[dataset].title} is needed; "
             "delete it, or train a new one with --train-denoiser"
         )
-    return network
+    return network, facts

@@ -4,12 +4,14 @@ A step of networks this small is some two hundred kernels of a few microseconds 
 waits for Python between them. A recording is launched as a whole.
 
 Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
-addresses, and plain numbers as they were. What is drawn at random comes from `latents`, which each
-replay moves on. Elsewhere than on CUDA, and where recording fails, the step runs as it is written.
+addresses, and plain numbers as they were. Chance comes from `latents` and, for dropout, from the
+global stream; each replay moves both on. Elsewhere than on CUDA, and where recording fails, the
+step runs as it is written.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 
 import torch
@@ -19,7 +21,7 @@ from lab.checkpoint import Training
 
 Step = Callable[[Tensor], Tensor]  # real images (B, 1, 28, 28) -> figures
 
-WARM_UP = 12  # steps made plainly first: CUDA's libraries choose and load their kernels in them
+WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and load their kernels
 
 
 class Replayed:
@@ -31,13 +33,13 @@ class Replayed:
     def __init__(self, step: Step, training: Training) -> None:
         self.step, self.training = step, training
         self.possible = training.totals.is_cuda
-        self.made = 0
+        self.made: Counter[Hashable] = Counter()
         self.recorded: dict[Hashable, Step] = {}
 
     def __call__(self, real: Tensor, kind: Hashable) -> Tensor:
         """Make one step of this kind, by replay or plainly. Its figures hold until the next."""
-        self.made += 1
-        if not self.possible or self.made <= WARM_UP:
+        self.made[kind] += 1
+        if not self.possible or self.made[kind] <= WARM_UP:
             return self.step(real)
         if kind in self.recorded:
             return self.recorded[kind](real)
@@ -45,8 +47,9 @@ class Replayed:
             replay = record(self.step, real, self.training.latents)
         except RuntimeError as error:
             self._give_up(str(error).splitlines()[0])
-            return self.step(real)
-        return self._try_out(replay, real, kind)
+        else:
+            return self._try_out(replay, real, kind)
+        return self.step(real)  # here, where the error no longer holds the recording's memory
 
     def _try_out(self, replay: Step, real: Tensor, kind: Hashable) -> Tensor:
         """Make the step by replay, take it back, and make it plainly.
@@ -102,8 +105,13 @@ def record(step: Step, real: Tensor, latents: torch.Generator) -> Step:
     graph.register_generator_state(latents)
     shown = torch.zeros_like(real)  # not `real` yet: a recording that forgets its input shows
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        figures = step(shown)
+    stream = torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            figures = step(shown)
+    except RuntimeError:
+        torch.cuda.set_stream(stream)  # a recording that fails may leave its own one current
+        raise
 
     def replay(real: Tensor) -> Tensor:
         shown.copy_(real)

@@ -227,4 +227,5 @@ def generated_images(generator: models.Generator, count: int, device: torch.devi
     latents = torch.randn(
         count, generator.latent_dim, generator=chance.stream(0, "metrics/latents")
     )
-    return models.generate(generator, latents.to(device))
+    with metrics.full_precision():
+        return models.generate(generator, latents.to(device))

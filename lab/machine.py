@@ -32,8 +32,8 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare(device: torch.device) -> None:
-    """Set torch up for `device`: all cores that are ours, freed memory kept, no denormals."""
+def prepare() -> None:
+    """Set torch up: all cores that are ours, freed memory kept, no denormals."""
     torch.set_num_threads(available_cores())
     keep_freed_memory()
     # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
@@ -47,8 +47,8 @@ def matrix_products(
     """Within it matrices are multiplied in `precision`, "float32" or "bfloat16", as fast as can be.
 
     With bfloat16, factors are rounded to 8 bits of mantissa, sums and everything else stay float32;
-    a processor without units for it (AMX, AVX-512 BF16) goes on in float32. On CUDA float32 means
-    TF32.
+    a processor without units for it (AMX, AVX-512 BF16) goes on in float32. On CUDA both mean TF32,
+    with 10 bits.
     convolutions: what lies between them is kept in bfloat16, too; converting maps to and fro would
     take longer than the convolutions themselves. Only where `bfloat16_is_fast`.
     """

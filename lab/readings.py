@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab import advice, models
+from lab.checkpoint import TOTALS
 from lab.losses import gives_probabilities
 
 History = Sequence[dict[str, float]]  # the rows of history.csv
@@ -42,11 +43,7 @@ def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
     row, sentences = rows[-1], []
-    if (
-        "d_real" in row
-        and "d_fake" in row
-        and gives_probabilities(options.get("loss", "non-saturating"))
-    ):
+    if _has_opinions(row, options):
         sentences.append(
             f"The discriminator gives real images {row['d_real']:.2f} and generated ones "
             f"{row['d_fake']:.2f}: {_opinion(row['d_real'] - row['d_fake'])}."
@@ -57,9 +54,15 @@ def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
             f"Distance to the training images: {row['fcd_train_5k']:.1f}"
             f"{_change(before[-1], row['fcd_train_5k']) if before else ''}."
         )
-    if all(name in row for row in rows for name in ("d_loss", "g_loss", "d_real", "d_fake")):
+    if all(name in row for row in rows for name in TOTALS):
         sentences += advice.during(rows, options)
     return " ".join(sentences)
+
+
+def _has_opinions(row: dict[str, float], options: dict[str, Any]) -> bool:
+    """Whether D(x) and D(G(z)) are there and are probabilities."""
+    loss = options.get("loss", "non-saturating")
+    return "d_real" in row and "d_fake" in row and gives_probabilities(loss)
 
 
 def _change(before: float, now: float) -> str:
@@ -99,11 +102,7 @@ def verdict(
             f"{_classes(evaluation)}To the classifier {precision:.0%} of the images look real, and "
             f"{recall:.0%} of real images have their like among them."
         )
-    if (
-        "d_real" in last
-        and "d_fake" in last
-        and gives_probabilities(options.get("loss", "non-saturating"))
-    ):
+    if _has_opinions(last, options):
         return (
             f"After {last['epoch']:.0f} epochs the discriminator gives real images "
             f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from lab import chance
+from lab import chance, metrics
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -41,8 +41,9 @@ def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
         structural_similarity_index_measure,
     )
 
-    psnr = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3))
-    ssim = structural_similarity_index_measure(images, clean, data_range=1.0)
+    with metrics.full_precision():
+        psnr = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3))
+        ssim = structural_similarity_index_measure(images, clean, data_range=1.0)
     return {"psnr": round(float(psnr), 3), "ssim": round(float(ssim), 4)}
 
 

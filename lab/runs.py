@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import data, models, storage
+from lab import data, lock, models, storage
 from lab.data import SETS, ImageSet
 from lab.errors import Fault, Mistake, printable
 
@@ -80,7 +79,7 @@ def newest_unfinished_run(outputs: Path) -> Path:
         except Fault as fault:
             print(f"note: passed over, {printable(str(fault))}")
             continue
-        if status == "running" and not is_locked(run):
+        if status == "running" and not lock.is_held(run):
             return run
     raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
 
@@ -153,40 +152,6 @@ def check_closed(flag: str, folder: Path) -> None:
                 raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
 
 
-@contextlib.contextmanager
-def lock(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold `folder` against other programs of the lab, until this one ends or leaves the block.
-
-    wait: for whoever holds it; else Fault. Where the system has no such locks nothing is held:
-    files still appear whole, the last writer's stay.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Fault(f"{folder}: another program of the lab is at work in it") from None
-        except OSError:  # some network file systems have none
-            pass
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether another program holds `folder`."""
-    try:
-        with lock(folder, wait=False):
-            return False
-    except Fault:
-        return True
-
-
 def remove_leftovers(run: Path) -> None:
     """Remove what a training that was killed while it wrote has left beside its files."""
     for folder in (run, run / "generated_samples", run / "final_generated_images"):
@@ -252,11 +217,18 @@ def _data_facts(run: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def grids(run: Path) -> list[tuple[int, Path]]:
-    """The sample grids of a run, each with its epoch, in order."""
+def grids(run: Path, most: int | None = None) -> list[tuple[int, Path]]:
+    """The sample grids of a run, each with its epoch, in order.
+
+    most: more than so many are thinned out evenly; the first and the last always stay.
+    """
     found = (run / "generated_samples").glob("*")
     named = [(GRID_NAME.fullmatch(path.name), path) for path in found]
-    return sorted((int(match[1]), path) for match, path in named if match)
+    ordered = sorted((int(match[1]), path) for match, path in named if match)
+    if most is None or len(ordered) <= most:
+        return ordered
+    step = (len(ordered) - 1) / (most - 1)
+    return [ordered[round(index * step)] for index in range(most)]
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -189,7 +189,8 @@ def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
     if found != wanted:
         known = found if isinstance(found, str) and found else "something else"
         raise Fault(f"{path}: a {wanted!r} file was expected, this is {known!r}")
-    if content.get("version") != FORMAT_VERSION:
+    version = content.get("version")  # may be a tensor, which is neither true nor false
+    if type(version) is not int or version != FORMAT_VERSION:
         raise Fault(f"{path}: is of another version; this lab reads version {FORMAT_VERSION}")
     return content
 
@@ -237,12 +238,15 @@ def _check_pickle(path: Path) -> None:
 def _check_size(path: Path, name: str, value: Any) -> None:
     """Refuse a width, a depth or a latent dimension that no option would allow."""
     widths = value if isinstance(value, list) else [value]
-    if len(widths) > models.MOST_LAYERS:
-        raise Fault(f"{path}: {name} has {len(widths)} layers, at most {models.MOST_LAYERS}")
+    most_layers, most = models.MOST_LAYERS, models.MOST_WIDTH
+    if name == "channels":
+        most_layers, most = models.MOST_CONVOLUTIONS, models.MOST_CHANNELS
+    if len(widths) > most_layers:
+        raise Fault(f"{path}: {name} has {len(widths)} layers, at most {most_layers}")
     for width in widths:
         least = 1 if type(width) is int else 0  # dropout may be 0, and so may what is off
-        if isinstance(width, (int, float)) and not least <= width <= models.MOST_WIDTH:
-            raise Fault(f"{path}: {name} {width:,} is out of range, 1 to {models.MOST_WIDTH:,}")
+        if isinstance(width, (int, float)) and not least <= width <= most:
+            raise Fault(f"{path}: {name} {width:,} is out of range, 1 to {most:,}")
 
 
 def _format_of(kind: type[nn.Module]) -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, SAMPLE, run, start
+from conftest import SAMPLE, run, start
 from PIL import Image
 
-sys.path.insert(0, str(REPOSITORY))
 import denoise_images
 from lab import data, denoiser, models, runs, storage
 from lab.errors import Fault, Mistake
@@ -260,6 +259,14 @@ def test_links_that_lead_out_are_refused(
         attempt(monkeypatch, *arguments, *FEW)
 
 
+def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
+    scores = own_run / "denoising_results" / "scores.json"
+    scores.parent.mkdir()
+    scores.write_text('{"sheets": {"a')
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    assert list(storage.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
+
+
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
     storage.save_weights(own_run / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="fashion")
     with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
@@ -304,3 +311,6 @@ def test_denoiser_is_trained_once_stored_and_used_again(
     for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(weight, other)
     assert capsys.readouterr().out.count("training the denoiser") == 1
+    fewer = dataclasses.replace(image_set, fingerprint="of fewer images")
+    denoise_images.find_denoiser(options, source, fewer, device)
+    assert "trained on other images" in capsys.readouterr().out

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
+import threading
 import time
 import typing
 from pathlib import Path
@@ -18,8 +20,8 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import data, models, runs, storage
-from lab.errors import made_good, run_script
+from lab import data, lock, models, runs, storage
+from lab.errors import Fault, made_good, run_script
 from lab.options import flag_of, parse
 
 
@@ -196,6 +198,32 @@ def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_asking_for_a_lock_is_not_holding_it(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    with lock.held(tmp_path):
+        assert lock.is_held(tmp_path)
+        with pytest.raises(Fault, match="at work in it"), lock.held(tmp_path, wait=False):
+            pass
+    assert not lock.is_held(tmp_path)
+    asking = os.open(tmp_path, os.O_RDONLY)  # as another program's is_held does, for a moment
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert not lock.is_held(tmp_path)
+    threading.Timer(lock.PATIENCE / 4, os.close, [asking]).start()
+    with lock.held(tmp_path, wait=False):
+        assert lock.is_held(tmp_path)
+
+
+def test_the_newest_run_is_trusted_no_more(tiny_run, tmp_path, monkeypatch, capfd):
+    run = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    config = storage.read_json(run / "config.json")
+    storage.write_json(run / "config.json", {**config, "status": "running"})
+    shutil.rmtree(run / "generated_samples")
+    (tmp_path / "precious").mkdir()
+    (run / "generated_samples").symlink_to(tmp_path / "precious")
+    said = refused(monkeypatch, capfd, "--resume", "--out", tmp_path)
+    assert "generated_samples leads out of it" in said
 
 
 def test_epochs_may_be_raised_on_resume(tmp_path):

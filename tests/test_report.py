@@ -5,19 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 import re
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
 from PIL import Image
 from torch import nn
 
-sys.path.insert(0, str(REPOSITORY))
 import denoise_images
 from lab import (
     album,
@@ -25,6 +23,7 @@ from lab import (
     curves,
     data,
     images,
+    index,
     live,
     models,
     readings,
@@ -224,6 +223,16 @@ def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
     assert epochs == sorted(set(epochs))
 
 
+def test_pictures_from_elsewhere_stay_out_of_the_page(tmp_path: Path) -> None:
+    run, private = make_run(tmp_path / "outputs"), tmp_path / "private.png"
+    Image.new("L", (30, 30)).save(private)
+    for name in ("latent_walk.png", "generated_samples/epoch_077.png"):
+        (run / name).symlink_to(private)
+    Image.new("L", (4400, 4400)).save(run / "generated_samples" / "epoch_078.png")
+    assert album.embedded([run / "latent_walk.png"], room=10**6) == ([], [])
+    assert not {77, 78} & {frame["epoch"] for frame in album.film(run)}
+
+
 def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "missing.png")]
     for path in paths[:2]:
@@ -238,21 +247,29 @@ def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
 
 
 def test_list_and_index(run: Path) -> None:
-    table = report.list_runs(run.parent).splitlines()
+    table = index.table(run.parent).splitlines()
     assert table[0].split() == ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "314.2" in table[1]
     assert "fashion (sample)" in table[3] and " 31.4 " in table[3] and "4/4" in table[3]
     for _ in range(2):
-        report.write_index(run.parent)
+        index.write(run.parent)
     page = (run.parent / "index.html").read_text(encoding="utf-8")
     assert 'href="fashion-001/report.html"' in page
     assert "fashion-002/report.html" not in page  # it has none yet
 
 
+def test_any_name_of_a_run_makes_a_link(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    report.write(run)
+    run.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    index.write(tmp_path)
+    assert 'href="caf%E9/report.html"' in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_foreign_index_stays(tmp_path: Path, capsys) -> None:
     make_run(tmp_path)
     (tmp_path / "index.html").write_text("my home page")
-    report.write_index(tmp_path)
+    index.write(tmp_path)
     assert (tmp_path / "index.html").read_text() == "my home page"
     assert "not made by the lab" in capsys.readouterr().out
 
@@ -262,12 +279,12 @@ def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
     config = storage.read_json(run / "config.json")
     config["options"]["recipe"] = "\x1b[2Jclassic\nfashion-999"
     storage.write_json(run / "config.json", config)
-    table = report.list_runs(tmp_path)
+    table = index.table(tmp_path)
     assert "\x1b" not in table and table.count("\n") == 2  # heading, run, note
 
 
 def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:
-    assert "python gan_lab.py" in report.list_runs(tmp_path / "none")
+    assert "python gan_lab.py" in index.table(tmp_path / "none")
 
 
 # Words and curves
@@ -300,7 +317,7 @@ def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     older = {**EVALUATION, "generator_sha256": "that of others"}
     storage.write_json(run / "evaluation.json", older)
-    (row,) = [row for row in report.list_runs(tmp_path).splitlines() if run.name in row]
+    (row,) = [row for row in index.table(tmp_path).splitlines() if run.name in row]
     assert "~" in row  # the history's, which is of the weights there are
     assert "31.4" not in report.write(run).read_text()
     now = storage.digest(run / "generator.pth")
@@ -420,7 +437,7 @@ def test_a_run_of_its_own_name_is_listed_last(tmp_path: Path) -> None:
     (tmp_path / "evaluation-001").mkdir()
     assert [run.name for run in runs.all_runs(tmp_path)] == ["fashion-001", "my best"]
     assert runs.check_run("--run", Path("my best"), tmp_path) == tmp_path / "my best"
-    assert "my best" in report.list_runs(tmp_path)
+    assert "my best" in index.table(tmp_path)
 
 
 def test_opinions_are_no_probabilities_with_every_loss() -> None:

@@ -220,7 +220,7 @@ def test_what_is_faint_for_its_noise_is_background() -> None:
 def test_denoiser_of_another_set_is_refused(tmp_path) -> None:
     path = tmp_path / "denoiser.pth"
     storage.save_weights(path, denoiser.Denoiser(8, 8), dataset="mnist")
-    assert isinstance(denoiser.load(path, "mnist"), denoiser.Denoiser)
+    assert isinstance(denoiser.load(path, "mnist")[0], denoiser.Denoiser)
     with pytest.raises(Fault, match="denoiser of MNIST, Fashion-MNIST is needed"):
         denoiser.load(path, "fashion")
 

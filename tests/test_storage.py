@@ -101,6 +101,11 @@ def test_what_is_no_weights_file_is_refused(tmp_path):
     assert "is a folder" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("version", [99, "1", None, True, torch.ones(2)])
+def test_another_version_is_refused(tmp_path, version):
+    assert "another version" in refused(saved(tmp_path / "g.pth", version=version))
+
+
 def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
     path = tmp_path / "g.pth"
     state = models.Generator(8, (16,)).state_dict()
@@ -131,6 +136,8 @@ def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
         {"hidden": "abc"},
         {"hidden": None},
         {"latent_dim": {}},
+        {"channels": [2048]},
+        {"channels": [4, 4, 4]},
         {"nonsense": 1},
     ],
 )

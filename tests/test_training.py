@@ -198,7 +198,7 @@ def test_replayed_steps_are_the_steps(real_images, monkeypatch):
     plain = trained_straight(options, real_images)
     assert all(torch.equal(found[name], plain[name]) for name in plain)
     assert calls.count("recorded") == 2  # with the penalty and without
-    assert calls.count("replayed") == 30 - graphs.WARM_UP
+    assert calls.count("replayed") == 30 - 2 * graphs.WARM_UP
     assert set(step.recorded) == {False, True}
 
 
@@ -269,6 +269,7 @@ def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
     trained(options, real_images, 3, after=1, path=path)
     for name, value, says in (
         ("exp_avg", torch.zeros(2), "exp_avg of weight 0"),
+        ("exp_avg_sq", -torch.ones(24, 100), "exp_avg_sq of weight 0"),
         ("step", torch.tensor(-11.0), "count of steps"),
         ("step", torch.tensor(7.0), "count of steps"),  # another than the other weights'
     ):
@@ -277,6 +278,26 @@ def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
         torch.save(content, tmp_path / "changed.pth")
         with pytest.raises(Fault, match=says):
             checkpoint.load(tmp_path / "changed.pth", gan_lab.begin(options, torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": 10**400},
+        {"epoch": 10**400},
+        {"networks": torch.zeros(2)},
+        {"optimizers": []},
+        {"streams": 0},
+        {"history": [[]]},
+    ],
+)
+def test_a_checkpoint_of_other_things_is_refused(tmp_path, real_images, change):
+    path = tmp_path / "checkpoint.pth"
+    options = small_options("modern")
+    trained(options, real_images, 3, after=1, path=path)
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    with pytest.raises(Fault, match="damaged checkpoint"):
+        checkpoint.load(path, gan_lab.begin(options, torch.device("cpu")))
 
 
 def test_totals_that_claim_any_length_are_refused_at_once(tmp_path, real_images):

@@ -68,7 +68,7 @@ class Options:
 def main() -> None:
     """Train the classifiers asked for, then list the checksums of those that are there."""
     chosen = options.parse(Options)
-    machine.prepare(torch.device("cpu"))
+    machine.prepare()
     for name in [chosen.dataset] if chosen.dataset else RECIPES:
         image_set = data.load(name, chosen.data_dir)
         if image_set.is_sample:

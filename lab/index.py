@@ -1,0 +1,78 @@
+"""All runs of an outputs folder at a glance: index.html, and the table of `gan_lab.py --list`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from lab import album, readings, records, report, runs, storage
+from lab.errors import printable
+
+OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
+
+
+def write(outputs: Path) -> None:
+    """Make `outputs`/index.html, a card a run with its thumbnail; a page that is not ours stays."""
+    path = outputs / "index.html"
+    if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
+        print(f"note: {path} was not made by the lab and stays as it is")
+        return
+    rows = [
+        {
+            **row,
+            "thumbnail": album.thumbnail(outputs / row["name"]),
+            "link": quote(os.fsencode(row["name"])) + "/report.html"
+            if (outputs / row["name"] / "report.html").is_file()
+            else None,
+        }
+        for row in _rows(outputs)
+    ]
+    try:
+        page = report.render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE)
+        storage.write_text(path, page)
+    except PermissionError:  # a run may be ours in a folder that is not
+        print(f"note: {path} could not be written, the page of all runs stays as it is")
+
+
+def table(outputs: Path) -> str:
+    """A table of the runs in `outputs`, the newest first, for the screen."""
+    rows = [{name: printable(text) for name, text in row.items()} for row in _rows(outputs)]
+    if not rows:
+        return f"no runs in {outputs}; make one: python gan_lab.py"
+    columns = {name: name for name in rows[0]} | {"fcd": "FCD"}
+    width = {name: max(len(row[name]) for row in [columns, *rows]) for name in columns}
+    lines = []
+    for row in [columns, *rows]:
+        cells = (
+            row[name].rjust(width[name])
+            if name in ("seed", "epochs", "fcd")
+            else row[name].ljust(width[name])
+            for name in columns
+        )
+        lines.append("  ".join(cells).rstrip())
+    if any("~" in row["fcd"] for row in rows):
+        lines.append(f"~ {readings.QUICK_NOTE}")
+    return "\n".join(lines)
+
+
+def _rows(outputs: Path) -> list[dict[str, str]]:
+    """A row of text a run, the newest first; a damaged run is listed, not fatal."""
+    rows = []
+    for run in runs.all_runs(outputs):
+        config = records.content(run / "config.json")
+        options, history = records.as_dict(config.get("options")), records.history(run)
+        rows.append(
+            {
+                "name": run.name,
+                "set": str(options.get("dataset", "?"))
+                + (" (sample)" if records.as_dict(config.get("data")).get("is_sample") else ""),
+                "recipe": str(options.get("recipe", "?")),
+                "seed": str(options.get("seed", "?")),
+                "epochs": f"{len(history)}/{options.get('epochs', '?')}",
+                "status": records.status(run, config),
+                "fcd": readings.fcd(records.evaluation(run), history),
+                "when": records.when(run),
+            }
+        )
+    return rows
