@@ -41,6 +41,7 @@ from lab import (
 from lab.errors import Fault, Mistake, going_on, printable, run_script
 from lab.judge import FEWEST_FOR_FRECHET, Judge
 from lab.options import flag_of, option, parse
+from lab.screen import counted
 
 RESULTS = "denoising_results"
 COUNT = 16  # test images that are restored, unless --count says otherwise
@@ -62,7 +63,11 @@ class Options:
         None,
         "folder for the results; else denoising_results in the run, or with --generator in outputs",
     )
-    images: Path | None = option(None, "folder of your own noisy PNGs to restore", folder=True)
+    images: Path | None = option(
+        None,
+        "folder of your own noisy PNGs to restore; trains the denoiser first if there is none",
+        folder=True,
+    )
     sigma: tuple[float, ...] | None = option(
         None,
         "noise levels, pixels being 0 to 1; else 0.1 0.3 0.5, of your own images estimated",
@@ -80,7 +85,9 @@ class Options:
         low=0,
         high=20,
     )
-    train_denoiser: bool = option(False, "train the convolutional denoiser, even if there is one")
+    train_denoiser: bool = option(
+        False, "train the convolutional denoiser, even if there is one", only_on=True
+    )
     seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=machine.DEVICES)
 
@@ -95,6 +102,7 @@ class Source:
     digest: str  # SHA-256 of its file
     data_dir: Path | None  # where the run found its images
     results: Path
+    stage: str = ""  # how long it was trained, for the screen
 
     @property
     def denoiser_path(self) -> Path:
@@ -149,7 +157,8 @@ def find_source(options: Options) -> Source:
     generator, facts, digest = runs.load_generator(path, typed=bool(options.generator))
     dataset = runs.dataset_of(path, facts)
     data_dir = options.data_dir or runs.data_dir_around(path)
-    return Source(path, generator, dataset, digest, data_dir, results)
+    stage = f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else ""
+    return Source(path, generator, dataset, digest, data_dir, results, stage)
 
 
 def find_denoiser(
@@ -270,14 +279,19 @@ def regenerate(
     rows = [(f"image {index}", row) for index, row in enumerate(columns)]
     mean_score = restore.scores(found.mean(1), clean.to(device))
     print(
-        f"{sigma:5g}  mean of {options.regenerate} regenerated: "
+        f"{sigma:5g}  mean of {options.regenerate} regenerated, {counted(len(clean), 'image')}: "
         f"{mean_score['psnr']:.2f} dB, SSIM {mean_score['ssim']:.3f}"
     )
+    clipped = ", clipped" if options.clip else ""
     return Sheet(
         "regenerated.png",
-        f"clean, noisy (sigma {sigma:g}), and {options.regenerate} restorations to choose from",
+        f"clean, noisy (sigma {sigma:g}{clipped}), and {options.regenerate} restorations to "
+        "choose from",
         rows,
-        {"sigma": sigma, "seed": options.seed, "steps": options.steps, "mean": mean_score},
+        {
+            **{"images": len(clean), "sigma": sigma, "clipped": options.clip},
+            **{"seed": options.seed, "steps": options.steps, "mean": mean_score},
+        },
         most=2 + options.regenerate,
     )
 
@@ -352,9 +366,10 @@ def restore_own(
     levels = [round(float(part[0]), 4) for part in sigma.split(sizes)]
     how = "given" if options.sigma else "estimated"
     first = f" (the first {MOST_SHOWN} of {len(noisy)})" if len(noisy) > MOST_SHOWN else ""
+    low, high = f"{min(levels):.2f}", f"{max(levels):.2f}"
     print(
-        f"{len(pictures)} images of your own, noise level {how}: "
-        f"{min(levels):.2f} to {max(levels):.2f}"
+        f"{counted(len(pictures), 'image')} of your own, noise level {how}: "
+        + (low if low == high else f"{low} to {high}")
     )
     return Sheet(
         "own_images.png",
@@ -392,8 +407,13 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
             found = storage.read_json(path) if path.is_file() else {}
         except Fault:
             found = {}  # damaged, and about to be replaced
-        kept = found.get("sheets") if found.get("generator_sha256") == source.digest else None
-        entries = dict(kept) if isinstance(kept, dict) else {}
+        known = found.get("sheets")
+        entries = dict(known) if isinstance(known, dict) else {}
+        if found.get("generator_sha256") != source.digest:
+            for name in entries:  # sheets of another generator would be taken for this one's
+                if Path(name).name == name and name.endswith(".png"):
+                    (source.results / name).unlink(missing_ok=True)
+            entries = {}
         for sheet in sheets:
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
             images.save_sheet(source.results / sheet.name, rows, sheet.title, footnote)
@@ -416,21 +436,22 @@ def main() -> None:
     source.generator.to(device)
     image_set = data.load(source.dataset, source.data_dir)
     options = dataclasses.replace(options, count=count_of(options, image_set))
-    print(f"{image_set.title} from {image_set.source}, generator {source.path}")
+    print(f"{image_set.title} from {image_set.source}, generator {source.path}{source.stage}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
     if not runs.is_of(source.path.parent, image_set):
         print("note: the generator was trained on other images of the set than these")
     pictures = read_own(options, source) if options.images else []
     network = find_denoiser(options, source, image_set, device)
-    if pictures:
-        sheets = [restore_own(options, source, network, image_set, pictures, device)]
-    else:
-        sheets = restore_test_images(options, source, network, image_set, device)
-        if options.regenerate:
-            sheets.append(regenerate(options, source, image_set, device))
-        if network and len(image_set.test_images) >= FEWEST_FOR_FRECHET:
-            sheets.append(clean_generated(options, source, network, image_set, device))
+    with going_on("nothing of it is kept, the same command begins anew"):
+        if pictures:
+            sheets = [restore_own(options, source, network, image_set, pictures, device)]
+        else:
+            sheets = restore_test_images(options, source, network, image_set, device)
+            if options.regenerate:
+                sheets.append(regenerate(options, source, image_set, device))
+            if network and len(image_set.test_images) >= FEWEST_FOR_FRECHET:
+                sheets.append(clean_generated(options, source, network, image_set, device))
     save_results(source, image_set.footnote, sheets)
     run = source.path.parent
     if source.results == run / RESULTS and (run / "config.json").is_file():

@@ -277,7 +277,7 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
         print(f"other than the recipe: {changes}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
-    if image_set.is_sample and options.dry_run and not options.data_dir:
+    if image_set.is_sample and options.dry_run and not (options.data_dir or options.resume):
         print("a real run first tries to download the full set")
     if options.resume:
         print(f"going on after epoch {training.epoch}, step {training.step}")
@@ -442,7 +442,8 @@ def finish_epoch(
     runs.write_history(recorder.folder / "history.csv", training.history)
     if recorder.board:
         recorder.board.row(row)
-    recorder.screen.epoch(row, advice.during(training.history, dataclasses.asdict(options)))
+    words = advice.during(training.history, dataclasses.asdict(options))
+    recorder.screen.epoch(row, words + advice.of_pace(training.history))
 
 
 def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[str, float]:
@@ -597,10 +598,13 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
         raise Mistake(
             f"--epochs {options.epochs}: the run has {stored.epochs}; give as many or more"
         )
-    if config.get("status") == "finished" and options.epochs == stored.epochs:
-        raise Mistake(
-            f"--resume {run}: has finished; raise --epochs above {stored.epochs} to go on"
-        )
+    if config.get("status") == "finished":
+        if options.epochs == stored.epochs:
+            raise Mistake(
+                f"--resume {run}: has finished; raise --epochs above {stored.epochs} to go on"
+            )
+        if not (run / "checkpoint.pth").is_file():  # to begin again would destroy what it has
+            raise Fault(f"{run / 'checkpoint.pth'}: is missing, without it the run cannot go on")
     return options, run
 
 
@@ -612,10 +616,15 @@ def main() -> None:
         return
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
     device = machine.pick_device(options.device)
+    if options.tensorboard and run and not board.is_installed():
+        print("note: the tensorboard package is not installed here, the run goes on without events")
+        options = dataclasses.replace(options, tensorboard=False)
     if options.tensorboard:
         board.check()
-    if not options.dry_run:
-        runs.check_writable("--resume" if run else "--out", run or options.out)
+    if run and not options.dry_run:
+        runs.check_writable("--resume", run, cure="make it so, or copy the run")
+    elif not options.dry_run:
+        runs.check_writable("--out", options.out)
     machine.prepare()
     if run:
         image_set = runs.images_of(run, options.dataset, options.data_dir)
@@ -665,6 +674,8 @@ def carry_out(
         with going_on(rest), made_good(rest):
             report.write(run)
             index.write(run.resolve().parent)
+    if options.tensorboard:
+        print(f"events: tensorboard --logdir {shlex.quote(str(run.parent))}")
     print(f"done: {run / 'report.html'}")
 
 

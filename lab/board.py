@@ -19,9 +19,14 @@ from lab.data import to_float
 from lab.errors import Mistake
 
 
+def is_installed() -> bool:
+    """Whether the package is there."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
 def check() -> None:
-    """Mistake, with the install command, if the package is not there."""
-    if importlib.util.find_spec("tensorboard") is None:
+    """Mistake, with the install command, if it is not."""
+    if not is_installed():
         raise Mistake(
             "--tensorboard: the tensorboard package is not installed; "
             "install it (pip install tensorboard) or leave the option out"

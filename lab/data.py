@@ -154,7 +154,10 @@ def find_folder(name: str, place: Path) -> Path | None:
 
 
 def read_folder(name: str, folder: Path) -> ImageSet:
-    """Read the four IDX files in `folder`; Fault if one is missing, damaged or of another set."""
+    """Read the four IDX files in `folder`; Fault if one is missing or damaged.
+
+    Mistake if they are of another set.
+    """
     train_images, train_labels, train_digests = _read_part(name, folder, "train")
     test_images, test_labels, test_digests = _read_part(name, folder, "t10k")
     return ImageSet(
@@ -228,9 +231,9 @@ def _read_part(name: str, folder: Path, part: str) -> tuple[Tensor, Tensor, tupl
     digest = hashlib.sha256(images.numpy()).hexdigest()
     owner, _ = PUBLISHED_IMAGES.get(digest, (name, ""))
     if owner != name:
-        raise Fault(
-            f"{paths['images']}: these are the images of {SETS[owner].title}; "
-            f"use --dataset {owner} or another --data-dir"
+        raise Mistake(
+            f"--data-dir: {paths['images']} has the images of {SETS[owner].title}, those of "
+            f"{SETS[name].title} are wanted; name another folder, or ask for that set"
         )
     digests = digest, hashlib.sha256(labels.numpy()).hexdigest()
     return images, labels.to(torch.int64), digests

@@ -191,7 +191,10 @@ class Cleaned(nn.Module):
 
 def load(path: Path, dataset: str) -> tuple[Denoiser, dict[str, Any]]:
     """Read a denoiser's file, with its facts; Fault if damaged or trained on another set."""
-    network, facts = storage.load_weights(path, Denoiser)
+    try:
+        network, facts = storage.load_weights(path, Denoiser)
+    except Fault as fault:
+        raise Fault(f"{fault}; delete it, or train a new one with --train-denoiser") from None
     trained = runs.dataset_of(path, facts)
     if trained != dataset:
         raise Fault(

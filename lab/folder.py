@@ -18,6 +18,7 @@ from lab import images
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
 
+OTHER_KINDS = (".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
 
 
@@ -32,12 +33,17 @@ class Picture:
 
 
 def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
-    """Every readable PNG in `folder`, by name, and a line for each that is not.
+    """Every readable PNG in `folder`, by name, and a line for each other picture.
 
     flag: the option that named the folder. Raises Mistake if there is nothing to restore in it.
     """
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".png")
-    paths = sorted(path for path in found if path.is_file())
+    if (folder / "config.json").is_file():
+        raise Mistake(
+            f"{flag} {folder}: is a run folder, with grids and curves; name the "
+            "final_generated_images in it, or a folder of your own"
+        )
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = [path for path in files if path.suffix.lower() == ".png"]
     if not paths:
         raise Mistake(f"{flag} {folder}: there is no .png in it; name a folder of PNG images")
     pictures, unreadable, tiles = [], [], 0
@@ -56,7 +62,8 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
             )
     if not pictures:
         raise Mistake(f"{flag} {folder}: no .png in it can be read, e.g. {unreadable[0]}")
-    return pictures, unreadable
+    others = [path.name for path in files if path.suffix.lower() in OTHER_KINDS]
+    return pictures, [*unreadable, *(f"{name}: left out, is no PNG" for name in others)]
 
 
 def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:

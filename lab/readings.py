@@ -11,6 +11,7 @@ from typing import Any
 from lab import advice, models
 from lab.checkpoint import TOTALS
 from lab.losses import gives_probabilities
+from lab.screen import counted
 
 History = Sequence[dict[str, float]]  # the rows of history.csv
 
@@ -104,11 +105,11 @@ def verdict(
         )
     if _has_opinions(last, options):
         return (
-            f"After {last['epoch']:.0f} epochs the discriminator gives real images "
+            f"After {counted(round(last['epoch']), 'epoch')} the discriminator gives real images "
             f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "
             f"{_opinion(last['d_real'] - last['d_fake'])}."
         )
-    return f"{last['epoch']:.0f} epochs of training."
+    return f"{counted(round(last['epoch']), 'epoch')} of training."
 
 
 def _classes(evaluation: dict[str, Any]) -> str:

@@ -21,6 +21,12 @@ PAGE_FOLDER = Path(__file__).parent / "page"
 SCRIPTS = ("film.js", "generator.js", "play.js")
 # Room for pictures in the page, as text; with film and weights it stays below 12 MB.
 STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
+STAGES = {
+    "finished": "at the end of the run",
+    "running": "of a run that has not ended",
+    "stopped": "of a run that was stopped",
+    "diverged": "of a run that diverged, as it was at its last sample grid",
+}
 STILLS = {
     "latent_walk.png": "Each row walks from one latent to another along the sphere. Smooth "
     "change means that images were learned, not stored.",
@@ -48,7 +54,7 @@ def write(run: Path) -> Path:
         when=records.when(run),
         verdict=readings.verdict(status, options, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
-        finished=status == "finished",
+        stage=STAGES.get(status, "of this run"),
         final=album.final_grid(run) if status == "finished" else None,  # else of older weights
         **_film_part(run, options, history),
         **_live_part(generator, refusal),

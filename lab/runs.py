@@ -51,8 +51,16 @@ def all_runs(outputs: Path) -> list[Path]:
     if not outputs.is_dir():
         return []
     numbers = {run: number for number, run in _numbered(outputs)}
-    runs = [path for path in outputs.iterdir() if (path / "config.json").is_file()]
+    runs = [path for path in outputs.iterdir() if _is_run(path)]
     return sorted(runs, key=lambda run: (numbers.get(run, -1), run.name), reverse=True)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether there is a config that this user may see; in a shared folder not all are."""
+    try:
+        return (path / "config.json").is_file() and os.access(path, os.R_OK | os.X_OK)
+    except PermissionError:
+        return False
 
 
 def _numbered(outputs: Path) -> list[tuple[int, Path]]:
@@ -197,6 +205,11 @@ def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
         image_set = data.read_folder(dataset, data.SAMPLE_FOLDER / dataset)
     else:
         image_set = data.load(dataset, data_dir)
+    if facts.get("is_sample") is True and not image_set.is_sample:
+        raise Mistake(
+            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held against "
+            "it; leave --data-dir out, or train a new run on these images"
+        )
     if not is_of(run, image_set):
         raise Fault(
             f"{run} was trained on other images (from {facts.get('source')}) than those "

@@ -92,7 +92,7 @@ def test_the_fingerprint_tells_one_pixel(tmp_path):
 
 def test_another_sets_images_are_refused(tmp_path):
     shutil.copytree(SAMPLE / "mnist", tmp_path / "raw")
-    with pytest.raises(Fault, match=r"images of MNIST; use --dataset mnist"):
+    with pytest.raises(Mistake, match=r"images of MNIST, those of Fashion-MNIST are wanted"):
         data.load("fashion", tmp_path)
 
 

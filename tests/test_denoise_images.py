@@ -259,6 +259,22 @@ def test_links_that_lead_out_are_refused(
         attempt(monkeypatch, *arguments, *FEW)
 
 
+def test_sheets_of_another_generator_do_not_stay(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    results = own_run / "denoising_results"
+    results.mkdir()
+    foreign = {"old.png": {}, "../generator.png": {}, "notes.txt": {}}
+    for name in foreign:
+        (results / name).touch()
+    content = {"sheets": foreign, "generator_sha256": "another's"}
+    storage.write_json(results / "scores.json", content)
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    found = {path.name for path in results.iterdir()}
+    assert found == {"notes.txt", "scores.json", "sigma_0.1.png"}
+    assert (own_run / "generator.png").exists()
+
+
 def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
     scores = own_run / "denoising_results" / "scores.json"
     scores.parent.mkdir()
@@ -292,6 +308,8 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
         attempt(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
     with pytest.raises(Mistake, match="give one, or none"):
         attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
+    with pytest.raises(Mistake, match="is a run folder"):
+        attempt(monkeypatch, "--run", own_run, "--images", own_run, *SOON)
     assert not (own_run / "denoiser.pth").exists()
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 import typing
@@ -21,7 +22,7 @@ from PIL import Image
 
 import gan_lab
 from lab import data, lock, models, runs, storage
-from lab.errors import Fault, made_good, run_script
+from lab.errors import Fault, Mistake, made_good, run_script
 from lab.options import flag_of, parse
 
 
@@ -400,6 +401,37 @@ def test_any_option_overrides_its_recipe():
     options = parse(gan_lab.Options, arguments, gan_lab.RECIPES)
     assert options.channels_g == options.channels_d == ()
     assert gan_lab.changed(options) == "--channels-g none --channels-d none"
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_begun_again(tiny_run, tmp_path):
+    folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    (folder / "checkpoint.pth").unlink()
+    before = (folder / "generator.pth").read_bytes()
+    ended = run("gan_lab.py", "--resume", folder, "--epochs", 4, cwd=tmp_path)
+    assert ended.returncode == 1 and "checkpoint.pth: is missing" in ended.stderr
+    assert (folder / "generator.pth").read_bytes() == before
+    assert storage.read_json(folder / "config.json")["status"] == "finished"
+
+
+def test_a_run_with_events_goes_on_where_there_is_no_tensorboard(
+    tiny_run, tmp_path, monkeypatch, capfd
+):
+    folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    config = storage.read_json(folder / "config.json")
+    config["options"]["tensorboard"] = True
+    storage.write_json(folder / "config.json", config)
+    monkeypatch.setattr(gan_lab.board, "is_installed", lambda: False)
+    arguments = ["gan_lab.py", "--resume", str(folder), "--epochs", "4", "--dry-run"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gan_lab.main()
+    assert "goes on without events" in capfd.readouterr().out
+
+
+def test_a_run_on_the_sample_takes_no_other_images(tiny_run, monkeypatch):
+    full = dataclasses.replace(data.read_folder("fashion", SAMPLE / "fashion"), is_sample=False)
+    monkeypatch.setattr(data, "load", lambda *_: full)
+    with pytest.raises(Mistake, match="leave --data-dir out"):
+        runs.images_of(tiny_run, "fashion", Path("elsewhere"))
 
 
 def test_resuming_on_other_images_is_refused(tiny_run, tmp_path):
