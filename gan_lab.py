@@ -442,8 +442,7 @@ def finish_epoch(
     runs.write_history(recorder.folder / "history.csv", training.history)
     if recorder.board:
         recorder.board.row(row)
-    words = advice.during(training.history, dataclasses.asdict(options))
-    recorder.screen.epoch(row, words + advice.of_pace(training.history))
+    recorder.screen.epoch(row, advice.during(training.history, dataclasses.asdict(options)))
 
 
 def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[str, float]:

@@ -18,7 +18,6 @@ WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect dis
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
-SLOWED = 3.0  # times as long as the fastest epoch
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -29,30 +28,6 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
     """
     before = _trends(history[:-1], options)
     return [text for kind, text in _trends(history, options).items() if kind not in before]
-
-
-def of_pace(history: History) -> list[str]:
-    """That the last epoch took far longer than the fastest, once for each time it begins to.
-
-    Threads that share their cores with another program wait for each other at every product of
-    matrices: two trainings at once may take ten times as long as one after the other.
-    """
-    if not _is_slowed(history) or _is_slowed(history[:-1]):
-        return []
-    return [
-        f"This epoch took {_slowness(history):.0f} times as long as the fastest: other programs "
-        "use the cores. If that stays, Ctrl-C and --resume with OMP_NUM_THREADS=1 set: a single "
-        "thread waits for no other."
-    ]
-
-
-def _is_slowed(history: History) -> bool:
-    return len(history) > 1 and _slowness(history) >= SLOWED
-
-
-def _slowness(history: History) -> float:
-    """The seconds of the last epoch over those of the fastest."""
-    return history[-1]["seconds"] / max(1e-3, min(row["seconds"] for row in history))
 
 
 def after(

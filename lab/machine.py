@@ -7,6 +7,7 @@ import ctypes
 import math
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,41 @@ def available_cores() -> int:
     except (OSError, ValueError):  # no cgroup here, or the quota reads "max"
         pass
     return max(1, cores)
+
+
+class Company:
+    """Whether other programs have been using the cores since this was last asked.
+
+    Threads that share their cores with another program wait for each other at every product of
+    matrices, and while they wait they use the core that the other would need.
+    """
+
+    def __init__(self) -> None:
+        self.before = cpu_seconds()
+
+    def is_crowded(self) -> bool:
+        """Whether others had more than a quarter of all cores, and hardly any core was idle."""
+        now, before = cpu_seconds(), self.before
+        self.before = now
+        if now is None or before is None:
+            return False
+        whole, idle, own = (after - start for after, start in zip(now, before, strict=True))
+        others = whole - idle - own
+        return whole > 1 and others > whole / 4 and idle < whole / 10
+
+
+def cpu_seconds() -> tuple[float, float, float] | None:
+    """Seconds of all cores since the machine began, those idle, and those this process used.
+
+    None where there is no /proc/stat (see proc_stat(5)), as on all systems but Linux.
+    """
+    try:
+        first_line = Path("/proc/stat").read_text().partition("\n")[0]
+        ticks = [int(count) for count in first_line.split()[1:9]]  # what guests use is in "user"
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        return sum(ticks) * tick, (ticks[3] + ticks[4]) * tick, time.process_time()
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def description(device: torch.device) -> dict[str, str | int]:

@@ -10,10 +10,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lab import machine
 from lab.checkpoint import TOTALS, Training
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
 REFRESH = 0.5  # seconds from one look at the figures to the next
+CROWDED = (
+    "Other programs use the cores too, and threads that wait for each other lose most of the time: "
+    "unless that ends soon, Ctrl-C and --resume with OMP_NUM_THREADS=1 set."
+)
 
 
 class Screen:
@@ -33,6 +38,8 @@ class Screen:
             bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
         )
         self.looked_at = time.monotonic()
+        threads = machine.available_cores() if training.totals.device.type == "cpu" else 1
+        self.company = machine.Company() if threads > 1 else None  # a single thread never waits
 
     def __enter__(self) -> Screen:
         return self
@@ -63,6 +70,9 @@ class Screen:
         )
         for sentence in sentences:
             self.line(f"    {sentence}")
+        if self.company and self.company.is_crowded():
+            self.line(f"    {CROWDED}")
+            self.company = None  # once is enough
 
     def line(self, text: str) -> None:
         """Print above the bar."""

@@ -246,14 +246,6 @@ def test_each_trouble_is_named_once_with_its_cure(changes, word: str, option: st
     assert not any(said[:6])
 
 
-def test_an_epoch_that_takes_far_longer_is_remarked_on_once():
-    seconds = (4.0, 4.2, 11.0, 13.0, 50.0, 4.0, 12.5)
-    history = [{"epoch": n, "seconds": each} for n, each in enumerate(seconds, 1)]
-    said = [advice.of_pace(history[:rows]) for rows in range(1, len(history) + 1)]
-    assert [len(words) for words in said] == [0, 0, 0, 1, 0, 0, 1]
-    assert "OMP_NUM_THREADS=1" in said[3][0]
-
-
 def test_a_healthy_run_is_not_alarmed():
     history = [
         row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start

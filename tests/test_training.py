@@ -310,6 +310,34 @@ def test_totals_that_claim_any_length_are_refused_at_once(tmp_path, real_images)
         checkpoint.load(path, gan_lab.begin(options, torch.device("cpu")))
 
 
+@pytest.mark.parametrize(
+    ("whole", "idle", "own", "crowded"),
+    [
+        (20.0, 0.5, 10.0, True),  # two trainings at once
+        (20.0, 0.5, 19.0, False),  # alone
+        (20.0, 10.0, 9.5, False),  # alone, networks too small for two threads
+        (20.0, 10.0, 1.0, False),  # others, but there is room for them
+        (0.5, 0.0, 0.1, False),  # too soon to say
+    ],
+)
+def test_other_programs_on_the_cores_are_noticed(monkeypatch, whole, idle, own, crowded):
+    readings = iter([(1000.0, 500.0, 7.0), (1000.0 + whole, 500.0 + idle, 7.0 + own), None])
+    monkeypatch.setattr(machine, "cpu_seconds", lambda: next(readings))
+    company = machine.Company()
+    assert company.is_crowded() is crowded
+    assert not company.is_crowded()  # where nothing can be read nothing is said
+
+
+@pytest.mark.skipif(machine.cpu_seconds() is None, reason="needs Linux")
+def test_what_a_process_uses_is_part_of_what_all_use():
+    before = machine.cpu_seconds()
+    while machine.cpu_seconds()[2] < before[2] + 0.3:
+        pass
+    whole, idle, own = (now - then for now, then in zip(machine.cpu_seconds(), before, strict=True))
+    assert own >= 0.3
+    assert whole - idle > own - 0.1  # the system counts in hundredths of a second, for each core
+
+
 def test_streams_are_apart_and_repeat():
     one = torch.randn(4, generator=chance.stream(3, "latents"))
     assert torch.equal(one, torch.randn(4, generator=chance.stream(3, "latents")))
