@@ -25,7 +25,7 @@ from lab.errors import Fault, run_script
 from lab.options import option, parse
 
 HERE = Path(__file__).parent
-EPOCHS = 60  # some 16 minutes of training on two idle cores, of the hour that there is
+EPOCHS = 60  # some 19 minutes of training on two idle cores, of the hour that there is
 FIGURES = ("fcd_test", "fcd_train", "precision", "recall", "density", "coverage", "near_copies")
 
 
