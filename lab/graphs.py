@@ -1,7 +1,7 @@
 """The training step as CUDA graphs: recorded once, then replayed without Python.
 
-A step of networks this small is some two hundred kernels of a few microseconds each, and a GPU
-waits for Python between them. A recording is launched as a whole.
+A step of networks this small is about a hundred kernels of a few microseconds each, and a GPU waits
+for Python between them. A recording is launched as a whole.
 
 Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
 addresses, and plain numbers as they were. Chance comes from `latents` and, for dropout, from the
@@ -11,8 +11,9 @@ step runs as it is written.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Replayed:
     def __init__(self, step: Step, training: Training) -> None:
         self.step, self.training = step, training
         self.possible = training.totals.is_cuda
+        dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
+        self.streams = (training.latents, dropouts[training.totals.device.index or 0])
         self.made: Counter[Hashable] = Counter()
         self.recorded: dict[Hashable, Step] = {}
 
@@ -44,7 +47,8 @@ class Replayed:
         if kind in self.recorded:
             return self.recorded[kind](real)
         try:
-            replay = record(self.step, real, self.training.latents)
+            with self._other_chance():
+                replay = record(self.step, real)
         except RuntimeError as error:
             self._give_up(str(error).splitlines()[0])
         else:
@@ -54,17 +58,16 @@ class Replayed:
     def _try_out(self, replay: Step, real: Tensor, kind: Hashable) -> Tensor:
         """Make the step by replay, take it back, and make it plainly.
 
-        A recording that does something else is never used.
+        A recording that does something else, or draws from other streams, is never used.
         """
-        before, latents = [part.clone() for part in self._state()], self.training.latents
-        drawn, chance = latents.get_state(), _global_chance(real)
+        before, chance = [part.clone() for part in self._state()], self._chance()
         replayed = [part.clone() for part in (replay(real), *self._state())]
+        drawn = self._have_moved(chance)
         for part, was in zip(self._state(), before, strict=True):
             part.copy_(was)
-        latents.set_state(drawn)
-        _set_global_chance(real, chance)
+        self._set_chance(chance)
         figures = self.step(real)
-        if all(
+        if drawn == self._have_moved(chance) and all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
             for one, two in zip(replayed, (figures, *self._state()), strict=True)
         ):
@@ -86,23 +89,32 @@ class Replayed:
             *(part for adam in optimizers for part in (*adam.means, *adam.squares, adam.steps)),
         ]
 
+    @contextlib.contextmanager
+    def _other_chance(self) -> Iterator[None]:
+        """Within it the streams stand elsewhere: a recording that keeps what it drew shows."""
+        chance = self._chance()
+        for stream in self.streams:
+            stream.manual_seed(0)
+        try:
+            yield
+        finally:
+            self._set_chance(chance)
 
-def _global_chance(real: Tensor) -> Tensor:
-    """The state of the global stream, which dropout draws from."""
-    return torch.cuda.get_rng_state(real.device) if real.is_cuda else torch.get_rng_state()
+    def _chance(self) -> list[Tensor]:
+        return [stream.get_state() for stream in self.streams]
+
+    def _set_chance(self, chance: list[Tensor]) -> None:
+        for stream, state in zip(self.streams, chance, strict=True):
+            stream.set_state(state)
+
+    def _have_moved(self, chance: list[Tensor]) -> list[bool]:
+        """Which streams no longer stand where they did."""
+        return [not torch.equal(*states) for states in zip(self._chance(), chance, strict=True)]
 
 
-def _set_global_chance(real: Tensor, state: Tensor) -> None:
-    if real.is_cuda:
-        torch.cuda.set_rng_state(state, real.device)
-    else:
-        torch.set_rng_state(state)
-
-
-def record(step: Step, real: Tensor, latents: torch.Generator) -> Step:
+def record(step: Step, real: Tensor) -> Step:
     """Record the kernels of `step`, which do not run yet; RuntimeError where CUDA refuses."""
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(latents)
     shown = torch.zeros_like(real)  # not `real` yet: a recording that forgets its input shows
     torch.cuda.synchronize()
     stream = torch.cuda.current_stream()

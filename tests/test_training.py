@@ -189,7 +189,7 @@ def weights_after(options, training, step, real_images):
 def test_replayed_steps_are_the_steps(real_images, monkeypatch):
     options, calls = small_options("modern", "--dropout", "0.3"), []
 
-    def faithful(step, real, latents):
+    def faithful(step, real):
         calls.append("recorded")
         return lambda real: calls.append("replayed") or step(real)
 
@@ -212,15 +212,30 @@ def trained_straight(options, real_images):
     )
 
 
-@pytest.mark.parametrize("how", ["does something else", "forgets its input", "refuses"])
+@pytest.mark.parametrize(
+    "how",
+    ["does something else", "forgets its input", "keeps its latents", "draws in vain", "refuses"],
+)
 def test_a_recording_that_is_no_good_is_never_used(real_images, monkeypatch, capsys, how):
     options = small_options("modern")
 
-    def stale(step, real, latents):
+    def stale(step, real):
         if how == "refuses":
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
-        kept = torch.zeros_like(real)
-        return lambda real: step(real * 0.5 if how == "does something else" else kept)
+        kept, latents = torch.zeros_like(real), training.latents
+        recorded = latents.get_state()
+
+        def replay(real):
+            before = latents.get_state()
+            if how == "keeps its latents":
+                latents.set_state(recorded)
+            given = {"does something else": real * 0.5, "forgets its input": kept}
+            figures = step(given.get(how, real))
+            if how == "draws in vain":
+                latents.set_state(before)
+            return figures
+
+        return replay
 
     training, step = replayed(options, monkeypatch, stale)
     found = weights_after(options, training, step, real_images)
@@ -230,12 +245,23 @@ def test_a_recording_that_is_no_good_is_never_used(real_images, monkeypatch, cap
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_recorded_steps_are_used_on_a_gpu(real_images):
-    options = small_options("modern")
-    training = gan_lab.begin(options, torch.device("cuda"))
-    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
-    weights_after(options, training, step, real_images.cuda())
-    assert set(step.recorded) == {False, True}
+@pytest.mark.parametrize("recipe", ["modern", "classic", "dcgan"])
+def test_recorded_steps_are_the_steps_on_a_gpu(real_images, recipe):
+    options = small_options(recipe, *(MAPS if recipe == "dcgan" else ()), "--dropout", "0.3")
+    found = []
+    for recording in (True, False):
+        training = gan_lab.begin(options, torch.device("cuda"))
+        torch.manual_seed(0)
+        step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)  # noqa: B023
+        step.possible = recording
+        weights = weights_after(options, training, step, real_images.cuda())
+        assert bool(step.recorded) == recording
+        assert training.optimizer_g.steps == 30
+        found.append((weights, training.latents.get_state()))
+    (replayed_weights, replayed_latents), (plain_weights, plain_latents) = found
+    for name, weight in plain_weights.items():
+        torch.testing.assert_close(replayed_weights[name], weight, rtol=1e-2, atol=1e-3)
+    assert torch.equal(replayed_latents, plain_latents)
 
 
 def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(tmp_path, real_images):
