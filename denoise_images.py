@@ -443,7 +443,7 @@ def main() -> None:
         print("note: the generator was trained on other images of the set than these")
     pictures = read_own(options, source) if options.images else []
     network = find_denoiser(options, source, image_set, device)
-    with going_on("nothing of it is kept, the same command begins anew"):
+    with machine.full_precision(), going_on("nothing of it is kept, the same command begins anew"):
         if pictures:
             sheets = [restore_own(options, source, network, image_set, pictures, device)]
         else:

@@ -131,7 +131,7 @@ def history_of(run: Path) -> Sequence[Mapping[str, float]]:
     try:
         return runs.read_history(path) if path.is_file() else []
     except Fault as fault:
-        print(f"note: passed over, {printable(str(fault))}")
+        print(f"note: passed over, {fault}")
         return []
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import shlex
 import signal
 import sys
 import time
@@ -348,7 +347,7 @@ def train_epoch(
 
 def how_to_go_on(run: Path) -> str:
     """The command that takes a run up again, as a shell wants it where this one was typed."""
-    return f"go on with: {shlex.join(['python', sys.argv[0], '--resume', str(run)])}"
+    return f"go on with: {machine.command_line(['python', sys.argv[0], '--resume', str(run)])}"
 
 
 def set_rates(options: Options, training: Training) -> None:
@@ -439,10 +438,14 @@ def finish_epoch(
         save_samples(options, training, recorder, real_images)
         if recorder.judge:
             row.update(recorder.judge.quick(training.average))
-    runs.write_history(recorder.folder / "history.csv", training.history)
+    notes = advice.during(training.history, dataclasses.asdict(options))
+    try:
+        runs.write_history(recorder.folder / "history.csv", training.history)
+    except PermissionError:  # on Windows, while a spreadsheet shows it; the next epoch tries again
+        notes.append("history.csv is open in another program and was not written; close it there.")
     if recorder.board:
         recorder.board.row(row)
-    recorder.screen.epoch(row, advice.during(training.history, dataclasses.asdict(options)))
+    recorder.screen.epoch(row, notes)
 
 
 def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[str, float]:
@@ -489,7 +492,8 @@ def save_samples(
 def generate(options: Options, training: Training, count: int, purpose: str) -> Tensor:
     """uint8 (count, 1, 28, 28) from the averaged generator; a purpose has its noise for good."""
     noise = torch.randn(count, options.latent_dim, generator=chance.stream(options.seed, purpose))
-    return models.generate(training.average, noise.to(training.totals.device))
+    with machine.full_precision():
+        return models.generate(training.average, noise.to(training.totals.device))
 
 
 def save_checkpoint(
@@ -508,6 +512,7 @@ def save_results(
 ) -> None:
     """What a finished run is remembered by: final images, weights, pictures and the verdict."""
     run, title = recorder.folder, f"{image_set.title}, {options.recipe} recipe"
+    runs.write_history(run / "history.csv", training.history)
     if options.final_images:
         final = generate(options, training, options.final_images, "final")
         images.save_each(run / "final_generated_images", final)
@@ -533,7 +538,7 @@ def save_config(
 ) -> None:
     """Everything that decided this run, the command that began it, and whether it has ended."""
     path = run / "config.json"
-    command = shlex.join(["python", *sys.argv])
+    command = machine.command_line(["python", *sys.argv])
     commands = {"command": command}
     if options.resume:
         commands = {"command": storage.read_json(path).get("command"), "resumed_by": command}
@@ -668,13 +673,13 @@ def carry_out(
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
             save_config(options, image_set, run, device, status="finished")
-        again = shlex.join(["python", sys.argv[0], "--report", str(run)])
+        again = machine.command_line(["python", sys.argv[0], "--report", str(run)])
         rest = f"all is saved but the report: {again}"
         with going_on(rest), made_good(rest):
             report.write(run)
             index.write(run.resolve().parent)
     if options.tensorboard:
-        print(f"events: tensorboard --logdir {shlex.quote(str(run.parent))}")
+        print(f"events: {machine.command_line(['tensorboard', '--logdir', str(run.parent)])}")
     print(f"done: {run / 'report.html'}")
 
 

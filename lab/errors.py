@@ -17,7 +17,13 @@ class Mistake(Exception):
 
 
 class Fault(Exception):
-    """The world's fault (disk full, file damaged, training diverged). Exit code 1."""
+    """The world's fault (disk full, file damaged, training diverged). Exit code 1.
+
+    What it quotes may be from a hostile file: one printable line is all that is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(" ".join(message.splitlines())))
 
 
 class Interrupted(KeyboardInterrupt):

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from tqdm import tqdm
 
-from lab import metrics, storage
+from lab import machine, metrics, storage
 from lab.data import DOWNLOAD_FOLDER, ImageSet
 from lab.errors import Fault, Mistake
 from lab.metrics import Moments
@@ -92,7 +92,7 @@ def features(network: Any, images: Tensor, device: torch.device, title: str) -> 
     parts, done = [], 0
     seen = sys.stderr.isatty()
     with (
-        metrics.full_precision(),
+        machine.full_precision(),
         tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
     ):
         for batch in images.split(BATCH.get(device.type, GPU_BATCH)):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, classifier, images, metrics, models, storage
+from lab import chance, classifier, images, machine, metrics, models, storage
 from lab.data import ImageSet, to_float
 from lab.errors import Fault
 
@@ -165,7 +165,7 @@ class Judge:
     def read(self, shown: Tensor) -> Reading:
         """Show uint8 images (N, 1, 28, 28) to the classifier."""
         features, confidences, classes = [], [], []
-        with metrics.full_precision():
+        with machine.full_precision():
             for batch in shown.split(BATCH):
                 batch_features, logits = self.classifier.features_and_logits(
                     to_float(batch.to(self.device))
@@ -179,7 +179,7 @@ class Judge:
 
     def _neighbourly(self, features: Tensor) -> dict[str, float]:
         """Everything that compares single features (N, 128) with those of the test images."""
-        with metrics.full_precision():
+        with machine.full_precision():
             support = metrics.support(self._test.features, features)
         return {
             "kernel_distance": metrics.kernel_distance(self._test.features, features),
@@ -187,7 +187,7 @@ class Judge:
         }
 
     def _copies(self, shown: Tensor) -> float:
-        with metrics.full_precision():
+        with machine.full_precision():
             training_images = self.image_set.train_images.to(self.device)
             return metrics.near_copies(shown[:COPIES_COUNT].to(self.device), training_images)
 
@@ -227,5 +227,5 @@ def generated_images(generator: models.Generator, count: int, device: torch.devi
     latents = torch.randn(
         count, generator.latent_dim, generator=chance.stream(0, "metrics/latents")
     )
-    with metrics.full_precision():
+    with machine.full_precision():
         return models.generate(generator, latents.to(device))

@@ -7,8 +7,10 @@ import ctypes
 import math
 import os
 import platform
+import shlex
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,25 +19,38 @@ from lab.errors import Mistake
 
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ABSENT = "this machine has none"
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, else the CPU. Mistake if the device is not there."""
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device, here in present.items() if here)
-    if not present[name]:
-        raise Mistake(f"--device {name}: this machine has none; use --device auto")
-    return torch.device(name)
+    """`auto` is CUDA, else Apple's MPS, else the CPU. Mistake if the named one is of no use."""
+    for device in ("cuda", "mps", "cpu") if name == "auto" else (name,):
+        refusal = _refusal(device)
+        if not refusal:
+            return torch.device(device)
+        if name != "auto":
+            raise Mistake(f"--device {name}: {refusal}; use --device auto")
+        if refusal is not ABSENT:
+            print(f"note: {device}: {refusal}")
+    raise AssertionError("a CPU is always of use")
+
+
+def _refusal(device: str) -> str | None:
+    """Why nothing can be computed there; None if it can."""
+    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in here and not here[device]():
+        return ABSENT
+    try:
+        torch.ones(1, device=device).add_(1).item()
+    except RuntimeError as error:  # a GPU too old for this torch, or one that another program has
+        return f"torch cannot use it ({str(error).splitlines()[0]})"
+    return None
 
 
 def prepare() -> None:
-    """Set torch up: all cores that are ours, freed memory kept, no denormals."""
+    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing by chance."""
     torch.set_num_threads(available_cores())
+    torch.backends.cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
     keep_freed_memory()
     # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
     torch.set_flush_denormal(True)
@@ -68,6 +83,18 @@ def matrix_products(
         torch.set_float32_matmul_precision(before)
 
 
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it CUDA multiplies float32 in full, not TF32: a GPU scores and shows as a CPU does."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
     return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
@@ -87,6 +114,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**26)
     except (OSError, AttributeError):
         pass
+
+
+def command_line(words: Sequence[str]) -> str:
+    """`words` as they are typed into this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def available_cores() -> int:

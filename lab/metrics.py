@@ -21,8 +21,6 @@ near_copies            the share of generated images that are training images ag
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -188,15 +186,3 @@ def divergence_from_uniform(shares: list[float]) -> float:
 def thin_classes(shares: list[float]) -> int:
     """How many classes have less than 3 % of the images."""
     return sum(share < FAIR_SHARE_LIMIT for share in shares)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Within it CUDA multiplies float32 in full, not TF32, so that a GPU scores as a CPU does."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from lab import chance, metrics
+from lab import chance, machine
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
         structural_similarity_index_measure,
     )
 
-    with metrics.full_precision():
+    with machine.full_precision():
         psnr = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3))
         ssim = structural_similarity_index_measure(images, clean, data_range=1.0)
     return {"psnr": round(float(psnr), 3), "ssim": round(float(ssim), 4)}

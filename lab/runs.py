@@ -13,7 +13,7 @@ from typing import Any
 
 from lab import data, lock, models, storage
 from lab.data import SETS, ImageSet
-from lab.errors import Fault, Mistake, printable
+from lab.errors import Fault, Mistake
 
 OUTPUTS = Path(__file__).parent.parent / "outputs"
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
@@ -85,7 +85,7 @@ def newest_unfinished_run(outputs: Path) -> Path:
         try:
             status = storage.read_json(run / "config.json").get("status")
         except Fault as fault:
-            print(f"note: passed over, {printable(str(fault))}")
+            print(f"note: passed over, {fault}")
             continue
         if status == "running" and not lock.is_held(run):
             return run

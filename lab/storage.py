@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickletools
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ from lab.errors import Fault
 FORMAT_VERSION = 1
 MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
 MOST_TEXT_BYTES = 2**26  # of JSON or CSV: a line an epoch, for more epochs than anybody trains
+# Windows renames over no file that another program has open; most close it soon.
+RENAMES_TRIED = 20 if os.name == "nt" else 1
 # All that the pickles in the lab's files name: plain tensors in dictionaries.
 OWN_GLOBALS = {
     "collections OrderedDict",
@@ -42,12 +45,23 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        _rename(beside, path)
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError) and not error.filename:  # "No space left", but where?
             error.filename = str(path)
         raise
+
+
+def _rename(beside: Path, path: Path) -> None:
+    """Rename over `path`, a tenth of a second later if it is in use."""
+    for _ in range(RENAMES_TRIED - 1):
+        try:
+            beside.replace(path)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    beside.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:

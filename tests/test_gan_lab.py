@@ -476,6 +476,23 @@ def test_a_full_disk_says_where_and_how_to_go_on(capfd):
     assert "No space left on device: run/history.csv; once that is put right, go on with" in said
 
 
+def test_a_history_that_is_open_elsewhere_ends_no_training(tmp_path, monkeypatch, capfd):
+    write_history, tries = runs.write_history, []
+
+    def in_use(path, rows):
+        tries.append(len(rows))
+        if len(tries) == 2:
+            raise PermissionError(13, "Permission denied", str(path))
+        write_history(path, rows)
+
+    monkeypatch.setattr(runs, "write_history", in_use)
+    arguments = ["gan_lab.py", "--out", tmp_path, "--epochs", 2, *TINY]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    gan_lab.main()
+    assert "history.csv is open in another program" in capfd.readouterr().out
+    assert len(runs.read_history(tmp_path / "fashion-001" / "history.csv")) == 2
+
+
 def test_running_out_of_memory_is_one_line(monkeypatch, capfd):
     def main():
         torch.empty(2**60)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lab import images, models, runs, storage
@@ -64,6 +64,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         storage.write_whole(path, fail)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_another_program_has_open_is_tried_again(tmp_path, monkeypatch):
+    path, replace, tries = tmp_path / "file", Path.replace, []
+
+    def in_use(beside, path):  # as Windows says it
+        tries.append(beside)
+        if len(tries) < 3:
+            raise PermissionError(13, os.strerror(13), str(path))
+        return replace(beside, path)
+
+    monkeypatch.setattr(Path, "replace", in_use)
+    monkeypatch.setattr(storage, "RENAMES_TRIED", 2)
+    with pytest.raises(PermissionError):
+        storage.write_text(path, "held for too long")
+    assert not list(tmp_path.iterdir())
+    storage.write_text(path, "free again")
+    assert path.read_text() == "free again"
 
 
 class Canary:
@@ -209,6 +227,7 @@ torch.save(
 
 
 @settings(max_examples=200, deadline=None)
+@example(flips=[(10, 110)])  # a name of the config gets a line's end
 @given(flips=st.lists(st.tuples(st.integers(0, 999), st.integers(1, 255)), min_size=1, max_size=8))
 def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, flips):
     content = bytearray(_whole.getvalue())

@@ -14,7 +14,7 @@ from torch import nn
 import gan_lab
 from lab import chance, checkpoint, data, graphs, machine, models, storage
 from lab.adam import Adam
-from lab.errors import Fault
+from lab.errors import Fault, Mistake
 from lab.options import parse
 
 MAPS = ("--channels-g", "6", "4", "--channels-d", "4", "6")
@@ -362,6 +362,17 @@ def test_what_a_process_uses_is_part_of_what_all_use():
     whole, idle, own = (now - then for now, then in zip(machine.cpu_seconds(), before, strict=True))
     assert own >= 0.3
     assert whole - idle > own - 0.1  # the system counts in hundredths of a second, for each core
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_gpu_that_torch_cannot_use_is_passed_over(monkeypatch, capsys):
+    with pytest.raises(Mistake, match="--device cuda: this machine has none"):
+        machine.pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # too old a one says so, too
+    assert machine.pick_device("auto").type in ("mps", "cpu")
+    assert "note: cuda: torch cannot use it (" in capsys.readouterr().out
+    with pytest.raises(Mistake, match=r"--device cuda: torch cannot use it \(.*--device auto"):
+        machine.pick_device("cuda")
 
 
 def test_streams_are_apart_and_repeat():
