@@ -39,7 +39,7 @@ from lab import (
     storage,
 )
 from lab.errors import Fault, Mistake, going_on, printable, run_script
-from lab.judge import FEWEST_FOR_FRECHET, Judge
+from lab.judge import Judge, can_score
 from lab.options import flag_of, option, parse
 from lab.screen import counted
 
@@ -110,6 +110,12 @@ class Source:
         beside = self.path.parent / "denoiser.pth"
         can = beside.is_file() or os.access(beside.parent, os.W_OK)
         return beside if can else self.results / "denoiser.pth"
+
+    @property
+    def denoiser_facts(self) -> dict[str, str]:
+        """For scores.json: which denoiser it is; nothing if there is none."""
+        path = self.denoiser_path
+        return {"denoiser_sha256": storage.digest(path)} if path.is_file() else {}
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,7 @@ def restore_test_images(
         labelled = [(with_psnr(label, scores), row) for label, row in rows]
         title = f"{image_set.title}, noise of sigma {sigma:g}" + " clipped" * options.clip
         facts = {"sigma": sigma, "clipped": options.clip, "images": options.count}
+        facts |= source.denoiser_facts
         facts |= {"seed": options.seed, "restarts": options.restarts, "steps": options.steps}
         facts["scores"] = {label: in_json(score) for label, score in scores.items()}
         sheets.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, facts))
@@ -323,7 +330,11 @@ def clean_generated(
             (f"generated\nFCD {before:.1f}", restore.to_unit(generated)),
             (f"denoised\nFCD {after:.1f}", passed),
         ],
-        {"told_sigma": CLEANING_SIGMA, "fcd_train_5k": {"generated": before, "denoised": after}},
+        {
+            "told_sigma": CLEANING_SIGMA,
+            "fcd_train_5k": {"generated": before, "denoised": after},
+            **source.denoiser_facts,
+        },
     )
 
 
@@ -379,6 +390,7 @@ def restore_own(
             "folder": str(options.images),
             "sigma": dict(zip((picture.name for picture in pictures), levels, strict=True)),
             "sigma_was": how,
+            **source.denoiser_facts,
         },
     )
 
@@ -409,11 +421,12 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
             found = {}  # damaged, and about to be replaced
         known = found.get("sheets")
         entries = dict(known) if isinstance(known, dict) else {}
-        if found.get("generator_sha256") != source.digest:
-            for name in entries:  # sheets of another generator would be taken for this one's
+        of_others = found.get("generator_sha256") != source.digest
+        for name, entry in list(entries.items()):  # they would be taken for those of these networks
+            if of_others or not is_of_this_denoiser(entry, source):
+                del entries[name]
                 if Path(name).name == name and name.endswith(".png"):
                     (source.results / name).unlink(missing_ok=True)
-            entries = {}
         for sheet in sheets:
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
             images.save_sheet(source.results / sheet.name, rows, sheet.title, footnote)
@@ -425,6 +438,13 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
             "sheets": dict(sorted(entries.items())),
         }
         storage.write_json(path, content)
+
+
+def is_of_this_denoiser(entry: Any, source: Source) -> bool:
+    """Whether a sheet of scores.json shows no other denoiser than the one there is now."""
+    shown = entry.get("denoiser_sha256") if isinstance(entry, dict) else None
+    now = source.denoiser_facts.get("denoiser_sha256")
+    return None in (shown, now) or shown == now
 
 
 def main() -> None:
@@ -450,7 +470,7 @@ def main() -> None:
             sheets = restore_test_images(options, source, network, image_set, device)
             if options.regenerate:
                 sheets.append(regenerate(options, source, image_set, device))
-            if network and len(image_set.test_images) >= FEWEST_FOR_FRECHET:
+            if network and can_score(image_set):
                 sheets.append(clean_generated(options, source, network, image_set, device))
     save_results(source, image_set.footnote, sheets)
     run = source.path.parent

@@ -150,7 +150,7 @@ def images_of(subject: Subject, device: torch.device) -> Tensor:
     """uint8 (N, 1, 28, 28): the images to score; says what had to be done to pictures."""
     if subject.generator:
         return generated_images(subject.generator.to(device), FULL_COUNT, device)
-    found = gallery.read(list(subject.files), FULL_COUNT)
+    found = gallery.read(Path(subject.name), list(subject.files), FULL_COUNT)
     for notice in found.notices:
         print(f"note: {printable(notice)}")
     return found.images

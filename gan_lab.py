@@ -670,6 +670,7 @@ def carry_out(
             except Fault:
                 save_config(options, image_set, run, device, status="diverged")
                 raise
+        stop.raise_if_requested(how_to_go_on(run))  # it came while the screen was closed
         with going_on(how_to_go_on(run)):
             save_results(options, training, image_set, recorder)
             save_config(options, image_set, run, device, status="finished")

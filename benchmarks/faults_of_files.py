@@ -60,6 +60,8 @@ def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
         "canary": {"config": Canary(place.folder / "canary")},
         "million wide": {"config": {**config, "hidden": [1_000_000]}},
         "deep": {"config": {**config, "hidden": [64] * 100}},
+        "deep, a tuple": {"config": {**config, "hidden": (1,) * 60_000}},
+        "deep, a dictionary": {"config": {**config, "hidden": dict.fromkeys(range(60_000), 1)}},
         "huge latent": {"config": {**config, "latent_dim": 10**12}},
         "NaN latent": {"config": {**config, "latent_dim": float("nan")}},
         "text": {"config": {**config, "hidden": "abc"}},

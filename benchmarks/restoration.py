@@ -27,7 +27,7 @@ from restoration_table import CLASSICAL, SIGMAS, TITLES, write_report
 from rivals import apply_classical, train_autoencoder, tuned_strength
 
 from lab import chance, data, denoiser, images, machine, models, projection, restore, runs, storage
-from lab.errors import run_script
+from lab.errors import Mistake, run_script
 from lab.options import option, parse
 
 STEPS = (50, 125, 250, 500, 1_000)  # of projection, tried on training images
@@ -196,6 +196,8 @@ def score_set(options: Options, image_set: data.ImageSet) -> dict[str, Any]:
 def main() -> None:
     """Restore with every method, score, report."""
     options = parse(Options)
+    if not (options.mnist_run or options.fashion_run):
+        raise Mistake("--mnist-run: is missing, and so is --fashion-run; name a run of one or both")
     machine.prepare()
     options.work.mkdir(parents=True, exist_ok=True)
     tables = {}

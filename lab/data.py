@@ -9,6 +9,7 @@ memory is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import math
@@ -122,9 +123,9 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
 
     data_dir: a folder with IDX files, raw or .gz, in any of the usual layouts.
     download: whether the network may be asked.
-    Raises Mistake when `data_dir` does not have the set: to train on other images than those that
-    were named would be worse. Raises Fault when a file of the set is found but is damaged: it
-    never falls back past one.
+    Raises Mistake when `data_dir` does not have the set, or has the other one: to train on other
+    images than those that were named would be worse. Raises Fault when a file of the set is found
+    but is damaged: it never falls back past one.
     """
     facts = SETS[name]
     if data_dir:
@@ -138,7 +139,8 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
     for place in filter(None, (DOWNLOAD_FOLDER, facts.system_folder)):
         folder = find_folder(name, Path(place))
         if folder:
-            return read_folder(name, folder)
+            with contextlib.suppress(Mistake):  # nobody named it, and it has the other set
+                return read_folder(name, folder)
     if download and download_set(facts.torchvision_class, DOWNLOAD_FOLDER):
         return load(name, download=False)
     return read_folder(name, SAMPLE_FOLDER / name)

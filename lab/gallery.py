@@ -51,8 +51,8 @@ def picture_files(folder: Path) -> list[Path]:
     return files
 
 
-def read(files: list[Path], most: int) -> Gallery:
-    """Read pictures as grey ones of 28 x 28, at most so many, in an order without meaning.
+def read(folder: Path, files: list[Path], most: int) -> Gallery:
+    """Read `files` of `folder` as grey images of 28 x 28, at most `most`, in random order.
 
     The order is shuffled by a fixed seed, since names often go by class and the first images stand
     for all where a figure needs fewer. Mistake if none can be read.
@@ -76,7 +76,7 @@ def read(files: list[Path], most: int) -> Gallery:
         others = f" and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
         notices.append(f"unreadable: {', '.join(sorted(unreadable)[:NAMED])}{others}")
     if not images:
-        raise Mistake(f"--images {files[0].parent}: {notices[-1]}; name a folder of PNG files")
+        raise Mistake(f"--images {folder}: {notices[-1]}; name a folder of PNG files")
     return Gallery(torch.stack(images), notices)
 
 

@@ -51,21 +51,23 @@ class Evaluation:
     left_out: str = ""  # which figures are missing for want of images, in a line
 
 
+def can_score(image_set: ImageSet) -> bool:
+    """Whether the set has images enough to compare others with."""
+    return min(len(image_set.train_images), len(image_set.test_images)) >= FEWEST_FOR_FRECHET
+
+
 class Judge:
     """Scores generators against one set; what it knows of the real images is computed once."""
 
     def __init__(self, image_set: ImageSet, device: torch.device) -> None:
         """Load the set's classifier; Fault if its file is not the lab's, or the set too small."""
         self.image_set, self.device = image_set, device
-        for part, count in (
-            ("training", len(image_set.train_images)),
-            ("test", len(image_set.test_images)),
-        ):
-            if count < FEWEST_FOR_FRECHET:
-                raise Fault(
-                    f"{image_set.source}: {count} {part} images, and scoring takes at least "
-                    f"{FEWEST_FOR_FRECHET}; gan_lab.py --no-quality trains without"
-                )
+        if not can_score(image_set):
+            raise Fault(
+                f"{image_set.source}: {len(image_set.train_images)} training and "
+                f"{len(image_set.test_images)} test images, and scoring takes at least "
+                f"{FEWEST_FOR_FRECHET} of both; gan_lab.py trains without it, by --no-quality"
+            )
         self.classifier = classifier.load(image_set.name).to(device)
 
     def quick(self, generator: models.Generator) -> dict[str, float]:

@@ -17,20 +17,23 @@ from lab.errors import Fault, Mistake
 
 OUTPUTS = Path(__file__).parent.parent / "outputs"
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
-RUN_NAME = re.compile(r"(mnist|fashion)-(\d+)")
+RUN_NAME = re.compile(rf"({'|'.join(SETS)})-([0-9]+)")
 
 
-def new_run(outputs: Path, dataset: str) -> Path:
+def new_run(outputs: Path, name: str) -> Path:
     """Make and return the next free folder, `outputs/fashion-001` and on.
 
+    name: a set, runs of all sets being numbered together, or what else is kept in numbered folders.
     Two programs that ask at once get two folders: making a folder is atomic, looking is not.
     Raises Mistake where no folder can be made, though `check_writable` saw nothing against it.
     """
     try:
         outputs.mkdir(parents=True, exist_ok=True)
-        number = max((number for number, _ in _numbered(outputs)), default=0) + 1
+        number = 1
+        if name in SETS:
+            number += max((number for number, _ in _numbered(outputs)), default=0)
         while True:
-            run = outputs / f"{dataset}-{number:03d}"
+            run = outputs / f"{name}-{number:03d}"
             try:
                 run.mkdir()
                 return run

@@ -38,7 +38,7 @@ OWN_GLOBALS = {
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
     """Write a file beside `path`, then rename it there: `path` is never seen half-written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{os.getpid()}.part")  # a name of its own may be too long to add to
     try:
         beside.unlink(missing_ok=True)  # left by a killed process, or a link to somewhere else
         with beside.open("xb") as file:
@@ -181,9 +181,9 @@ def digest(path: Path) -> str:
 
 
 def _check_room(path: Path, most: int) -> None:
-    """Fault if `path` is no file, as a pipe that would be waited for, or has more bytes."""
-    if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is no file")
+    """Fault if `path` is not a file (a pipe would be waited for), or has more bytes."""
+    if not path.is_file():
+        raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
 
@@ -251,6 +251,8 @@ def _check_pickle(path: Path) -> None:
 
 def _check_size(path: Path, name: str, value: Any) -> None:
     """Refuse a width, a depth or a latent dimension that no option would allow."""
+    if not isinstance(value, (list, int, float, str)):
+        raise Fault(f"{path}: {name} is a {type(value).__name__}, a number or a list is expected")
     widths = value if isinstance(value, list) else [value]
     most_layers, most = models.MOST_LAYERS, models.MOST_WIDTH
     if name == "channels":

@@ -96,6 +96,13 @@ def test_another_sets_images_are_refused(tmp_path):
         data.load("fashion", tmp_path)
 
 
+def test_another_sets_images_where_nobody_named_them_are_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
+    shutil.copytree(SAMPLE / "mnist", tmp_path / "raw")
+    assert data.load("mnist", download=False).source == str(tmp_path / "raw")
+    assert data.load("fashion", download=False).source != str(tmp_path / "raw")
+
+
 def test_a_missing_file_is_named(tmp_path):
     write_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()

@@ -14,7 +14,7 @@ from conftest import SAMPLE, run, start
 from PIL import Image
 
 import denoise_images
-from lab import data, denoiser, models, runs, storage
+from lab import data, denoiser, judge, models, runs, storage
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
@@ -227,6 +227,8 @@ def test_a_small_set_is_restored_whole(
     shutil.copytree(finished, run_folder, ignore=shutil.ignore_patterns("denoising*"))
     few = dataclasses.replace(images, test_images=images.test_images[:5])
     monkeypatch.setattr(denoise_images.data, "load", lambda *_: few)
+    assert not judge.can_score(few)
+    assert not judge.can_score(dataclasses.replace(images, train_images=images.train_images[:99]))
     attempt(monkeypatch, "--run", run_folder, "--sigma", 0.3, "--restarts", 2, "--steps", 5)
     sheets = json.loads((run_folder / "denoising_results" / "scores.json").read_text())["sheets"]
     assert list(sheets) == ["sigma_0.3.png"] and sheets["sigma_0.3.png"]["images"] == 5
@@ -273,6 +275,22 @@ def test_sheets_of_another_generator_do_not_stay(
     found = {path.name for path in results.iterdir()}
     assert found == {"notes.txt", "scores.json", "sigma_0.1.png"}
     assert (own_run / "generator.png").exists()
+
+
+def test_sheets_of_another_denoiser_do_not_stay(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    results, denoisers = own_run / "denoising_results", own_run / "denoiser.pth"
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)  # without one
+    for sigma in (0.2, 0.3):
+        storage.save_weights(denoisers, denoiser.Denoiser(8, 8), dataset="mnist")
+        attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
+    expected = {"sigma_0.1.png", "sigma_0.3.png", "generated_denoised.png"}
+    assert set(storage.read_json(results / "scores.json")["sheets"]) == expected
+    assert {path.name for path in results.glob("*.png")} == expected
+    denoisers.unlink()
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    assert len(storage.read_json(results / "scores.json")["sheets"]) == 4
 
 
 def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:

@@ -103,10 +103,11 @@ def test_a_generator_file_gets_a_new_folder_each_time(
 ):
     monkeypatch.setattr(evaluate_images, "FULL_COUNT", 300)
     arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
+    (tmp_path / "mnist-007").mkdir()  # runs are numbered for themselves
     for _ in range(2):
         out = evaluate(monkeypatch, capsys, *arguments)
     assert "Mode collapse" in out
-    first, second = sorted(tmp_path.iterdir())
+    first, second, _ = sorted(tmp_path.iterdir())
     assert (first.name, second.name) == ("evaluation-001", "evaluation-002")
     assert (first / "evaluation.json").read_bytes() == (second / "evaluation.json").read_bytes()
     assert (first / "evaluation.png").read_bytes() == (second / "evaluation.png").read_bytes()
@@ -127,6 +128,13 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
     assert not list(pictures.glob("evaluation*"))
+
+
+def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path: Path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "text.png").write_text("no picture")
+    with pytest.raises(Mistake, match=rf"--images {tmp_path}: unreadable: text.png"):
+        gallery.read(tmp_path, gallery.picture_files(tmp_path), most=5)
 
 
 def test_a_light_background_is_remarked_on(tmp_path: Path):
@@ -151,7 +159,7 @@ def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):
     for name, index in (("00.png", 0), ("03.png", 3)):  # 8 and 16 bits
         image, _ = gallery.read_picture(pictures / name)
         assert torch.equal(image, digits[index])
-    found = gallery.read(gallery.picture_files(pictures), most=5)
+    found = gallery.read(pictures, gallery.picture_files(pictures), most=5)
     assert len(found.images) <= 5
     assert "5 of 23 images were taken at random" in found.notices
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 import gan_lab
 from lab import data, lock, models, runs, storage
-from lab.errors import Fault, Mistake, made_good, run_script
+from lab.errors import Fault, Interrupted, Mistake, made_good, run_script
 from lab.options import flag_of, parse
 
 
@@ -243,6 +243,19 @@ def test_epochs_may_be_raised_on_resume(tmp_path):
     assert longer.returncode == 0
     one, two = weights_of(tmp_path / "fashion-001"), weights_of(tmp_path / "longer/fashion-001")
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_signal_that_comes_last_is_heard(tmp_path, monkeypatch):
+    def close(_screen, *_):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(gan_lab.Screen, "__exit__", close)
+    arguments = ["gan_lab.py", "--out", tmp_path, "--epochs", 1, *TINY]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(Interrupted, match="stopped and saved; go on with"):
+        gan_lab.main()
+    config = storage.read_json(tmp_path / "fashion-001" / "config.json")
+    assert config["status"] == "running"
 
 
 def test_divergence_keeps_the_last_good_weights(tmp_path):

@@ -146,6 +146,8 @@ def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
     [
         {"hidden": [1_000_000]},
         {"hidden": [64] * 100},
+        {"hidden": (64,) * 100},
+        {"hidden": dict.fromkeys(range(100), 64)},
         {"hidden": [0]},
         {"latent_dim": 0},
         {"latent_dim": 10**12},
@@ -178,10 +180,16 @@ def test_a_negative_variance_is_refused(tmp_path):
     assert "negative variance" in refused(path)
 
 
+def test_the_longest_name_there_is_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    storage.write_text(path, "here")
+    assert path.read_text() == "here"
+
+
 def test_a_link_in_the_way_is_not_written_through(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / f".file.{os.getpid()}.part").symlink_to(victim)
+    (tmp_path / f".{os.getpid()}.part").symlink_to(victim)
     storage.write_text(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "new"
     assert victim.read_text() == "precious"

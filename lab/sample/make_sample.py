@@ -1,6 +1,6 @@
 """Make the bundled sample: the first 10,000 training and 2,000 test images of each full set.
 
-    python lab/sample/make_sample.py FOLDER_WITH_BOTH_FULL_SETS
+    python lab/sample/make_sample.py --data-dir FOLDER_WITH_BOTH_FULL_SETS
 
 The files it writes are ordinary gzip IDX files, read by the same code as the full sets, and come
 out byte for byte the same each time; their checksums go into `SHA256SUMS` beside them.
@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import struct
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab, wherever this is started from
@@ -17,8 +18,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the lab, wherever this is 
 from torch import Tensor
 
 from lab import data
+from lab.errors import Mistake, run_script
+from lab.options import option, parse
 
 TRAIN_COUNT, TEST_COUNT = 10_000, 2_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of the making."""
+
+    data_dir: Path | None = option(None, "folder with the IDX files of both sets", folder=True)
 
 
 def write_idx(path: Path, values: Tensor) -> str:
@@ -32,22 +42,24 @@ def write_idx(path: Path, values: Tensor) -> str:
 
 def main() -> None:
     """Write both samples and their checksums beside this file."""
+    data_dir = parse(Options).data_dir
+    if not data_dir:
+        raise Mistake("--data-dir: is missing; name the folder with the IDX files of both sets")
     here = Path(__file__).parent
     sums = []
-    for name in data.SETS:
-        full = data.read_folder(name, data.find_folder(name, Path(sys.argv[1])))
+    for full in [data.load(name, data_dir) for name in data.SETS]:
         parts = {
             "train-images-idx3": full.train_images[:TRAIN_COUNT, 0],
             "train-labels-idx1": full.train_labels[:TRAIN_COUNT].byte(),
             "t10k-images-idx3": full.test_images[:TEST_COUNT, 0],
             "t10k-labels-idx1": full.test_labels[:TEST_COUNT].byte(),
         }
-        (here / name).mkdir(exist_ok=True)
+        (here / full.name).mkdir(exist_ok=True)
         for stem, values in parts.items():
-            digest = write_idx(here / name / f"{stem}-ubyte.gz", values)
-            sums.append(f"{digest}  {name}/{stem}-ubyte.gz\n")
+            digest = write_idx(here / full.name / f"{stem}-ubyte.gz", values)
+            sums.append(f"{digest}  {full.name}/{stem}-ubyte.gz\n")
     (here / "SHA256SUMS").write_text("".join(sums))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
