@@ -38,10 +38,10 @@ from lab import (
     runs,
     storage,
 )
-from lab.errors import Fault, Mistake, going_on, printable, run_script
+from lab.errors import Fault, Mistake, going_on, run_script
 from lab.judge import Judge, can_score
 from lab.options import flag_of, option, parse
-from lab.screen import counted
+from lab.text import counted, printable
 
 RESULTS = "denoising_results"
 COUNT = 16  # test images that are restored, unless --count says otherwise

@@ -34,9 +34,10 @@ from lab import (
     storage,
     tables,
 )
-from lab.errors import Fault, Mistake, going_on, printable, run_script
+from lab.errors import Fault, Mistake, going_on, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
+from lab.text import printable
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,14 @@ from lab.checkpoint import TOTALS, Clock, Training
 from lab.errors import Fault, Mistake, StopSwitch, going_on, made_good, run_script
 from lab.judge import Judge
 from lab.options import check_path, flag_of, given_options, option, parse, restored, said
-from lab.screen import Screen, counted
+from lab.screen import Screen
+from lab.text import counted
 
 GRID = 25  # sample grids are 5x5
 GIF_FRAMES = 80  # all of them are in memory at once
 MOST_EPOCHS = 100_000
 OF_THE_CALL = {"resume", "dry_run", "report", "list"}  # options that are not the run's
-OF_THE_PLAN = {  # options that every plan says
+OF_THE_PLAN = {  # options that the plan does not list as changes of the recipe
     *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
     *("sample_every", "seed", "device"),
 }
@@ -153,7 +154,7 @@ class Options:
     lr_decay: float = option(
         0.3, "last share of the epochs, over which both rates fall", low=0, high=1
     )
-    lr_floor: float = option(0.1, "what share of the rates they fall to", low=0, high=1)
+    lr_floor: float = option(0.1, "what share of the rates they fall towards", low=0, high=1)
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", low=0, high=10_000)
     r1_every: int = option(8, "steps from one penalty to the next", low=1, high=1_000)
     average: float = option(
@@ -220,7 +221,7 @@ def planned(options: Options, image_count: int) -> Options:
             f"{MOST_EPOCHS:,}; show fewer"
         )
     sample_every = options.sample_every or max(1, epochs // 10)
-    # Each epoch begins with a penalty: none stands, with its weight, for more steps than there are.
+    # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
     r1_every = min(options.r1_every, image_count // options.batch_size)
     return dataclasses.replace(options, epochs=epochs, sample_every=sample_every, r1_every=r1_every)
 
@@ -324,7 +325,7 @@ def train_epoch(
     recorder: Recorder,
     stop: StopSwitch,
 ) -> None:
-    """The rest of the epoch under way: each image once, in an order of its own."""
+    """The rest of the epoch under way: full batches of the images, in an order of its own."""
     set_rates(options, training)
     order_state = training.order.get_state()
     order = torch.randperm(len(real_images), generator=training.order).to(real_images.device)
@@ -351,10 +352,11 @@ def how_to_go_on(run: Path) -> str:
 
 
 def set_rates(options: Options, training: Training) -> None:
-    """Both learning rates for the epoch under way: full, then down half a cosine to the floor.
+    """Both learning rates for the epoch under way: full, then down half a cosine towards the floor.
 
-    Loshchilov and Hutter 2017, "SGDR", eq. 5, over the last `lr_decay` of the epochs. The floor is
-    not 0: the average is better over weights that still move.
+    Loshchilov and Hutter 2017, "SGDR", eq. 5, over the last `lr_decay` of the epochs, but changed
+    once an epoch: the floor is where an epoch after the last would be. It is not 0: the average is
+    better over weights that still move.
     """
     left = 1 - training.epoch / options.epochs  # 1 in the first epoch, 1/epochs in the last
     fall = 1 - left / options.lr_decay if left < options.lr_decay else 0.0  # from 0 towards 1
@@ -689,7 +691,9 @@ def look_at(given: dict[str, Any]) -> None:
     outputs = given.get("out", runs.OUTPUTS)
     for name in given:
         if name not in ("list", "report", "out"):
-            raise Mistake(f"{said(name, given)}: says nothing to --list and --report")
+            raise Mistake(
+                f"{said(name, given)}: has no effect with --list or --report; leave it out"
+            )
     if "report" in given:
         run = runs.check_run("--report", given["report"], outputs)
         runs.check_writable("--report", run, cure="make it so, or copy the run")

@@ -80,7 +80,7 @@ def two_at_once(place: Place) -> Tries:
         ]
         ended = [child.wait() for child in both]
         complaint = ended[0].complaint(0) or ended[1].complaint(0) or damage(run)
-        kept = runs.storage.read_json(run / "denoising_results" / "scores.json")["sheets"]
+        kept = storage.read_json(run / "denoising_results" / "scores.json")["sheets"]
         missing = {f"sigma_{sigma}.png" for sigma in sigmas} - set(kept)
         yield complaint or (f"{missing} missing" if missing else "")
 

@@ -196,10 +196,8 @@ def main() -> None:
         "of the lab's own classifier, not FID; less is better. How one recipe became the other: "
         "[LADDER.md](LADDER.md).\n\n"
         f"{verdicts(rows)}\n\n"
-        "The aim was 1/8 on both sets, and Fashion-MNIST misses it. The last rows of LADDER.md say "
-        "what is in the way: there a convolutional discriminator takes a fifth off the distance, a "
-        "convolutional generator two fifths, both together seven tenths, while none of the "
-        "changes to fully connected networks beside them takes off more than a sixth.\n\n"
+        "The aim was 1/8 on both sets. What convolutions would take off the rest, and what other "
+        "changes to fully connected networks do not, stands at the end of LADDER.md.\n\n"
         f"## Every run\n\n{table(rows + more)}\n"
     )
     storage.write_text(HERE / "QUALITY.md", text)

@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 SECONDS = 4.0  # that each figure is measured for
 COMPARED = 256  # images held against PyTorch's
 
-# Each returns how many were done a second: (count at once) -> images, and steps of the descent.
+# JavaScript for the page; each returns how many of its work are done a second: images made `count`
+# at a time, and steps of the descent.
 IMAGES = """async ([count, seconds]) => {
     const network = new Generator(data.live, window.weights);
     const latents = normals(count * network.latent);

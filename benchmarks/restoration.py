@@ -68,7 +68,7 @@ def denoiser_seconds(train_images: Tensor, images_shown: int) -> float:
 def restorers(
     options: Options, image_set: data.ImageSet, run: Path
 ) -> Iterator[tuple[str, Callable[[Tensor, float], Tensor], dict[str, Any]]]:
-    """Methods in the order of their cost: name, (noisy, sigma) -> restored, facts about it.
+    """Every method: name, (noisy, sigma) -> restored, facts about it.
 
     Made when asked for, so that the autoencoder is trained only if it is needed.
     """

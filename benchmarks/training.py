@@ -45,8 +45,8 @@ Textbook is the loop of the tutorials on the same networks and batch: DataLoader
 and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is `gan_lab.train_step`, imported. The floor is
 the time that the step's matrix products alone take, in float32 and at their own shapes, without the recipe's gradient
 penalty or pyramid; the last column is what a float32 step would gain that did nothing else. The modern recipe does more
-than the textbook (penalty, average); bfloat16 rounds the factors of matrix products, so it does less than the float32
-floor.
+than the textbook (penalty, average); bfloat16 rounds the factors of matrix products, so it may be faster than the
+float32 floor.
 
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor | floor over textbook |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -204,7 +204,7 @@ class Side:
         self.process.start()
 
     def __call__(self, steps: int) -> None:
-        """Train so many steps."""
+        """Train `steps` steps."""
         self.pipe.send(steps)
         self.pipe.recv()
 

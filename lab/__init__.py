@@ -1,5 +1,6 @@
 """The shelves: one noun each. What a script does is told in the script; this is what it looks up.
 
+text        plurals, and text from elsewhere that is fit to be shown
 errors      what can go wrong, and the one line that says it
 options     a frozen dataclass as command-line options
 chance      one stream of random numbers a purpose
@@ -36,7 +37,7 @@ album       the pictures of a run, ready for a page
 curves      the history as inline SVG
 readings    what is seen at each point of the training, in a sentence
 tables      figures with their meaning and the published anchors
-page/       the report's template, style and script
+page/       the templates, style and scripts of the report and the index
 sample/     the bundled sample of each set
-weights/    the weights of those classifiers, and the script that trains them
+weights/    the weights of the classifiers, and the script that trains them
 """

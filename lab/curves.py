@@ -62,7 +62,7 @@ CHARTS = (
         (0.0, 1.0),
     ),
 )
-LOGITS_NOTE = "the sigmoid of what it says, which is no probability with this loss"
+LOGITS_NOTE = "the sigmoid of what it says, which is not a probability with this loss"
 FEW = 25  # points that are drawn as dots too
 MOST = 400  # points of a curve; more no screen shows
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from lab.text import printable, shortened
 
 
 class Mistake(Exception):
@@ -29,7 +30,7 @@ class Fault(Exception):
 class Interrupted(KeyboardInterrupt):
     """A signal asked the program to stop; what is worth keeping is saved. Exit code 128 + n.
 
-    Like Ctrl-C's own exception no `except Exception`: it may come up anywhere.
+    Not a subclass of Exception, so that no `except Exception` swallows it; nor is Ctrl-C's own.
     """
 
     def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
@@ -119,16 +120,6 @@ def one_line(error: BaseException) -> str:
     """An exception's message as a single printable line of at most 300 characters."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
     return shortened(text, 300)
-
-
-def shortened(text: str, most: int) -> str:
-    """Text of at most `most` characters."""
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def printable(text: str) -> str:
-    """Text from a file without what would steer a terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text)
 
 
 def run_script(main: Callable[[], None]) -> None:

@@ -63,7 +63,7 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
     if not pictures:
         raise Mistake(f"{flag} {folder}: no .png in it can be read, e.g. {unreadable[0]}")
     others = [path.name for path in files if path.suffix.lower() in OTHER_KINDS]
-    return pictures, [*unreadable, *(f"{name}: left out, is no PNG" for name in others)]
+    return pictures, [*unreadable, *(f"{name}: left out, is not a PNG" for name in others)]
 
 
 def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:

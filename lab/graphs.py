@@ -5,7 +5,7 @@ for Python between them. A recording is launched as a whole.
 
 Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
 addresses, and plain numbers as they were. Chance comes from `latents` and, for dropout, from the
-global stream; each replay moves both on. Elsewhere than on CUDA, and where recording fails, the
+global stream; each replay moves both on. Anywhere but on CUDA, and where recording fails, the
 step runs as it is written.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lab.checkpoint import Training
 
@@ -78,7 +79,7 @@ class Replayed:
 
     def _give_up(self, reason: str) -> None:
         self.possible = False
-        print(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
+        tqdm.write(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
 
     def _state(self) -> list[Tensor]:
         """All that a step changes, but for chance."""

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lab import storage
 from lab.data import IMAGE_SIDE
-from lab.errors import printable, shortened
 from lab.losses import gives_probabilities
+from lab.text import printable, shortened
 
 SCALE = 4  # screen pixels a side for one pixel of an image
 GAP = 4  # screen pixels between the images of a grid

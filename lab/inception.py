@@ -32,8 +32,7 @@ SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 FEATURES = 2048
 FEWEST = FEATURES  # with fewer images than features the covariance has no full rank
 SIDE = 299
-BATCH = {"cpu": 8}  # images; larger ones are slower on a CPU
-GPU_BATCH = 128
+CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
 LINE_EVERY = 1_000
 CACHE_FORMAT = "gan-lab fid statistics"
 
@@ -95,7 +94,7 @@ def features(network: Any, images: Tensor, device: torch.device, title: str) -> 
         machine.full_precision(),
         tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
     ):
-        for batch in images.split(BATCH.get(device.type, GPU_BATCH)):
+        for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
             if not seen and done % LINE_EVERY < len(batch):
                 print(f"{title}: {done:,} of {len(images):,}", flush=True)
             parts.append(network(as_network_input(batch.to(device))).cpu())

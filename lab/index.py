@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lab import album, readings, records, report, runs, storage
-from lab.errors import printable
+from lab.text import printable
 
 OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
 

@@ -84,7 +84,7 @@ class Judge:
         return self.full_of_images(generated_images(generator, FULL_COUNT, self.device))
 
     def full_of_images(self, made: Tensor) -> Evaluation:
-        """Every figure that so many uint8 images (N, 1, 28, 28) allow; N from 1 up."""
+        """Every figure that N uint8 images (N, 1, 28, 28) allow; N from 1 up."""
         made = made.to(self.device)
         reading = self.read(made)
         figures: dict[str, Any] = {"images": len(made)}

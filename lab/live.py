@@ -22,7 +22,7 @@ MOST_LEVELS_OFF = 2  # grey levels between the page's pixels and the network's
 DIRECTIONS = 8
 PROBES = 4_000  # latents the principal directions are found from
 
-ACTIVITIES = {"tanh": torch.tanh, "clip": models.Clip()}
+ACTIVATIONS = {"tanh": torch.tanh, "clip": models.Clip()}
 
 
 class Unsuited(Exception):
@@ -49,7 +49,7 @@ class Live:
 
     operations: list[dict[str, Any]]
     weights: bytes
-    directions: list[list[float]]  # (DIRECTIONS, latent_dim): one standard deviation each
+    directions: list[list[float]]  # (at most DIRECTIONS, latent_dim): one standard deviation each
     shares: list[float]  # of the first hidden layer's variance along each direction
 
 
@@ -153,20 +153,20 @@ def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
         elif step.kind == "leaky_relu":
             result = functional.leaky_relu(before, step.facts["slope"])
         else:
-            result = ACTIVITIES[step.kind](before)
+            result = ACTIVATIONS[step.kind](before)
         results.append(result)
     return results
 
 
 def principal_directions(operations: list[Operation], latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Directions (DIRECTIONS, latent_dim) that move the first hidden layer most, and their shares.
+    """Rows (at most DIRECTIONS, latent_dim) that move the first hidden layer most; their shares.
 
     Principal components of its activity over random latents, carried back to the latents by linear
     regression: Härkönen et al. 2020, "GANSpace", section 2.2.
     """
     latents = torch.randn(PROBES, latent_dim, generator=chance.stream(0, "page directions"))
-    activities = {"leaky_relu", *ACTIVITIES}
-    first = next(i for i, step in enumerate(operations, 1) if step.kind in activities)
+    activations = {"leaky_relu", *ACTIVATIONS}
+    first = next(i for i, step in enumerate(operations, 1) if step.kind in activations)
     activity = evaluate(operations[:first], latents)[-1]  # (PROBES, width)
     activity = activity - activity.mean(0)
     variances, axes = torch.linalg.eigh(activity.T @ activity / PROBES)  # ascending

@@ -26,7 +26,7 @@ PATIENCE = 0.1  # seconds: somebody may only be asking whether the lock is held
 def held(folder: Path, wait: bool = True) -> Iterator[None]:
     """Hold `folder` until this program ends or leaves the block.
 
-    wait: for whoever holds it; else Fault.
+    wait: until it is free; without it, a folder that is held is a Fault.
     """
     deadline = None if wait else time.monotonic() + PATIENCE
     with _opened(folder) as descriptor:

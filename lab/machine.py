@@ -141,7 +141,7 @@ def available_cores() -> int:
     return max(1, cores)
 
 
-class Company:
+class Contention:
     """Whether other programs have been using the cores since this was last asked.
 
     Threads that share their cores with another program wait for each other at every product of

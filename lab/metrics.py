@@ -103,7 +103,7 @@ class Support(NamedTuple):
     """How two clouds of features lie over each other; each figure is a share, density may exceed 1.
 
     precision, recall: Kynkaanniemi et al. 2019, "Improved precision and recall metric for assessing
-    generative models", eq. 1-3. density, coverage: Naeem et al. 2020, "Reliable fidelity and
+    generative models", section 2. density, coverage: Naeem et al. 2020, "Reliable fidelity and
     diversity metrics for generative models", eq. 4 and 5.
     """
 
@@ -173,9 +173,9 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
     return float(copied.cpu().double().mean())  # Apple's MPS has no float64
 
 
-def class_shares(classes: Tensor, count: int = 10) -> list[float]:
+def class_shares(classes: Tensor) -> list[float]:
     """The share of each class among labels (N,)."""
-    return [number / len(classes) for number in torch.bincount(classes, minlength=count).tolist()]
+    return [number / len(classes) for number in torch.bincount(classes, minlength=10).tolist()]
 
 
 def divergence_from_uniform(shares: list[float]) -> float:

@@ -112,8 +112,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Discriminator: images (N, 1, 28, 28) -> logits (N,), positive for real.
 
-    Fully connected; with `channels` its first layers are convolutions, each to so many maps of half
-    the side, as in Radford et al. 2016, "DCGAN".
+    Fully connected; with `channels` its first layers are convolutions, to that many maps of half
+    the side each, as in Radford et al. 2016, "DCGAN".
     pyramid: it is shown the bands of `laplacian_pyramid` instead of the pixels.
     ValueError for both at once, or for more than MOST_CONVOLUTIONS channels.
     """
@@ -160,7 +160,7 @@ class Discriminator(nn.Module):
 
 
 def _side_of_maps(channels: tuple[int, ...]) -> int:
-    """The side of the smallest maps of so many convolutions, each of which halves it."""
+    """The side of the last maps of that many convolutions, each of which halves it."""
     if len(channels) > MOST_CONVOLUTIONS:
         raise ValueError(f"{len(channels)} convolutions, at most {MOST_CONVOLUTIONS}")
     return IMAGE_SIDE >> len(channels)
@@ -223,9 +223,9 @@ def to_levels(pixels: Tensor) -> Tensor:
 def average_decay(most: float, updates: int) -> float:
     """The decay of a moving average after `updates` updates: it rises to `most` as these add up.
 
-    (1 + n) / (10 + n), so that the average is over the last tenth, about, of what there was. With
-    a constant decay it would be made of the initial weights for thousands of steps. The rule is
-    that of `num_updates` in TensorFlow's ExponentialMovingAverage.
+    (1 + n) / (10 + n), so that the average is over roughly the last tenth of the updates so far.
+    With a constant decay it would be made of the initial weights for thousands of steps. The rule
+    is that of `num_updates` in TensorFlow's ExponentialMovingAverage.
     """
     return min(most, (1 + updates) / (10 + updates))
 

@@ -20,7 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 from lab.errors import Fault, Mistake
 
-# What annotations of options may name. Their module is no help: under a profiler it is another.
+# What annotations of options may name. typing.get_type_hints looks a name up in the module of the
+# class, which is another one when the script runs under a profiler.
 NAMES = {"Path": Path}
 
 Options = TypeVar("Options")
@@ -281,6 +282,6 @@ def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "none"
-    return (
-        {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)

@@ -18,10 +18,10 @@ from lab.data import IMAGE_SIDE
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
-AT_ONCE = 2_000  # latents in one batch: more gain no speed and cost memory
-LANGEVIN = 0.01  # step size of Langevin dynamics where the likelihood is weak
+BATCH = 2_000  # latents: more gain no speed and cost memory
+LANGEVIN_STEP = 0.01  # step size of Langevin dynamics where the likelihood is weak
 FINALISTS = 3  # starts of an image that are followed to the end
-MEMORY = 10  # steps that L-BFGS remembers
+LBFGS_MEMORY = 10  # steps that are remembered
 FIRST_STEP = 0.02  # its first, in lengths of the gradient
 LEAST_GAIN = 1e-4  # share of the objective that 20 steps must gain for it to go on
 
@@ -125,21 +125,21 @@ def regenerate(
     distributions and their discrete approximations".
     """
     bank = _bank(generator, noisy.device)
-    chance_of_all = chance.stream(seed, "regenerate")  # on the CPU: the same on every device
+    noise_source = chance.stream(seed, "regenerate")  # on the CPU: the same on every device
     parts = []
     with _bar("regeneration", len(noisy)) as bar:
         for some, level in _portions(noisy, sigma, count):
             objective = Objective(generator, some, level, clipped)
-            uniform = torch.rand(len(some), len(bank), generator=chance_of_all).to(noisy.device)
+            uniform = torch.rand(len(some), len(bank), generator=noise_source).to(noisy.device)
             gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
             drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
             latents = bank[drawn.flatten()]
             # Stable where the likelihood is steepest: its curvature is proportional to its weight.
-            size = (LANGEVIN / objective.weight).clamp(max=LANGEVIN)
+            size = (LANGEVIN_STEP / objective.weight).clamp(max=LANGEVIN_STEP)
             size = size.repeat_interleave(count)[:, None]
             for _ in range(steps):
                 _, gradient = objective.gradient(latents)
-                noise = torch.randn(latents.shape, generator=chance_of_all).to(noisy.device)
+                noise = torch.randn(latents.shape, generator=noise_source).to(noisy.device)
                 latents = latents - size * gradient + (2 * size).sqrt() * noise
             parts.append(latents)
             bar.update(len(some))
@@ -166,9 +166,9 @@ def _bank(generator: nn.Module, device: torch.device) -> Tensor:
 def _portions(
     noisy: Tensor, sigma: Tensor | float, repeats: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Flat images (n, 784) and their noise levels (n,), so many at once as memory likes."""
+    """Flat images (n, 784) and their noise levels (n,), in batches."""
     sigma = torch.as_tensor(sigma, dtype=noisy.dtype, device=noisy.device).expand(len(noisy))
-    size = max(1, AT_ONCE // repeats)
+    size = max(1, BATCH // repeats)
     return zip(noisy.flatten(1).split(size), sigma.split(size), strict=True)
 
 
@@ -189,7 +189,7 @@ def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor,
     value, gradient = objective.gradient(latents)
     length = torch.ones_like(value)
     scale = torch.full_like(value, FIRST_STEP)
-    history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=MEMORY)
+    history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=LBFGS_MEMORY)
     checked = value
     for step in range(steps):
         proposed = latents - length[:, None] * _direction(gradient, scale, history)

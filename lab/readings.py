@@ -11,7 +11,7 @@ from typing import Any
 from lab import advice, models
 from lab.checkpoint import TOTALS
 from lab.losses import gives_probabilities
-from lab.screen import counted
+from lab.text import counted
 
 History = Sequence[dict[str, float]]  # the rows of history.csv
 

@@ -74,12 +74,12 @@ def _numbered(outputs: Path) -> list[tuple[int, Path]]:
     return [(int(match[2]), path) for match, path in named if match]
 
 
-def newest_run(outputs: Path, having: str) -> Path:
-    """The newest run that has the file `having`; Mistake with the command that makes one."""
+def newest_run(outputs: Path) -> Path:
+    """The newest run that has a generator.pth; Mistake with the command that makes one."""
     for run in all_runs(outputs):
-        if (run / having).is_file():
+        if (run / "generator.pth").is_file():
             return run
-    raise Mistake(f"no run with a {having} in {outputs}; make one: python gan_lab.py")
+    raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
 
 
 def newest_unfinished_run(outputs: Path) -> Path:
@@ -109,7 +109,7 @@ def find_generator(run: Path | None, generator: Path | None) -> Path:
                 f"--generator {generator}: {what}; name a generator.pth that gan_lab.py made"
             )
         return generator
-    run = check_run("--run", run or newest_run(OUTPUTS, having="generator.pth"))
+    run = check_run("--run", run or newest_run(OUTPUTS))
     if not (run / "generator.pth").is_file():
         raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
     return run / "generator.pth"
@@ -142,7 +142,7 @@ def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
     if not run.exists() and len(run.parts) <= 2:
         run = next((path for path in by_name if (path / "config.json").is_file()), run)
     if not (run / "config.json").is_file():
-        what = "is no run folder (no config.json in it)" if run.exists() else "does not exist"
+        what = "is not a run folder (no config.json in it)" if run.exists() else "does not exist"
         raise Mistake(
             f"{flag} {run}: {what}; name one that gan_lab.py made (its --list shows them)"
         )
@@ -236,7 +236,7 @@ def _data_facts(run: Path) -> dict[str, Any]:
 def grids(run: Path, most: int | None = None) -> list[tuple[int, Path]]:
     """The sample grids of a run, each with its epoch, in order.
 
-    most: more than so many are thinned out evenly; the first and the last always stay.
+    most: if there are more, they are thinned out evenly; the first and the last always stay.
     """
     found = (run / "generated_samples").glob("*")
     named = [(GRID_NAME.fullmatch(path.name), path) for path in found]

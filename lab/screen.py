@@ -39,7 +39,9 @@ class Screen:
         )
         self.looked_at = time.monotonic()
         threads = machine.available_cores() if training.totals.device.type == "cpu" else 1
-        self.company = machine.Company() if threads > 1 else None  # a single thread never waits
+        self.contention = (
+            machine.Contention() if threads > 1 else None
+        )  # a single thread never waits
 
     def __enter__(self) -> Screen:
         return self
@@ -70,19 +72,14 @@ class Screen:
         )
         for sentence in sentences:
             self.line(f"    {sentence}")
-        if self.company and self.company.is_crowded():
+        if self.contention and self.contention.is_crowded():
             self.line(f"    {CROWDED}")
-            self.company = None  # once is enough
+            self.contention = None  # once is enough
 
     def line(self, text: str) -> None:
         """Print above the bar."""
         tqdm.write(text)
         sys.stdout.flush()
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 epoch`, `12 epochs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _figures(means: Sequence[float]) -> str:

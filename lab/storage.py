@@ -170,7 +170,7 @@ def check_state(path: Path, network: nn.Module, state: Any) -> None:
 def digest(path: Path) -> str:
     """SHA-256 of a weights file: it tells figures of these weights from those of others.
 
-    Fault if it is no file, or larger than such a file can be.
+    Fault if it is not a file, or larger than such a file can be.
     """
     _check_room(path, MOST_WEIGHT_BYTES)
     total = hashlib.sha256()
@@ -210,7 +210,7 @@ def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what is no zip archive of honest size before torch opens it."""
+    """Refuse what is not a zip archive of honest size before torch opens it."""
     if path.is_dir():
         raise Fault(f"{path}: is a folder; name a .pth file")
     if not path.is_file():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ TINY = (
     *("--data-dir", str(SAMPLE), "--hidden-g", "32", "--hidden-d", "32"),
     *("--batch-size", "500", "--latent-dim", "16", "--device", "cpu", "--no-quality"),
 )
-
-Script = Callable[..., subprocess.CompletedProcess]
 
 
 def start(script: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:

@@ -147,7 +147,7 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
         (("--images", "/no/such"), "--images /no/such: does not exist"),
         (("--generator", "/no/such.pth"), "--generator /no/such.pth: does not exist"),
         (("--generator", "."), "--generator .: is a folder"),
-        (("--run", "."), "--run .: is no run folder"),
+        (("--run", "."), "--run .: is not a run folder"),
         (("--run", ".", "--generator", "x"), "not both"),
     ],
 )

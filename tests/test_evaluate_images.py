@@ -173,7 +173,7 @@ def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):
         (("--images", "{pictures}", "--generator", "{weights}"), "not both"),
         (("--generator", "{weights}", "--dataset", "fashion"), "was trained on mnist"),
         (("--generator", "{empty}"), "is a folder"),
-        (("--run", "{empty}"), "no run folder"),
+        (("--run", "{empty}"), "not a run folder"),
         (("--run", "{run}", "--out", "{empty}"), "goes into the run"),
         (("--images", "{run}", "--dataset", "mnist"), "is a run folder"),
         (("--generator", "{weights}", "--fid"), inception.INSTALL),

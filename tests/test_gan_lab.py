@@ -349,7 +349,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--hidden-g", *["8"] * 9), "9 values given, at most 8"),
         (("--channels-g", "8", "8", "8"), "3 values given, at most 2"),
         (("--channels-d", "8", "--data-dir", SAMPLE), "--no-pyramid"),
-        (("--resume", tmp_path), "is no run folder"),
+        (("--resume", tmp_path), "is not a run folder"),
         (("--resume", tmp_path / "none"), "does not exist"),
         (("--resume", tiny_run, "--lr-g", "0.1"), "--lr-g 0.1: a resumed run keeps its own"),
         (("--resume", tiny_run, "--epochs", "2"), "the run has 3"),

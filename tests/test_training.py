@@ -349,9 +349,9 @@ def test_totals_that_claim_any_length_are_refused_at_once(tmp_path, real_images)
 def test_other_programs_on_the_cores_are_noticed(monkeypatch, whole, idle, own, crowded):
     readings = iter([(1000.0, 500.0, 7.0), (1000.0 + whole, 500.0 + idle, 7.0 + own), None])
     monkeypatch.setattr(machine, "cpu_seconds", lambda: next(readings))
-    company = machine.Company()
-    assert company.is_crowded() is crowded
-    assert not company.is_crowded()  # where nothing can be read nothing is said
+    contention = machine.Contention()
+    assert contention.is_crowded() is crowded
+    assert not contention.is_crowded()  # where nothing can be read nothing is said
 
 
 @pytest.mark.skipif(machine.cpu_seconds() is None, reason="needs Linux")
