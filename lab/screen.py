@@ -39,9 +39,8 @@ class Screen:
         )
         self.looked_at = time.monotonic()
         threads = machine.available_cores() if training.totals.device.type == "cpu" else 1
-        self.contention = (
-            machine.Contention() if threads > 1 else None
-        )  # a single thread never waits
+        # A single thread waits for no other.
+        self.contention = machine.Contention() if threads > 1 else None
 
     def __enter__(self) -> Screen:
         return self
