@@ -12,6 +12,7 @@ import dataclasses
 import math
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from lab import (
     machine,
     models,
     projection,
+    records,
     report,
     restore,
     runs,
@@ -41,7 +43,7 @@ from lab import (
 from lab.errors import Fault, Mistake, going_on, run_script
 from lab.judge import Judge, can_score
 from lab.options import flag_of, option, parse
-from lab.text import counted, printable
+from lab.text import counted, listed, printable
 
 RESULTS = "denoising_results"
 COUNT = 16  # test images that are restored, unless --count says otherwise
@@ -65,9 +67,10 @@ class Options:
     )
     images: Path | None = option(
         None,
-        "folder of your own noisy PNGs to restore; trains the denoiser first if there is none",
+        "folder of your own noisy pictures to restore; trains the denoiser first if there is none",
         folder=True,
     )
+    invert: bool = option(False, "your own images are dark on light: turn that round", only_on=True)
     sigma: tuple[float, ...] | None = option(
         None,
         "noise levels, pixels being 0 to 1; else 0.1 0.3 0.5, of your own images estimated",
@@ -127,6 +130,8 @@ class Sheet:
     rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
     facts: dict[str, Any]
     most: int = MOST_SHOWN  # images a row that are shown; all of them are scored
+    columns: Sequence[str] = ()  # their names, if they have any
+    sample_part: str = "from"  # what the bundled sample has to do with it, if it was used
 
 
 # What is restored, and with what
@@ -134,6 +139,8 @@ class Sheet:
 
 def completed(options: Options) -> Options:
     """Put in what was left out; Mistake for options that do not go together."""
+    if options.invert and not options.images:
+        raise Mistake("--invert: is for your own images; leave it out without --images")
     if options.images:
         for name in ("regenerate", "clip", "count"):
             if getattr(options, name):
@@ -158,9 +165,17 @@ def find_source(options: Options) -> Source:
     home = runs.OUTPUTS if options.generator else path.parent
     results = options.out or home / RESULTS
     flag = "--out" if options.out or options.generator else "--run"
+    if options.out:
+        runs.check_out(options.out)
     runs.check_writable(flag, results, cure="name a folder for the results with --out")
     runs.check_closed(flag, results)
     generator, facts, digest = runs.load_generator(path, typed=bool(options.generator))
+    kept = records.content(results / "scores.json")
+    if flag == "--out" and kept.get("generator_sha256", digest) != digest:
+        raise Mistake(
+            f"--out {results}: has the results of another generator, {kept.get('generator')}; name "
+            "a folder of their own for these"
+        )
     dataset = runs.dataset_of(path, facts)
     data_dir = options.data_dir or runs.data_dir_around(path)
     stage = f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else ""
@@ -342,12 +357,16 @@ def clean_generated(
 
 
 def read_own(options: Options, source: Source) -> list[folder.Picture]:
-    """The pictures in --images, and a line on the screen for each that is no plain 28 x 28 grey."""
-    pictures, notices = folder.read_pictures("--images", options.images)
+    """The pictures in --images; says what had to be done to those that are not grey 28 x 28."""
+    pictures, notices = folder.read_pictures("--images", options.images, options.invert)
     written = [source.results / name for name in ("", *OWN_FOLDERS)]
     if options.images.resolve() in [path.resolve() for path in written]:
         raise Mistake(f"--images {options.images}: could be written over; give another --out")
-    for line in notices + [f"{p.name}: {note}" for p in pictures for note in p.notices]:
+    changed = defaultdict(list)
+    for picture in pictures:
+        for notice in picture.notices:
+            changed[notice].append(picture.name)
+    for line in notices + [f"{listed(names)}: {notice}" for notice, names in changed.items()]:
         print(printable(line))
     return pictures
 
@@ -374,10 +393,13 @@ def restore_own(
         (source.results / name).mkdir(parents=True, exist_ok=True)
         for picture, part in zip(pictures, images.to_uint8(tiles).split(sizes), strict=True):
             folder.save_picture(source.results / name / picture.name, picture, part)
-    levels = [round(float(part[0]), 4) for part in sigma.split(sizes)]
+    levels = {
+        picture.name: round(float(part[0]), 4)
+        for picture, part in zip(pictures, sigma.split(sizes), strict=True)
+    }
     how = "given" if options.sigma else "estimated"
     first = f" (the first {MOST_SHOWN} of {len(noisy)})" if len(noisy) > MOST_SHOWN else ""
-    low, high = f"{min(levels):.2f}", f"{max(levels):.2f}"
+    low, high = f"{min(levels.values()):.2f}", f"{max(levels.values()):.2f}"
     print(
         f"{counted(len(pictures), 'image')} of your own, noise level {how}: "
         + (low if low == high else f"{low} to {high}")
@@ -388,10 +410,12 @@ def restore_own(
         [("yours", noisy), *restored.items()],
         {
             "folder": str(options.images),
-            "sigma": dict(zip((picture.name for picture in pictures), levels, strict=True)),
+            "sigma": levels,
             "sigma_was": how,
             **source.denoiser_facts,
         },
+        columns=[name for name, size in zip(levels, sizes, strict=True) for _ in range(size)],
+        sample_part="by networks trained on",
     )
 
 
@@ -407,11 +431,8 @@ def own_sigma(options: Options, noisy: Tensor, examples: Tensor, sizes: list[int
 # What is saved
 
 
-def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None:
-    """Write the sheets and scores.json; what it says of other sheets of this generator is kept.
-
-    footnote: stands on every sheet.
-    """
+def save_results(source: Source, image_set: data.ImageSet, sheets: Sequence[Sheet]) -> None:
+    """Write the sheets and scores.json; what it says of other sheets of these networks is kept."""
     path = source.results / "scores.json"
     source.results.mkdir(parents=True, exist_ok=True)
     with lock.held(source.results):
@@ -422,15 +443,20 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
         known = found.get("sheets")
         entries = dict(known) if isinstance(known, dict) else {}
         of_others = found.get("generator_sha256") != source.digest
-        for name, entry in list(entries.items()):  # they would be taken for those of these networks
-            if of_others or not is_of_this_denoiser(entry, source):
-                del entries[name]
-                if Path(name).name == name and name.endswith(".png"):
-                    (source.results / name).unlink(missing_ok=True)
+        stale = [n for n, e in entries.items() if of_others or not is_of_this_denoiser(e, source)]
+        for name in stale:  # they would be taken for those of these networks
+            remove_sheet(source, name, entries.pop(name), sheets)
+        if stale:
+            print(f"removed, being of networks of before: {listed(stale)}")
         for sheet in sheets:
+            remove_sheet(source, sheet.name, entries.get(sheet.name), sheets)
+            footnote = image_set.footnote(sheet.sample_part)
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
-            images.save_sheet(source.results / sheet.name, rows, sheet.title, footnote)
-            entries[sheet.name] = {**sheet.facts, "bundled_sample": bool(footnote)}
+            columns = sheet.columns[: sheet.most]
+            path_to = source.results / sheet.name
+            images.save_sheet(path_to, rows, sheet.title, footnote, columns)
+            facts = {"title": sheet.title, **sheet.facts, "bundled_sample": bool(footnote)}
+            entries[sheet.name] = facts
         content = {
             "dataset": source.dataset,
             "generator": str(source.path),
@@ -438,6 +464,20 @@ def save_results(source: Source, footnote: str, sheets: Sequence[Sheet]) -> None
             "sheets": dict(sorted(entries.items())),
         }
         storage.write_json(path, content)
+
+
+def remove_sheet(source: Source, name: str, entry: Any, made: Sequence[Sheet]) -> None:
+    """Remove a sheet that scores.json knew, and the pictures it showed but for those just made."""
+    if Path(name).name != name or not name.endswith(".png"):
+        return
+    (source.results / name).unlink(missing_ok=True)
+    pictures = entry.get("sigma") if isinstance(entry, dict) else None
+    if isinstance(pictures, dict):  # the sheet of your own images has a level for each
+        new = {each for sheet in made for each in sheet.columns}
+        for picture in pictures.keys() - new:
+            if Path(picture).name == picture and picture.endswith(".png"):
+                for folder_name in OWN_FOLDERS:
+                    (source.results / folder_name / picture).unlink(missing_ok=True)
 
 
 def is_of_this_denoiser(entry: Any, source: Source) -> bool:
@@ -452,16 +492,16 @@ def main() -> None:
     options = completed(parse(Options))
     device = machine.pick_device(options.device)
     source = find_source(options)
+    pictures = read_own(options, source) if options.images else []
     machine.prepare()
     source.generator.to(device)
-    image_set = data.load(source.dataset, source.data_dir)
+    image_set = runs.load_images(source.path.parent, source.dataset, source.data_dir)
     options = dataclasses.replace(options, count=count_of(options, image_set))
     print(f"{image_set.title} from {image_set.source}, generator {source.path}{source.stage}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
     if not runs.is_of(source.path.parent, image_set):
         print("note: the generator was trained on other images of the set than these")
-    pictures = read_own(options, source) if options.images else []
     network = find_denoiser(options, source, image_set, device)
     with machine.full_precision(), going_on("nothing of it is kept, the same command begins anew"):
         if pictures:
@@ -472,7 +512,7 @@ def main() -> None:
                 sheets.append(regenerate(options, source, image_set, device))
             if network and can_score(image_set):
                 sheets.append(clean_generated(options, source, network, image_set, device))
-    save_results(source, image_set.footnote, sheets)
+    save_results(source, image_set, sheets)
     run = source.path.parent
     if source.results == run / RESULTS and (run / "config.json").is_file():
         report.write(run)  # with the new sheets in it

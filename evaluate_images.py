@@ -26,6 +26,7 @@ from lab import (
     gallery,
     inception,
     index,
+    lock,
     machine,
     models,
     readings,
@@ -37,7 +38,7 @@ from lab import (
 from lab.errors import Fault, Mistake, going_on, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
-from lab.text import printable
+from lab.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Options:
     images: Path | None = option(
         None, "folder of pictures to score, of any program; needs --dataset", folder=True
     )
+    invert: bool = option(False, "the pictures are dark on light: turn that round", only_on=True)
     dataset: str | None = option(
         None, "set to compare with; default the generator's", choices=tuple(data.SETS)
     )
@@ -74,6 +76,7 @@ class Subject:
     digest: str | None = None  # SHA-256 of its file: it tells figures of it from those of others
     stage: str = ""  # of its training, in words
     files: tuple[Path, ...] = ()
+    invert: bool = False  # the pictures in them
 
     @property
     def count(self) -> int:
@@ -92,8 +95,15 @@ def find_subject(options: Options) -> Subject:
         raise Mistake(f"--{given[1]} {getattr(options, given[1])}: give one of {flags}, not both")
     if options.images:
         return find_pictures(options)
+    if options.invert:
+        raise Mistake("--invert: is for pictures; leave it out without --images")
     weights = runs.find_generator(options.run, options.generator)
     run = None if options.generator else weights.parent
+    if run and lock.is_held(run):
+        raise Mistake(
+            f"--run {run}: is being trained, which ends in an evaluation; wait for that, or score "
+            f"{weights} with --generator"
+        )
     if options.out and run:
         raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
     generator, facts, digest = runs.load_generator(weights, typed=bool(options.generator))
@@ -123,6 +133,7 @@ def find_pictures(options: Options) -> Subject:
         dataset=options.dataset,
         data_dir=options.data_dir,
         files=tuple(gallery.picture_files(options.images)),
+        invert=options.invert,
     )
 
 
@@ -151,7 +162,7 @@ def images_of(subject: Subject, device: torch.device) -> Tensor:
     """uint8 (N, 1, 28, 28): the images to score; says what had to be done to pictures."""
     if subject.generator:
         return generated_images(subject.generator.to(device), FULL_COUNT, device)
-    found = gallery.read(Path(subject.name), list(subject.files), FULL_COUNT)
+    found = gallery.read(Path(subject.name), list(subject.files), FULL_COUNT, subject.invert)
     for notice in found.notices:
         print(f"note: {printable(notice)}")
     return found.images
@@ -178,7 +189,7 @@ def known_fid(subject: Subject, fingerprint: str) -> dict[str, float]:
 def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> None:
     """What is compared with what."""
     print(
-        f"{subject.name}{subject.stage}: {count:,} images\n"
+        f"{subject.name}{subject.stage}: {counted(count, 'image')}\n"
         f"compared with {image_set.title}, {len(image_set.train_images):,} training and "
         f"{len(image_set.test_images):,} test images from {image_set.source}",
         flush=True,
@@ -208,10 +219,11 @@ def print_table(evaluation: Evaluation, real: Mapping[str, float]) -> None:
 
 def save(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
     """Write the figures down, with what they mean, and into the run's report."""
+    count = counted(len(evaluation.images), "image")
     judge.save(
         folder,
         evaluation,
-        f"{Path(subject.name).name}: {len(evaluation.images):,} images, {judge.image_set.title}",
+        f"{Path(subject.name).name}: {count}, {judge.image_set.title}",
         words=advice.after(subject.history, evaluation.figures, subject.options),
         evaluated=subject.name,
         dataset=subject.dataset,
@@ -246,7 +258,7 @@ def main() -> None:
         cure = f"score {subject.run / 'generator.pth'} with --generator and --out instead"
         runs.check_writable("--run", subject.run, cure)
     else:
-        runs.check_writable("--out", outputs)
+        runs.check_out(outputs)
     machine.prepare()
     if subject.run:
         image_set = runs.images_of(subject.run, subject.dataset, subject.data_dir)

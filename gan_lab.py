@@ -206,8 +206,8 @@ def planned(options: Options, image_count: int) -> Options:
         )
     if options.pyramid and options.channels_d:
         raise Mistake(
-            "--pyramid: is for a fully connected discriminator, convolutions are shown pixels; "
-            "give --no-pyramid with --channels-d"
+            f"{said('channels_d', vars(options))}: convolutions are shown pixels, not --pyramid's "
+            "bands; add --no-pyramid, or --channels-d none"
         )
     if options.label_smoothing and options.loss == "hinge":
         raise Mistake(
@@ -459,7 +459,8 @@ def refuse_divergence(training: Training, figures: Tensor, run: Path) -> dict[st
     if not (losses_are_sane and math.isfinite(weights)):
         raise Fault(
             f"training diverged in epoch {training.epoch + 1} (d_loss {means['d_loss']:.3g}, "
-            f"g_loss {means['g_loss']:.3g}); {run} keeps the last good weights; "
+            f"g_loss {means['g_loss']:.3g}); {run} keeps the "
+            f"{'last good' if training.epoch else 'untrained'} weights; "
             "begin anew with lower --lr-g and --lr-d"
         )
     return means
@@ -627,10 +628,10 @@ def main() -> None:
         options = dataclasses.replace(options, tensorboard=False)
     if options.tensorboard:
         board.check()
-    if run and not options.dry_run:
-        runs.check_writable("--resume", run, cure="make it so, or copy the run")
+    if not run:
+        runs.check_out(options.out)
     elif not options.dry_run:
-        runs.check_writable("--out", options.out)
+        runs.check_writable("--resume", run, cure="make it so, or copy the run")
     machine.prepare()
     if run:
         image_set = runs.images_of(run, options.dataset, options.data_dir)

@@ -62,7 +62,7 @@ SETS = {
         torchvision_class="FashionMNIST",
         folders=(
             *("FashionMNIST/raw", "FashionMNIST", "fashion-mnist", "fashion_mnist", "fashion"),
-            *("fashion-mnist/data/fashion", "data/fashion", "raw", "."),
+            *("fashion-mnist/data/fashion", "raw", "."),
         ),
         system_folder="/usr/share/datasets/fashion-mnist",
         class_names=(
@@ -103,10 +103,9 @@ class ImageSet:
         """The set's published name."""
         return SETS[self.name].title
 
-    @property
-    def footnote(self) -> str:
-        """What stands under pictures that were made from the bundled sample; else nothing."""
-        return "from the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
+    def footnote(self, part: str = "from") -> str:
+        """What stands under pictures in which the bundled sample has a part; else nothing."""
+        return f"{part} the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -148,12 +147,9 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
 
 
 def find_folder(name: str, place: Path) -> Path | None:
-    """The folder at or below `place` that holds training images of the set, or None."""
-    for below in SETS[name].folders:
-        folder = place / below
-        if _find_file(folder, "train", "images"):
-            return folder
-    return None
+    """The folder at or below `place`, or its data/, that holds training images of the set."""
+    folders = (home / below for home in (place, place / "data") for below in SETS[name].folders)
+    return next((folder for folder in folders if _find_file(folder, "train", "images")), None)
 
 
 def read_folder(name: str, folder: Path) -> ImageSet:
@@ -190,11 +186,16 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             shape = _read_idx_header(path, file.read(4 + 4 * dimensions), dimensions)
             count = math.prod(shape)
             if count > most_bytes:
-                raise Fault(f"{path}: truncated: {count:,} bytes expected, the file is too short")
+                raise Fault(
+                    f"{path}: truncated: too short for the {count:,} bytes it announces; "
+                    "fetch it again"
+                )
             content = bytearray(count)
             found = file.readinto(content)
             if found < count:
-                raise Fault(f"{path}: truncated: {count:,} bytes expected, {found:,} found")
+                raise Fault(
+                    f"{path}: truncated: {count:,} bytes expected, {found:,} found; fetch it again"
+                )
             if file.read(1):
                 raise Fault(f"{path}: damaged: more bytes than the {count:,} its header announces")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -224,7 +225,10 @@ def _read_part(name: str, folder: Path, part: str) -> tuple[Tensor, Tensor, tupl
     paths = {what: _find_file(folder, part, what) for what in ("images", "labels")}
     for what, path in paths.items():
         if path is None:
-            raise Fault(f"{folder}: {part}-{what} is missing beside the other files of the set")
+            file = f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
+            raise Fault(
+                f"{folder}: {file} (or .gz) is missing beside the set's other files; fetch it"
+            )
     images = read_idx(paths["images"], 3).unsqueeze(1)
     labels = read_idx(paths["labels"], 1)
     if len(images) != len(labels):

@@ -1,6 +1,6 @@
 """A folder of the user's own pictures, as 28 x 28 grey images and back.
 
-Grey 28 x 28 PNGs are taken as they are. Of others it is said what was done with them: colour is
+Grey 28 x 28 pictures are taken as they are. Of others it is said what was done with them: colour is
 turned to grey, 16 bits to 8; a picture whose sides are multiples of 28 is cut into tiles, which are
 joined again afterwards; any other is resized to 28 x 28.
 """
@@ -18,24 +18,25 @@ from lab import images
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
 
-OTHER_KINDS = (".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+OTHER_KINDS = (".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One PNG of the folder."""
+    """One picture of the folder."""
 
-    name: str
+    name: str  # of the PNG that it becomes: its own, with .png added to that of another kind
     tiles: Tensor  # uint8 (rows * columns, 1, 28, 28)
     columns: int
     notices: tuple[str, ...]  # what had to be done to it
 
 
-def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
-    """Every readable PNG in `folder`, by name, and a line for each other picture.
+def read_pictures(flag: str, folder: Path, invert: bool = False) -> tuple[list[Picture], list[str]]:
+    """Every readable picture in `folder`, by name, and a line for each that is left out.
 
-    flag: the option that named the folder. Raises Mistake if there is nothing to restore in it.
+    flag: the option that named the folder. invert: dark becomes light. Raises Mistake if there is
+    nothing to restore in it.
     """
     if (folder / "config.json").is_file():
         raise Mistake(
@@ -43,13 +44,14 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
             "final_generated_images in it, or a folder of your own"
         )
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    paths = [path for path in files if path.suffix.lower() == ".png"]
+    paths = [path for path in files if path.suffix.lower() in images.ENDINGS]
+    kinds = ", ".join(images.ENDINGS)
     if not paths:
-        raise Mistake(f"{flag} {folder}: there is no .png in it; name a folder of PNG images")
+        raise Mistake(f"{flag} {folder}: no pictures in it ({kinds}); name a folder that has some")
     pictures, unreadable, tiles = [], [], 0
     for path in paths:
         try:
-            picture = _read(path)
+            picture = _read(path, invert)
         except images.Unreadable as reason:
             unreadable.append(f"{path.name}: left out, cannot be read ({reason})")
             continue
@@ -61,9 +63,10 @@ def read_pictures(flag: str, folder: Path) -> tuple[list[Picture], list[str]]:
                 "give fewer at a time"
             )
     if not pictures:
-        raise Mistake(f"{flag} {folder}: no .png in it can be read, e.g. {unreadable[0]}")
+        raise Mistake(f"{flag} {folder}: no picture in it can be read, e.g. {unreadable[0]}")
     others = [path.name for path in files if path.suffix.lower() in OTHER_KINDS]
-    return pictures, [*unreadable, *(f"{name}: left out, is not a PNG" for name in others)]
+    unreadable += [f"{name}: left out, not one of {kinds}" for name in others]
+    return pictures, unreadable
 
 
 def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
@@ -74,10 +77,10 @@ def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
     images.save(path, Image.fromarray(joined.cpu().numpy()))
 
 
-def _read(path: Path) -> Picture:
-    """One PNG; raises Unreadable for a damaged one."""
-    opened = images.opened(path, most_pixels=MOST_TILES * IMAGE_SIDE**2)
-    picture, notices = images.to_grey(opened)
+def _read(path: Path, invert: bool) -> Picture:
+    """One picture; raises Unreadable for a damaged one."""
+    opened = images.opened(path, images.FORMATS, most_pixels=MOST_TILES * IMAGE_SIDE**2)
+    picture, notices = images.to_grey(opened, invert)
     width, height = picture.size
     if width % IMAGE_SIDE or height % IMAGE_SIDE:
         picture, resized = images.to_size(picture)
@@ -88,4 +91,5 @@ def _read(path: Path) -> Picture:
     values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     tiles = values.view(rows, IMAGE_SIDE, columns, IMAGE_SIDE).transpose(1, 2)
     tiles = tiles.reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
-    return Picture(path.name, tiles, columns, tuple(notices))
+    name = path.name if path.suffix.lower() == ".png" else f"{path.name}.png"
+    return Picture(name, tiles, columns, tuple(notices))

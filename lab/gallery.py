@@ -17,11 +17,8 @@ from torch import Tensor
 
 from lab import chance
 from lab.errors import Mistake
-from lab.images import Unreadable, opened, to_grey, to_size
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the file's name says
-NAMED = 3  # unreadable files that are named before the rest is counted
+from lab.images import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
+from lab.text import listed
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def picture_files(folder: Path) -> list[Path]:
     return files
 
 
-def read(folder: Path, files: list[Path], most: int) -> Gallery:
+def read(folder: Path, files: list[Path], most: int, invert: bool = False) -> Gallery:
     """Read `files` of `folder` as grey images of 28 x 28, at most `most`, in random order.
 
     The order is shuffled by a fixed seed, since names often go by class and the first images stand
@@ -61,7 +58,7 @@ def read(folder: Path, files: list[Path], most: int) -> Gallery:
     images, changes, unreadable = [], Counter(), []
     for index in shuffle[:most]:
         try:
-            image, changed = read_picture(files[index])
+            image, changed = read_picture(files[index], invert)
         except Unreadable as reason:
             unreadable.append(f"{files[index].name} ({reason})")
             continue
@@ -73,15 +70,18 @@ def read(folder: Path, files: list[Path], most: int) -> Gallery:
     if len(files) > most:
         notices.append(f"{most:,} of {len(files):,} images were taken at random")
     if unreadable:
-        others = f" and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
-        notices.append(f"unreadable: {', '.join(sorted(unreadable)[:NAMED])}{others}")
+        notices.append(f"unreadable: {listed(sorted(unreadable))}")
     if not images:
         raise Mistake(f"--images {folder}: {notices[-1]}; name a folder of PNG files")
     return Gallery(torch.stack(images), notices)
 
 
-def read_picture(path: Path) -> tuple[Tensor, list[str]]:
-    """One picture as uint8 (1, 28, 28), and what had to be done for that; raises Unreadable."""
-    grey, changes = to_grey(opened(path, FORMATS))
+def read_picture(path: Path, invert: bool = False) -> tuple[Tensor, list[str]]:
+    """One picture as uint8 (1, 28, 28), and what had to be done for that; raises Unreadable.
+
+    invert: dark becomes light.
+    """
+    grey, changes = to_grey(opened(path, FORMATS), invert)
     small, resized = to_size(grey)
-    return torch.from_numpy(np.array(small)).unsqueeze(0), changes + resized
+    changes += ["resized to 28 x 28"] if resized else []  # from many sizes, perhaps
+    return torch.from_numpy(np.array(small)).unsqueeze(0), changes

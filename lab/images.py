@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lab import storage
@@ -25,6 +25,9 @@ PAPER = 255  # the grey between them
 SAMPLES = 10  # images of a class in a sheet of classes
 FRAME_TIME = 400  # milliseconds of a GIF's frame
 MOST_PIXELS = 20_000_000  # of a picture that is read
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")  # of pictures from elsewhere
+LIGHT = "light background, the sets' is black; --invert turns dark to light"
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # what they may be, whatever their names say
 
 
 class Unreadable(Exception):
@@ -56,33 +59,47 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
     except UnidentifiedImageError:
         raise Unreadable(f"not a picture of the kind {', '.join(formats)}") from None
     except Exception as error:  # Pillow's readers raise anything for a damaged file
-        raise Unreadable(" ".join(str(error).split())[:80] or type(error).__name__) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(shortened(reason, 80)) from None
 
 
-def to_grey(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A picture that `opened` gave, as a grey one of 8 bits, and what is to be said of that."""
+def to_grey(picture: Image.Image, invert: bool = False) -> tuple[Image.Image, list[str]]:
+    """A picture that `opened` gave, as a grey one of 8 bits, and what is to be said of that.
+
+    invert: dark becomes light.
+    """
     lost = []
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        lost.append("transparency left out")
     if picture.info.get("frames", 1) > 1:
         lost.append("only the first of its frames taken")
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-        levels = (np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8)
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
         lost.append("16 bits turned to 8")
-        return Image.fromarray(levels), lost + _about_background(levels)
+    if picture.has_transparency_data:
+        picture, ground = _on_ground(picture.convert("RGBA"))
+        lost.append(f"transparency filled with {ground}")
     if picture.mode not in ("L", "1"):
         red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
         if not red == green == blue:
             lost.append("colour turned to grey")
         picture = picture.convert("RGB")
     grey = picture.convert("L")
+    if invert:
+        grey = ImageOps.invert(grey)
     return grey, lost + _about_background(np.asarray(grey))
+
+
+def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
+    """An RGBA picture on the one of black and white that shows more of it, and which that is."""
+    alpha = np.asarray(picture.getchannel("A"), dtype=float)
+    ink = (np.asarray(picture.convert("RGB").convert("L")) * alpha).sum() / max(1.0, alpha.sum())
+    ground = "white" if ink < 128 and alpha.any() else "black"
+    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture), ground
 
 
 def _about_background(levels: np.ndarray) -> list[str]:
     """A word of warning if the border of a picture (H, W) is light: the sets' is black."""
     border = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))
-    return ["light background, the sets' is black: invert them"] if np.median(border) > 127 else []
+    return [LIGHT] if np.median(border) > 127 else []
 
 
 def to_size(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -170,9 +187,16 @@ def save_curves(
 
 
 def save_sheet(
-    path: Path, rows: Sequence[tuple[str, Tensor]], title: str, footnote: str = ""
+    path: Path,
+    rows: Sequence[tuple[str, Tensor]],
+    title: str,
+    footnote: str = "",
+    names: Sequence[str] = (),
 ) -> None:
-    """Draw labelled rows of uint8 images (N, 1, H, W), one column an image, all of one length."""
+    """Draw labelled rows of uint8 images (N, 1, H, W), one column an image, all of one length.
+
+    names: of the columns, if they have any.
+    """
     columns = len(rows[0][1])
     scale = 3
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
@@ -182,7 +206,10 @@ def save_sheet(
     height = (sheet.height - GAP) / len(rows)
     middles = [GAP / 2 + (index + 0.5) * height for index in range(len(rows))]
     axis.set_yticks(middles, [label for label, _ in rows], fontsize=9)
-    axis.set_xticks([])
+    width = (sheet.width - GAP) / columns
+    middles = [GAP / 2 + (index + 0.5) * width for index in range(len(names))]
+    labels = [shortened(_readable(name), 24) for name in names]
+    axis.set_xticks(middles, labels, rotation=90, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, parse_math=False)
@@ -205,7 +232,8 @@ def save_class_sheet(
     """
     figure, (bars, samples) = new_figure(1, 2, width=10.5, height=5.4)
     rows = range(len(names))
-    percent = (100 * torch.bincount(classes, minlength=len(names)) / len(classes)).tolist()
+    counts = torch.bincount(classes, minlength=len(names)).tolist()
+    percent = [100 * count / len(classes) for count in counts]
     fair = 100 / len(names)
     widest = 1.25 * max(*percent, fair)
     bars.barh(rows, percent, color="0.6")
@@ -228,12 +256,15 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    # A folder may be called $x$, in any bytes, at any length.
-    readable = printable(title.encode("utf-8", "backslashreplace").decode())
-    figure.suptitle(shortened(readable, 100), fontsize=11, parse_math=False)
+    figure.suptitle(shortened(_readable(title), 100), fontsize=11, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=8)
     save_figure(path, figure)
+
+
+def _readable(name: str) -> str:
+    """A file's name, which may be $x$ or in any bytes, as text that can be drawn."""
+    return printable(name.encode("utf-8", "backslashreplace").decode())
 
 
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from lab import chance, classifier, images, machine, metrics, models, storage
 from lab.data import ImageSet, to_float
 from lab.errors import Fault
+from lab.text import counted
 
 FULL_COUNT = 10_000  # generated images in `full`; training images taken as a reference
 QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in its column's name
@@ -115,7 +116,7 @@ class Judge:
             "near_copies": self._copies(made),
             "class_histogram": dict(zip(self.image_set.class_names, shares, strict=True)),
         }
-        missing = f"{len(made):,} images: {'; '.join(left_out)}" if left_out else ""
+        missing = f"{counted(len(made), 'image')}: {'; '.join(left_out)}" if left_out else ""
         return Evaluation(made.cpu(), reading.classes, figures, missing)
 
     @cached_property
@@ -160,7 +161,7 @@ class Judge:
             evaluation.classes,
             image_set.class_names,
             title,
-            image_set.footnote,
+            image_set.footnote("compared with"),
         )
 
     @torch.inference_mode()

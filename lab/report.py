@@ -162,7 +162,9 @@ def _restoration_part(run: Path) -> dict[str, Any]:
     }
     names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
     paths = [run / "denoising_results" / name for name in names]
-    sheets, left_out = album.embedded(paths, SHEETS_ROOM)
+    embedded, left_out = album.embedded(paths, SHEETS_ROOM)
+    titles = {name: records.as_dict(facts).get("title", name) for name, facts in sheets.items()}
+    sheets = [sheet | {"caption": titles[sheet["name"]]} for sheet in embedded]
     return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 
 

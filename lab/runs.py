@@ -92,7 +92,10 @@ def newest_unfinished_run(outputs: Path) -> Path:
             continue
         if status == "running" and not lock.is_held(run):
             return run
-    raise Mistake(f"--resume: no unfinished run in {outputs}; name one to go on with it")
+    raise Mistake(
+        f"--resume: no unfinished run in {outputs}; name a finished one with a higher --epochs, or "
+        "begin one: python gan_lab.py"
+    )
 
 
 def find_generator(run: Path | None, generator: Path | None) -> Path:
@@ -177,9 +180,18 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
     """
     standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not standing.is_dir():
-        raise Mistake(f"{flag} {folder}: {standing} is a file, name a folder")
+        what = "is" if standing == folder else f"{standing} is"
+        raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
     if not os.access(standing, os.W_OK | os.X_OK):
-        raise Mistake(f"{flag} {folder}: {standing} is not writable, {cure}")
+        what = "is" if standing == folder else f"{standing} is"
+        raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
+
+
+def check_out(folder: Path) -> None:
+    """Mistake if --out is a run folder, whose files are its own, or cannot be written to."""
+    if (folder / "config.json").is_file():
+        raise Mistake(f"--out {folder}: is a run folder; name another")
+    check_writable("--out", folder)
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:
@@ -198,16 +210,22 @@ def data_dir_around(weights: Path) -> Path | None:
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
-def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
-    """The very images that `run` was trained on, from `data_dir` if that is given; else Fault.
+def load_images(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
+    """Images to go with `run`, from `data_dir` if that is given; raises as `data.load` does.
 
     Of a run on the bundled sample they are that sample, also where the full set has come since.
     """
-    facts = _data_facts(run)
-    if facts.get("is_sample") is True and not data_dir:
-        image_set = data.read_folder(dataset, data.SAMPLE_FOLDER / dataset)
-    else:
-        image_set = data.load(dataset, data_dir)
+    if _data_facts(run).get("is_sample") is True and not data_dir:
+        return data.read_folder(dataset, data.SAMPLE_FOLDER / dataset)
+    return data.load(dataset, data_dir)
+
+
+def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
+    """The very images that `run` was trained on, from `data_dir` if that is given.
+
+    Mistake if a full set is given for a run on the sample; Fault for any other images.
+    """
+    facts, image_set = _data_facts(run), load_images(run, dataset, data_dir)
     if facts.get("is_sample") is True and not image_set.is_sample:
         raise Mistake(
             f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held against "

@@ -28,7 +28,7 @@ def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
         walk = models.generate(generator, slerp(start, end, shares))  # (STEPS, 1, 28, 28)
         rows.append((f"walk {number}", walk))
     title = f"{image_set.title}: from one latent to another, along the sphere"
-    images.save_sheet(run / "latent_walk.png", rows, title, image_set.footnote)
+    images.save_sheet(run / "latent_walk.png", rows, title, image_set.footnote())
 
     generated = models.generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
     found = nearest(generated, image_set.train_images)
@@ -36,7 +36,7 @@ def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
         run / "nearest_training_images.png",
         [("generated", generated.cpu()), ("nearest real", image_set.train_images[found])],
         f"{image_set.title}: generated images, and the training image nearest to each",
-        image_set.footnote,
+        image_set.footnote(),
     )
 
 

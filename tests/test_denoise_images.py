@@ -129,6 +129,12 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
     facts = json.loads((tmp_path / "out" / "scores.json").read_text())["sheets"]["own_images.png"]
     assert facts["sigma_was"] == "estimated"
     assert set(facts["sigma"]) == {"one.png", "tall.png", "colour.png"}
+    (own / "one.png").unlink()
+    Image.fromarray(255 - values[:28].numpy()).save(own / "other.png")
+    attempt(monkeypatch, *arguments, "--invert")  # what it restored before is not mixed with this
+    left = {"other.png", "tall.png", "colour.png"}
+    for restored in ("denoised", "projected"):
+        assert {path.name for path in (tmp_path / "out" / restored).iterdir()} == left
 
 
 # Refusals
@@ -277,6 +283,28 @@ def test_sheets_of_another_generator_do_not_stay(
     assert (own_run / "generator.png").exists()
 
 
+def test_results_of_another_generator_are_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path
+) -> None:
+    arguments = ("--run", own_run, "--out", tmp_path / "out", *FEW)
+    attempt(monkeypatch, *arguments, "--sigma", 0.1)
+    storage.save_weights(own_run / "generator.pth", models.Generator(8, (32,)), dataset="mnist")
+    with pytest.raises(Mistake, match=r"--out .*has the results of another generator"):
+        attempt(monkeypatch, *arguments, "--sigma", 0.2)
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["sigma_0.1.png"]
+    with pytest.raises(Mistake, match=r"--out .*is a run folder"):
+        attempt(monkeypatch, "--run", own_run, "--out", own_run, *FEW)
+
+
+def test_a_run_on_the_sample_is_restored_with_the_sample(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    storage.write_json(own_run / "config.json", {"data": {"is_sample": True}})
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("looked for the full set"))
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    assert "BUNDLED SAMPLE" in capsys.readouterr().out
+
+
 def test_sheets_of_another_denoiser_do_not_stay(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
@@ -313,7 +341,7 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
 ) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    with pytest.raises(Mistake, match=r"no \.png"):
+    with pytest.raises(Mistake, match=r"no pictures in it"):
         attempt(monkeypatch, "--run", own_run, "--images", own, *SOON)
     results = own_run / "denoising_results" / "denoised"
     results.mkdir(parents=True)

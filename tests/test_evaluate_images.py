@@ -26,6 +26,7 @@ from lab import (
     images,
     inception,
     judge,
+    lock,
     metrics,
     models,
     runs,
@@ -98,6 +99,13 @@ def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Pat
         assert len(set(picture.convert("L").tobytes())) > 50
 
 
+def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, monkeypatch, capsys):
+    before = (tiny_run / "evaluation.json").read_bytes()
+    with lock.held(tiny_run), pytest.raises(Mistake, match="is being trained"):
+        evaluate(monkeypatch, capsys, "--run", tiny_run)
+    assert (tiny_run / "evaluation.json").read_bytes() == before
+
+
 def test_a_generator_file_gets_a_new_folder_each_time(
     weights: Path, tmp_path: Path, monkeypatch, capsys
 ):
@@ -119,7 +127,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
         *("--out", tmp_path / "results", "--data-dir", SAMPLE),
     )
     assert "20 images" in out
-    assert "1 of 20 images: resized from 40 x 32 to 28 x 28" in out
+    assert "1 of 20 images: resized to 28 x 28" in out
     assert "1 of 20 images: colour turned to grey" in out
     assert "1 of 20 images: 16 bits turned to 8" in out
     assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
@@ -143,6 +151,8 @@ def test_a_light_background_is_remarked_on(tmp_path: Path):
         Image.fromarray(levels.numpy()).save(tmp_path / name)
         _, changes = gallery.read_picture(tmp_path / name)
         assert ["invert" in change for change in changes] == [True] * (name == "light.png")
+    image, changes = gallery.read_picture(tmp_path / "light.png", invert=True)
+    assert torch.equal(image, digits[0]) and not changes
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "日本語", "caf\udce9", "a\nb", "long" * 60])

@@ -193,7 +193,7 @@ def test_too_few_images_leave_figures_out_and_say_so(fashion: data.ImageSet, ref
     evaluation = referee.full_of_images(fashion.test_images[:1])
     assert {"confidence", "near_copies", "class_histogram"} < set(evaluation.figures)
     assert not {"fcd_train", "fcd_test", "precision", "kernel_distance"} & set(evaluation.figures)
-    assert "1 images: FCD needs 256" in evaluation.left_out
+    assert "1 image: FCD needs 256" in evaluation.left_out
     assert not any("collapse" in line for line in advice.after([], evaluation.figures, {}))
 
 

@@ -108,7 +108,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = denoise_images.Source(
         path, None, "fashion", storage.digest(path), None, run / "denoising_results"
     )
-    denoise_images.save_results(source, "", [sheet])
+    sample = data.read_folder("fashion", data.SAMPLE_FOLDER / "fashion")
+    denoise_images.save_results(source, sample, [sheet])
     report.write(run)
     return run
 

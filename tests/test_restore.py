@@ -244,7 +244,12 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     Image.fromarray(deep).save(tmp_path / "sixteen.png")
     Image.fromarray(grey.repeat(2, 3).numpy()).save(tmp_path / "tiled.png")
     Image.new("L", (50, 31), 77).save(tmp_path / "uneven.png")
-    Image.new("LA", (28, 28), (77, 9)).save(tmp_path / "glass.png")
+    Image.new("LA", (28, 28), (200, 51)).save(tmp_path / "glass.png")
+    drawing = Image.new("RGBA", (28, 28), (0, 0, 0, 0))  # black on nothing
+    drawing.putpixel((3, 3), (0, 0, 0, 255))
+    drawing.save(tmp_path / "drawing.png")
+    Image.new("L", (28, 28), 50).save(tmp_path / "photo.JPG")
+    Image.new("L", (28, 28)).save(tmp_path / "old.gif")
     frames = [Image.new("L", (28, 28), level) for level in (0, 99)]
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
     (tmp_path / "folder.png").mkdir()
@@ -256,18 +261,23 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png"),
         *("sixteen.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
+        *("drawing.png", "photo.JPG.png"),
     }
     for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
     assert found["grey.png"].notices == found["grey_as_colour.png"].notices == ()
     assert "16 bits" in found["sixteen.png"].notices[0]
     assert "colour" in found["red.png"].notices[0]
-    assert found["glass.png"].notices == ("transparency left out",)
+    assert found["glass.png"].notices == ("transparency filled with black",)
+    assert (found["glass.png"].tiles == 40).all()  # 200 * 51 / 255
+    assert found["drawing.png"].notices[0] == "transparency filled with white"
+    assert "--invert" in found["drawing.png"].notices[1]
+    assert found["drawing.png"].tiles.sum() == 783 * 255
     assert found["moving.png"].notices == ("only the first of its frames taken",)
     assert "resized from 50 x 31" in found["uneven.png"].notices[0]
     assert (found["uneven.png"].tiles == 77).all()
     assert len(found["tiled.png"].tiles) == 6
-    assert len(unreadable) == 2
+    assert len(unreadable) == 3 and "old.gif: left out, not one of .png" in unreadable[2]
     assert unreadable[0].startswith("broken.png")
 
 
@@ -282,7 +292,7 @@ def test_tiles_are_joined_as_they_were(tmp_path) -> None:
 
 
 def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
-    with pytest.raises(Mistake, match=r"no \.png in it"):
+    with pytest.raises(Mistake, match=r"no pictures in it \(\.png"):
         folder.read_pictures("--images", tmp_path)
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(Mistake, match="can be read"):

@@ -50,11 +50,13 @@ function startSteering(generator, directions) {
   const strip = find("strip");
   const MOST_KEPT = 24;
   let base = null;
+  let kept = 0;
 
   function show() {
     const latent = base.slice();
     sliders.forEach((slider, k) => {
       const distance = +slider.value;
+      slider.setAttribute("aria-valuetext", `${distance.toFixed(1)} standard deviations`);
       for (let i = 0; i < latent.length; i++) latent[i] += distance * directions[k][i];
     });
     draw(find("sample"), generator.images(latent), generator.side);
@@ -69,7 +71,8 @@ function startSteering(generator, directions) {
   function keep(latent) {
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-label", "Bring this sample back");
+    kept += 1;
+    button.setAttribute("aria-label", `Bring sample ${kept} back`);
     const canvas = document.createElement("canvas");
     canvas.className = "pixels";
     canvas.width = canvas.height = generator.side;
@@ -214,8 +217,8 @@ class Descent {
       const g = gradient[i] + latents[i];
       this.mean[i] += 0.1 * (g - this.mean[i]);
       this.square[i] += 0.01 * (g * g - this.square[i]);
-      const [first_, second] = [1 - 0.9 ** this.step, 1 - 0.99 ** this.step];
-      latents[i] -= (rate * (this.mean[i] / first_)) / (Math.sqrt(this.square[i] / second) + 1e-8);
+      const [forMean, forSquare] = [1 - 0.9 ** this.step, 1 - 0.99 ** this.step];
+      latents[i] -= (rate * (this.mean[i] / forMean)) / (Math.sqrt(this.square[i] / forSquare) + 1e-8);
     }
   }
 
