@@ -131,8 +131,8 @@ def _curve(
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """A range a little wider than [low, high], never empty."""
-    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    """A range a little wider than [low, high], and never so narrow that noise fills it."""
+    margin = max(0.08 * (high - low), 0.1 * abs(high) - (high - low) / 2) or 1.0
     return low - margin, high + margin
 
 

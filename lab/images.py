@@ -230,20 +230,23 @@ def save_class_sheet(
 
     classes: (N,) labels; names: theirs, by label.
     """
+    from matplotlib.ticker import PercentFormatter
+
     figure, (bars, samples) = new_figure(1, 2, width=10.5, height=5.4)
     rows = range(len(names))
     counts = torch.bincount(classes, minlength=len(names)).tolist()
-    percent = [100 * count / len(classes) for count in counts]
-    fair = 100 / len(names)
-    widest = 1.25 * max(*percent, fair)
-    bars.barh(rows, percent, color="0.6")
+    shares = [count / len(classes) for count in counts]
+    fair = 1 / len(names)
+    widest = 1.25 * max(*shares, fair)
+    bars.barh(rows, shares, color="0.6")
     bars.axvline(fair, color="tab:blue", linestyle="--")
-    for row, value in zip(rows, percent, strict=True):
-        bars.text(widest, row, f"{value:.1f}% ", ha="right", va="center", fontsize=9)
+    for row, share in zip(rows, shares, strict=True):
+        bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
     bars.set_yticks(rows, names)
     bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
-    bars.set_xlabel("% of the images")
+    bars.xaxis.set_major_formatter(PercentFormatter(1))
+    bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
 
     examples = []
