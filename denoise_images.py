@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -30,7 +29,6 @@ from lab import (
     denoiser,
     folder,
     images,
-    lock,
     machine,
     models,
     projection,
@@ -38,17 +36,16 @@ from lab import (
     report,
     restore,
     runs,
+    sheets,
     storage,
 )
-from lab.errors import Fault, Mistake, going_on, run_script
+from lab.errors import Mistake, going_on, run_script
 from lab.judge import Judge, can_score
 from lab.options import flag_of, option, parse
+from lab.sheets import MOST_SHOWN, OWN_FOLDERS, Sheet
 from lab.text import counted, listed, printable
 
-RESULTS = "denoising_results"
 COUNT = 16  # test images that are restored, unless --count says otherwise
-OWN_FOLDERS = ("denoised", "projected")  # in the results: your own images, restored
-MOST_SHOWN = 16  # images a row of a sheet
 MOST_REGENERATED = 8  # rows of the sheet of --regenerate
 EXAMPLES = 200  # training images that show how clipping hides noise
 CLEANING_SIGMA = 0.1  # the noise level the denoiser is told of generated images
@@ -115,23 +112,10 @@ class Source:
         return beside if can else self.results / "denoiser.pth"
 
     @property
-    def denoiser_facts(self) -> dict[str, str]:
-        """For scores.json: which denoiser it is; nothing if there is none."""
+    def denoiser_digest(self) -> str | None:
+        """SHA-256 of the denoiser's file; None if there is none."""
         path = self.denoiser_path
-        return {"denoiser_sha256": storage.digest(path)} if path.is_file() else {}
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A picture of labelled rows (N, 1, 28, 28), and what scores.json says of it."""
-
-    name: str
-    title: str
-    rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
-    facts: dict[str, Any]
-    most: int = MOST_SHOWN  # images a row that are shown; all of them are scored
-    columns: Sequence[str] = ()  # their names, if they have any
-    sample_part: str = "from"  # what the bundled sample has to do with it, if it was used
+        return storage.digest(path) if path.is_file() else None
 
 
 # What is restored, and with what
@@ -163,7 +147,7 @@ def find_source(options: Options) -> Source:
     """The generator that the options name, or that of the newest run; checked and loaded."""
     path = runs.find_generator(options.run, options.generator)
     home = runs.OUTPUTS if options.generator else path.parent
-    results = options.out or home / RESULTS
+    results = options.out or home / runs.RESULTS
     flag = "--out" if options.out or options.generator else "--run"
     if options.out:
         runs.check_out(options.out)
@@ -229,7 +213,7 @@ def restore_test_images(
     """Noise on clean test images, every restoration of it, and its scores on the screen."""
     clean = restore.to_unit(image_set.test_images[: options.count]).to(device)
     print(f"{'sigma':>5}  {'image':<14}{'PSNR/dB':>8}{'SSIM':>8}")
-    sheets = []
+    made = []
     for sigma in options.sigma or (0.1, 0.3, 0.5):
         rows = restorations(options, source, network, clean, sigma)
         scores = {label: restore.scores(row, clean) for label, row in rows[1:]}
@@ -239,11 +223,10 @@ def restore_test_images(
         labelled = [(with_psnr(label, scores), row) for label, row in rows]
         title = f"{image_set.title}, noise of sigma {sigma:g}" + " clipped" * options.clip
         facts = {"sigma": sigma, "clipped": options.clip, "images": options.count}
-        facts |= source.denoiser_facts
         facts |= {"seed": options.seed, "restarts": options.restarts, "steps": options.steps}
         facts["scores"] = {label: in_json(score) for label, score in scores.items()}
-        sheets.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, facts))
-    return sheets
+        made.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, facts))
+    return made
 
 
 def in_json(score: dict[str, float]) -> dict[str, float | None]:
@@ -348,7 +331,6 @@ def clean_generated(
         {
             "told_sigma": CLEANING_SIGMA,
             "fcd_train_5k": {"generated": before, "denoised": after},
-            **source.denoiser_facts,
         },
     )
 
@@ -412,9 +394,8 @@ def restore_own(
             "folder": str(options.images),
             "sigma": levels,
             "sigma_was": how,
-            **source.denoiser_facts,
         },
-        columns=[name for name, size in zip(levels, sizes, strict=True) for _ in range(size)],
+        pictures=[name for name, size in zip(levels, sizes, strict=True) for _ in range(size)],
         sample_part="by networks trained on",
     )
 
@@ -428,63 +409,7 @@ def own_sigma(options: Options, noisy: Tensor, examples: Tensor, sizes: list[int
     return torch.cat(parts)
 
 
-# What is saved
-
-
-def save_results(source: Source, image_set: data.ImageSet, sheets: Sequence[Sheet]) -> None:
-    """Write the sheets and scores.json; what it says of other sheets of these networks is kept."""
-    path = source.results / "scores.json"
-    source.results.mkdir(parents=True, exist_ok=True)
-    with lock.held(source.results):
-        try:
-            found = storage.read_json(path) if path.is_file() else {}
-        except Fault:
-            found = {}  # damaged, and about to be replaced
-        known = found.get("sheets")
-        entries = dict(known) if isinstance(known, dict) else {}
-        of_others = found.get("generator_sha256") != source.digest
-        stale = [n for n, e in entries.items() if of_others or not is_of_this_denoiser(e, source)]
-        for name in stale:  # they would be taken for those of these networks
-            remove_sheet(source, name, entries.pop(name), sheets)
-        if stale:
-            print(f"removed, being of networks of before: {listed(stale)}")
-        for sheet in sheets:
-            remove_sheet(source, sheet.name, entries.get(sheet.name), sheets)
-            footnote = image_set.footnote(sheet.sample_part)
-            rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
-            columns = sheet.columns[: sheet.most]
-            path_to = source.results / sheet.name
-            images.save_sheet(path_to, rows, sheet.title, footnote, columns)
-            facts = {"title": sheet.title, **sheet.facts, "bundled_sample": bool(footnote)}
-            entries[sheet.name] = facts
-        content = {
-            "dataset": source.dataset,
-            "generator": str(source.path),
-            "generator_sha256": source.digest,
-            "sheets": dict(sorted(entries.items())),
-        }
-        storage.write_json(path, content)
-
-
-def remove_sheet(source: Source, name: str, entry: Any, made: Sequence[Sheet]) -> None:
-    """Remove a sheet that scores.json knew, and the pictures it showed but for those just made."""
-    if Path(name).name != name or not name.endswith(".png"):
-        return
-    (source.results / name).unlink(missing_ok=True)
-    pictures = entry.get("sigma") if isinstance(entry, dict) else None
-    if isinstance(pictures, dict):  # the sheet of your own images has a level for each
-        new = {each for sheet in made for each in sheet.columns}
-        for picture in pictures.keys() - new:
-            if Path(picture).name == picture and picture.endswith(".png"):
-                for folder_name in OWN_FOLDERS:
-                    (source.results / folder_name / picture).unlink(missing_ok=True)
-
-
-def is_of_this_denoiser(entry: Any, source: Source) -> bool:
-    """Whether a sheet of scores.json shows no other denoiser than the one there is now."""
-    shown = entry.get("denoiser_sha256") if isinstance(entry, dict) else None
-    now = source.denoiser_facts.get("denoiser_sha256")
-    return None in (shown, now) or shown == now
+# The script
 
 
 def main() -> None:
@@ -505,16 +430,17 @@ def main() -> None:
     network = find_denoiser(options, source, image_set, device)
     with machine.full_precision(), going_on("nothing of it is kept, the same command begins anew"):
         if pictures:
-            sheets = [restore_own(options, source, network, image_set, pictures, device)]
+            made = [restore_own(options, source, network, image_set, pictures, device)]
         else:
-            sheets = restore_test_images(options, source, network, image_set, device)
+            made = restore_test_images(options, source, network, image_set, device)
             if options.regenerate:
-                sheets.append(regenerate(options, source, image_set, device))
+                made.append(regenerate(options, source, image_set, device))
             if network and can_score(image_set):
-                sheets.append(clean_generated(options, source, network, image_set, device))
-    save_results(source, image_set, sheets)
+                made.append(clean_generated(options, source, network, image_set, device))
+    restorers = sheets.Restorers(source.path, source.digest, source.denoiser_digest)
+    sheets.save(source.results, restorers, image_set, made)
     run = source.path.parent
-    if source.results == run / RESULTS and (run / "config.json").is_file():
+    if source.results == run / runs.RESULTS and (run / "config.json").is_file():
         report.write(run)  # with the new sheets in it
     print(f"done: {source.results}")
 

@@ -621,6 +621,10 @@ def main() -> None:
     if "list" in given or "report" in given:
         look_at(given)
         return
+    if {"epochs", "images_shown"} <= given.keys():
+        raise Mistake(
+            f"{said('images_shown', given)}: --epochs decides that, too; give one of them"
+        )
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
     device = machine.pick_device(options.device)
     if options.tensorboard and run and not board.is_installed():

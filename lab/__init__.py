@@ -25,6 +25,7 @@ gallery     pictures of any program, read from a folder
 restore     noise, its level, what restored images score
 projection  noisy images onto a generator; regeneration
 denoiser    the convolutional denoiser: its network, trained, stored, used
+sheets      what denoise_images.py makes, and scores.json beside it
 folder      the user's own pictures, cut into tiles and joined again
 screen      what a training shows while it runs
 stills      pictures of a finished run: walks between latents, nearest training images

@@ -18,6 +18,7 @@ WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect dis
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
+FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -43,6 +44,7 @@ def after(
     wrong = [
         *_opinion_trends(history).values(),
         *_distance_trend(history).values(),
+        *_foreign(figures, options),
         *_missing_classes(figures, options),
         *_copying(figures, options),
     ]
@@ -116,6 +118,15 @@ def _distance_trend(history: History) -> dict[str, str]:
         f"{best['fcd_train_5k']:.1f} in epoch {best['epoch']:.0f}; usual cure: lower --lr-g and "
         "--lr-d, or fewer --epochs."
     }
+
+
+def _foreign(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+    """Images of another program that are hardly like the set at all."""
+    if options is not None or figures.get("fcd_test", 0.0) < FOREIGN:
+        return []
+    return [
+        "Hardly images of this set: are they of another --dataset, or dark on light (--invert)?"
+    ]
 
 
 def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:

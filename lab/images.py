@@ -201,14 +201,15 @@ def save_sheet(
     scale = 3
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
     width = max(5, 1.6 + sheet.width / 120)  # room for title and footnote over a few images too
-    figure, (axis,) = new_figure(1, 1, width=width, height=0.6 + sheet.height / 120)
+    labels = [shortened(_readable(name), 24) for name in names]
+    height = 0.6 + sheet.height / 120 + 0.085 * max(map(len, labels), default=0)
+    figure, (axis,) = new_figure(1, 1, width=width, height=height)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
     height = (sheet.height - GAP) / len(rows)
     middles = [GAP / 2 + (index + 0.5) * height for index in range(len(rows))]
     axis.set_yticks(middles, [label for label, _ in rows], fontsize=9)
     width = (sheet.width - GAP) / columns
     middles = [GAP / 2 + (index + 0.5) * width for index in range(len(names))]
-    labels = [shortened(_readable(name), 24) for name in names]
     axis.set_xticks(middles, labels, rotation=90, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
@@ -245,7 +246,7 @@ def save_class_sheet(
     bars.set_yticks(rows, names)
     bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
-    bars.xaxis.set_major_formatter(PercentFormatter(1))
+    bars.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
 

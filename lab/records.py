@@ -64,7 +64,7 @@ def evaluation(run: Path) -> dict[str, Any]:
 
 def restored(run: Path) -> dict[str, Any]:
     """What scores.json says, if it is of the generator that the run has now."""
-    found = content(run / "denoising_results" / "scores.json")
+    found = content(run / runs.RESULTS / "scores.json")
     sheets = as_dict(found.get("sheets"))
     own = {name: facts for name, facts in sheets.items() if Path(name).name == name}
     return {"sheets": own} if own and found.get("generator_sha256") == _digest(run) else {}

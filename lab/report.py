@@ -161,7 +161,7 @@ def _restoration_part(run: Path) -> dict[str, Any]:
         name: readings.number(records.as_dict(facts).get("sigma")) for name, facts in sheets.items()
     }
     names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
-    paths = [run / "denoising_results" / name for name in names]
+    paths = [run / runs.RESULTS / name for name in names]
     embedded, left_out = album.embedded(paths, SHEETS_ROOM)
     titles = {name: records.as_dict(facts).get("title", name) for name, facts in sheets.items()}
     sheets = [sheet | {"caption": titles[sheet["name"]]} for sheet in embedded]

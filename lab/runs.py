@@ -16,6 +16,7 @@ from lab.data import SETS, ImageSet
 from lab.errors import Fault, Mistake
 
 OUTPUTS = Path(__file__).parent.parent / "outputs"
+RESULTS = "denoising_results"  # in a run folder: what denoise_images.py makes with it
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
 RUN_NAME = re.compile(rf"({'|'.join(SETS)})-([0-9]+)")
 

@@ -337,6 +337,15 @@ def test_words_are_found_for_any_history():
     assert "winning" in advice.after([row] * 3, figures, {})[0]
 
 
+def test_images_that_are_none_of_the_set_are_asked_about():
+    figures = {"images": 300, "class_histogram": {"0": 0.5, "1": 0.5}, "near_copies": 0.0}
+    for distance, options, asked in ((85.0, None, True), (9.0, None, False), (85.0, {}, False)):
+        words = " ".join(
+            advice.after([], {**figures, "fcd_test": distance, "fcd_real": 0.1}, options)
+        )
+        assert ("--invert" in words) is asked
+
+
 def test_a_cure_is_what_the_run_does_not_do_yet():
     figures = {"images": 300, "class_histogram": {"0": 1.0, "1": 0.0}, "near_copies": 0.0}
     said = {

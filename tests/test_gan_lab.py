@@ -358,6 +358,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--list", "--out", tmp_path / "none"), "there is no such folder"),
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
+        (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
         (("--loss", "hinge", "--label-smoothing", "0.1", "--data-dir", SAMPLE), "has no labels"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
     ]

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-import denoise_images
 from lab import (
     album,
     board,
@@ -29,6 +28,7 @@ from lab import (
     readings,
     report,
     runs,
+    sheets,
     stills,
     storage,
     tables,
@@ -101,15 +101,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage.write_json(sampled / "evaluation.json", other)
     scores = {"noisy": {"psnr": 6.02}, "projection": {"psnr": 17.25}}
     facts = {"sigma": 0.5, "scores": scores}
-    sheet = denoise_images.Sheet(
-        "sigma_0.5.png", "noise", [("clean", torch.zeros(2, 1, 28, 28))], facts
-    )
+    clean = torch.zeros(2, 1, 28, 28)
+    sheet = sheets.Sheet("sigma_0.5.png", "noise", [("clean", clean)], facts)
     path = run / "generator.pth"
-    source = denoise_images.Source(
-        path, None, "fashion", storage.digest(path), None, run / "denoising_results"
-    )
+    restorers = sheets.Restorers(path, storage.digest(path), None)
     sample = data.read_folder("fashion", data.SAMPLE_FOLDER / "fashion")
-    denoise_images.save_results(source, sample, [sheet])
+    sheets.save(run / runs.RESULTS, restorers, sample, [sheet])
     report.write(run)
     return run
 
