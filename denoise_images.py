@@ -162,8 +162,7 @@ def find_source(options: Options) -> Source:
         )
     dataset = runs.dataset_of(path, facts)
     data_dir = options.data_dir or runs.data_dir_around(path)
-    stage = f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else ""
-    return Source(path, generator, dataset, digest, data_dir, results, stage)
+    return Source(path, generator, dataset, digest, data_dir, results, runs.stage_of(facts))
 
 
 def find_denoiser(

@@ -117,7 +117,7 @@ def find_subject(options: Options) -> Subject:
         history=history_of(run) if run else (),
         generator=generator,
         digest=digest,
-        stage=f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else "",
+        stage=runs.stage_of(facts),
     )
 
 

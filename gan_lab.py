@@ -430,7 +430,9 @@ def finish_epoch(
     row = {
         "epoch": training.epoch,
         "seconds": round(training.seconds, 3),
-        "images_per_second": round(steps * options.batch_size / training.seconds),
+        "images_per_second": round(
+            steps * options.batch_size / max(training.seconds, 1e-3)
+        ),  # a clock may be coarse,
         **{name: round(value, 6) for name, value in means.items()},
     }
     training.history.append(row)

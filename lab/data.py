@@ -33,8 +33,8 @@ MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile he
 
 SAMPLE_NOTICE = (
     "*** This is the BUNDLED SAMPLE: 10,000 of 60,000 training images. Figures from it are not\n"
-    "*** comparable with the full set's. For that: train a new run while there is a network, or with\n"
-    "*** the set's IDX files (raw or .gz) in a folder that --data-dir names."
+    "*** comparable with the full set's. For that: train a new run where there is a network, or\n"
+    "*** with the set's IDX files (raw or .gz) in a folder that --data-dir names."
 )
 
 

@@ -20,7 +20,7 @@ from lab.losses import gives_probabilities
 from lab.text import printable, shortened
 
 SCALE = 4  # screen pixels a side for one pixel of an image
-GAP = 4  # screen pixels between the images of a grid
+GAP = SCALE  # screen pixels between the images of a grid: one pixel of theirs (album relies on it)
 PAPER = 255  # the grey between them
 SAMPLES = 10  # images of a class in a sheet of classes
 FRAME_TIME = 400  # milliseconds of a GIF's frame

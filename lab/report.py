@@ -178,8 +178,9 @@ def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> 
         return {}
     for other in runs.all_runs(run.resolve().parent):
         theirs = records.as_dict(records.content(other / "config.json").get("options"))
+        if theirs.get("recipe") != "classic":
+            continue
         found = records.evaluation(other)
-        same_images = records.as_dict(found.get("compared_with")).get("fingerprint") == images
-        if theirs.get("recipe") == "classic" and found and same_images:
+        if records.as_dict(found.get("compared_with")).get("fingerprint") == images:
             return {"name": other.name, "evaluation": found}
     return {}

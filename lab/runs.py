@@ -195,6 +195,11 @@ def check_out(folder: Path) -> None:
     check_writable("--out", folder)
 
 
+def stage_of(facts: Mapping[str, Any]) -> str:
+    """`, after epoch 12`, as far as the facts of a weights file say it."""
+    return f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else ""
+
+
 def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:
     """The set that the facts of a weights file name; Fault if they name none."""
     dataset = facts.get("dataset")
