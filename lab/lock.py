@@ -1,7 +1,7 @@
 """The lock of a folder, which keeps two programs of the lab from writing into it at once.
 
-Where the system has no such locks nothing is held: files still appear whole, the last writer's
-stay.
+On Windows a file in the folder stands for it. Where a file system has no locks nothing is held:
+files still appear whole, the last writer's stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+    import msvcrt
 
+LOCK_FILE = ".lock"  # on Windows, where a folder cannot be opened
 PATIENCE = 0.1  # seconds: somebody may only be asking whether the lock is held
 
 
@@ -39,24 +41,32 @@ def held(folder: Path, wait: bool = True) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether another program holds `folder`. Asking is not holding: two may ask at once."""
+    if not fcntl and not (folder / LOCK_FILE).exists():
+        return False
     with _opened(folder) as descriptor:
         return not _locks(descriptor, shared=True, wait=False)
 
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """A descriptor of `folder`; what it locks is free again with its end."""
-    descriptor = os.open(folder, os.O_RDONLY) if fcntl else -1
+    """A descriptor that stands for `folder`; what it locks is free again with its end."""
+    if fcntl:
+        descriptor = os.open(folder, os.O_RDONLY)
+    else:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     try:
         yield descriptor
     finally:
-        if fcntl:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _locks(descriptor: int, shared: bool, wait: bool) -> bool:
     """Whether the lock could be had; true where there are none."""
     if not fcntl:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
         return True
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:

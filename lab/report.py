@@ -19,8 +19,9 @@ from lab.errors import Fault
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 SCRIPTS = ("film.js", "generator.js", "play.js")
-# Room for pictures in the page, as text; with film and weights it stays below 12 MB.
-STILLS_ROOM, SHEETS_ROOM = 600_000, 1_400_000
+# Room in the page, as text, for pictures, and for sheets together with the generator's weights;
+# with the film it stays below 12 MB.
+STILLS_ROOM, SHEETS_AND_WEIGHTS_ROOM = 600_000, 8_800_000
 STAGES = {
     "finished": "at the end of the run",
     "running": "of a run that has not ended",
@@ -42,6 +43,7 @@ def write(run: Path) -> Path:
     history, evaluation = records.history(run), records.evaluation(run)
     known, status = SETS.get(str(options.get("dataset"))), records.status(run, config)
     generator, refusal = _generator(run)
+    live_part = _live_part(generator, refusal)
     html = render(
         "page.html.jinja",
         name=run.resolve().name,
@@ -57,12 +59,12 @@ def write(run: Path) -> Path:
         stage=STAGES.get(status, "of this run"),
         final=album.final_grid(run) if status == "finished" else None,  # else of older weights
         **_film_part(run, options, history),
-        **_live_part(generator, refusal),
+        **live_part,
         quality=tables.results(evaluation, _classic(run, options, evaluation), known),
         words=readings.sentences(evaluation),
         anchors=tables.anchors(str(options.get("dataset")), evaluation),
         stills=_stills(run) if status == "finished" else [],
-        **_restoration_part(run),
+        **_restoration_part(run, SHEETS_AND_WEIGHTS_ROOM - len(live_part["weights"])),
     )
     path = run / "report.html"
     storage.write_text(path, html)
@@ -152,8 +154,8 @@ def _stills(run: Path) -> list[dict[str, str]]:
     return [still | {"caption": STILLS[still["name"]]} for still in found]
 
 
-def _restoration_part(run: Path) -> dict[str, Any]:
-    """What denoise_images.py made with the run's generator: its sheets and scores."""
+def _restoration_part(run: Path, room: int) -> dict[str, Any]:
+    """What denoise_images.py made with the run's generator: scores, and the sheets that fit."""
     restored = records.restored(run)
     sheets = records.as_dict(restored.get("sheets"))
     # By noise level; what has none, as cleaned images, comes last.
@@ -162,7 +164,7 @@ def _restoration_part(run: Path) -> dict[str, Any]:
     }
     names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
     paths = [run / runs.RESULTS / name for name in names]
-    embedded, left_out = album.embedded(paths, SHEETS_ROOM)
+    embedded, left_out = album.embedded(paths, room)
     titles = {name: records.as_dict(facts).get("title", name) for name, facts in sheets.items()}
     sheets = [sheet | {"caption": titles[sheet["name"]]} for sheet in embedded]
     return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import types
 import typing
 from pathlib import Path
 
@@ -214,6 +215,28 @@ def test_asking_for_a_lock_is_not_holding_it(tmp_path):
     threading.Timer(lock.PATIENCE / 4, os.close, [asking]).start()
     with lock.held(tmp_path, wait=False):
         assert lock.is_held(tmp_path)
+
+
+def test_on_windows_a_file_stands_for_the_folder(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def locking(descriptor, mode, size):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(13, "Permission denied") from None  # as msvcrt says it
+
+    windows = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(lock, "msvcrt", windows, raising=False)
+    assert not lock.is_held(tmp_path) and not list(tmp_path.iterdir())  # to ask writes nothing
+    with lock.held(tmp_path):
+        assert lock.is_held(tmp_path)
+        with pytest.raises(Fault, match="at work in it"), lock.held(tmp_path, wait=False):
+            pass
+    assert not lock.is_held(tmp_path)
+    with lock.held(tmp_path, wait=False):
+        pass
 
 
 def test_the_newest_run_is_trusted_no_more(tiny_run, tmp_path, monkeypatch, capfd):
