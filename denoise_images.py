@@ -32,6 +32,7 @@ from lab import (
     machine,
     models,
     projection,
+    provenance,
     records,
     report,
     restore,
@@ -161,7 +162,7 @@ def find_source(options: Options) -> Source:
             "a folder of their own for these"
         )
     dataset = runs.dataset_of(path, facts)
-    data_dir = options.data_dir or runs.data_dir_around(path)
+    data_dir = options.data_dir or provenance.data_dir_around(path)
     return Source(path, generator, dataset, digest, data_dir, results, runs.stage_of(facts))
 
 
@@ -419,12 +420,12 @@ def main() -> None:
     pictures = read_own(options, source) if options.images else []
     machine.prepare()
     source.generator.to(device)
-    image_set = runs.load_images(source.path.parent, source.dataset, source.data_dir)
+    image_set = provenance.load_images(source.path.parent, source.dataset, source.data_dir)
     options = dataclasses.replace(options, count=count_of(options, image_set))
     print(f"{image_set.title} from {image_set.source}, generator {source.path}{source.stage}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
-    if not runs.is_of(source.path.parent, image_set):
+    if not provenance.is_of(source.path.parent, image_set):
         print("note: the generator was trained on other images of the set than these")
     network = find_denoiser(options, source, image_set, device)
     with machine.full_precision(), going_on("nothing of it is kept, the same command begins anew"):

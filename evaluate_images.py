@@ -29,6 +29,7 @@ from lab import (
     lock,
     machine,
     models,
+    provenance,
     readings,
     report,
     runs,
@@ -111,7 +112,7 @@ def find_subject(options: Options) -> Subject:
     return Subject(
         name=str(run or weights),
         dataset=dataset_of(weights, facts, options.dataset),
-        data_dir=options.data_dir or runs.data_dir_around(weights),
+        data_dir=options.data_dir or provenance.data_dir_around(weights),
         run=run,
         options=stored if isinstance(stored, dict) else None,
         history=history_of(run) if run else (),
@@ -261,7 +262,7 @@ def main() -> None:
         runs.check_out(outputs)
     machine.prepare()
     if subject.run:
-        image_set = runs.images_of(subject.run, subject.dataset, subject.data_dir)
+        image_set = provenance.images_of(subject.run, subject.dataset, subject.data_dir)
     else:
         image_set = data.load(subject.dataset, subject.data_dir)
     if options.fid:

@@ -36,6 +36,7 @@ from lab import (
     losses,
     machine,
     models,
+    provenance,
     report,
     runs,
     stills,
@@ -430,9 +431,7 @@ def finish_epoch(
     row = {
         "epoch": training.epoch,
         "seconds": round(training.seconds, 3),
-        "images_per_second": round(
-            steps * options.batch_size / max(training.seconds, 1e-3)
-        ),  # a clock may be coarse,
+        "images_per_second": round(steps * options.batch_size / max(training.seconds, 1e-3)),
         **{name: round(value, 6) for name, value in means.items()},
     }
     training.history.append(row)
@@ -445,8 +444,8 @@ def finish_epoch(
     notes = advice.during(training.history, dataclasses.asdict(options))
     try:
         runs.write_history(recorder.folder / "history.csv", training.history)
-    except PermissionError:  # on Windows, while a spreadsheet shows it; the next epoch tries again
-        notes.append("history.csv is open in another program and was not written; close it there.")
+    except PermissionError as error:  # on Windows while a spreadsheet shows it; tried again later
+        notes.append(f"history.csv was not written ({error.strerror}): is it open in a program?")
     if recorder.board:
         recorder.board.row(row)
     recorder.screen.epoch(row, notes)
@@ -640,7 +639,7 @@ def main() -> None:
         runs.check_writable("--resume", run, cure="make it so, or copy the run")
     machine.prepare()
     if run:
-        image_set = runs.images_of(run, options.dataset, options.data_dir)
+        image_set = provenance.images_of(run, options.dataset, options.data_dir)
     else:
         image_set = data.load(options.dataset, options.data_dir, download=not options.dry_run)
     options = planned(options, len(image_set.train_images))

@@ -14,7 +14,9 @@ graphs      the training step as CUDA graphs, replayed without Python
 storage     files that appear whole and are never trusted
 checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history
+provenance  the images that a run was trained on, found again
 lock        a folder held against other programs of the lab
+pictures    pictures from elsewhere, read as grey ones of 28 x 28
 images      grids, sheets, curves, the GIF
 metrics     what a number means: its definition and its paper
 classifier  the small fixed classifiers that images are measured with

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from lab import images, runs
+from lab import images, pictures, runs
 from lab.data import IMAGE_SIDE
 
 MOST_FRAMES = 80  # of the film
@@ -73,13 +73,13 @@ def _compact(picture: Image.Image) -> Image.Image:
     return small.crop((1, 1, width - 1, height - 1))
 
 
-def _opened(path: Path, most_pixels: int = images.MOST_PIXELS) -> Image.Image | None:
+def _opened(path: Path, most_pixels: int = pictures.MOST_PIXELS) -> Image.Image | None:
     """The picture, or None if it cannot be read, or is a link: pages are passed on to others."""
     if path.is_symlink():
         return None
     try:
-        return images.opened(path, most_pixels=most_pixels)
-    except images.Unreadable:
+        return pictures.opened(path, most_pixels=most_pixels)
+    except pictures.Unreadable:
         return None
 
 
@@ -88,7 +88,7 @@ def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], li
 
     What is missing or damaged is passed over.
     """
-    pictures, left_out = [], []
+    shown, left_out = [], []
     for path in paths:
         if not path.is_file() or not _opened(path):
             continue
@@ -97,8 +97,8 @@ def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], li
             continue
         source = _png_url(path.read_bytes())
         room -= len(source)
-        pictures.append({"name": path.name, "source": source})
-    return pictures, left_out
+        shown.append({"name": path.name, "source": source})
+    return shown, left_out
 
 
 def thumbnail(run: Path) -> str | None:

@@ -2,10 +2,9 @@
 
 Sources in order: IDX files in a named folder, an earlier download in data/, the copy Debian's
 `dataset-fashion-mnist` installs, torchvision's download, the sample of 12,000 images that comes
-with the lab. The IDX format is the
-one of http://yann.lecun.com/exdb/mnist: a big-endian header of a type byte, a dimension count and
-the dimensions, then the bytes. Files from elsewhere are not trusted: sizes are checked before
-memory is asked for.
+with the lab. The IDX format is the one of http://yann.lecun.com/exdb/mnist: a big-endian header of
+a type byte, a dimension count and the dimensions, then the bytes. Files from elsewhere are not
+trusted: sizes are checked before memory is asked for.
 """
 
 from __future__ import annotations

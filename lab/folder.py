@@ -17,6 +17,7 @@ from torch import Tensor
 from lab import images
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
+from lab.pictures import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
 
 OTHER_KINDS = (".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
@@ -44,15 +45,15 @@ def read_pictures(flag: str, folder: Path, invert: bool = False) -> tuple[list[P
             "final_generated_images in it, or a folder of your own"
         )
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    paths = [path for path in files if path.suffix.lower() in images.ENDINGS]
-    kinds = ", ".join(images.ENDINGS)
+    paths = [path for path in files if path.suffix.lower() in ENDINGS]
+    kinds = ", ".join(ENDINGS)
     if not paths:
         raise Mistake(f"{flag} {folder}: no pictures in it ({kinds}); name a folder that has some")
     pictures, unreadable, tiles = [], [], 0
     for path in paths:
         try:
             picture = _read(path, invert)
-        except images.Unreadable as reason:
+        except Unreadable as reason:
             unreadable.append(f"{path.name}: left out, cannot be read ({reason})")
             continue
         pictures.append(picture)
@@ -79,11 +80,11 @@ def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
 
 def _read(path: Path, invert: bool) -> Picture:
     """One picture; raises Unreadable for a damaged one."""
-    opened = images.opened(path, images.FORMATS, most_pixels=MOST_TILES * IMAGE_SIDE**2)
-    picture, notices = images.to_grey(opened, invert)
+    found = opened(path, FORMATS, most_pixels=MOST_TILES * IMAGE_SIDE**2)
+    picture, notices = to_grey(found, invert)
     width, height = picture.size
     if width % IMAGE_SIDE or height % IMAGE_SIDE:
-        picture, resized = images.to_size(picture)
+        picture, resized = to_size(picture)
         notices += resized
     elif (width, height) != (IMAGE_SIDE, IMAGE_SIDE):
         notices.append(f"{width} x {height}, restored in tiles of 28 x 28")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lab import chance
 from lab.errors import Mistake
-from lab.images import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
+from lab.pictures import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
 from lab.text import listed
 
 

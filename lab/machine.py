@@ -48,7 +48,7 @@ def _refusal(device: str) -> str | None:
 
 
 def prepare() -> None:
-    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing by chance."""
+    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random."""
     torch.set_num_threads(available_cores())
     torch.backends.cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
     keep_freed_memory()

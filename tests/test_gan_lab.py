@@ -22,7 +22,7 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import data, lock, models, runs, storage
+from lab import data, lock, models, provenance, runs, storage
 from lab.errors import Fault, Interrupted, Mistake, made_good, run_script
 from lab.options import flag_of, parse
 
@@ -413,7 +413,7 @@ def test_a_run_on_the_sample_goes_on_with_the_sample(tiny_run, tmp_path, monkeyp
     here = tmp_path / "data"
     shutil.copytree(SAMPLE / "mnist", here / "FashionMNIST" / "raw")
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", here)
-    assert runs.images_of(copy, "fashion", None).is_sample
+    assert provenance.images_of(copy, "fashion", None).is_sample
 
 
 def test_a_data_folder_that_is_gone_is_asked_for(tiny_run, tmp_path, monkeypatch, capfd):
@@ -470,7 +470,7 @@ def test_a_run_on_the_sample_takes_no_other_images(tiny_run, monkeypatch):
     full = dataclasses.replace(data.read_folder("fashion", SAMPLE / "fashion"), is_sample=False)
     monkeypatch.setattr(data, "load", lambda *_: full)
     with pytest.raises(Mistake, match="leave --data-dir out"):
-        runs.images_of(tiny_run, "fashion", Path("elsewhere"))
+        provenance.images_of(tiny_run, "fashion", Path("elsewhere"))
 
 
 def test_resuming_on_other_images_is_refused(tiny_run, tmp_path):
@@ -528,7 +528,7 @@ def test_a_history_that_is_open_elsewhere_ends_no_training(tmp_path, monkeypatch
     arguments = ["gan_lab.py", "--out", tmp_path, "--epochs", 2, *TINY]
     monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
     gan_lab.main()
-    assert "history.csv is open in another program" in capfd.readouterr().out
+    assert "history.csv was not written (Permission denied)" in capfd.readouterr().out
     assert len(runs.read_history(tmp_path / "fashion-001" / "history.csv")) == 2
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab import images, models, runs, storage
+from lab import models, pictures, runs, storage
 from lab.errors import Fault
 
 
@@ -253,7 +253,7 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, f
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
 @pytest.mark.parametrize(
-    "read", [storage.read_json, storage.digest, runs.read_history, images.opened]
+    "read", [storage.read_json, storage.digest, runs.read_history, pictures.opened]
 )
 def test_what_never_ends_is_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
@@ -261,7 +261,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path, read):
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**35)  # takes no room
     for name in ("pipe", "endless", "huge"):
-        with pytest.raises((Fault, images.Unreadable)):
+        with pytest.raises((Fault, pictures.Unreadable)):
             read(tmp_path / name)
 
 
