@@ -14,7 +14,6 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +22,16 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from restoration_table import CLASSICAL, SIGMAS, TITLES, write_report
+from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
+from restoration_table import write_report
 from rivals import apply_classical, train_autoencoder, tuned_strength
 
-from lab import chance, data, denoiser, images, machine, models, projection, restore, runs, storage
+from lab import chance, data, denoiser, images, machine, models, projection, restore, storage
 from lab.errors import Mistake, run_script
-from lab.options import option, parse
+from lab.options import parse
 
 STEPS = (50, 125, 250, 500, 1_000)  # of projection, tried on training images
 SLOW = ("nlm", "bm3d", "projection")
-
-
-@dataclass(frozen=True)
-class Options:
-    """Every option of the benchmark."""
-
-    data_dir: Path | None = option(None, "folder with the sets' IDX files", folder=True)
-    mnist_run: Path | None = option(None, "run with generator and denoiser", folder=True)
-    fashion_run: Path | None = option(None, "run with generator and denoiser", folder=True)
-    work: Path = option(runs.OUTPUTS / "restoration-benchmark", "where restored images are kept")
-    report: Path = option(Path(__file__).parent, "folder for RESTORATION.md and its plot")
-    count: int = option(1_000, "test images for fast methods", low=49, high=10_000)
-    slow_count: int = option(200, "test images for slow methods", low=49, high=10_000)
-    tuning_count: int = option(49, "training images that strengths are tuned on", low=2, high=1_000)
-    denoiser_images: int = option(
-        denoiser.IMAGES_SHOWN, "images the CNN was shown; the autoencoder gets that time", low=100
-    )
-    leave_out: tuple[str, ...] = option((), "methods to leave out", choices=tuple(TITLES))
-    seed: int = option(0, "decides the noise and the autoencoder", low=0, high=2**63 - 1)
 
 
 def denoiser_seconds(train_images: Tensor, images_shown: int) -> float:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
 
 from lab import data, denoiser, images, machine, storage
 from lab.options import flag_of
-
-if TYPE_CHECKING:
-    from restoration import Options
-
-SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-TITLES = {
-    "noisy": "noisy",
-    "median": "median filter",
-    "tv": "total variation",
-    "nlm": "non-local means",
-    "bm3d": "BM3D",
-    "autoencoder": "Keras autoencoder",
-    "projection": "projection (ours)",
-    "cnn": "CNN (ours)",
-}
-CLASSICAL = ("median", "tv", "nlm", "bm3d")
 
 
 def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
