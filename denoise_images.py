@@ -328,10 +328,7 @@ def clean_generated(
             (f"generated\nFCD {before:.1f}", restore.to_unit(generated)),
             (f"denoised\nFCD {after:.1f}", passed),
         ],
-        {
-            "told_sigma": CLEANING_SIGMA,
-            "fcd_train_5k": {"generated": before, "denoised": after},
-        },
+        {"told_sigma": CLEANING_SIGMA, "fcd_train_5k": {"generated": before, "denoised": after}},
     )
 
 

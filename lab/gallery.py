@@ -17,8 +17,10 @@ from torch import Tensor
 
 from lab import chance
 from lab.errors import Mistake
-from lab.pictures import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
+from lab.pictures import ENDINGS, FORMATS, RESIZED, Unreadable, opened, to_grey, to_size
 from lab.text import listed
+
+MOST_SIZES = 3  # that have a line of their own
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def read(folder: Path, files: list[Path], most: int, invert: bool = False) -> Ga
             continue
         images.append(image)
         changes.update(changed)
+    sizes = [change for change in changes if change.startswith(RESIZED)]
+    if len(sizes) > MOST_SIZES:
+        changes[f"{RESIZED} {len(sizes):,} sizes to 28 x 28"] = sum(map(changes.pop, sizes))
     notices = [
         f"{count:,} of {len(images):,} images: {change}" for change, count in changes.items()
     ]
@@ -72,7 +77,7 @@ def read(folder: Path, files: list[Path], most: int, invert: bool = False) -> Ga
     if unreadable:
         notices.append(f"unreadable: {listed(sorted(unreadable))}")
     if not images:
-        raise Mistake(f"--images {folder}: {notices[-1]}; name a folder of PNG files")
+        raise Mistake(f"--images {folder}: {notices[-1]}; name a folder of pictures")
     return Gallery(torch.stack(images), notices)
 
 
@@ -83,5 +88,4 @@ def read_picture(path: Path, invert: bool = False) -> tuple[Tensor, list[str]]:
     """
     grey, changes = to_grey(opened(path, FORMATS), invert)
     small, resized = to_size(grey)
-    changes += ["resized to 28 x 28"] if resized else []  # from many sizes, perhaps
-    return torch.from_numpy(np.array(small)).unsqueeze(0), changes
+    return torch.from_numpy(np.array(small)).unsqueeze(0), changes + resized

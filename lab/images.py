@@ -119,12 +119,11 @@ def save_sheet(
     height = 0.6 + sheet.height / 120 + 0.085 * max(map(len, labels), default=0)
     figure, (axis,) = new_figure(1, 1, width=width, height=height)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
-    height = (sheet.height - GAP) / len(rows)
-    middles = [GAP / 2 + (index + 0.5) * height for index in range(len(rows))]
-    axis.set_yticks(middles, [label for label, _ in rows], fontsize=9)
-    width = (sheet.width - GAP) / columns
-    middles = [GAP / 2 + (index + 0.5) * width for index in range(len(names))]
-    axis.set_xticks(middles, labels, rotation=90, fontsize=7, parse_math=False)
+    row_height, column_width = (sheet.height - GAP) / len(rows), (sheet.width - GAP) / columns
+    rows_at = [GAP / 2 + (index + 0.5) * row_height for index in range(len(rows))]
+    columns_at = [GAP / 2 + (index + 0.5) * column_width for index in range(len(names))]
+    axis.set_yticks(rows_at, [label for label, _ in rows], fontsize=9)
+    axis.set_xticks(columns_at, labels, rotation=90, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, parse_math=False)

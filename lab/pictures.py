@@ -19,6 +19,7 @@ from lab.text import shortened
 MOST_PIXELS = 20_000_000  # of a picture that is read
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the names end in
+RESIZED = "resized from"
 LIGHT = "light background, the sets' is black; --invert turns dark to light"
 
 
@@ -100,4 +101,4 @@ def to_size(picture: Image.Image) -> tuple[Image.Image, list[str]]:
         return picture, []
     width, height = picture.size
     resized = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
-    return resized, [f"resized from {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}"]
+    return resized, [f"{RESIZED} {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}"]

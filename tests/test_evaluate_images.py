@@ -127,7 +127,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
         *("--out", tmp_path / "results", "--data-dir", SAMPLE),
     )
     assert "20 images" in out
-    assert "1 of 20 images: resized to 28 x 28" in out
+    assert "1 of 20 images: resized from 40 x 32 to 28 x 28" in out
     assert "1 of 20 images: colour turned to grey" in out
     assert "1 of 20 images: 16 bits turned to 8" in out
     assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
@@ -136,6 +136,13 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
     assert not list(pictures.glob("evaluation*"))
+
+
+def test_resizing_from_many_sizes_is_one_line(tmp_path: Path):
+    for side in range(30, 36):
+        Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    found = gallery.read(tmp_path, gallery.picture_files(tmp_path), most=9)
+    assert found.notices == ["6 of 6 images: resized from 6 sizes to 28 x 28"]
 
 
 def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path: Path):

@@ -387,8 +387,11 @@ def unsettled(generator: models.Generator) -> models.Generator:
     ],
     ids=["plain", "batch norm", "convolutions", "clipped", "both"],
 )
-def test_operations_make_the_networks_images(generator: nn.Module) -> None:
-    exported = live.export(generator.eval())  # compares the two, and raises
+def test_operations_make_the_networks_images(
+    generator: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_LEVELS_OFF", 1)
+    exported = live.export(generator.eval())  # compares the two: Unsuited beyond that
     numbers = sum(math.prod(s) for step in exported.operations for s in step["shapes"])
     assert len(exported.weights) == 2 * numbers
     assert len(exported.directions) == live.DIRECTIONS
