@@ -57,6 +57,7 @@ OF_THE_PLAN = {  # options that the plan does not list as changes of the recipe
     *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
     *("sample_every", "seed", "device"),
 }
+NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
 ABSURD_LOSS = 1_000  # healthy losses stay below 10; Adam's bounded steps seldom reach infinity
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -196,6 +197,20 @@ class Options:
 
 
 # The plan
+
+
+def refuse_contradictions(given: dict[str, Any], options: Options) -> None:
+    """Mistake if of the `given` options one leaves another without effect."""
+    if {"epochs", "images_shown"} <= given.keys():
+        raise Mistake(
+            f"{said('images_shown', given)}: --epochs decides that, too; give one of them"
+        )
+    for name, other in NEEDS.items():
+        if name in given and not getattr(options, other):
+            raise Mistake(
+                f"{said(name, given)}: has no effect while {flag_of(other)} is 0; raise that, too, "
+                "or leave it out"
+            )
 
 
 def planned(options: Options, image_count: int) -> Options:
@@ -622,11 +637,8 @@ def main() -> None:
     if "list" in given or "report" in given:
         look_at(given)
         return
-    if {"epochs", "images_shown"} <= given.keys():
-        raise Mistake(
-            f"{said('images_shown', given)}: --epochs decides that, too; give one of them"
-        )
     options, run = resumed(given) if "resume" in given else (parse(Options, recipes=RECIPES), None)
+    refuse_contradictions(given, options)
     device = machine.pick_device(options.device)
     if options.tensorboard and run and not board.is_installed():
         print("note: the tensorboard package is not installed here, the run goes on without events")

@@ -382,6 +382,8 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
         (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
+        (("--recipe", "classic", "--r1-every", 4), "--r1-every 4: has no effect while --r1-gamma"),
+        (("--lr-floor", 0.5, "--lr-decay", 0), "--lr-floor 0.5: has no effect while --lr-decay"),
         (("--loss", "hinge", "--label-smoothing", "0.1", "--data-dir", SAMPLE), "has no labels"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
     ]
