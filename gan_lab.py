@@ -104,7 +104,10 @@ class Options:
         high=MOST_EPOCHS,
     )
     images_shown: int = option(
-        1_920_000, "images shown in all, where --epochs is not given", low=1, high=10**10
+        1_920_000,
+        "images shown in all, where --epochs is not given",
+        low=1,
+        high=MOST_EPOCHS * data.MOST_IMAGES,
     )
     batch_size: int = option(128, "images a step", low=2, high=60_000)
     latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
@@ -239,7 +242,13 @@ def planned(options: Options, image_count: int) -> Options:
     sample_every = options.sample_every or max(1, epochs // 10)
     # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
     r1_every = min(options.r1_every, image_count // options.batch_size)
-    return dataclasses.replace(options, epochs=epochs, sample_every=sample_every, r1_every=r1_every)
+    return dataclasses.replace(
+        options,
+        epochs=epochs,
+        images_shown=epochs * image_count,
+        sample_every=sample_every,
+        r1_every=r1_every,
+    )
 
 
 def begin(options: Options, device: torch.device) -> Training:
@@ -293,6 +302,11 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
         print(f"other than the recipe: {changes}")
     if image_set.is_sample:
         print(data.SAMPLE_NOTICE)
+        if options.images_shown < Options(**RECIPES[options.recipe]).images_shown:
+            print(
+                f"*** Its epochs are short: as many steps as {counted(options.epochs, 'epoch')} of "
+                f"the full set\n*** are had with --epochs {data.SAMPLE_EPOCHS * options.epochs}."
+            )
     if image_set.is_sample and options.dry_run and not (options.data_dir or options.resume):
         print("a real run first tries to download the full set")
     if options.resume:

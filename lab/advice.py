@@ -19,6 +19,7 @@ WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
 FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
+TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -44,8 +45,7 @@ def after(
     wrong = [
         *_opinion_trends(history).values(),
         *_distance_trend(history).values(),
-        *_foreign(figures, options),
-        *_missing_classes(figures, options),
+        *(_foreign(figures, options) or _missing_classes(figures, options)),
         *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history)])]
@@ -78,9 +78,12 @@ def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
     found = {**_opinion_trends(history), **_distance_trend(history)}
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
     if row and row["thin_classes"] and 2 * row["epoch"] >= (options.get("epochs") or 0):
+        distance = row.get("fcd_train_5k", 0.0)
         found["classes"] = (
-            f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
-            f"{row['thin_classes']:.0f} of 10{_cure_of_collapse(options)}."
+            f"{_far(distance)}{_cure(options)}."
+            if distance >= FOREIGN
+            else f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
+            f"{row['thin_classes']:.0f} of 10{_cure(options)}."
         )
     return found
 
@@ -121,12 +124,30 @@ def _distance_trend(history: History) -> dict[str, str]:
 
 
 def _foreign(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
-    """Images of another program that are hardly like the set at all."""
-    if options is not None or figures.get("fcd_test", 0.0) < FOREIGN:
+    """Images that are hardly like the set at all, so that its classes say little about them."""
+    if figures.get("fcd_test", 0.0) < FOREIGN:
         return []
+    name, share = max(figures["class_histogram"].items(), key=lambda item: item[1])
+    seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
+    if options is not None:
+        return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
     return [
-        "Hardly images of this set: are they of another --dataset, or dark on light (--invert)?"
+        f"Hardly images of this set: trained too little, collapsed to a few kinds {seen}, of "
+        "another --dataset, or dark on light (--invert)?"
     ]
+
+
+def _far(distance: float) -> str:
+    """Of a run that has learned too little yet, or has lost what it had learned."""
+    return (
+        f"The images are far from real ones (FCD {distance:.0f}): trained too little, or collapsed "
+        "to a few kinds"
+    )
+
+
+def _named(name: str) -> str:
+    """A class in a sentence: `Bag`, `digit 7`."""
+    return f"digit {name}" if name.isdecimal() else name
 
 
 def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
@@ -137,7 +158,7 @@ def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | No
             f"Too few images to say whether classes are missing; that takes {FEWEST_FOR_CLASSES}."
         ]
     thin = [
-        f"{name} {share:.1%}"
+        f"{_named(name)} {share:.1%}"
         for name, share in sorted(shares.items(), key=lambda item: item[1])
         if share < FAIR_SHARE_LIMIT
     ]
@@ -145,11 +166,11 @@ def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | No
         return []
     return [
         f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
-        f"{1 / len(shares):.0%}){_cure_of_collapse(options)}."
+        f"{1 / len(shares):.0%}){_cure(options)}."
     ]
 
 
-def _cure_of_collapse(options: Mapping[str, Any] | None) -> str:
+def _cure(options: Mapping[str, Any] | None) -> str:
     """`; usual cure: ...`, of what the run does not do yet."""
     if options is None:
         return ""

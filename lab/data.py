@@ -21,14 +21,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lab.download import download_set
+from lab.download import NoDownload, download_set
 from lab.errors import Fault, Mistake
+from lab.text import printable
 
 IMAGE_SIDE = 28
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 DOWNLOAD_FOLDER = Path(__file__).parent.parent / "data"
 MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
-
+SAMPLE_EPOCHS = 6  # of the bundled sample are as many steps as one epoch of the full set
 
 SAMPLE_NOTICE = (
     "*** This is the BUNDLED SAMPLE: 10,000 of 60,000 training images. Figures from it are not\n"
@@ -140,8 +141,12 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Imag
         if folder:
             with contextlib.suppress(Mistake):  # nobody named it, and it has the other set
                 return read_folder(name, folder)
-    if download and download_set(facts.torchvision_class, DOWNLOAD_FOLDER):
-        return load(name, download=False)
+    if download:
+        try:
+            download_set(facts.torchvision_class, DOWNLOAD_FOLDER)
+            return load(name, download=False)
+        except NoDownload as reason:
+            print(f"note: {facts.title} could not be downloaded ({printable(str(reason))})")
     return read_folder(name, SAMPLE_FOLDER / name)
 
 

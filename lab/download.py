@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import queue
 import socket
 import tempfile
 import threading
@@ -12,8 +13,12 @@ from pathlib import Path
 NETWORK_PATIENCE = 4.0  # seconds until a silent network counts as none
 
 
-def download_set(torchvision_class: str, folder: Path) -> bool:
-    """Let torchvision fetch a set, by its class, into `folder`; False without network or room.
+class NoDownload(Exception):
+    """Why the set did not come: no network, no room, or a server that has something else."""
+
+
+def download_set(torchvision_class: str, folder: Path) -> None:
+    """Let torchvision fetch a set, by its class, into `folder`. NoDownload if that fails.
 
     It is fetched beside and moved when whole, so that an interrupted download leaves no files that
     a later run would take for a damaged set.
@@ -21,8 +26,7 @@ def download_set(torchvision_class: str, folder: Path) -> bool:
     from torchvision import datasets  # imported late: it costs a second and is seldom needed
 
     torchvision_set = getattr(datasets, torchvision_class)
-    if not answers(torchvision_set.mirrors[0] + torchvision_set.resources[0][0]):
-        return False
+    await_answer(torchvision_set.mirrors[0] + torchvision_set.resources[0][0])
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
     try:
@@ -36,31 +40,40 @@ def download_set(torchvision_class: str, folder: Path) -> bool:
             files = (whole / "raw").iterdir()
             for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
                 file.replace(home / file.name)
-        return True
     # torchvision raises RuntimeError when every mirror failed; a hotel's page may answer anything.
-    except (OSError, RuntimeError, http.client.HTTPException):
-        return False
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise NoDownload(_reason(error)) from None
     finally:
         socket.setdefaulttimeout(patience)
 
 
-def answers(url: str) -> bool:
-    """Whether the server behind `url` answers within NETWORK_PATIENCE seconds.
+def await_answer(url: str) -> None:
+    """Return once the server behind `url` has answered; NoDownload after NETWORK_PATIENCE seconds.
 
     In a thread of its own, since a name look-up without a network can hang longer than any
     time-out that Python lets one set.
     """
-    answered = threading.Event()
+    answers: queue.Queue[str] = queue.Queue()  # "", or what went wrong
 
     def ask() -> None:
         request = urllib.request.Request(url, method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
-                answered.set()
-        except (OSError, http.client.HTTPException):
-            pass
+                answers.put("")
+        except (OSError, http.client.HTTPException) as error:
+            answers.put(_reason(error))
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_PATIENCE)
-    return answered.is_set()
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        refusal = answers.get(timeout=NETWORK_PATIENCE)
+    except queue.Empty:
+        refusal = "no answer from the network"
+    if refusal:
+        raise NoDownload(refusal)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line; urllib wraps the one that tells."""
+    inner = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    text = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    return text.splitlines()[0]

@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import threading
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab import data, download
+from lab.download import NoDownload
 from lab.errors import Fault, Mistake
 
 
@@ -181,12 +183,15 @@ def test_what_is_written_is_read_back(tmp_path_factory, count, seed):
     assert torch.equal(data.read_idx(path, 3), images)
 
 
-def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch):
+def test_without_files_and_network_the_sample_is_used(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path / "none")
-    asked = []
-    monkeypatch.setattr(download, "answers", lambda url: asked.append(url))
+
+    def refuse(request, timeout):
+        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", refuse)
     assert data.load("mnist").is_sample
-    assert len(asked) == 1
+    assert capsys.readouterr().out == "note: MNIST could not be downloaded (Connection refused)\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,7 +214,7 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
         def __call__(self, place, download):
             shutil.copytree(data.SAMPLE_FOLDER / "mnist", Path(place) / "MNIST" / "raw")
 
-    monkeypatch.setattr(download, "answers", lambda url: True)
+    monkeypatch.setattr(download, "await_answer", lambda url: None)
     monkeypatch.setattr("torchvision.datasets.MNIST", Downloaded())
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
     assert data.load("mnist").source == str(stray.parent)
@@ -220,7 +225,8 @@ def test_a_silent_network_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(download, "NETWORK_PATIENCE", 0.2)
     hanging = threading.Event()  # never set: the server neither answers nor refuses
     monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
-    assert not download.answers("https://dataset.invalid/file")  # and does not wait for ever
+    with pytest.raises(NoDownload, match="no answer"):  # and it does not wait for ever
+        download.await_answer("https://dataset.invalid/file")
 
 
 def test_a_page_that_answers_anything_is_no_network(monkeypatch, capfd):
@@ -234,7 +240,8 @@ def test_a_page_that_answers_anything_is_no_network(monkeypatch, capfd):
 
         threading.Thread(target=answer, daemon=True).start()
         port = server.getsockname()[1]
-        assert not download.answers(f"http://127.0.0.1:{port}/file")
+        with pytest.raises(NoDownload, match="welcome to our hotel"):
+            download.await_answer(f"http://127.0.0.1:{port}/file")
     assert capfd.readouterr().err == ""
 
 

@@ -93,7 +93,9 @@ def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Pat
     assert after["images"] == 10_000 and after["compared_with"]["is_sample"]
     for words in ("BUNDLED SAMPLE", "FCD, test images", "Coverage", *after["words"]):
         assert words in done.stdout
-    assert "To the classifier" in (copy / "report.html").read_text(encoding="utf-8")
+    assert "far from real images: the distance (FCD) is" in (copy / "report.html").read_text(
+        encoding="utf-8"
+    )
     with Image.open(copy / "evaluation.png") as picture:
         assert picture.width > 1000
         assert len(set(picture.convert("L").tobytes())) > 50
@@ -114,7 +116,7 @@ def test_a_generator_file_gets_a_new_folder_each_time(
     (tmp_path / "mnist-007").mkdir()  # runs are numbered for themselves
     for _ in range(2):
         out = evaluate(monkeypatch, capsys, *arguments)
-    assert "Mode collapse" in out
+    assert "Hardly images of this set: trained too little, collapsed" in out
     first, second, _ = sorted(tmp_path.iterdir())
     assert (first.name, second.name) == ("evaluation-001", "evaluation-002")
     assert (first / "evaluation.json").read_bytes() == (second / "evaluation.json").read_bytes()

@@ -311,6 +311,26 @@ def test_the_verdict_knows_how_a_run_ended(status: str, says: str) -> None:
     assert re.match(says, readings.verdict(status, {"epochs": 9}, HISTORY, {}))
 
 
+def test_the_verdict_calls_nothing_real_that_is_far_from_it() -> None:
+    figures = {"thin_classes": 1, "class_histogram": {"0": 0.99, "1": 0.01}, "recall": 0.4}
+
+    def said(distance: float) -> str:
+        return readings.verdict("finished", {}, HISTORY, {**figures, "fcd_test": distance})
+
+    assert said(3.9) == (
+        "Not far from real images: the distance (FCD) is 3.9. 1 of 2 classes is missing or rare. "
+        "40% of real images have a similar one among the generated."
+    )
+    assert said(35.5).startswith("Far from") and said(35.5).endswith("missing or rare.")
+    assert said(117) == "Very far from real images: the distance (FCD) is 117.0."
+
+
+def test_shares_keep_their_last_digit() -> None:
+    shares = [0.1205, 0.1795, *[0.1] * 7]
+    assert readings.shares_of(shares) == shares and sum(shares) != 1
+    assert readings.shares_of([1, 3]) == [0.25, 0.75]
+
+
 def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     older = {**EVALUATION, "generator_sha256": "that of others"}
