@@ -43,7 +43,7 @@ from lab import (
     storage,
 )
 from lab.checkpoint import TOTALS, Clock, Training
-from lab.errors import Fault, Mistake, StopSwitch, going_on, made_good, run_script
+from lab.errors import Fault, Interrupted, Mistake, StopSwitch, going_on, made_good, run_script
 from lab.judge import Judge
 from lab.options import check_path, flag_of, given_options, option, parse, restored, said
 from lab.screen import Screen
@@ -508,18 +508,19 @@ def save_samples(
     folder = recorder.folder / "generated_samples"
     folder.mkdir(exist_ok=True)
     images.save(folder / f"epoch_{training.epoch:03d}.png", grid)
-    storage.save_weights(
-        recorder.folder / "generator.pth",
-        training.average,
-        dataset=options.dataset,
-        epoch=training.epoch,
-    )
+    save_generator(options, training, recorder.folder)
     if recorder.board:
         recorder.board.grid(training.epoch, grid)
         shown = generate(options, training, 1_000, "opinions")
         recorder.board.opinions(
             training.epoch, training.discriminator, real_images[: len(shown)], shown
         )
+
+
+def save_generator(options: Options, training: Training, run: Path) -> None:
+    """The weights that one uses; `epoch` is how many were completed."""
+    facts = {"dataset": options.dataset, "epoch": training.epoch}
+    storage.save_weights(run / "generator.pth", training.average, **facts)
 
 
 def generate(options: Options, training: Training, count: int, purpose: str) -> Tensor:
@@ -701,8 +702,14 @@ def carry_out(
             recorder = Recorder(run, while_training.enter_context(screen), Clock(), judge, events)
             try:
                 train(options, training, real_images, recorder, stop)
+            except Interrupted:
+                save_generator(options, training, run)
+                save_config(options, image_set, run, device, status="stopped")
+                show(run)
+                raise
             except Fault:
                 save_config(options, image_set, run, device, status="diverged")
+                show(run)
                 raise
         stop.raise_if_requested(how_to_go_on(run))  # it came while the screen was closed
         with going_on(how_to_go_on(run)):
@@ -711,11 +718,16 @@ def carry_out(
         again = machine.command_line(["python", sys.argv[0], "--report", str(run)])
         rest = f"all is saved but the report: {again}"
         with going_on(rest), made_good(rest):
-            report.write(run)
-            index.write(run.resolve().parent)
+            show(run)
     if options.tensorboard:
         print(f"events: {machine.command_line(['tensorboard', '--logdir', str(run.parent)])}")
     print(f"done: {run / 'report.html'}")
+
+
+def show(run: Path) -> None:
+    """The run's page as it stands, and the page of all runs."""
+    report.write(run)
+    index.write(run.resolve().parent)
 
 
 def look_at(given: dict[str, Any]) -> None:
@@ -729,13 +741,14 @@ def look_at(given: dict[str, Any]) -> None:
     if "report" in given:
         run = runs.check_run("--report", given["report"], outputs)
         runs.check_writable("--report", run, cure="make it so, or copy the run")
-        report.write(run)
+        show(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")
-        index.write(outputs)
     elif not outputs.is_dir():
         raise Mistake(f"--out {outputs}: there is no such folder; train a run first")
     if given.get("list"):
+        if (outputs / "index.html").is_file():  # a run may have been deleted since
+            index.write(outputs)
         print(index.table(outputs))
 
 

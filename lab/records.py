@@ -18,7 +18,7 @@ from lab.errors import Fault
 def status(run: Path, config: dict[str, Any]) -> str:
     """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
     said = config.get("status")
-    if said in ("finished", "diverged"):
+    if said in ("finished", "stopped", "diverged"):
         return said
     if not config:
         return "damaged"

@@ -76,11 +76,26 @@ def _numbered(outputs: Path) -> list[tuple[int, Path]]:
 
 
 def newest_run(outputs: Path) -> Path:
-    """The newest run that has a generator.pth; Mistake with the command that makes one."""
-    for run in all_runs(outputs):
-        if (run / "generator.pth").is_file():
-            return run
-    raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
+    """The newest run with a generator.pth, if there is one that was trained for an epoch.
+
+    Says so of one that has not finished; Mistake with the command that makes one if there is none.
+    """
+    found = [run for run in all_runs(outputs) if (run / "generator.pth").is_file()]
+    if not found:
+        raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
+    trained = [run for run in found if (run / "history.csv").is_file() and _said(run) != "diverged"]
+    run = (trained or found)[0]
+    if _said(run) != "finished":
+        print(f"note: {run.name} has not finished its training; --run names another run")
+    return run
+
+
+def _said(run: Path) -> Any:
+    """The status in a run's config.json; None of a damaged one, about which others complain."""
+    try:
+        return storage.read_json(run / "config.json").get("status")
+    except Fault:
+        return None
 
 
 def newest_unfinished_run(outputs: Path) -> Path:
@@ -91,7 +106,7 @@ def newest_unfinished_run(outputs: Path) -> Path:
         except Fault as fault:
             print(f"note: passed over, {fault}")
             continue
-        if status == "running" and not lock.is_held(run):
+        if status in ("running", "stopped") and not lock.is_held(run):
             return run
     raise Mistake(
         f"--resume: no unfinished run in {outputs}; name a finished one with a higher --epochs, or "
@@ -197,7 +212,10 @@ def check_out(folder: Path) -> None:
 
 def stage_of(facts: Mapping[str, Any]) -> str:
     """`, after epoch 12`, as far as the facts of a weights file say it."""
-    return f", after epoch {facts['epoch']}" if isinstance(facts.get("epoch"), int) else ""
+    epoch = facts.get("epoch")
+    if epoch == 0:
+        return ", untrained or nearly so"
+    return f", after epoch {epoch}" if isinstance(epoch, int) else ""
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:

@@ -159,6 +159,10 @@ def test_going_on_equals_never_having_stopped(straight, tmp_path, how):
     else:
         assert process.returncode == 128 + how
         assert said.count("\n") == 1 and f"--resume {folder}" in said
+        assert "Stopped after" in (folder / "report.html").read_text(encoding="utf-8")
+        assert (folder.parent / "index.html").is_file()
+        _, facts = storage.load_weights(folder / "generator.pth", models.Generator)
+        assert facts["epoch"] == len(runs.read_history(folder / "history.csv"))
 
     on = run("gan_lab.py", "--out", tmp_path / "broken", "--resume", cwd=tmp_path)
     assert on.returncode == 0, on.stderr
@@ -291,6 +295,30 @@ def test_divergence_keeps_the_last_good_weights(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "diverged" in done.stderr and "--lr-g" in done.stderr
     weights_of(tmp_path / "fashion-001")
+    page = (tmp_path / "fashion-001" / "report.html").read_text(encoding="utf-8")
+    assert "Diverged in epoch 1; the untrained weights are kept." in page
+
+
+def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
+    def leave(name: str, status: str, *files: str) -> Path:
+        (tmp_path / name).mkdir()
+        storage.write_json(tmp_path / name / "config.json", {"status": status})
+        for file in files:
+            (tmp_path / name / file).touch()
+        return tmp_path / name
+
+    untrained = leave("fashion-001", "stopped", "generator.pth")
+    assert runs.newest_run(tmp_path) == untrained  # for want of a better one
+    assert "fashion-001 has not finished" in capfd.readouterr().out
+    finished = leave("fashion-002", "finished", "generator.pth", "history.csv")
+    leave("fashion-003", "diverged", "generator.pth", "history.csv")
+    leave("fashion-004", "running", "generator.pth")
+    leave("fashion-005", "running", "history.csv")
+    assert runs.newest_run(tmp_path) == finished
+    assert capfd.readouterr().out == ""
+    stopped = leave("mnist-006", "stopped", "generator.pth", "history.csv")
+    assert runs.newest_run(tmp_path) == stopped
+    assert "mnist-006 has not finished" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])
