@@ -41,7 +41,7 @@ from lab import (
     storage,
 )
 from lab.errors import Mistake, going_on, run_script
-from lab.judge import Judge, can_score
+from lab.judge import QUICK_COUNT, Judge, can_score, generated_images
 from lab.options import flag_of, option, parse
 from lab.sheets import MOST_SHOWN, OWN_FOLDERS, Sheet
 from lab.text import counted, listed, printable
@@ -312,10 +312,11 @@ def clean_generated(
     device: torch.device,
 ) -> Sheet:
     """Lab sheet (c): generated images through the denoiser, and what that does to their FCD."""
-    cleaned = denoiser.Cleaned(source.generator, network, CLEANING_SIGMA)
     judge = Judge(image_set, device)
+    made = generated_images(source.generator, QUICK_COUNT, device)
+    cleaned = denoiser.denoise(network, restore.to_unit(made), CLEANING_SIGMA)
     before, after = (
-        judge.quick(generator)["fcd_train_5k"] for generator in (source.generator, cleaned)
+        judge.training_distance(judge.read(each)) for each in (made, images.to_uint8(cleaned))
     )
     verdict = "better" if after < before else "worse"
     print(f"generated images through the denoiser: FCD {before:.2f} -> {after:.2f}, {verdict}")
@@ -337,7 +338,7 @@ def clean_generated(
 
 def read_own(options: Options, source: Source) -> list[folder.Picture]:
     """The pictures in --images; says what had to be done to those that are not grey 28 x 28."""
-    pictures, notices = folder.read_pictures("--images", options.images, options.invert)
+    pictures, notices = folder.read_pictures(options.images, options.invert)
     written = [source.results / name for name in ("", *OWN_FOLDERS)]
     if options.images.resolve() in [path.resolve() for path in written]:
         raise Mistake(f"--images {options.images}: could be written over; give another --out")

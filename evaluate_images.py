@@ -23,7 +23,7 @@ from torch import Tensor
 from lab import (
     advice,
     data,
-    gallery,
+    folder,
     inception,
     index,
     lock,
@@ -31,12 +31,13 @@ from lab import (
     models,
     provenance,
     readings,
+    records,
     report,
     runs,
     storage,
     tables,
 )
-from lab.errors import Fault, Mistake, going_on, run_script
+from lab.errors import Mistake, going_on, run_script
 from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
 from lab.options import option, parse
 from lab.text import counted, printable
@@ -115,7 +116,7 @@ def find_subject(options: Options) -> Subject:
         data_dir=options.data_dir or provenance.data_dir_around(weights),
         run=run,
         options=stored if isinstance(stored, dict) else None,
-        history=history_of(run) if run else (),
+        history=records.history(run) if run else (),
         generator=generator,
         digest=digest,
         stage=runs.stage_of(facts),
@@ -133,19 +134,9 @@ def find_pictures(options: Options) -> Subject:
         name=str(options.images),
         dataset=options.dataset,
         data_dir=options.data_dir,
-        files=tuple(gallery.picture_files(options.images)),
+        files=tuple(folder.files_in(options.images, below=True)),
         invert=options.invert,
     )
-
-
-def history_of(run: Path) -> Sequence[Mapping[str, float]]:
-    """The rows of the run's history.csv; without one, or with a damaged one, none."""
-    path = run / "history.csv"
-    try:
-        return runs.read_history(path) if path.is_file() else []
-    except Fault as fault:
-        print(f"note: passed over, {fault}")
-        return []
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any], wanted: str | None) -> str:
@@ -163,10 +154,12 @@ def images_of(subject: Subject, device: torch.device) -> Tensor:
     """uint8 (N, 1, 28, 28): the images to score; says what had to be done to pictures."""
     if subject.generator:
         return generated_images(subject.generator.to(device), FULL_COUNT, device)
-    found = gallery.read(Path(subject.name), list(subject.files), FULL_COUNT, subject.invert)
-    for notice in found.notices:
+    images, notices = folder.read_images(
+        Path(subject.name), list(subject.files), FULL_COUNT, subject.invert
+    )
+    for notice in notices:
         print(f"note: {printable(notice)}")
-    return found.images
+    return images
 
 
 def known_fid(subject: Subject, fingerprint: str) -> dict[str, float]:
@@ -174,17 +167,10 @@ def known_fid(subject: Subject, fingerprint: str) -> dict[str, float]:
 
     It takes long: an evaluation without --fid should not throw it away.
     """
-    path = subject.run / "evaluation.json" if subject.run else None
-    if not path or not path.is_file():
-        return {}
-    try:
-        kept = storage.read_json(path)
-    except Fault:
-        return {}  # damaged, and about to be replaced
-    compared, fid = kept.get("compared_with"), readings.number(kept.get("fid"))
-    same_images = isinstance(compared, dict) and compared.get("fingerprint") == fingerprint
-    same_weights = kept.get("generator_sha256") == subject.digest
-    return {"fid": fid} if same_weights and same_images and fid is not None else {}
+    kept = records.content(subject.run / "evaluation.json") if subject.run else {}
+    compared, fid = storage.as_dict(kept.get("compared_with")), readings.number(kept.get("fid"))
+    same = (compared.get("fingerprint"), kept.get("generator_sha256"))
+    return {"fid": fid} if same == (fingerprint, subject.digest) and fid is not None else {}
 
 
 def print_heading(subject: Subject, count: int, image_set: data.ImageSet) -> None:
@@ -218,11 +204,11 @@ def print_table(evaluation: Evaluation, real: Mapping[str, float]) -> None:
         print(f"left out: {evaluation.left_out}")
 
 
-def save(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
+def save(subject: Subject, judge: Judge, evaluation: Evaluation, results: Path) -> None:
     """Write the figures down, with what they mean, and into the run's report."""
     count = counted(len(evaluation.images), "image")
     judge.save(
-        folder,
+        results,
         evaluation,
         f"{Path(subject.name).name}: {count}, {judge.image_set.title}",
         words=advice.after(subject.history, evaluation.figures, subject.options),
@@ -232,21 +218,21 @@ def save(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -
         machine=machine.description(judge.device),
     )
     if subject.run:
-        report.write(folder)
-        index.write(folder.resolve().parent)
+        report.write(results)
+        index.write(results.resolve().parent)
 
 
-def add_fid(subject: Subject, judge: Judge, evaluation: Evaluation, folder: Path) -> None:
+def add_fid(subject: Subject, judge: Judge, evaluation: Evaluation, results: Path) -> None:
     """Measure the Inception FID and write it down beside the other figures, saved already."""
     count = len(evaluation.images)
     inception.check(count, judge.image_set)  # unreadable pictures may have left too few
     print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
-    with going_on(f"all figures but the FID are in {folder}"):
+    with going_on(f"all figures but the FID are in {results}"):
         evaluation.figures["fid"] = inception.distance(
             evaluation.images, judge.image_set, judge.device
         )
     print(f"Inception FID {evaluation.figures['fid']:.2f}")
-    save(subject, judge, evaluation, folder)
+    save(subject, judge, evaluation, results)
 
 
 def main() -> None:
@@ -275,11 +261,11 @@ def main() -> None:
     evaluation.figures.update(known_fid(subject, image_set.fingerprint))
     print_table(evaluation, judge.real_figures())
     print("", *advice.after(subject.history, evaluation.figures, subject.options), sep="\n")
-    folder = subject.run or runs.new_run(outputs, "evaluation")
-    save(subject, judge, evaluation, folder)
+    results = subject.run or runs.new_run(outputs, "evaluation")
+    save(subject, judge, evaluation, results)
     if options.fid:
-        add_fid(subject, judge, evaluation, folder)
-    print(f"\ndone: {folder / 'evaluation.json'} and evaluation.png")
+        add_fid(subject, judge, evaluation, results)
+    print(f"\ndone: {results / 'evaluation.json'} and evaluation.png")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Each run gets a folder of its own in outputs/, with sample grids, weights, curve
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import signal
@@ -42,8 +43,18 @@ from lab import (
     stills,
     storage,
 )
+from lab.adam import Adam
 from lab.checkpoint import TOTALS, Clock, Training
-from lab.errors import Fault, Interrupted, Mistake, StopSwitch, going_on, made_good, run_script
+from lab.errors import (
+    Fault,
+    Interrupted,
+    Mistake,
+    StopSwitch,
+    going_on,
+    made_good,
+    run_script,
+    signals_call,
+)
 from lab.judge import Judge
 from lab.options import check_path, flag_of, given_options, option, parse, restored, said
 from lab.screen import Screen
@@ -252,7 +263,7 @@ def planned(options: Options, image_count: int) -> Options:
 
 
 def begin(options: Options, device: torch.device) -> Training:
-    """Both networks, freshly initialised, and their optimizers."""
+    """A training before its first step: networks freshly initialised, chance by the seed."""
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
         torch.manual_seed(chance.seed_for(options.seed, "weights"))
         generator = models.Generator(
@@ -266,14 +277,19 @@ def begin(options: Options, device: torch.device) -> Training:
         discriminator = models.Discriminator(
             options.hidden_d, options.dropout, options.pyramid, options.channels_d
         )
-    return checkpoint.begin(
-        generator,
-        discriminator,
-        averaged=options.average > 0,
-        rates=(options.lr_g, options.lr_d),
-        betas=(options.beta1, options.beta2),
-        seed=options.seed,
-        device=device,
+    for network in (generator, discriminator):  # channels last: convolutions are a tenth faster
+        network.to(device, memory_format=torch.channels_last)
+    torch.manual_seed(chance.seed_for(options.seed, "dropout"))  # it knows only the global stream
+    betas = (options.beta1, options.beta2)
+    return Training(
+        generator=generator,
+        discriminator=discriminator,
+        average=copy.deepcopy(generator).requires_grad_(False) if options.average else generator,
+        optimizer_g=Adam(generator.parameters(), options.lr_g, betas),
+        optimizer_d=Adam(discriminator.parameters(), options.lr_d, betas),
+        order=chance.stream(options.seed, "order"),
+        latents=chance.stream(options.seed, "latents", device),
+        totals=torch.zeros(len(TOTALS), device=device),
     )
 
 
@@ -287,14 +303,13 @@ def changed(options: Options) -> str:
 
 def print_plan(options: Options, image_set: data.ImageSet, training: Training) -> None:
     """Say what is about to happen, before it does."""
-    device = training.totals.device
     count = len(image_set.train_images)
     print(
         f"{image_set.title}: {count:,} training images from {image_set.source}\n"
         f"{options.recipe} recipe: {counted(options.epochs, 'epoch')} of "
         f"{counted(count // options.batch_size, 'step')}, "
         f"batch {options.batch_size}, seed {options.seed}, "
-        f"on {device.type} with {counted(machine.available_cores(), 'core')}\n"
+        f"on {training.device.type} with {counted(machine.available_cores(), 'core')}\n"
         f"generator {models.count_parameters(training.generator):,} parameters, "
         f"discriminator {models.count_parameters(training.discriminator):,}"
     )
@@ -527,7 +542,7 @@ def generate(options: Options, training: Training, count: int, purpose: str) -> 
     """uint8 (count, 1, 28, 28) from the averaged generator; a purpose has its noise for good."""
     noise = torch.randn(count, options.latent_dim, generator=chance.stream(options.seed, purpose))
     with machine.full_precision():
-        return models.generate(training.average, noise.to(training.totals.device))
+        return models.generate(training.average, noise.to(training.device))
 
 
 def save_checkpoint(
@@ -683,12 +698,13 @@ def carry_out(
     options: Options, training: Training, image_set: data.ImageSet, run: Path | None
 ) -> None:
     """Train and save. run: the folder of the run that is resumed; None for a new one."""
-    device = training.totals.device
+    device = training.device
     real_images = image_set.train_images.to(device)
     judge = Judge(image_set, device) if options.quality else None
     with contextlib.ExitStack() as to_the_end:
         with contextlib.ExitStack() as while_training:
-            stop = while_training.enter_context(StopSwitch())
+            stop = StopSwitch()
+            while_training.enter_context(signals_call(stop.note))
             run = run or runs.new_run(options.out, options.dataset)
             to_the_end.enter_context(lock.held(run, wait=False))
             runs.remove_leftovers(run)

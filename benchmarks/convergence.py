@@ -160,7 +160,7 @@ def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float
 
 def plot(curves: dict[str, Curve], an_epoch: dict[str, float]) -> None:
     """FCD over seconds, both on logarithmic scales."""
-    figure, (axis,) = images.new_figure(1, 1, width=7, height=4.2)
+    figure, (axis,) = images.new_figure(1, width=7, height=4.2)
     for name, curve in curves.items():
         axis.loglog(
             [epochs * an_epoch[name] for epochs, _ in curve],

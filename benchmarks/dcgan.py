@@ -10,7 +10,6 @@ again.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
-from quality import save_picture, trained
+from quality import run_script_of_lab, save_picture, trained
 
 from lab import data, runs, storage
-from lab.errors import Fault, run_script
+from lab.errors import run_script
 from lab.options import option, parse
 
 HERE = Path(__file__).parent
@@ -49,11 +48,7 @@ def arguments_of(options: Options, dataset: str) -> list[str]:
 def evaluation_of(options: Options, run: Path) -> dict[str, Any]:
     """The figures of a run, its FID among them; that takes half an hour on a core."""
     if "fid" not in storage.read_json(run / "evaluation.json"):
-        command = [sys.executable, str(HERE.parent / "evaluate_images.py"), "--run", str(run)]
-        command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
-        print("$", *command[1:], "--fid", flush=True)
-        if subprocess.run([*command, "--fid"]).returncode:
-            raise Fault(f"{run}: could not be evaluated, see above")
+        run_script_of_lab("evaluate_images.py", options, "--run", run, "--fid")
     return storage.read_json(run / "evaluation.json")
 
 

@@ -215,7 +215,7 @@ def battery(place: Place) -> Tries:
         fields = [field for field in kind.__dataclass_fields__.values() if field.type != "bool"]
         for field in fields:
             flag = options.flag_of(field.name)
-            for value in BATTERY[:: place.count(1, 5)]:
+            for value in BATTERY:
                 try:
                     options.given_options(kind, [f"{flag}={value}"])
                     if field.type not in ("Path", "Path | None", "str | None"):
@@ -254,13 +254,13 @@ def refusal(place: Place, script: str, main: Callable, arguments: list[str]) -> 
 # The table
 
 
-def write_set(folder: Path, count: int = 200) -> Path:
-    """A set of random images, in IDX files."""
+def write_set(folder: Path) -> Path:
+    """A set of 200 random images, in IDX files."""
     folder.mkdir()
     noise = torch.Generator().manual_seed(1)
     for part in ("train", "t10k"):
-        shown = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=noise)
-        labels = torch.randint(0, 10, (count,), dtype=torch.uint8, generator=noise)
+        shown = torch.randint(0, 256, (200, 28, 28), dtype=torch.uint8, generator=noise)
+        labels = torch.randint(0, 10, (200,), dtype=torch.uint8, generator=noise)
         for what, values in (("images", shown), ("labels", labels)):
             header = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
             path = folder / f"{part}-{what}-idx{values.ndim}-ubyte"

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import struct
-import sys
 import tempfile
 import time
 import zipfile
@@ -17,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
-
 from planting import (
     Place,
     Tries,

@@ -10,7 +10,6 @@ are not made again.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
         common = ("--dataset", dataset, "--seed", seed, "--epochs", options.epochs)
         once = ("--sample-every", options.epochs, "--final-images", 0)
         run = trained(options, name, *common, *once, *arguments.split())
-        figures = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        figures = storage.read_json(run / "evaluation.json")
         distances.append(figures["fcd_train"])
         seconds.append(sum(row["seconds"] for row in runs.read_history(run / "history.csv")))
     spread = f" ({min(distances):.1f} to {max(distances):.1f})" if len(distances) > 1 else ""

@@ -20,8 +20,6 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  loaded once here, not in each process
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
-
 import denoise_images
 import evaluate_images
 import gan_lab
@@ -145,9 +143,9 @@ def train(place: Place, *arguments: object, first: Callable[[], object] = lambda
     return begin("gan_lab.py", *place.tiny(*arguments), at=place.folder, first=first).wait()
 
 
-def resume(place: Place, run: Path, first: Callable[[], object] = lambda: None) -> Ended:
+def resume(place: Place, run: Path) -> Ended:
     """A run taken up again."""
-    return begin("gan_lab.py", "--resume", run, at=place.folder, first=first).wait()
+    return begin("gan_lab.py", "--resume", run, at=place.folder).wait()
 
 
 # Faults, planted in the process that is to meet them

@@ -11,7 +11,6 @@ are not made again.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -55,13 +54,17 @@ def trained(options: Options, name: str, *arguments: object) -> Path:
     for run in runs.all_runs(outputs):
         if storage.read_json(run / "config.json").get("status") == "finished":
             return run
-    command = [sys.executable, str(HERE.parent / "gan_lab.py"), *map(str, arguments)]
-    command += ["--out", str(outputs)]
+    run_script_of_lab("gan_lab.py", options, *arguments, "--out", outputs)
+    return runs.all_runs(outputs)[0]
+
+
+def run_script_of_lab(script: str, options: Any, *arguments: object) -> None:
+    """Run a script as a user would, on the images of --data-dir; Fault if it fails."""
+    command = [sys.executable, str(HERE.parent / script), *map(str, arguments)]
     command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     print("$", *command[1:], flush=True)
     if subprocess.run(command).returncode:
-        raise Fault(f"{name}: the training failed, see above")
-    return runs.all_runs(outputs)[0]
+        raise Fault(f"{script} failed, see above")
 
 
 def cost_ratio(options: Options) -> float:
@@ -108,7 +111,7 @@ def compared(options: Options, dataset: str, seed: int, ratio: float) -> dict[st
 
 def row_of(dataset: str, recipe: str, seed: int, run: Path) -> dict[str, Any]:
     """What is told of a run."""
-    figures = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    figures = storage.read_json(run / "evaluation.json")
     epochs = len(runs.read_history(run / "history.csv"))
     return {
         **{name: figures[name] for name in FIGURES},
@@ -161,7 +164,7 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
 
 def save_picture(path: Path, found: dict[tuple[str, str], Path]) -> None:
     """The last grid of each run, side by side. found: run by its set and recipe."""
-    figure, axes = images.new_figure(1, len(found), width=3 * len(found), height=3.3)
+    figure, axes = images.new_figure(len(found), width=3 * len(found), height=3.3)
     for axis, ((dataset, recipe), run) in zip(axes, found.items(), strict=True):
         _, last = runs.grids(run)[-1]
         with Image.open(last) as grid:

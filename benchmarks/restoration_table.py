@@ -181,7 +181,7 @@ def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
 
 def plot(path: Path, tables: dict[str, dict[str, Any]], count: int) -> None:
     """PSNR over sigma, a panel a set."""
-    figure, axes = images.new_figure(1, len(tables), width=5.2 * len(tables), height=4.2)
+    figure, axes = images.new_figure(len(tables), width=5.2 * len(tables), height=4.2)
     for axis, (dataset, table) in zip(axes, tables.items(), strict=True):
         for name, title in TITLES.items():
             if count in table.get(name, {}):

@@ -23,12 +23,11 @@ classifier  the small fixed classifiers that images are measured with
 judge       which images are compared with which; evaluation.json
 advice      figures in plain words, with the option that cures
 inception   the Inception FID, where its network is installed
-gallery     pictures of any program, read from a folder
 restore     noise, its level, what restored images score
 projection  noisy images onto a generator; regeneration
 denoiser    the convolutional denoiser: its network, trained, stored, used
 sheets      what denoise_images.py makes, and scores.json beside it
-folder      the user's own pictures, cut into tiles and joined again
+folder      folders of pictures: read to be scored, or in tiles to be restored
 screen      what a training shows while it runs
 stills      pictures of a finished run: walks between latents, nearest training images
 board       events for TensorBoard, where it is installed

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 
 from lab import images, pictures, runs
@@ -33,18 +35,16 @@ def film(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def final_grid(run: Path, columns: int = 10) -> str | None:
+def final_grid(run: Path) -> str | None:
     """Up to a hundred of the final images as one picture, its gaps transparent."""
+    columns = 10
     paths = sorted((run / "final_generated_images").glob("img_*.png"))[: columns * columns]
     tiles = [tile for tile in map(_opened, paths) if tile and tile.size == (IMAGE_SIDE, IMAGE_SIDE)]
     tiles = tiles[: len(tiles) // columns * columns]  # whole rows
     if not tiles:
         return None
-    step = IMAGE_SIDE + 1
-    canvas = Image.new("LA", (columns * step - 1, len(tiles) // columns * step - 1))
-    for index, tile in enumerate(tiles):
-        canvas.paste(tile.convert("LA"), (index % columns * step, index // columns * step))
-    return data_url(canvas)
+    levels = torch.stack([torch.from_numpy(np.array(tile.convert("L"))) for tile in tiles])
+    return data_url(_with_clear_gaps(images.grid(levels[:, None], columns, scale=1)))
 
 
 def data_url(picture: Image.Image) -> str:
@@ -64,13 +64,15 @@ def _compact(picture: Image.Image) -> Image.Image:
     small = picture.convert("L").resize((width, height), Image.Resampling.NEAREST)
     if any(side == 1 or (side - 1) % (IMAGE_SIDE + 1) for side in small.size):
         return small  # not one of our grids: shown as it is
-    small.putalpha(255)
-    clear = Image.new("LA", small.size)
-    for x in range(0, width, IMAGE_SIDE + 1):
-        small.paste(clear.crop((0, 0, 1, height)), (x, 0))
-    for y in range(0, height, IMAGE_SIDE + 1):
-        small.paste(clear.crop((0, 0, width, 1)), (0, y))
-    return small.crop((1, 1, width - 1, height - 1))
+    return _with_clear_gaps(small)
+
+
+def _with_clear_gaps(grid: Image.Image) -> Image.Image:
+    """A grid, one pixel a pixel, with transparent gaps and without the border."""
+    opacity = np.full((grid.height, grid.width), 255, np.uint8)
+    opacity[:: IMAGE_SIDE + 1] = opacity[:, :: IMAGE_SIDE + 1] = 0
+    grid.putalpha(Image.fromarray(opacity))
+    return grid.crop((1, 1, grid.width - 1, grid.height - 1))
 
 
 def _opened(path: Path, most_pixels: int = pictures.MOST_PIXELS) -> Image.Image | None:
@@ -84,13 +86,10 @@ def _opened(path: Path, most_pixels: int = pictures.MOST_PIXELS) -> Image.Image 
 
 
 def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
-    """Name and data address of each picture, and the names of those there is no room for.
-
-    What is missing or damaged is passed over.
-    """
+    """Name and data address of each picture, and the names of those there is no room for."""
     shown, left_out = [], []
     for path in paths:
-        if not path.is_file() or not _opened(path):
+        if not _opened(path):
             continue
         if path.stat().st_size * 4 / 3 > room:
             left_out.append(path.name)

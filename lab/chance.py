@@ -24,7 +24,5 @@ def stream(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch
 
 def per_image_noise(count: int, shape: tuple[int, ...], seed: int, purpose: str) -> torch.Tensor:
     """Standard normal noise (count, *shape) in which row i is the same whatever `count` is."""
-    rows = [
-        torch.randn(shape, generator=stream(seed, f"{purpose}/{index}")) for index in range(count)
-    ]
-    return torch.stack(rows) if rows else torch.empty(0, *shape)
+    streams = (stream(seed, f"{purpose}/{index}") for index in range(count))
+    return torch.stack([torch.randn(shape, generator=each) for each in streams])

@@ -6,7 +6,6 @@ it holds both optimizers, the average, every stream of random numbers, and the p
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import chance, storage
+from lab import storage
 from lab.adam import Adam
 from lab.errors import Fault
 from lab.models import Discriminator, Generator
@@ -46,37 +45,10 @@ class Training:
     seconds: float = 0.0  # spent in the epoch under way
     history: list[dict[str, Any]] = field(default_factory=list)
 
-
-def begin(
-    generator: Generator,
-    discriminator: Discriminator,
-    averaged: bool,
-    rates: tuple[float, float],
-    betas: tuple[float, float],
-    seed: int,
-    device: torch.device,
-) -> Training:
-    """A training before its first step. rates: learning rates of generator and discriminator."""
-    # Maps with their channels last: convolutions are a tenth faster.
-    generator, discriminator = (
-        network.to(device, memory_format=torch.channels_last)
-        for network in (generator, discriminator)
-    )
-    optimizer_g, optimizer_d = (
-        Adam(network.parameters(), rate, betas)
-        for network, rate in zip((generator, discriminator), rates, strict=True)
-    )
-    torch.manual_seed(chance.seed_for(seed, "dropout"))  # dropout knows only the global stream
-    return Training(
-        generator=generator,
-        discriminator=discriminator,
-        average=copy.deepcopy(generator).requires_grad_(False) if averaged else generator,
-        optimizer_g=optimizer_g,
-        optimizer_d=optimizer_d,
-        order=chance.stream(seed, "order"),
-        latents=chance.stream(seed, "latents", device),
-        totals=torch.zeros(len(TOTALS), device=device),
-    )
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.totals.device
 
 
 def save(path: Path, training: Training, order_state: Tensor) -> None:

@@ -138,32 +138,21 @@ def padded(low: float, high: float) -> tuple[float, float]:
 
 def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
     """Two to six round numbers in [low, high], as (value, text). whole: integers only."""
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.99)
-    if whole:
-        step = max(1.0, step)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    form = f".{digits}f" if step < 1e5 else "g"
-    return [(n * step, f"{n * step:{form}}") for n in range(first, last + 1)]
+    # Imported late: a training that has just begun needs no page.
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole)
+    values = locator.tick_values(low, high).tolist()  # one may lie beyond either end
+    return [(value, f"{value:g}") for value in values if low <= value <= high]
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Three to six round numbers between 10**low and 10**high, as (exponent, text)."""
-    for multiples in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        ticks = [
-            (math.log10(m * 10.0**n), f"{m * 10.0**n:g}")
-            for n in range(math.floor(low), math.ceil(high) + 1)
-            for m in multiples
-            if low <= math.log10(m * 10.0**n) <= high
+    """Two to six round numbers between 10**low and 10**high, as (exponent, text)."""
+    for multiples in ((1,), (1, 3)):
+        powers = range(math.floor(low), math.ceil(high) + 1)
+        values = [
+            m * 10.0**n for n in powers for m in multiples if low <= math.log10(m) + n <= high
         ]
-        if len(ticks) >= 3:
-            return ticks[:: -(-len(ticks) // 6)]
-    return linear_ticks_of_log(low, high)
-
-
-def linear_ticks_of_log(low: float, high: float) -> list[tuple[float, str]]:
-    """For a range so narrow that no round number lies in it: evenly spaced, three digits."""
-    exponents = (low + (high - low) * share for share in (0.1, 0.5, 0.9))
-    return [(exponent, f"{10**exponent:.3g}") for exponent in exponents]
+        if len(values) >= 3:
+            return [(math.log10(v), f"{v:g}") for v in values[:: -(-len(values) // 6)]]
+    return [(math.log10(value), text) for value, text in linear_ticks(10**low, 10**high)]

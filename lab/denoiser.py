@@ -175,20 +175,6 @@ def denoise(
     return torch.where(restored < faint, 0.0, restored)
 
 
-class Cleaned(nn.Module):
-    """A generator whose images pass through the denoiser: lab sheet (c) as one network."""
-
-    def __init__(self, generator: nn.Module, network: Denoiser, sigma: float) -> None:
-        super().__init__()
-        self.generator, self.network, self.sigma = generator, network, sigma
-        self.latent_dim = generator.latent_dim
-        self.eval()  # as both of its parts are: `models.generate` puts back the mode it finds
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """(N, latent_dim) -> (N, 1, 28, 28) in [-1, 1]."""
-        return denoise(self.network, (self.generator(latents) + 1) / 2, self.sigma) * 2 - 1
-
-
 def load(path: Path, dataset: str) -> tuple[Denoiser, dict[str, Any]]:
     """Read a denoiser's file, with its facts; Fault if damaged or trained on another set."""
     try:

@@ -39,34 +39,45 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSwitch:
-    """Turns Ctrl-C and SIGTERM into a question the training asks between two steps.
+    """Ctrl-C and SIGTERM as a question the training asks between two steps.
 
-    The first signal only sets `requested`, so that no step is cut in half; a second one ends the
-    program at once, as it would without the switch.
+    No step is cut in half; a second signal ends the program at once.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None  # the signal's number, once one has come
-        self._previous: dict[int, object] = {}
 
-    def __enter__(self) -> StopSwitch:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: object) -> None:
+    def note(self, number: int) -> None:
+        """A signal has come."""
         self.requested = number
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
 
     def raise_if_requested(self, message: str) -> None:
         """Raise Interrupted with `message` if a signal has come."""
         if self.requested:
             raise Interrupted(f"stopped and saved; {message}", self.requested)
+
+
+def interrupt(number: int) -> None:
+    """End the program, now that a signal has come."""
+    raise Interrupted("interrupted", number)
+
+
+@contextlib.contextmanager
+def signals_call(act: Callable[[int], None]) -> Iterator[None]:
+    """Have the first Ctrl-C or SIGTERM call `act` with its number; the second one kills."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def handle(number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        act(number)
+
+    previous = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -89,24 +100,6 @@ def made_good(message: str) -> Iterator[None]:
         raise Fault(f"{_os_error_line(error)}; once that is put right, {message}") from None
 
 
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM raise Interrupted; after the first of them, a second one kills."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def interrupt(number: int, _frame: object) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
-        raise Interrupted("interrupted", number)
-
-    previous = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def _open_streams() -> None:
     """Streams that take every name of a file, in any locale, and are there even if closed."""
     for name in ("stdout", "stderr"):
@@ -116,39 +109,30 @@ def _open_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-def one_line(error: BaseException) -> str:
-    """An exception's message as a single printable line of at most 300 characters."""
-    text = printable(" ".join(str(error).split())) or type(error).__name__
-    return shortened(text, 300)
-
-
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's `main` and leave the process with the exit code its ending deserves.
 
     0 done, 1 a fault, 2 a mistake, 130 Ctrl-C, 143 SIGTERM, 141 the reader of a pipe went away.
     """
-    name = Path(sys.argv[0]).name
     _open_streams()
     try:
-        with _signals_raise():
+        with signals_call(interrupt):
             main()
             sys.stdout.flush()
     except Mistake as mistake:
-        _leave(f"{name}: {one_line(mistake)}", 2)
+        _leave(str(mistake), 2)
     except Interrupted as stop:
-        _leave(f"{name}: {one_line(stop)}", 128 + stop.signal_number)
-    except KeyboardInterrupt:
-        _leave(f"{name}: interrupted", 130)
+        _leave(str(stop), 128 + stop.signal_number)
     except BrokenPipeError:
         _leave("", 141)
     except Fault as fault:
-        _leave(f"{name}: {one_line(fault)}", 1)
+        _leave(str(fault), 1)
     except OSError as error:
-        _leave(f"{name}: {one_line(Fault(_os_error_line(error)))}", 1)
+        _leave(_os_error_line(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _leave(f"{name}: out of memory; smaller batches, networks or counts need less", 1)
+        _leave("out of memory; smaller batches, networks or counts need less", 1)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -159,15 +143,16 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _os_error_line(error: OSError) -> str:
     """`No space left on device: outputs/mnist-001` reads better than Python's `[Errno 28] ...`."""
-    reason = error.strerror or one_line(error)
+    reason = error.strerror or str(error) or type(error).__name__
     return f"{reason}: {error.filename}" if error.filename else reason
 
 
-def _leave(line: str, code: int) -> None:
-    """Print the line, then exit without letting a closed pipe or a late flush raise again."""
+def _leave(message: str, code: int) -> None:
+    """Say it in one line, then exit without letting a closed pipe or a late flush raise again."""
     try:
-        if line:
-            print(line, file=sys.stderr, flush=True)
+        if message:
+            line = shortened(printable(" ".join(message.split())), 300)
+            print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     except OSError:
         # Nobody reads us any more: give Python's exit-time flush somewhere harmless to write.

@@ -1,31 +1,105 @@
-"""A folder of the user's own pictures, as 28 x 28 grey images and back.
+"""Folders of pictures from elsewhere: read to be scored, or to be restored in tiles, and back.
 
-Grey 28 x 28 pictures are taken as they are. Of others it is said what was done with them: colour is
-turned to grey, 16 bits to 8; a picture whose sides are multiples of 28 is cut into tiles, which are
-joined again afterwards; any other is resized to 28 x 28.
+What cannot be read is named, not skipped in silence.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lab import images
+from lab import chance, images
 from lab.data import IMAGE_SIDE
 from lab.errors import Mistake
-from lab.pictures import ENDINGS, FORMATS, Unreadable, opened, to_grey, to_size
+from lab.pictures import ENDINGS, FORMATS, RESIZED, Unreadable, opened, to_grey, to_size
+from lab.text import listed
 
 OTHER_KINDS = (".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
+MOST_SIZES = 3  # that have a line of their own
+
+
+def files_in(folder: Path, below: bool) -> list[Path]:
+    """The pictures in the folder that --images names, by name, and those `below` it.
+
+    Mistake if there are none.
+    """
+    if (folder / "config.json").is_file():
+        raise Mistake(
+            f"--images {folder}: is a run folder, with grids and curves; name the "
+            "final_generated_images in it, or a folder of your own"
+        )
+
+    def closed(error: OSError) -> None:
+        raise error  # a folder that is passed over in silence would change every figure
+
+    walked = islice(os.walk(folder, onerror=closed), None if below else 1)
+    found = (Path(place, name) for place, _, names in walked for name in names)
+    files = sorted(path for path in found if path.suffix.lower() in ENDINGS and path.is_file())
+    if not files:
+        kinds = ", ".join(ENDINGS)
+        raise Mistake(f"--images {folder}: no pictures in it ({kinds}); name a folder of them")
+    return files
+
+
+# To be scored
+
+
+def read_images(
+    folder: Path, files: list[Path], most: int, invert: bool = False
+) -> tuple[Tensor, list[str]]:
+    """`files` of `folder` as uint8 images (N, 1, 28, 28), at most `most`; what was done to them.
+
+    The order is shuffled by a fixed seed, since names often go by class and the first images stand
+    for all where a figure needs fewer. Mistake if none can be read.
+    """
+    shuffle = torch.randperm(len(files), generator=chance.stream(0, "gallery")).tolist()
+    found, changes, unreadable = [], Counter(), []
+    for index in shuffle[:most]:
+        try:
+            image, changed = read_image(files[index], invert)
+        except Unreadable as reason:
+            unreadable.append(f"{files[index].name} ({reason})")
+            continue
+        found.append(image)
+        changes.update(changed)
+    sizes = [change for change in changes if change.startswith(RESIZED)]
+    if len(sizes) > MOST_SIZES:
+        changes[f"{RESIZED} {len(sizes):,} sizes to 28 x 28"] = sum(map(changes.pop, sizes))
+    notices = [f"{count:,} of {len(found):,} images: {change}" for change, count in changes.items()]
+    if len(files) > most:
+        notices.append(f"{most:,} of {len(files):,} images were taken at random")
+    if unreadable:
+        notices.append(f"unreadable: {listed(sorted(unreadable))}")
+    if not found:
+        raise Mistake(f"--images {folder}: {notices[-1]}; name a folder of pictures")
+    return torch.stack(found), notices
+
+
+def read_image(path: Path, invert: bool = False) -> tuple[Tensor, list[str]]:
+    """One picture as uint8 (1, 28, 28), and what had to be done for that; raises Unreadable.
+
+    invert: dark becomes light.
+    """
+    grey, changes = to_grey(opened(path, FORMATS), invert)
+    small, resized = to_size(grey)
+    return torch.from_numpy(np.array(small)).unsqueeze(0), changes + resized
+
+
+# To be restored
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the folder."""
+    """One picture, in tiles."""
 
     name: str  # of the PNG that it becomes: its own, with .png added to that of another kind
     tiles: Tensor  # uint8 (rows * columns, 1, 28, 28)
@@ -33,40 +107,34 @@ class Picture:
     notices: tuple[str, ...]  # what had to be done to it
 
 
-def read_pictures(flag: str, folder: Path, invert: bool = False) -> tuple[list[Picture], list[str]]:
+def read_pictures(folder: Path, invert: bool = False) -> tuple[list[Picture], list[str]]:
     """Every readable picture in `folder`, by name, and a line for each that is left out.
 
-    flag: the option that named the folder. invert: dark becomes light. Raises Mistake if there is
-    nothing to restore in it.
+    Grey 28 x 28 pictures are taken as they are; one whose sides are multiples of 28 is cut into
+    tiles; any other is resized. invert: dark becomes light. Mistake if there is nothing to restore.
     """
-    if (folder / "config.json").is_file():
-        raise Mistake(
-            f"{flag} {folder}: is a run folder, with grids and curves; name the "
-            "final_generated_images in it, or a folder of your own"
-        )
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    paths = [path for path in files if path.suffix.lower() in ENDINGS]
-    kinds = ", ".join(ENDINGS)
-    if not paths:
-        raise Mistake(f"{flag} {folder}: no pictures in it ({kinds}); name a folder that has some")
-    pictures, unreadable, tiles = [], [], 0
+    paths = files_in(folder, below=False)
+    pictures, unreadable, tiles, names = [], [], 0, {}
     for path in paths:
         try:
             picture = _read(path, invert)
         except Unreadable as reason:
             unreadable.append(f"{path.name}: left out, cannot be read ({reason})")
             continue
+        other = names.setdefault(picture.name, path.name)
+        if other != path.name:
+            raise Mistake(f"--images {folder}: {other} and {path.name} become the same; rename one")
         pictures.append(picture)
         tiles += len(picture.tiles)
         if tiles > MOST_TILES:
             raise Mistake(
-                f"{flag} {folder}: more than {MOST_TILES:,} images of 28 x 28 up to {path.name}; "
+                f"--images {folder}: more than {MOST_TILES:,} images of 28 x 28 up to {path.name}; "
                 "give fewer at a time"
             )
     if not pictures:
-        raise Mistake(f"{flag} {folder}: no picture in it can be read, e.g. {unreadable[0]}")
-    others = [path.name for path in files if path.suffix.lower() in OTHER_KINDS]
-    unreadable += [f"{name}: left out, not one of {kinds}" for name in others]
+        raise Mistake(f"--images {folder}: no picture in it can be read, e.g. {unreadable[0]}")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in OTHER_KINDS)
+    unreadable += [f"{name}: left out, not one of {', '.join(ENDINGS)}" for name in others]
     return pictures, unreadable
 
 
@@ -89,8 +157,7 @@ def _read(path: Path, invert: bool) -> Picture:
     elif (width, height) != (IMAGE_SIDE, IMAGE_SIDE):
         notices.append(f"{width} x {height}, restored in tiles of 28 x 28")
     columns, rows = picture.width // IMAGE_SIDE, picture.height // IMAGE_SIDE
-    values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    tiles = values.view(rows, IMAGE_SIDE, columns, IMAGE_SIDE).transpose(1, 2)
-    tiles = tiles.reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
+    values = torch.from_numpy(np.array(picture)).view(rows, IMAGE_SIDE, columns, IMAGE_SIDE)
+    tiles = values.transpose(1, 2).reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
     name = path.name if path.suffix.lower() == ".png" else f"{path.name}.png"
     return Picture(name, tiles, columns, tuple(notices))

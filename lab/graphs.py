@@ -34,9 +34,9 @@ class Replayed:
 
     def __init__(self, step: Step, training: Training) -> None:
         self.step, self.training = step, training
-        self.possible = training.totals.is_cuda
+        self.possible = training.device.type == "cuda"
         dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
-        self.streams = (training.latents, dropouts[training.totals.device.index or 0])
+        self.streams = (training.latents, dropouts[training.device.index or 0])
         self.made: Counter[Hashable] = Counter()
         self.recorded: dict[Hashable, Step] = {}
 

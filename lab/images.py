@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lab import storage
 from lab.losses import gives_probabilities
@@ -19,8 +20,7 @@ from lab.pictures import Unreadable, opened
 from lab.text import printable, shortened
 
 SCALE = 4  # screen pixels a side for one pixel of an image
-GAP = SCALE  # screen pixels between the images of a grid: one pixel of theirs (album relies on it)
-PAPER = 255  # the grey between them
+PAPER = 255  # the grey between the images of a grid
 SAMPLES = 10  # images of a class in a sheet of classes
 FRAME_TIME = 400  # milliseconds of a GIF's frame
 
@@ -31,16 +31,14 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(images: Tensor, columns: int, scale: int = SCALE) -> Image.Image:
-    """Lay uint8 images (N, 1, H, W) out in rows of `columns`, enlarged without smoothing."""
-    count, _, height, width = images.shape
-    rows = -(-count // columns)
-    step_y, step_x = height * scale + GAP, width * scale + GAP
-    canvas = torch.full((rows * step_y + GAP, columns * step_x + GAP), PAPER, dtype=torch.uint8)
-    enlarged = images[:, 0].cpu().repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    for index, image in enumerate(enlarged):
-        top, left = GAP + index // columns * step_y, GAP + index % columns * step_x
-        canvas[top : top + height * scale, left : left + width * scale] = image
-    return Image.fromarray(canvas.numpy())
+    """Lay uint8 images (N, 1, H, W) out in full rows of `columns`, enlarged without smoothing.
+
+    Between and around them is one pixel of PAPER, enlarged as theirs are.
+    """
+    tiles = pad(images[:, 0].cpu(), (1, 0, 1, 0), value=PAPER)  # (N, H + 1, W + 1)
+    rows = tiles.unflatten(0, (-1, columns)).transpose(1, 2).flatten(2).flatten(0, 1)
+    sheet = Image.fromarray(pad(rows, (0, 1, 0, 1), value=PAPER).numpy())
+    return ImageOps.scale(sheet, scale, Image.Resampling.NEAREST)
 
 
 def save(path: Path, picture: Image.Image) -> None:
@@ -80,7 +78,7 @@ def save_curves(
     path: Path, history: Sequence[Mapping[str, Any]], title: str, loss: str = "non-saturating"
 ) -> None:
     """Draw losses and the discriminator's opinion over the epochs of `history`. loss: the run's."""
-    figure, (losses, opinions) = new_figure(1, 2, width=10, height=3.8)
+    figure, (losses, opinions) = new_figure(2, width=10, height=3.8)
     epochs = [row["epoch"] for row in history]
     for axes, columns in (
         (losses, {"d_loss": "discriminator", "g_loss": "generator"}),
@@ -117,11 +115,11 @@ def save_sheet(
     width = max(5, 1.6 + sheet.width / 120)  # room for title and footnote over a few images too
     labels = [shortened(_readable(name), 24) for name in names]
     height = 0.6 + sheet.height / 120 + 0.085 * max(map(len, labels), default=0)
-    figure, (axis,) = new_figure(1, 1, width=width, height=height)
+    figure, (axis,) = new_figure(1, width=width, height=height)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
-    row_height, column_width = (sheet.height - GAP) / len(rows), (sheet.width - GAP) / columns
-    rows_at = [GAP / 2 + (index + 0.5) * row_height for index in range(len(rows))]
-    columns_at = [GAP / 2 + (index + 0.5) * column_width for index in range(len(names))]
+    row_height, column_width = (sheet.height - scale) / len(rows), (sheet.width - scale) / columns
+    rows_at = [scale / 2 + (index + 0.5) * row_height for index in range(len(rows))]
+    columns_at = [scale / 2 + (index + 0.5) * column_width for index in range(len(names))]
     axis.set_yticks(rows_at, [label for label, _ in rows], fontsize=9)
     axis.set_xticks(columns_at, labels, rotation=90, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
@@ -146,7 +144,7 @@ def save_class_sheet(
     """
     from matplotlib.ticker import PercentFormatter
 
-    figure, (bars, samples) = new_figure(1, 2, width=10.5, height=5.4)
+    figure, (bars, samples) = new_figure(2, width=10.5, height=5.4)
     rows = range(len(names))
     counts = torch.bincount(classes, minlength=len(names)).tolist()
     shares = [count / len(classes) for count in counts]
@@ -184,16 +182,13 @@ def _readable(name: str) -> str:
     return printable(name.encode("utf-8", "backslashreplace").decode())
 
 
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """A matplotlib figure without a screen, and its axes; sizes in inches."""
+def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A matplotlib figure without a screen, and its axes side by side; sizes in inches."""
     # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns)
-    return figure, axes if rows * columns > 1 else [axes]
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
 def save_figure(path: Path, figure: Any) -> None:

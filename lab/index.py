@@ -61,12 +61,12 @@ def _rows(outputs: Path) -> list[dict[str, str]]:
     rows = []
     for run in runs.all_runs(outputs):
         config = records.content(run / "config.json")
-        options, history = records.as_dict(config.get("options")), records.history(run)
+        options, history = storage.as_dict(config.get("options")), records.history(run)
         rows.append(
             {
                 "name": run.name,
                 "set": str(options.get("dataset", "?"))
-                + (" (sample)" if records.as_dict(config.get("data")).get("is_sample") else ""),
+                + (" (sample)" if storage.as_dict(config.get("data")).get("is_sample") else ""),
                 "recipe": str(options.get("recipe", "?")),
                 "seed": str(options.get("seed", "?")),
                 "epochs": f"{len(history)}/{options.get('epochs', '?')}",

@@ -74,11 +74,13 @@ class Judge:
     def quick(self, generator: models.Generator) -> dict[str, float]:
         """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""
         reading = self.read(generated_images(generator, QUICK_COUNT, self.device))
-        distance = metrics.frechet_distance(
-            metrics.moments(reading.features), self._training_moments
-        )
-        figures = {"fcd_train_5k": round(distance, 4), **_of_classes(reading)}
+        figures = {"fcd_train_5k": self.training_distance(reading), **_of_classes(reading)}
         return {column: figures[column] for column in QUICK_COLUMNS}
+
+    def training_distance(self, reading: Reading) -> float:
+        """The FCD of what was read to the training images, to four digits."""
+        moments = metrics.moments(reading.features)
+        return round(metrics.frechet_distance(moments, self._training_moments), 4)
 
     def full(self, generator: models.Generator) -> Evaluation:
         """Every figure, from 10,000 generated images."""

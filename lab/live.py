@@ -112,12 +112,11 @@ def operations_of(generator: models.Generator) -> list[Operation]:
 
 def operation_of(layer: nn.Module) -> Operation:
     """What a layer becomes; Unsuited if the page does not know it."""
-    if type(layer) is nn.Linear:
-        bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
-        return Operation("linear", weights=[layer.weight.detach(), bias.detach()])
-    if type(layer) is nn.ConvTranspose2d and _doubles(layer):
-        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
-        return Operation("doubling", weights=[layer.weight.detach(), bias.detach()])
+    if type(layer) in (nn.Linear, nn.ConvTranspose2d):
+        width = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
+        bias = torch.zeros(width) if layer.bias is None else layer.bias.detach()
+        kind = "linear" if type(layer) is nn.Linear else "doubling"
+        return Operation(kind, weights=[layer.weight.detach(), bias])
     if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
         scale = layer.weight.detach() * (layer.running_var + layer.eps).rsqrt()
         return Operation(
@@ -128,12 +127,6 @@ def operation_of(layer: nn.Module) -> Operation:
     if type(layer) in (nn.Tanh, models.Clip):
         return Operation(type(layer).__name__.lower())
     raise Unsuited(f"the page knows no {type(layer).__name__}")
-
-
-def _doubles(layer: nn.ConvTranspose2d) -> bool:
-    """Whether it is the transposed convolution that `models.Generator` has."""
-    shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding, layer.groups)
-    return shape == ((4, 4), (2, 2), (1, 1), (0, 0), 1)
 
 
 def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:

@@ -49,17 +49,7 @@ def option(
     folder: the path must be an existing folder.
     only_on: a switch that has no `--no-` form.
     """
-    metadata = {
-        "help": help,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "most": most,
-        "bare": bare,
-        "folder": folder,
-        "only_on": only_on,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=locals())  # each argument by its name
 
 
 def flag_of(name: str) -> str:
@@ -86,7 +76,7 @@ def parse(
     Raises Mistake for anything a user can get wrong, naming option, value and cure.
     """
     given = given_options(kind, argv, recipes)
-    recipe = (recipes or {}).get(given.get("recipe", _default(kind, "recipe")), {})
+    recipe = (recipes or {}).get(given.get("recipe", getattr(kind, "recipe", None)), {})
     return kind(**{**recipe, **given})
 
 
@@ -100,13 +90,12 @@ def given_options(
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    annotations = typing.get_type_hints(kind, NAMES)
-    for field in dataclasses.fields(kind):
-        _add(parser, field, annotations[field.name], recipes or {})
-    given = vars(parser.parse_args(sys.argv[1:] if argv is None else argv))
+    for field, value_type in _declared(kind):
+        _add(parser, field, value_type, recipes or {})
+    given = vars(parser.parse_args(argv))
     return {
-        field.name: _checked(field, annotations[field.name], given[field.name])
-        for field in dataclasses.fields(kind)
+        field.name: _checked(field, value_type, given[field.name])
+        for field, value_type in _declared(kind)
         if field.name in given
     }
 
@@ -118,26 +107,19 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
     """
     if not isinstance(content, dict):
         raise Fault(f"{path}: its options are missing")
-    annotations = typing.get_type_hints(kind, NAMES)
     values = {}
-    for field in dataclasses.fields(kind):
+    for field, value_type in _declared(kind):
         value = content.get(field.name, field.default)
-        value_type = _value_type(annotations[field.name])
         if value in (None, [], ()) and field.default in (None, ()):  # not given
             values[field.name] = field.default
             continue
-        if value_type is bool and isinstance(value, bool):
-            values[field.name] = value
-            continue
-        if value_type is bool:
-            raise Fault(f"{path}: {flag_of(field.name)} is either true or false")
-        several = typing.get_origin(value_type) is tuple
-        if several != isinstance(value, list | tuple):
-            wanted = "a list" if several else "a single value"
+        several, on_off = typing.get_origin(value_type) is tuple, value_type is bool
+        if (several, on_off) != (isinstance(value, list | tuple), isinstance(value, bool)):
+            wanted = "a list" if several else "true or false" if on_off else "a single value"
             raise Fault(f"{path}: {flag_of(field.name)} is {value!r}, {wanted} is expected")
-        words = [str(item) for item in value] if several else str(value)
+        words = [str(item) for item in value] if several else value if on_off else str(value)
         try:
-            values[field.name] = _checked(field, annotations[field.name], words)
+            values[field.name] = _checked(field, value_type, words)
         except Mistake as mistake:
             raise Fault(f"{path}: {mistake}") from None
     return kind(**values)
@@ -160,14 +142,13 @@ class _Parser(argparse.ArgumentParser):
 def _add(
     parser: argparse.ArgumentParser,
     field: dataclasses.Field,
-    annotation: Any,
+    value_type: Any,
     recipes: dict[str, dict[str, Any]],
 ) -> None:
     """Declare one field to argparse. Values stay text here, so that `_checked` words the errors."""
     limits = f", {_range_text(field)}" if _range_text(field) else ""
     text = f"{field.metadata['help']}{limits}{_default_text(field, recipes)}".replace("%", "%%")
     keywords: dict[str, Any] = {"help": text, "dest": field.name}
-    value_type = _value_type(annotation)
     if value_type is bool:
         only_on = field.metadata["only_on"]
         keywords["action"] = "store_true" if only_on else argparse.BooleanOptionalAction
@@ -180,9 +161,8 @@ def _add(
     parser.add_argument(flag_of(field.name), **keywords)
 
 
-def _checked(field: dataclasses.Field, annotation: Any, raw: Any) -> Any:
+def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
     """The option's text as the value its annotation promises, or a Mistake."""
-    value_type = _value_type(annotation)
     if value_type is bool:
         return raw
     if typing.get_origin(value_type) is tuple:
@@ -235,15 +215,14 @@ def check_path(flag: str, path: Path, folder: bool = False) -> None:
         raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
 
 
-def _default(kind: type, name: str) -> Any:
-    return next((field.default for field in dataclasses.fields(kind) if field.name == name), None)
+def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
+    """Every option with its type: of `int | None` it is int, None only means "not given"."""
+    hints = typing.get_type_hints(kind, NAMES)
+    return [(field, _value_type(hints[field.name])) for field in dataclasses.fields(kind)]
 
 
-def _value_type(annotation: Any) -> Any:
-    """`int | None` -> `int`: None only ever means "not given"."""
-    if isinstance(annotation, types.UnionType):
-        return next(part for part in typing.get_args(annotation) if part is not type(None))
-    return annotation
+def _value_type(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
 
 
 def _metavar(field: dataclasses.Field, value_type: Any) -> str:

@@ -12,9 +12,7 @@ from lab.errors import Fault, Mistake
 
 def data_dir_around(weights: Path) -> Path | None:
     """The --data-dir of the run that a weights file lies in, if there is such a folder here."""
-    config = weights.parent / "config.json"
-    stored = storage.read_json(config).get("options") if config.is_file() else None
-    folder = stored.get("data_dir") if isinstance(stored, dict) else None
+    folder = _stored(weights.parent, "options").get("data_dir")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
@@ -23,7 +21,7 @@ def load_images(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
 
     Of a run on the bundled sample they are that sample, also where the full set has come since.
     """
-    if _data_facts(run).get("is_sample") is True and not data_dir:
+    if _stored(run, "data").get("is_sample") is True and not data_dir:
         return data.read_folder(dataset, data.SAMPLE_FOLDER / dataset)
     return data.load(dataset, data_dir)
 
@@ -33,7 +31,7 @@ def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
 
     Mistake if a full set is given for a run on the sample; Fault for any other images.
     """
-    facts, image_set = _data_facts(run), load_images(run, dataset, data_dir)
+    facts, image_set = _stored(run, "data"), load_images(run, dataset, data_dir)
     if facts.get("is_sample") is True and not image_set.is_sample:
         raise Mistake(
             f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held against "
@@ -49,11 +47,11 @@ def images_of(run: Path, dataset: str, data_dir: Path | None) -> ImageSet:
 
 def is_of(run: Path, image_set: ImageSet) -> bool:
     """Whether `image_set` holds the images that `run` was trained on; true where none are known."""
-    known = _data_facts(run).get("fingerprint", image_set.fingerprint)
+    known = _stored(run, "data").get("fingerprint", image_set.fingerprint)
     return known == image_set.fingerprint
 
 
-def _data_facts(run: Path) -> dict[str, Any]:
+def _stored(run: Path, part: str) -> dict[str, Any]:
+    """A part of the run's config.json; empty where there is none."""
     config = run / "config.json"
-    facts = storage.read_json(config).get("data") if config.is_file() else None
-    return facts if isinstance(facts, dict) else {}
+    return storage.as_dict(storage.read_json(config).get(part)) if config.is_file() else {}

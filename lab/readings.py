@@ -12,6 +12,7 @@ from typing import Any
 from lab import advice, models
 from lab.checkpoint import TOTALS
 from lab.losses import gives_probabilities
+from lab.storage import as_dict
 from lab.text import counted
 
 History = Sequence[dict[str, float]]  # the rows of history.csv
@@ -173,7 +174,6 @@ def duration(seconds: float) -> str:
 def sentences(evaluation: dict[str, Any]) -> list[str]:
     """What the evaluation itself says in plain words."""
     words = evaluation.get("words")
-    words = [words] if isinstance(words, str) else words
     return [str(line) for line in words] if isinstance(words, list) else []
 
 
@@ -185,12 +185,8 @@ def number(value: Any) -> float | None:
 
 
 def shares_of(histogram: Any) -> list[float]:
-    """A class histogram, counts or shares, as shares that add up to 1."""
-    if isinstance(histogram, dict):
-        histogram = list(histogram.values())
-    if not isinstance(histogram, list):
-        return []
-    counts = [number(count) for count in histogram]
+    """A class histogram's shares, which add up to 1; none if it is damaged."""
+    counts = [number(count) for count in as_dict(histogram).values()]
     total = sum(count for count in counts if count is not None)
     if None in counts or total <= 0:
         return []

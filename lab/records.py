@@ -43,11 +43,6 @@ def content(path: Path) -> dict[str, Any]:
         return {}
 
 
-def as_dict(value: Any) -> dict[str, Any]:
-    """The value if it is a dictionary, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
 def when(run: Path) -> str:
     """When the run last wrote its history, or its config: local time, `2026-03-01 14:05`."""
     file = run / "history.csv"
@@ -65,7 +60,7 @@ def evaluation(run: Path) -> dict[str, Any]:
 def restored(run: Path) -> dict[str, Any]:
     """What scores.json says, if it is of the generator that the run has now."""
     found = content(run / runs.RESULTS / "scores.json")
-    sheets = as_dict(found.get("sheets"))
+    sheets = storage.as_dict(found.get("sheets"))
     own = {name: facts for name, facts in sheets.items() if Path(name).name == name}
     return {"sheets": own} if own and found.get("generator_sha256") == _digest(run) else {}
 

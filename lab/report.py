@@ -39,7 +39,7 @@ STILLS = {
 def write(run: Path) -> Path:
     """Make `run`/report.html and return its path. Raises Fault if config.json is damaged."""
     config = storage.read_json(run / "config.json")
-    options, facts = records.as_dict(config.get("options")), records.as_dict(config.get("data"))
+    options, facts = storage.as_dict(config.get("options")), storage.as_dict(config.get("data"))
     history, evaluation = records.history(run), records.evaluation(run)
     known, status = SETS.get(str(options.get("dataset"))), records.status(run, config)
     generator, refusal = _generator(run)
@@ -52,7 +52,7 @@ def write(run: Path) -> Path:
         config=config,
         options=options,
         facts=facts,
-        machine=records.as_dict(config.get("machine")),
+        machine=storage.as_dict(config.get("machine")),
         when=records.when(run),
         verdict=readings.verdict(status, options, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
@@ -157,15 +157,15 @@ def _stills(run: Path) -> list[dict[str, str]]:
 def _restoration_part(run: Path, room: int) -> dict[str, Any]:
     """What denoise_images.py made with the run's generator: scores, and the sheets that fit."""
     restored = records.restored(run)
-    sheets = records.as_dict(restored.get("sheets"))
+    sheets = storage.as_dict(restored.get("sheets"))
     # By noise level; what has none, as cleaned images, comes last.
     levels = {
-        name: readings.number(records.as_dict(facts).get("sigma")) for name, facts in sheets.items()
+        name: readings.number(storage.as_dict(facts).get("sigma")) for name, facts in sheets.items()
     }
     names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
     paths = [run / runs.RESULTS / name for name in names]
     embedded, left_out = album.embedded(paths, room)
-    titles = {name: records.as_dict(facts).get("title", name) for name, facts in sheets.items()}
+    titles = {name: storage.as_dict(facts).get("title", name) for name, facts in sheets.items()}
     sheets = [sheet | {"caption": titles[sheet["name"]]} for sheet in embedded]
     return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 
@@ -175,14 +175,14 @@ def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> 
 
     Only one that was compared with the same images: the sample's figures say nothing of the set's.
     """
-    images = records.as_dict(evaluation.get("compared_with")).get("fingerprint")
+    images = storage.as_dict(evaluation.get("compared_with")).get("fingerprint")
     if options.get("recipe") == "classic" or not images:
         return {}
     for other in runs.all_runs(run.resolve().parent):
-        theirs = records.as_dict(records.content(other / "config.json").get("options"))
+        theirs = storage.as_dict(records.content(other / "config.json").get("options"))
         if theirs.get("recipe") != "classic":
             continue
         found = records.evaluation(other)
-        if records.as_dict(found.get("compared_with")).get("fingerprint") == images:
+        if storage.as_dict(found.get("compared_with")).get("fingerprint") == images:
             return {"name": other.name, "evaluation": found}
     return {}

@@ -38,7 +38,7 @@ class Screen:
             bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
         )
         self.looked_at = time.monotonic()
-        threads = machine.available_cores() if training.totals.device.type == "cpu" else 1
+        threads = machine.available_cores() if training.device.type == "cpu" else 1
         # A single thread waits for no other.
         self.contention = machine.Contention() if threads > 1 else None
 
@@ -57,7 +57,8 @@ class Screen:
             self.looked_at = time.monotonic()
             means = (training.totals / max(1, training.step)).tolist()
             figures = _figures if shutil.get_terminal_size().columns >= WIDE else _opinions
-            rate = training.step * self.batch_size / training.seconds  # of training alone
+            seconds = max(training.seconds, 1e-3)  # of training alone; a coarse clock may say 0
+            rate = training.step * self.batch_size / seconds
             self.bar.set_description(f"epoch {training.epoch + 1}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures(means)}", refresh=False)
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lab import images, lock, storage
+from lab import images, lock, records, storage
 from lab.data import ImageSet
-from lab.errors import Fault
 from lab.text import listed
 
 MOST_SHOWN = 16  # images a row
@@ -74,12 +73,8 @@ def save(folder: Path, by: Restorers, image_set: ImageSet, made: Sequence[Sheet]
 
 def _kept_entries(path: Path, by: Restorers, made: Sequence[Sheet]) -> dict[str, Any]:
     """What scores.json says of sheets by the same networks; those by others are removed."""
-    try:
-        found = storage.read_json(path) if path.is_file() else {}
-    except Fault:
-        return {}  # damaged, and about to be replaced
-    known = found.get("sheets")
-    entries = dict(known) if isinstance(known, dict) else {}
+    found = records.content(path)
+    entries = dict(storage.as_dict(found.get("sheets")))
     same_generator = found.get("generator_sha256") == by.generator_sha256
     old = [
         name
@@ -97,13 +92,13 @@ def _kept_entries(path: Path, by: Restorers, made: Sequence[Sheet]) -> dict[str,
 
 def _same_denoiser(entry: Any, digest: str | None) -> bool:
     """Whether a sheet was made with the denoiser there is now, or one of the two is none."""
-    shown = entry.get("denoiser_sha256") if isinstance(entry, dict) else None
+    shown = storage.as_dict(entry).get("denoiser_sha256")
     return None in (shown, digest) or shown == digest
 
 
 def _remove_pictures(folder: Path, entry: Any, made: Sequence[Sheet]) -> None:
     """Remove the user's restored pictures that a sheet showed, but for those just made."""
-    pictures = entry.get("pictures") if isinstance(entry, dict) else None
+    pictures = storage.as_dict(entry).get("pictures")
     new = {name for sheet in made for name in sheet.pictures}
     for name in pictures if isinstance(pictures, list) else []:
         if _is_picture(name) and name not in new:

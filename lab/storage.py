@@ -96,6 +96,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def as_dict(value: Any) -> dict[str, Any]:
+    """The value if it is a dictionary, else an empty one: files from elsewhere hold anything."""
+    return value if isinstance(value, dict) else {}
+
+
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write what `read_tensors` reads, whole."""
     # By way of memory: when a disk is full, torch.save ends in an error of its own.
@@ -142,8 +147,7 @@ def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str
         raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast
-    facts = content.get("facts")
-    return network.eval().requires_grad_(False), facts if isinstance(facts, dict) else {}
+    return network.eval().requires_grad_(False), as_dict(content.get("facts"))
 
 
 def check_state(path: Path, network: nn.Module, state: Any) -> None:
@@ -211,10 +215,7 @@ def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
 
 def _check_archive(path: Path) -> None:
     """Refuse what is not a zip archive of honest size before torch opens it."""
-    if path.is_dir():
-        raise Fault(f"{path}: is a folder; name a .pth file")
-    if not path.is_file():
-        raise Fault(f"{path}: does not exist")
+    _check_room(path, MOST_WEIGHT_BYTES)
     try:
         with path.open("rb") as file:
             if file.read(4) != b"PK\3\4":  # torch would take it for its older format
@@ -225,7 +226,7 @@ def _check_archive(path: Path) -> None:
         raise Fault(f"{path}: truncated, or not a weights file made by the lab") from None
     unpacked = sum(entry.file_size for entry in entries)
     # torch.save stores without compression: content larger than its file is a bomb.
-    if unpacked > min(path.stat().st_size, MOST_WEIGHT_BYTES) or len(entries) > 10_000:
+    if unpacked > path.stat().st_size or len(entries) > 10_000:
         raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lab.data import SetFacts
 from lab.readings import number, shares_of
+from lab.storage import as_dict
 
 
 class Metric(NamedTuple):
@@ -16,7 +17,7 @@ class Metric(NamedTuple):
 
     name: str
     better: str  # which way: "lower", "higher", or "" where there is none
-    form: str  # how the screen shows it
+    form: str  # how screen and page show it
     meaning: str
 
 
@@ -113,15 +114,15 @@ def results(
     for key, value in evaluation.items():
         if number(value) is None or key == "images":
             continue
-        metric = METRICS.get(key, Metric(key.replace("_", " "), "", "", ""))
+        metric = METRICS.get(key, Metric(key.replace("_", " "), "", ".4g", ""))
         other = number(theirs.get(key))
         rows.append(
             {
                 "name": metric.name,
                 "better": metric.better,
                 "meaning": metric.meaning,
-                "value": figure(value),
-                "classic": "" if other is None else figure(theirs[key]),
+                "value": format(value, metric.form),
+                "classic": "" if other is None else format(other, metric.form),
                 "order": list(METRICS).index(key) if key in METRICS else len(METRICS),
             }
         )
@@ -158,13 +159,10 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
     {"head": ["psnr", ...], "rows": [(noise, image, [cells])]}; None if it holds none. Of the noise
     it is said how strong it is, whether it was clipped, and on how many images.
     """
-    sheets = content.get("sheets")
     found = [
-        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, score)
-        for sheet in (sheets.values() if isinstance(sheets, dict) else [])
-        if isinstance(sheet, dict) and isinstance(sheet.get("scores"), dict)
-        for name, score in sheet["scores"].items()
-        if isinstance(score, dict)
+        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, as_dict(score))
+        for sheet in map(as_dict, as_dict(content.get("sheets")).values())
+        for name, score in as_dict(sheet.get("scores")).items()
     ]
     head = list(dict.fromkeys(str(key) for *_, score in found for key in score))
     if not head:
@@ -192,15 +190,5 @@ def _conditions(sheet: dict[str, Any]) -> str:
 def _cell(key: str, value: Any) -> str:
     if value is None:  # a PSNR of equal images
         return "∞"
-    if number(value) is None:
-        return str(value)
-    return format(value, SCORES[key][1]) if key in SCORES else figure(value)
-
-
-def figure(value: int | float) -> str:
-    """A number with the digits that matter: `1,234`, `45.2`, `0.812`, `0.0031`."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    if abs(value) >= 10:
-        return f"{value:,.1f}"
-    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    _, form = SCORES.get(key, ("", ".4g"))
+    return str(value) if number(value) is None else format(value, form)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SAMPLE, run, start
+from conftest import SAMPLE, run
 from PIL import Image
 
 import denoise_images
@@ -86,21 +86,6 @@ def test_same_seed_gives_the_same_bytes_and_other_sheets_are_kept(
     assert (elsewhere / "sigma_0.3.png").read_bytes() == (results / "sigma_0.3.png").read_bytes()
     again = json.loads((elsewhere / "scores.json").read_text())
     assert again["sheets"]["sigma_0.3.png"] == content["sheets"]["sigma_0.3.png"]
-
-
-def test_two_at_once_leave_both_results_whole(own_run: Path, tmp_path: Path) -> None:
-    both = [
-        start("denoise_images.py", "--run", own_run, "--sigma", sigma, *FEW, cwd=tmp_path)
-        for sigma in (0.1, 0.9)
-    ]
-    for process in both:
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-    results = own_run / "denoising_results"
-    sheets = json.loads((results / "scores.json").read_text())["sheets"]
-    assert set(sheets) == {"sigma_0.1.png", "sigma_0.9.png"}
-    assert all(opened_size(results / name) for name in sheets)
-    assert not list(results.glob("*.part"))
 
 
 def test_own_images_are_restored_under_their_names_and_not_touched(
@@ -240,13 +225,6 @@ def test_a_small_set_is_restored_whole(
     assert list(sheets) == ["sigma_0.3.png"] and sheets["sigma_0.3.png"]["images"] == 5
     with pytest.raises(Mistake, match=r"--count 6: the set has 5 test images"):
         attempt(monkeypatch, "--run", run_folder, "--count", 6)
-
-
-def test_cleaning_leaves_both_networks_as_they_were(finished: Path) -> None:
-    generator, _ = storage.load_weights(finished / "generator.pth", models.Generator)
-    network, _ = storage.load_weights(finished / "denoiser.pth", denoiser.Denoiser)
-    models.generate(denoiser.Cleaned(generator, network, 0.1), torch.randn(2, 8))
-    assert not generator.training and not network.training
 
 
 def test_links_that_lead_out_are_refused(

@@ -22,7 +22,7 @@ from lab import (
     advice,
     checkpoint,
     data,
-    gallery,
+    folder,
     images,
     inception,
     judge,
@@ -48,8 +48,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder of 20 digits: most as they should be, three otherwise, three unreadable."""
-    folder = tmp_path / "made elsewhere $\\frac$"  # a title is no formula
-    (folder / "below").mkdir(parents=True)
+    place = tmp_path / "made elsewhere $\\frac$"  # a title is no formula
+    (place / "below").mkdir(parents=True)
     digits = data.read_folder("mnist", SAMPLE / "mnist").test_images[:20, 0].numpy()
     for index, digit in enumerate(digits):
         picture = Image.fromarray(digit)
@@ -59,15 +59,15 @@ def pictures(tmp_path: Path) -> Path:
             picture = Image.merge("RGB", [picture, picture, picture.rotate(90)])
         elif index == 3:
             picture = Image.fromarray(digit.astype(np.uint16) * 257)
-        picture.save(folder / ("below" if index > 9 else "") / f"{index:02d}.png")
-    whole = (folder / "00.png").read_bytes()
-    (folder / "cut.png").write_bytes(whole[:90])
-    (folder / "text.png").write_text("no picture")
+        picture.save(place / ("below" if index > 9 else "") / f"{index:02d}.png")
+    whole = (place / "00.png").read_bytes()
+    (place / "cut.png").write_bytes(whole[:90])
+    (place / "text.png").write_text("no picture")
     huge = bytearray(whole)  # a header that promises 60,000 x 60,000 pixels
     huge[16:24] = struct.pack(">II", 60_000, 60_000)
     huge[29:33] = struct.pack(">I", zlib.crc32(bytes(huge[12:29])))
-    (folder / "huge.png").write_bytes(huge)
-    return folder
+    (place / "huge.png").write_bytes(huge)
+    return place
 
 
 def evaluate(monkeypatch, capsys, *arguments: object) -> str:
@@ -143,24 +143,24 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
 def test_resizing_from_many_sizes_is_one_line(tmp_path: Path):
     for side in range(30, 36):
         Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
-    found = gallery.read(tmp_path, gallery.picture_files(tmp_path), most=9)
-    assert found.notices == ["6 of 6 images: resized from 6 sizes to 28 x 28"]
+    _, notices = folder.read_images(tmp_path, folder.files_in(tmp_path, below=True), most=9)
+    assert notices == ["6 of 6 images: resized from 6 sizes to 28 x 28"]
 
 
 def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path: Path):
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "text.png").write_text("no picture")
     with pytest.raises(Mistake, match=rf"--images {tmp_path}: unreadable: text.png"):
-        gallery.read(tmp_path, gallery.picture_files(tmp_path), most=5)
+        folder.read_images(tmp_path, folder.files_in(tmp_path, below=True), most=5)
 
 
 def test_a_light_background_is_remarked_on(tmp_path: Path):
     digits = data.read_folder("mnist", SAMPLE / "mnist").test_images
     for name, levels in (("dark.png", digits[0, 0]), ("light.png", 255 - digits[0, 0])):
         Image.fromarray(levels.numpy()).save(tmp_path / name)
-        _, changes = gallery.read_picture(tmp_path / name)
+        _, changes = folder.read_image(tmp_path / name)
         assert ["invert" in change for change in changes] == [True] * (name == "light.png")
-    image, changes = gallery.read_picture(tmp_path / "light.png", invert=True)
+    image, changes = folder.read_image(tmp_path / "light.png", invert=True)
     assert torch.equal(image, digits[0]) and not changes
 
 
@@ -176,11 +176,11 @@ def test_a_title_may_be_any_name(tmp_path: Path, name: str):
 def test_pictures_are_read_to_the_bit_and_never_more_than_asked(pictures: Path):
     digits = data.read_folder("mnist", SAMPLE / "mnist").test_images
     for name, index in (("00.png", 0), ("03.png", 3)):  # 8 and 16 bits
-        image, _ = gallery.read_picture(pictures / name)
+        image, _ = folder.read_image(pictures / name)
         assert torch.equal(image, digits[index])
-    found = gallery.read(pictures, gallery.picture_files(pictures), most=5)
-    assert len(found.images) <= 5
-    assert "5 of 23 images were taken at random" in found.notices
+    found, notices = folder.read_images(pictures, folder.files_in(pictures, below=True), most=5)
+    assert len(found) <= 5
+    assert "5 of 23 images were taken at random" in notices
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_mistakes_are_refused_before_any_work(
     arguments, line, weights, pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(inception, "PACKAGE", "a_package_that_nobody_has")
-    monkeypatch.setattr(gallery, "read_picture", None)  # calling it would raise something else
+    monkeypatch.setattr(folder, "read_image", None)  # calling it would raise something else
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()
     shutil.copytree(weights.parent, run_folder := tmp_path / "run")
@@ -304,12 +304,6 @@ def test_a_known_fid_survives_an_evaluation_without_it(tmp_path: Path):
     for damaged in (json.dumps({**kept, "fid": "abc"}), json.dumps({**kept, "fid": math.inf}), "{"):
         (tmp_path / "evaluation.json").write_text(damaged)
         assert evaluate_images.known_fid(subject, "f") == {}
-
-
-def test_a_damaged_history_is_passed_over(tmp_path: Path, capsys):
-    (tmp_path / "history.csv").write_text("epoch\n1\ntwo\n")
-    assert evaluate_images.history_of(tmp_path) == []
-    assert "passed over" in capsys.readouterr().out
 
 
 def test_weights_that_are_replaced_while_they_are_read_are_read_again(

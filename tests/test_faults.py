@@ -57,10 +57,8 @@ def test_the_table_has_every_row_and_all_survived():
     lines = (FAULTS.parent / "FAULTS.md").read_text(encoding="utf-8").splitlines()
     found = {cells[1].strip(): cells[2:-1] for line in lines if len(cells := line.split("|")) > 3}
     for title in titles():
-        tries = [cell.strip() for cell in found[title]]
-        assert len(tries) == 1 or tries[0] == tries[1] != "0", (
-            title
-        )  # one cell: why it was not tried
+        tries = [cell.strip() for cell in found[title]]  # or one cell: why it was not tried
+        assert len(tries) == 1 or tries[0] == tries[1] != "0", title
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 2.0])

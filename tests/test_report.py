@@ -327,8 +327,8 @@ def test_the_verdict_calls_nothing_real_that_is_far_from_it() -> None:
 
 def test_shares_keep_their_last_digit() -> None:
     shares = [0.1205, 0.1795, *[0.1] * 7]
-    assert readings.shares_of(shares) == shares and sum(shares) != 1
-    assert readings.shares_of([1, 3]) == [0.25, 0.75]
+    assert readings.shares_of(dict(enumerate(shares))) == shares and sum(shares) != 1
+    assert readings.shares_of({"0": 1, "1": 3}) == [0.25, 0.75]
 
 
 def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
@@ -367,11 +367,11 @@ def test_images_a_second_are_those_of_all_seconds() -> None:
 
 
 def test_ticks_are_round_and_inside() -> None:
-    assert [text for _, text in curves.linear_ticks(0, 1)] == ["0.0", "0.5", "1.0"]
+    assert [text for _, text in curves.linear_ticks(0, 1)] == ["0", "0.5", "1"]
     assert [text for _, text in curves.linear_ticks(0, 3, whole=True)] == ["0", "1", "2", "3"]
     assert [text for _, text in curves.log_ticks(0.5, 2.5)] == ["10", "30", "100", "300"]
     ticks = curves.log_ticks(math.log10(0.9), math.log10(4.2))
-    assert [text for _, text in ticks] == ["1", "2", "3"]  # not 0.9 and 1, one over the other
+    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # not 0.9 and 1, one over the other
     for low, high in ((0.0, 1e-9), (-5.0, 9.0), (math.log10(20), math.log10(21)), (0.0, 1e29)):
         for kind in (curves.linear_ticks, curves.log_ticks)[: 1 if high > 10 else 2]:
             ticks = kind(low, high)
@@ -441,10 +441,6 @@ def test_unknown_networks_are_refused_with_the_reason() -> None:
         live.export(odd)
     with pytest.raises(live.Unsuited, match="MB"):
         live.export(models.Generator(100, (2048, 2048)).eval())
-    other = models.Generator(16, (32,), channels=(6, 4)).eval()
-    other.layers[-1] = nn.ConvTranspose2d(4, 1, 2, stride=2)
-    with pytest.raises(live.Unsuited, match="ConvTranspose2d"):
-        live.export(other)
     loud = models.Generator(16, (32,)).eval()
     loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
     with pytest.raises(live.Unsuited, match="not numbers"):

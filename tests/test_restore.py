@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab import chance, denoiser, folder, models, projection, restore, storage
-from lab.errors import Fault, Mistake
+from lab import chance, denoiser, folder, models, projection, restore
+from lab.errors import Mistake
 
 
 @pytest.fixture(scope="module")
@@ -217,21 +217,6 @@ def test_what_is_faint_for_its_noise_is_background() -> None:
     assert at_much.tolist() == pytest.approx([0, 0, 0, 0, 0.061, 1])
 
 
-def test_denoiser_of_another_set_is_refused(tmp_path) -> None:
-    path = tmp_path / "denoiser.pth"
-    storage.save_weights(path, denoiser.Denoiser(8, 8), dataset="mnist")
-    assert isinstance(denoiser.load(path, "mnist")[0], denoiser.Denoiser)
-    with pytest.raises(Fault, match="denoiser of MNIST, Fashion-MNIST is needed"):
-        denoiser.load(path, "fashion")
-
-
-def test_cleaned_generator_is_a_generator(generator: models.Generator) -> None:
-    cleaned = denoiser.Cleaned(generator, denoiser.Denoiser(8, 8).eval(), 0.1)
-    images = models.generate(cleaned, torch.randn(3, cleaned.latent_dim))
-    assert images.shape == (3, 1, 28, 28)
-    assert images.dtype == torch.uint8
-
-
 # The user's own pictures
 
 
@@ -256,7 +241,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     whole = (tmp_path / "grey.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no picture")
-    pictures, unreadable = folder.read_pictures("--images", tmp_path)
+    pictures, unreadable = folder.read_pictures(tmp_path)
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png"),
@@ -284,7 +269,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
 def test_tiles_are_joined_as_they_were(tmp_path) -> None:
     values = torch.randint(0, 256, (56, 84), dtype=torch.uint8)
     Image.fromarray(values.numpy()).save(tmp_path / "in.png")
-    (picture,), _ = folder.read_pictures("--images", tmp_path)
+    (picture,), _ = folder.read_pictures(tmp_path)
     folder.save_picture(tmp_path / "out.png", picture, picture.tiles)
     with Image.open(tmp_path / "out.png") as again:
         assert again.size == (84, 56)
@@ -293,7 +278,11 @@ def test_tiles_are_joined_as_they_were(tmp_path) -> None:
 
 def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
     with pytest.raises(Mistake, match=r"no pictures in it \(\.png"):
-        folder.read_pictures("--images", tmp_path)
+        folder.read_pictures(tmp_path)
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(Mistake, match="can be read"):
-        folder.read_pictures("--images", tmp_path)
+        folder.read_pictures(tmp_path)
+    for name in ("a.jpg", "a.jpg.png"):
+        Image.new("L", (28, 28)).save(tmp_path / name)
+    with pytest.raises(Mistake, match=r"a\.jpg and a\.jpg\.png become the same"):
+        folder.read_pictures(tmp_path)

@@ -116,7 +116,7 @@ def test_what_is_no_weights_file_is_refused(tmp_path):
     assert "something else" in refused(path)
     storage.save_weights(path, models.Discriminator((8,)))
     assert "'gan-lab discriminator'" in refused(path)
-    assert "is a folder" in refused(tmp_path)
+    assert "is not a file" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("version", [99, "1", None, True, torch.ones(2)])

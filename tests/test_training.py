@@ -12,7 +12,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs, machine, models, storage
+from lab import chance, checkpoint, data, graphs, machine, models, screen, storage
 from lab.adam import Adam
 from lab.errors import Fault, Mistake
 from lab.options import parse
@@ -353,6 +353,15 @@ def test_other_programs_on_the_cores_are_noticed(monkeypatch, whole, idle, own, 
     contention = machine.Contention()
     assert contention.is_crowded() is crowded
     assert not contention.is_crowded()  # where nothing can be read nothing is said
+
+
+def test_a_coarse_clock_stops_no_bar(monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    training = gan_lab.begin(small_options("modern"), torch.device("cpu"))
+    training.step = 1  # in no time, says a clock that ticks every 16 ms
+    with screen.Screen(training, epochs=1, steps=2, batch_size=50) as bar:
+        bar.looked_at = -math.inf
+        bar.advance(training)
 
 
 @pytest.mark.skipif(machine.cpu_seconds() is None, reason="needs Linux")
