@@ -11,14 +11,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from lab import environment
+
+if __name__ == "__main__":
+    environment.prepare()
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ from lab import (
     sheets,
     storage,
 )
-from lab.errors import Mistake, going_on, run_script
+from lab.errors import Fault, Mistake, going_on, made_good, run_script
 from lab.judge import QUICK_COUNT, Judge, can_score, generated_images
 from lab.options import flag_of, option, parse
 from lab.sheets import MOST_SHOWN, OWN_FOLDERS, Sheet
@@ -132,8 +133,9 @@ def completed(options: Options) -> Options:
                 raise Mistake(f"{flag_of(name)}: is for test images; leave it out with --images")
         if options.sigma and len(options.sigma) > 1:
             raise Mistake("--sigma: your own images have one noise level each; give one, or none")
-    levels = options.sigma and tuple(dict.fromkeys(options.sigma))  # each once
-    return dataclasses.replace(options, sigma=levels)
+    # Each once, of those that are written the same; -0 is 0.
+    levels = options.sigma and {f"{sigma + 0.0:g}": sigma + 0.0 for sigma in options.sigma}
+    return dataclasses.replace(options, sigma=levels and tuple(levels.values()))
 
 
 def count_of(options: Options, image_set: data.ImageSet) -> int:
@@ -171,6 +173,8 @@ def find_denoiser(
 ) -> denoiser.Denoiser | None:
     """The run's denoiser; trained if asked for, or if --images needs one; None if there is none."""
     path = source.denoiser_path
+    if path.exists() and not path.is_file():
+        raise Fault(f"{path}: is in the way of the denoiser's file; remove it")
     if options.train_denoiser or (options.images and not path.is_file()):
         print(
             f"training the denoiser on {len(image_set.train_images):,} images, once for this "
@@ -181,12 +185,8 @@ def find_denoiser(
         with going_on("a denoiser half trained is not kept, --train-denoiser begins anew"):
             network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
         path.parent.mkdir(parents=True, exist_ok=True)
-        storage.save_weights(
-            path,
-            network,
-            dataset=source.dataset,
-            fingerprint=image_set.fingerprint,
-        )
+        facts = {"dataset": source.dataset, "fingerprint": image_set.fingerprint}
+        storage.save_weights(path, network, **facts)
         print(f"denoiser: {path}", flush=True)
     if not path.is_file():
         print("no denoiser yet: --train-denoiser trains one, in some three minutes")
@@ -229,9 +229,15 @@ def restore_test_images(
     return made
 
 
-def in_json(score: dict[str, float]) -> dict[str, float | None]:
+def in_json(score: dict[str, float]) -> dict[str, float | str | None]:
     """A score as JSON has it: equal images have an infinite PSNR, for which it has no word."""
-    return {name: value if math.isfinite(value) else None for name, value in score.items()}
+
+    def worded(value: float) -> float | str | None:
+        if math.isnan(value):
+            return "not a number"  # of weights that overflow
+        return None if math.isinf(value) else value
+
+    return {name: worded(value) for name, value in score.items()}
 
 
 def restorations(
@@ -345,7 +351,7 @@ def read_own(options: Options, source: Source) -> list[folder.Picture]:
     changed = defaultdict(list)
     for picture in pictures:
         for notice in picture.notices:
-            changed[notice].append(picture.name)
+            changed[notice].append(picture.file)
     for line in notices + [f"{listed(names)}: {notice}" for notice, names in changed.items()]:
         print(printable(line))
     return pictures
@@ -439,7 +445,8 @@ def main() -> None:
     sheets.save(source.results, restorers, image_set, made)
     run = source.path.parent
     if source.results == run / runs.RESULTS and (run / "config.json").is_file():
-        report.write(run)  # with the new sheets in it
+        with made_good(f"all but {run / 'report.html'} is saved: gan_lab.py --report makes that"):
+            report.write(run)  # with the new sheets in it
     print(f"done: {source.results}")
 
 

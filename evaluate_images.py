@@ -8,14 +8,15 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from lab import environment
+
+if __name__ == "__main__":
+    environment.prepare()
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ class Subject:
     dataset: str
     data_dir: Path | None
     run: Path | None = None  # the results go there, if there is one
-    options: Mapping[str, Any] | None = None  # the run's
+    options: Mapping[str, Any] | None = None  # the run's, {} if unknown; None for pictures
     history: Sequence[Mapping[str, float]] = ()  # the run's
     generator: models.Generator | None = None
     digest: str | None = None  # SHA-256 of its file: it tells figures of it from those of others
@@ -115,7 +116,7 @@ def find_subject(options: Options) -> Subject:
         dataset=dataset_of(weights, facts, options.dataset),
         data_dir=options.data_dir or provenance.data_dir_around(weights),
         run=run,
-        options=stored if isinstance(stored, dict) else None,
+        options=storage.as_dict(stored),
         history=records.history(run) if run else (),
         generator=generator,
         digest=digest,

@@ -11,15 +11,16 @@ import contextlib
 import copy
 import dataclasses
 import math
-import signal
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # until run_script listens: Ctrl-C while torch loads just ends it
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from lab import environment
+
+if __name__ == "__main__":
+    environment.prepare()
 
 import torch
 from torch import Tensor
@@ -290,6 +291,7 @@ def begin(options: Options, device: torch.device) -> Training:
         order=chance.stream(options.seed, "order"),
         latents=chance.stream(options.seed, "latents", device),
         totals=torch.zeros(len(TOTALS), device=device),
+        origin=f"{options.dataset}, seed {options.seed}",
     )
 
 
@@ -309,7 +311,7 @@ def print_plan(options: Options, image_set: data.ImageSet, training: Training) -
         f"{options.recipe} recipe: {counted(options.epochs, 'epoch')} of "
         f"{counted(count // options.batch_size, 'step')}, "
         f"batch {options.batch_size}, seed {options.seed}, "
-        f"on {training.device.type} with {counted(machine.available_cores(), 'core')}\n"
+        f"on {training.device.type} with {counted(machine.available_cores(), 'thread')}\n"
         f"generator {models.count_parameters(training.generator):,} parameters, "
         f"discriminator {models.count_parameters(training.discriminator):,}"
     )
@@ -643,13 +645,14 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
                 "say with --data-dir where they are now"
             )
         stored_options = {**stored_options, "data_dir": where}
+        stored_options.pop("out", None)  # where runs were made then; this one has its folder
     stored = restored(Options, stored_options, run / "config.json")
     if stored.epochs is None:
         raise Fault(f"{run / 'config.json'}: does not say how many epochs the run has")
     options = dataclasses.replace(stored, **given)
     if options.epochs < stored.epochs:
         raise Mistake(
-            f"--epochs {options.epochs}: the run has {stored.epochs}; give as many or more"
+            f"--epochs {options.epochs}: the run has {stored.epochs}; give more, or leave it out"
         )
     if config.get("status") == "finished":
         if options.epochs == stored.epochs:
@@ -689,6 +692,9 @@ def main() -> None:
     # Stopped before its first checkpoint, it begins again: the same seed gives the same run.
     if run and (run / "checkpoint.pth").is_file():
         checkpoint.load(run / "checkpoint.pth", training)
+        steps = steps_of(options, image_set.train_images)
+        if training.epoch > options.epochs or training.step >= steps:
+            raise Fault(f"{run / 'checkpoint.pth'}: is of a longer run than this one")
     print_plan(options, image_set, training)
     if not options.dry_run:
         carry_out(options, training, image_set, run)
@@ -761,7 +767,8 @@ def look_at(given: dict[str, Any]) -> None:
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")
     elif not outputs.is_dir():
-        raise Mistake(f"--out {outputs}: there is no such folder; train a run first")
+        what = "is not a folder" if outputs.exists() else "there is no such folder"
+        raise Mistake(f"--out {outputs}: {what}; name one that runs were made in")
     if given.get("list"):
         if (outputs / "index.html").is_file():  # a run may have been deleted since
             index.write(outputs)

@@ -1,5 +1,6 @@
 """The shelves: one noun each. What a script does is told in the script; this is what it looks up.
 
+environment what a script is started in, looked at before torch loads
 text        plurals, and text from elsewhere that is fit to be shown
 errors      what can go wrong, and the one line that says it
 options     a frozen dataclass as command-line options

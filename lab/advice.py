@@ -37,9 +37,9 @@ def after(
 ) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures: those of `judge.Evaluation`. options: those of the run; None for images of another
-    program, which has others. First how good, then what is wrong, if anything is. Rows that lack a
-    column are passed over: history.csv may come from anywhere.
+    figures: those of `judge.Evaluation`. options: those of the run, as far as they are known; None
+    for images of another program. First how good, then what is wrong, if anything is. Rows that
+    lack a column are passed over: history.csv may come from anywhere.
     """
     history = [row for row in history if {"epoch", *TOTALS} <= row.keys()]
     wrong = [
@@ -132,8 +132,8 @@ def _foreign(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> l
     if options is not None:
         return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
     return [
-        f"Hardly images of this set: trained too little, collapsed to a few kinds {seen}, of "
-        "another --dataset, or dark on light (--invert)?"
+        f"Hardly images of this set: collapsed to a few kinds {seen}, of another --dataset, or "
+        "dark on light (--invert)?"
     ]
 
 
@@ -171,12 +171,12 @@ def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | No
 
 
 def _cure(options: Mapping[str, Any] | None) -> str:
-    """`; usual cure: ...`, of what the run does not do yet."""
+    """`; usual cure: ...`, of what the run does not do yet, as far as its options are known."""
     if options is None:
         return ""
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
     cures = {"r1_gamma": "--r1-gamma 1", "average": "--average 0.9995"}
-    missing = " and ".join(flag for name, flag in cures.items() if not options.get(name))
+    missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)
     longer = "more --epochs while FCD still falls"
     return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
 

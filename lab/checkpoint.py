@@ -6,7 +6,6 @@ it holds both optimizers, the average, every stream of random numbers, and the p
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from lab.errors import Fault
 from lab.models import Discriminator, Generator
 
 FORMAT = "gan-lab checkpoint"
+MOST_FIGURE = 1e30  # no loss of a training that goes on, and no count of steps, is beyond
 TOTALS = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
 # What parts of a checkpoint raise that are not what they should be.
 WRONG_PARTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -39,6 +39,7 @@ class Training:
     order: torch.Generator  # which images in which order
     latents: torch.Generator  # what the generator is fed
     totals: Tensor  # (4,) sums of TOTALS over the steps of this epoch
+    origin: str = ""  # the set and the seed, for people: by it a checkpoint is known as a run's own
     epoch: int = 0  # epochs completed
     step: int = 0  # steps completed of the epoch under way
     updates: int = 0  # steps completed in all
@@ -73,6 +74,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
             "dropout_mps": torch.mps.get_rng_state() if training.totals.is_mps else None,
         },
         "totals": training.totals,
+        "origin": training.origin,
         "epoch": training.epoch,
         "step": training.step,
         "seconds": training.seconds,
@@ -87,6 +89,8 @@ def load(path: Path, training: Training) -> None:
     Raises Fault if the file is damaged, hostile, or of a run with other options.
     """
     content = storage.read_tensors(path, FORMAT)
+    if content.get("origin", training.origin) != training.origin:  # older ones do not say it
+        raise Fault(f"{path}: is of another run ({content['origin']}, not {training.origin})")
     try:
         for part in ("networks", "optimizers", "streams"):
             if not isinstance(content[part], dict):
@@ -130,7 +134,7 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
         raise Fault(f"{path}: damaged checkpoint (its totals are {tuple(totals.shape)})")
     cells = [cell for row in rows for cell in row.values()]
     numbers = [*place, *totals.tolist(), *cells]
-    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+    if not all(isinstance(each, (int, float)) and abs(each) < MOST_FIGURE for each in numbers):
         raise Fault(f"{path}: damaged checkpoint (text, NaN or infinity among its figures)")
     names_fit = all(set(COLUMNS) <= set(row) and all(map(str.isidentifier, row)) for row in rows)
     epochs = [row.get("epoch") for row in rows]

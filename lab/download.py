@@ -41,7 +41,7 @@ def download_set(torchvision_class: str, folder: Path) -> None:
             for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
                 file.replace(home / file.name)
     # torchvision raises RuntimeError when every mirror failed; a hotel's page may answer anything.
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
+    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
         raise NoDownload(_reason(error)) from None
     finally:
         socket.setdefaulttimeout(patience)
@@ -60,7 +60,7 @@ def await_answer(url: str) -> None:
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
                 answers.put("")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # a proxy called .x
             answers.put(_reason(error))
 
     threading.Thread(target=ask, daemon=True).start()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lab.text import printable, shortened
 
+MOST_SAID = 2_000  # characters of a line: a command to go on with is never cut
+
 
 class Mistake(Exception):
     """The user's mistake: the line names the option, the value and the cure. Exit code 2."""
@@ -39,7 +41,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSwitch:
-    """Ctrl-C and SIGTERM as a question the training asks between two steps.
+    """Ctrl-C and its like as a question the training asks between two steps.
 
     No step is cut in half; a second signal ends the program at once.
     """
@@ -64,8 +66,14 @@ def interrupt(number: int) -> None:
 
 @contextlib.contextmanager
 def signals_call(act: Callable[[int], None]) -> Iterator[None]:
-    """Have the first Ctrl-C or SIGTERM call `act` with its number; the second one kills."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Have the first Ctrl-C or SIGTERM call `act` with its number; the second one kills.
+
+    So does SIGHUP, a terminal that is closed, unless nohup has it ignored.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
+        numbers.append(hangup)
 
     def handle(number: int, _frame: object) -> None:
         for each in numbers:
@@ -112,7 +120,8 @@ def _open_streams() -> None:
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's `main` and leave the process with the exit code its ending deserves.
 
-    0 done, 1 a fault, 2 a mistake, 130 Ctrl-C, 143 SIGTERM, 141 the reader of a pipe went away.
+    0 done, 1 a fault, 2 a mistake, 130 Ctrl-C, 143 SIGTERM, 129 the terminal was closed, 141 the
+    reader of a pipe went away.
     """
     _open_streams()
     try:
@@ -151,7 +160,7 @@ def _leave(message: str, code: int) -> None:
     """Say it in one line, then exit without letting a closed pipe or a late flush raise again."""
     try:
         if message:
-            line = shortened(printable(" ".join(message.split())), 300)
+            line = shortened(printable(" ".join(message.splitlines())), MOST_SAID)
             print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     except OSError:

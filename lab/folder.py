@@ -24,6 +24,7 @@ from lab.text import listed
 
 OTHER_KINDS = (".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
+MOST_NAME = 255  # bytes of a file's name
 MOST_SIZES = 3  # that have a line of their own
 
 
@@ -101,6 +102,7 @@ def read_image(path: Path, invert: bool = False) -> tuple[Tensor, list[str]]:
 class Picture:
     """One picture, in tiles."""
 
+    file: str  # its name
     name: str  # of the PNG that it becomes: its own, with .png added to that of another kind
     tiles: Tensor  # uint8 (rows * columns, 1, 28, 28)
     columns: int
@@ -124,6 +126,8 @@ def read_pictures(folder: Path, invert: bool = False) -> tuple[list[Picture], li
         other = names.setdefault(picture.name, path.name)
         if other != path.name:
             raise Mistake(f"--images {folder}: {other} and {path.name} become the same; rename one")
+        if len(os.fsencode(picture.name)) > MOST_NAME:
+            raise Mistake(f"--images {folder}: {path.name}: give it a shorter name, .png is added")
         pictures.append(picture)
         tiles += len(picture.tiles)
         if tiles > MOST_TILES:
@@ -160,4 +164,4 @@ def _read(path: Path, invert: bool) -> Picture:
     values = torch.from_numpy(np.array(picture)).view(rows, IMAGE_SIDE, columns, IMAGE_SIDE)
     tiles = values.transpose(1, 2).reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
     name = path.name if path.suffix.lower() == ".png" else f"{path.name}.png"
-    return Picture(name, tiles, columns, tuple(notices))
+    return Picture(path.name, name, tiles, columns, tuple(notices))

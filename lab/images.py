@@ -185,8 +185,10 @@ def _readable(name: str) -> str:
 def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
     """A matplotlib figure without a screen, and its axes side by side; sizes in inches."""
     # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
+    import matplotlib
     from matplotlib.figure import Figure
 
+    matplotlib.rcdefaults()  # the settings of a user may ask for LaTeX, or make other bytes
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 

@@ -15,7 +15,7 @@ OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
 def write(outputs: Path) -> None:
     """Make `outputs`/index.html, a card a run with its thumbnail; a page that is not ours stays."""
     path = outputs / "index.html"
-    if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
+    if not _is_ours(path):
         print(f"note: {path} was not made by the lab and stays as it is")
         return
     rows = [
@@ -33,6 +33,14 @@ def write(outputs: Path) -> None:
         storage.write_text(path, page)
     except PermissionError:  # a run may be ours in a folder that is not
         print(f"note: {path} could not be written, the page of all runs stays as it is")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether `path` may be written over."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        return OWN_MARK in file.read(1000)
 
 
 def table(outputs: Path) -> str:

@@ -20,6 +20,7 @@ from lab.errors import Mistake
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ABSENT = "this machine has none"
+MOST_THREADS = 1_024  # torch takes no number beyond 32 bits
 
 
 def pick_device(name: str) -> torch.device:
@@ -128,7 +129,7 @@ def available_cores() -> int:
     """
     decided = os.environ.get("OMP_NUM_THREADS", "")
     if decided.isdecimal() and int(decided):
-        return int(decided)
+        return min(int(decided), MOST_THREADS)
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

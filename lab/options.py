@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lab.errors import Fault, Mistake
+from lab.text import shortened
 
 # What annotations of options may name. typing.get_type_hints looks a name up in the module of the
 # class, which is another one when the script runs under a profiler.
@@ -181,22 +182,22 @@ def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
 
 def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
     """One word of the command line as an int, a float, a path or a choice."""
-    flag, facts = flag_of(field.name), field.metadata
+    flag, facts, typed = flag_of(field.name), field.metadata, shortened(text, 80)
     if value_type in (int, float):
         try:
             value = value_type(text)
         except ValueError:
             noun = "a whole number" if value_type is int else "a number"
-            raise Mistake(f"{flag} {text!r}: give {noun} {_range_text(field)}".strip()) from None
+            raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
         low = -math.inf if facts["low"] is None else facts["low"]
         high = math.inf if facts["high"] is None else facts["high"]
         if not low <= value <= high:  # NaN fails every comparison and ends here too
-            raise Mistake(f"{flag} {text}: out of range, give a number {_range_text(field)}")
+            raise Mistake(f"{flag} {typed}: out of range, give a number {_range_text(field)}")
         return value
     if facts["choices"] and text not in facts["choices"]:
-        raise Mistake(f"{flag} {text!r}: choose one of {', '.join(facts['choices'])}")
+        raise Mistake(f"{flag} {typed!r}: choose one of {', '.join(facts['choices'])}")
     if not text.strip() or "\0" in text:
-        raise Mistake(f"{flag} {text!r}: is empty; give a value or leave the option out")
+        raise Mistake(f"{flag} {typed!r}: is empty; give a value or leave the option out")
     if value_type is Path:
         check_path(flag, Path(text), facts["folder"])
     return value_type(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lab.data import IMAGE_SIDE
 from lab.text import shortened
@@ -19,6 +19,7 @@ from lab.text import shortened
 MOST_PIXELS = 20_000_000  # of a picture that is read
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the names end in
+ORIENTATION = ExifTags.Base.Orientation
 RESIZED = "resized from"
 LIGHT = "light background, the sets' is black; --invert turns dark to light"
 
@@ -37,16 +38,15 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
         raise Unreadable("no file")  # a pipe would be waited for
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # hence `most_pixels`
-            picture = Image.open(path, formats=formats)
-        with picture:
-            width, height = picture.size
-            if width * height > most_pixels:
-                raise Unreadable(f"{width} x {height} pixels is too large")
-            picture.load()
-            loaded = picture.copy()
-            loaded.info["frames"] = getattr(picture, "n_frames", 1)  # a copy has only this one
-            return loaded
+            warnings.simplefilter("ignore")  # of bombs, hence `most_pixels`, and of trifles
+            with Image.open(path, formats=formats) as picture:
+                width, height = picture.size
+                if width * height > most_pixels:
+                    raise Unreadable(f"{width} x {height} pixels is too large")
+                picture.load()
+                loaded = picture.copy()
+                loaded.info["frames"] = getattr(picture, "n_frames", 1)  # a copy has only this one
+                return loaded
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -62,6 +62,9 @@ def to_grey(picture: Image.Image, invert: bool = False) -> tuple[Image.Image, li
     invert: dark becomes light.
     """
     lost = []
+    if picture.getexif().get(ORIENTATION, 1) != 1:  # a camera that was held on its side
+        picture = ImageOps.exif_transpose(picture)
+        lost.append("turned upright, as its camera noted")
     if picture.info.get("frames", 1) > 1:
         lost.append("only the first of its frames taken")
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255

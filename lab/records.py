@@ -31,7 +31,9 @@ def history(run: Path) -> Sequence[dict[str, float]]:
         rows = runs.read_history(run / "history.csv")
     except (Fault, OSError):
         return []
-    sane = ({name: cell for name, cell in row.items() if abs(cell) < 1e30} for row in rows)
+    sane = (
+        {name: round(cell, 30) for name, cell in row.items() if abs(cell) < 1e30} for row in rows
+    )
     return [row for row in sane if row.get("epoch", -1) >= 0]
 
 
@@ -47,7 +49,10 @@ def when(run: Path) -> str:
     """When the run last wrote its history, or its config: local time, `2026-03-01 14:05`."""
     file = run / "history.csv"
     seconds = (file if file.is_file() else run / "config.json").stat().st_mtime
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a file's date may lie beyond the year 9999
+        return "?"
 
 
 def evaluation(run: Path) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def restored(run: Path) -> dict[str, Any]:
     """What scores.json says, if it is of the generator that the run has now."""
     found = content(run / runs.RESULTS / "scores.json")
     sheets = storage.as_dict(found.get("sheets"))
-    own = {name: facts for name, facts in sheets.items() if Path(name).name == name}
+    own = {name: facts for name, facts in sheets.items() if storage.is_plain_name(name)}
     return {"sheets": own} if own and found.get("generator_sha256") == _digest(run) else {}
 
 

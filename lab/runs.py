@@ -123,7 +123,8 @@ def find_generator(run: Path | None, generator: Path | None) -> Path:
         raise Mistake(f"--generator {generator}: give --run or --generator, not both")
     if generator:
         if not generator.is_file():
-            what = "is a folder" if generator.is_dir() else "does not exist"
+            kind = "is a folder" if generator.is_dir() else "is not a file"
+            what = kind if generator.exists() else "does not exist"
             raise Mistake(
                 f"--generator {generator}: {what}; name a generator.pth that gan_lab.py made"
             )
@@ -174,12 +175,20 @@ def check_closed(flag: str, folder: Path) -> None:
 
     Files are replaced, not written into, but a folder that is a link would be written through.
     """
-    home = folder.resolve()
-    for place, names, _ in os.walk(folder):
+    home = os.path.realpath(folder)  # Path.resolve raises where links go round in a circle
+    for place, names, files in os.walk(folder):
         for path in (Path(place, name) for name in names):
-            if not path.resolve().is_relative_to(home):
+            if not Path(os.path.realpath(path)).is_relative_to(home):
                 inside = path.relative_to(folder)
                 raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
+        for path in (Path(place, name) for name in files):
+            _refuse_blind(flag, path)
+
+
+def _refuse_blind(flag: str, path: Path) -> None:
+    """Mistake if `path` is a link to nothing, where a folder could not be made."""
+    if path.is_symlink() and not path.exists():
+        raise Mistake(f"{flag} {path}: is a link to nothing; remove it")
 
 
 def remove_leftovers(run: Path) -> None:
@@ -194,6 +203,8 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
 
     flag: the option that led there.
     """
+    for path in (folder, *folder.parents):
+        _refuse_blind(flag, path)
     standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not standing.is_dir():
         what = "is" if standing == folder else f"{standing} is"

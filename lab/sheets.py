@@ -83,8 +83,8 @@ def _kept_entries(path: Path, by: Restorers, made: Sequence[Sheet]) -> dict[str,
     ]
     for name in old:
         _remove_pictures(path.parent, entries.pop(name), made)
-        if _is_picture(name):
-            (path.parent / name).unlink(missing_ok=True)
+        if _is_picture(name) and (path.parent / name).is_file():
+            (path.parent / name).unlink()
     if old:
         print(f"removed, since these networks did not make them: {listed(old)}")
     return entries
@@ -108,4 +108,4 @@ def _remove_pictures(folder: Path, entry: Any, made: Sequence[Sheet]) -> None:
 
 def _is_picture(name: Any) -> bool:
     """Whether a name from a file, which anyone may have written, is that of a PNG in its folder."""
-    return isinstance(name, str) and Path(name).name == name and name.lower().endswith(".png")
+    return storage.is_plain_name(name) and name.lower().endswith(".png")

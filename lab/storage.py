@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickletools
+import secrets
 import time
 import zipfile
 from collections.abc import Callable
@@ -26,9 +27,19 @@ from lab.errors import Fault
 FORMAT_VERSION = 1
 MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
 MOST_TEXT_BYTES = 2**26  # of JSON or CSV: a line an epoch, for more epochs than anybody trains
+MOST_LEVELS = 20  # of JSON
 # Windows renames over no file that another program has open; most close it soon.
 RENAMES_TRIED = 20 if os.name == "nt" else 1
-# All that the pickles in the lab's files name: plain tensors in dictionaries.
+# All that the pickles in the lab's files do: build plain tensors, numbers and text in dictionaries
+# and lists. BUILD, which none of them needs, could put foreign attributes on a dictionary.
+OWN_OPERATIONS = {
+    *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BINPERSID", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
+    *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+}
+# And all that they name.
 OWN_GLOBALS = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
@@ -38,9 +49,10 @@ OWN_GLOBALS = {
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
     """Write a file beside `path`, then rename it there: `path` is never seen half-written."""
-    beside = path.with_name(f".{os.getpid()}.part")  # a name of its own may be too long to add to
+    # Beside it, under another name than that of another container's process of the same number;
+    # not made from the file's own, which may be too long to add to.
+    beside = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        beside.unlink(missing_ok=True)  # left by a killed process, or a link to somewhere else
         with beside.open("xb") as file:
             write(file)
             file.flush()
@@ -48,8 +60,8 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
         _rename(beside, path)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # "No space left", but where?
-            error.filename = str(path)
+        if isinstance(error, OSError) and error.errno:  # "No space left" where? Not `beside`
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -77,10 +89,10 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text; Fault if it is none, too much, or no file."""
+    """Read UTF-8 text; Fault if it is none, too much, or no file. Notepad's mark is passed over."""
     _check_room(path, MOST_TEXT_BYTES)
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Fault(f"{path}: damaged ({error})") from None
 
@@ -89,11 +101,18 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; Fault if it is damaged or something else."""
     try:
         content = json.loads(read_text(path))
+        levels = _depth(content)
     except (ValueError, RecursionError) as error:
         raise Fault(f"{path}: damaged JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise Fault(f"{path}: a JSON object was expected")
+    if not isinstance(content, dict) or levels > MOST_LEVELS:
+        raise Fault(f"{path}: a JSON object of at most {MOST_LEVELS} levels was expected")
     return content
+
+
+def _depth(value: Any) -> int:
+    """How many levels a JSON value has."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def as_dict(value: Any) -> dict[str, Any]:
@@ -101,11 +120,20 @@ def as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def is_plain_name(name: Any) -> bool:
+    """Whether a name, as files from elsewhere have it, is a file's: no path, nothing odd in it."""
+    is_text = isinstance(name, str) and name.isprintable() and len(os.fsencode(name)) <= 255
+    return is_text and name != "" and Path(name).name == name
+
+
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write what `read_tensors` reads, whole."""
     # By way of memory: when a disk is full, torch.save ends in an error of its own.
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    try:
+        torch.save(content, buffer)
+    except RuntimeError as error:  # so it says that there was no memory for more of the buffer
+        raise MemoryError from error
     write_whole(path, lambda file: file.write(buffer.getbuffer()))
 
 
@@ -241,6 +269,8 @@ def _check_pickle(path: Path) -> None:
         pickled = torch._C.PyTorchFileReader(file).get_record("data.pkl")
     kinds, last = {}, ""  # which operation made each remembered object; the last operation
     for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name not in OWN_OPERATIONS:
+            raise Fault(f"{path}: not made by the lab (its pickle does {operation.name})")
         if operation.name == "GLOBAL" and argument not in OWN_GLOBALS:
             raise Fault(f"{path}: not made by the lab (it asks for {argument})")
         if operation.name.endswith("PUT"):

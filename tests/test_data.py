@@ -221,6 +221,13 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
     assert stray.exists() and not list(tmp_path.glob(".download-*"))
 
 
+def test_a_proxy_without_a_name_is_no_network(monkeypatch, capfd):
+    monkeypatch.setenv("https_proxy", "http://.x:80")
+    with pytest.raises(NoDownload, match="label empty"):
+        download.await_answer("https://dataset.invalid/file")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_silent_network_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(download, "NETWORK_PATIENCE", 0.2)
     hanging = threading.Event()  # never set: the server neither answers nor refuses

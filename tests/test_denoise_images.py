@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -243,6 +244,11 @@ def test_links_that_lead_out_are_refused(
     arguments = ("--generator", own_run / "generator.pth", "--out", tmp_path / "results")
     with pytest.raises(Mistake, match=r"--out .* leads out of it"):
         attempt(monkeypatch, *arguments, *FEW)
+    for name in ("nowhere", "circle"):
+        (tmp_path / name).symlink_to(tmp_path / ("circle" if name == "circle" else "not there"))
+        for out in (tmp_path / name, tmp_path / name / "below"):
+            with pytest.raises(Mistake, match=f"{name}: is a link to nothing"):
+                attempt(monkeypatch, *arguments[:2], "--out", out, *FEW)
 
 
 def test_sheets_of_another_generator_do_not_stay(
@@ -302,9 +308,26 @@ def test_sheets_of_another_denoiser_do_not_stay(
 def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
     scores = own_run / "denoising_results" / "scores.json"
     scores.parent.mkdir()
-    scores.write_text('{"sheets": {"a')
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
-    assert list(storage.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
+    foreign = {name: {} for name in ("a\0.png", "\ud800.png", "n" * 300 + ".png", "folder.png")}
+    (scores.parent / "folder.png").mkdir()
+    for damaged in ('{"sheets": {"a', json.dumps({"sheets": foreign})):
+        scores.write_text(damaged)
+        attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, 0.1000001, *FEW)
+        assert list(storage.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
+
+
+def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    (own_run / "denoiser.pth").mkdir()
+    monkeypatch.setattr(denoiser, "train", None)  # calling it would raise something else
+    with pytest.raises(Fault, match="in the way of the denoiser"):
+        attempt(monkeypatch, "--run", own_run, "--train-denoiser", *FEW)
+
+
+def test_scores_that_are_no_numbers_are_not_perfect() -> None:
+    found = {"psnr": math.inf, "ssim": math.nan, "other": 0.5}
+    assert denoise_images.in_json(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:

@@ -22,7 +22,7 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import data, lock, models, provenance, runs, storage
+from lab import data, environment, lock, models, provenance, runs, storage
 from lab.errors import Fault, Interrupted, Mistake, made_good, run_script
 from lab.options import flag_of, parse
 
@@ -550,6 +550,15 @@ def test_running_out_of_memory_is_one_line(monkeypatch, capfd):
         run_script(main)
     said = capfd.readouterr().err
     assert left.value.code == 1 and said.count("\n") == 1 and "out of memory" in said
+
+
+def test_without_its_packages_a_script_says_what_to_install(monkeypatch):
+    required = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    names = re.findall(r"^[a-z0-9]+", required, re.MULTILINE)
+    assert sorted(environment.PACKAGES.values()) == sorted(names)
+    monkeypatch.setattr(environment, "find_spec", lambda module: None if module == "PIL" else 1)
+    with pytest.raises(SystemExit, match=r"pillow not installed for .*; pip install -r"):
+        environment.prepare()
 
 
 def test_every_option_is_read_somewhere():

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import types
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lab import (
     live,
     models,
     readings,
+    records,
     report,
     runs,
     sheets,
@@ -279,6 +281,14 @@ def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
     storage.write_json(run / "config.json", config)
     table = index.table(tmp_path)
     assert "\x1b" not in table and table.count("\n") == 2  # heading, run, note
+
+
+def test_a_date_beyond_all_years_spoils_no_list(run: Path, monkeypatch) -> None:
+    def beyond(_seconds: float) -> None:
+        raise ValueError("year 11476 is out of range")
+
+    monkeypatch.setattr(records, "datetime", types.SimpleNamespace(fromtimestamp=beyond))
+    assert index.table(run.parent).splitlines()[1].endswith("?")
 
 
 def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:

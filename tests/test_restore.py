@@ -234,6 +234,10 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     drawing.putpixel((3, 3), (0, 0, 0, 255))
     drawing.save(tmp_path / "drawing.png")
     Image.new("L", (28, 28), 50).save(tmp_path / "photo.JPG")
+    lying = Image.new("L", (28, 28))
+    lying.paste(200, (0, 0, 28, 14))  # light above
+    lying.getexif()[0x0112] = 6  # "turn it to the right"
+    lying.save(tmp_path / "turned.png", exif=lying.getexif())
     Image.new("L", (28, 28)).save(tmp_path / "old.gif")
     frames = [Image.new("L", (28, 28), level) for level in (0, 99)]
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
@@ -246,8 +250,11 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png"),
         *("sixteen.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
-        *("drawing.png", "photo.JPG.png"),
+        *("drawing.png", "photo.JPG.png", "turned.png"),
     }
+    assert found["photo.JPG.png"].file == "photo.JPG"
+    assert found["turned.png"].notices[0] == "turned upright, as its camera noted"
+    assert found["turned.png"].tiles[0, 0, 5].tolist() == [0] * 14 + [200] * 14
     for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
     assert found["grey.png"].notices == found["grey_as_colour.png"].notices == ()
@@ -285,4 +292,7 @@ def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
     for name in ("a.jpg", "a.jpg.png"):
         Image.new("L", (28, 28)).save(tmp_path / name)
     with pytest.raises(Mistake, match=r"a\.jpg and a\.jpg\.png become the same"):
+        folder.read_pictures(tmp_path)
+    (tmp_path / "a.jpg").rename(tmp_path / ("n" * 251 + ".jpg"))
+    with pytest.raises(Mistake, match="give it a shorter name"):
         folder.read_pictures(tmp_path)

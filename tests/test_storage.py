@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import os
 import pickle
@@ -105,6 +106,15 @@ def test_a_pickle_that_would_run_code_runs_nothing(tmp_path, zipped):
     assert not canary.exists()
 
 
+def test_a_pickle_that_puts_attributes_on_dictionaries_is_refused(tmp_path):
+    class Built:
+        def __reduce__(self):
+            return collections.OrderedDict, (), {"get": "no function"}
+
+    torch.save(Built(), tmp_path / "g.pth")
+    assert "its pickle does BUILD" in refused(tmp_path / "g.pth")
+
+
 def test_what_is_no_weights_file_is_refused(tmp_path):
     path = tmp_path / "g.pth"
     assert "does not exist" in refused(path)
@@ -186,13 +196,23 @@ def test_the_longest_name_there_is_can_be_written(tmp_path):
     assert path.read_text() == "here"
 
 
-def test_a_link_in_the_way_is_not_written_through(tmp_path):
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (tmp_path / f".{os.getpid()}.part").symlink_to(victim)
-    storage.write_text(tmp_path / "file", "new")
-    assert (tmp_path / "file").read_text() == "new"
-    assert victim.read_text() == "precious"
+def test_two_processes_of_one_number_do_not_meet(tmp_path):
+    """As in two containers that share a folder."""
+    path = tmp_path / "file"
+
+    def overtaken(file):
+        storage.write_text(path, "the other's")
+        file.write(b"ours")
+
+    storage.write_whole(path, overtaken)
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match=r"report\.html'$"):
+        storage.write_text(tmp_path / "report.html", "text")
 
 
 def test_the_largest_checkpoint_that_options_allow_can_be_read():
@@ -267,7 +287,16 @@ def test_what_never_ends_is_not_waited_for(tmp_path, read):
 
 def test_damaged_json_is_refused(tmp_path):
     path = tmp_path / "config.json"
-    for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"'):
+    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # deeper than pages can be made of
+    for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"', nested):
         path.write_bytes(content)
         with pytest.raises(Fault, match=r"config\.json"):
             storage.read_json(path)
+    path.write_text("{}", encoding="utf-8-sig")  # with Notepad's mark
+    assert storage.read_json(path) == {}
+
+
+@pytest.mark.parametrize("name", ["../x.png", "a\0.png", "\ud800.png", "n" * 256, "", 3])
+def test_a_name_from_a_file_is_a_name(name):
+    assert not storage.is_plain_name(name)
+    assert storage.is_plain_name("Übung 1.png")

@@ -290,6 +290,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, real_images):
         checkpoint.load(path, gan_lab.begin(other, torch.device("cpu")))
 
 
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, real_images):
+    training = gan_lab.begin(small_options("modern"), torch.device("cpu"))
+    checkpoint.save(tmp_path / "c.pth", training, training.order.get_state())
+    training.origin = "mnist, seed 7"
+    with pytest.raises(Fault, match=r"is of another run \(.*, not mnist, seed 7\)"):
+        checkpoint.load(tmp_path / "c.pth", training)
+
+
 def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
     path = tmp_path / "checkpoint.pth"
     options = small_options("modern")
