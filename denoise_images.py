@@ -304,6 +304,7 @@ def regenerate(
             **{"seed": options.seed, "steps": options.steps, "mean": mean_score},
         },
         most=2 + options.regenerate,
+        columns=("clean", "noisy", *map(str, range(1, options.regenerate + 1))),
     )
 
 

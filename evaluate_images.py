@@ -207,11 +207,14 @@ def print_table(evaluation: Evaluation, real: Mapping[str, float]) -> None:
 
 def save(subject: Subject, judge: Judge, evaluation: Evaluation, results: Path) -> None:
     """Write the figures down, with what they mean, and into the run's report."""
-    count = counted(len(evaluation.images), "image")
+    options, count = subject.options or {}, counted(len(evaluation.images), "image")
+    told = [f"{options['recipe']} recipe"] if "recipe" in options else []
+    told += [f"seed {options['seed']}", count] if "seed" in options else [count]
     judge.save(
         results,
         evaluation,
-        f"{Path(subject.name).name}: {count}, {judge.image_set.title}",
+        f"{Path(subject.name).name}: {', '.join((judge.image_set.title, *told))}",
+        real=judge.real_figures,
         words=advice.after(subject.history, evaluation.figures, subject.options),
         evaluated=subject.name,
         dataset=subject.dataset,
@@ -260,7 +263,7 @@ def main() -> None:
     print_heading(subject, len(images), image_set)
     evaluation = judge.full_of_images(images)
     evaluation.figures.update(known_fid(subject, image_set.fingerprint))
-    print_table(evaluation, judge.real_figures())
+    print_table(evaluation, judge.real_figures)
     print("", *advice.after(subject.history, evaluation.figures, subject.options), sep="\n")
     results = subject.run or runs.new_run(outputs, "evaluation")
     save(subject, judge, evaluation, results)

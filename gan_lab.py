@@ -103,7 +103,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 class Options:
     """Every option of a training, with the modern recipe's values as defaults."""
 
-    dataset: str = option("fashion", "the set to learn", choices=tuple(data.SETS))
+    dataset: str = option(
+        "fashion", "the set to learn", choices=tuple(data.SETS), heading="what is learned, how long"
+    )
     data_dir: Path | None = option(
         None, "folder with the set's IDX files; left out, the lab looks around", folder=True
     )
@@ -122,7 +124,9 @@ class Options:
         high=MOST_EPOCHS * data.MOST_IMAGES,
     )
     batch_size: int = option(128, "images a step", low=2, high=60_000)
-    latent_dim: int = option(100, "numbers a latent has", low=1, high=models.MOST_LATENT)
+    latent_dim: int = option(
+        100, "numbers a latent has", low=1, high=models.MOST_LATENT, heading="the networks"
+    )
     hidden_g: tuple[int, ...] = option(
         (512, 512, 512),
         "widths of the generator's hidden layers",
@@ -160,7 +164,9 @@ class Options:
     )
     dropout: float = option(0.0, "dropout in the discriminator", low=0, high=0.9)
     pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
-    loss: str = option("non-saturating", "adversarial loss", choices=tuple(losses.LOSSES))
+    loss: str = option(
+        "non-saturating", "adversarial loss", choices=tuple(losses.LOSSES), heading="the training"
+    )
     label_smoothing: float = option(
         0.0, "how far below 1 the targets of real images lie", low=0, high=0.5
     )
@@ -190,14 +196,21 @@ class Options:
         "epochs from one sample grid to the next; left out, for ten grids",
         low=1,
         high=100_000,
+        heading="what is recorded",
     )
     quality: bool = option(True, "score the images at each sample grid and at the end")
     final_images: int = option(100, "images made at the end", low=0, high=100_000)
-    seed: int = option(0, "decides everything that is left to chance", low=0, high=2**63 - 1)
-    device: str = option("auto", "where to compute", choices=machine.DEVICES)
     tensorboard: bool = option(
         False, "also write events for TensorBoard, if it is installed", only_on=True
     )
+    seed: int = option(
+        0,
+        "decides everything that is left to chance",
+        low=0,
+        high=2**63 - 1,
+        heading="chance, machine, and runs that are there",
+    )
+    device: str = option("auto", "where to compute", choices=machine.DEVICES)
     resume: str | None = option(
         None, "go on with this run folder; without a name the newest unfinished", bare="newest"
     )
@@ -562,7 +575,8 @@ def save_results(
     options: Options, training: Training, image_set: data.ImageSet, recorder: Recorder
 ) -> None:
     """What a finished run is remembered by: final images, weights, pictures and the verdict."""
-    run, title = recorder.folder, f"{image_set.title}, {options.recipe} recipe"
+    run = recorder.folder
+    title = f"{run.name}: {image_set.title}, {options.recipe} recipe, seed {options.seed}"
     runs.write_history(run / "history.csv", training.history)
     if options.final_images:
         final = generate(options, training, options.final_images, "final")
@@ -573,8 +587,9 @@ def save_results(
         dataset=options.dataset,
         epoch=training.epoch,
     )
-    images.save_curves(run / "loss_curves.png", training.history, title, options.loss)
-    images.save_gif(run / "training.gif", [path for _, path in runs.grids(run, GIF_FRAMES)])
+    curves = (run / "loss_curves.png", training.history, title, options.loss)
+    images.save_curves(*curves, image_set.footnote())
+    images.save_gif(run / "training.gif", runs.grids(run, GIF_FRAMES))
     stills.write(run, training.average, image_set)
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)
@@ -600,7 +615,9 @@ def save_config(
         decided["data_dir"] = options.data_dir.resolve()
     config = {
         "status": status,
+        "written": time.strftime("%Y-%m-%d %H:%M"),
         "options": decided,
+        "other_than_recipe": changed(options),
         "data": {
             "title": image_set.title,
             "source": image_set.source,

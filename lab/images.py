@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -22,7 +23,9 @@ from lab.text import printable, shortened
 SCALE = 4  # screen pixels a side for one pixel of an image
 PAPER = 255  # the grey between the images of a grid
 SAMPLES = 10  # images of a class in a sheet of classes
+SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
+BALANCE = (2 * math.log(2), math.log(2))  # the losses where D says 1/2 to everything
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -53,15 +56,15 @@ def save_each(folder: Path, images: Tensor) -> None:
         save(folder / f"img_{index:03d}.png", Image.fromarray(image.numpy()))
 
 
-def save_gif(path: Path, frames: Sequence[Path]) -> None:
-    """Join PNG frames into an endless GIF that rests on its last frame; damaged ones are left out.
+def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
+    """Join PNG frames, each with its epoch, into an endless GIF that rests on its last frame.
 
-    Without a single frame there is no GIF.
+    Damaged ones are left out; without a single one there is no GIF.
     """
     pictures = []
-    for frame in frames:
+    for epoch, frame in frames:
         with contextlib.suppress(Unreadable):
-            pictures.append(opened(frame).convert("L"))
+            pictures.append(_captioned(opened(frame).convert("L"), f"epoch {epoch}"))
     if not pictures:
         return
     durations = [FRAME_TIME] * (len(pictures) - 1) + [5 * FRAME_TIME]
@@ -74,27 +77,54 @@ def save_gif(path: Path, frames: Sequence[Path]) -> None:
     )
 
 
+def _captioned(picture: Image.Image, text: str) -> Image.Image:
+    """A grey picture with a line of text below it."""
+    height = 28
+    canvas = Image.new("L", (picture.width, picture.height + height), PAPER)
+    canvas.paste(picture)
+    middle = (picture.width / 2, picture.height + height / 2 - 2)
+    ImageDraw.Draw(canvas).text(middle, text, fill=0, anchor="mm", font=ImageFont.load_default(18))
+    return canvas
+
+
 def save_curves(
-    path: Path, history: Sequence[Mapping[str, Any]], title: str, loss: str = "non-saturating"
+    path: Path,
+    history: Sequence[Mapping[str, Any]],
+    title: str,
+    loss: str = "non-saturating",
+    footnote: str = "",
 ) -> None:
-    """Draw losses and the discriminator's opinion over the epochs of `history`. loss: the run's."""
-    figure, (losses, opinions) = new_figure(2, width=10, height=3.8)
-    epochs = [row["epoch"] for row in history]
-    for axes, columns in (
-        (losses, {"d_loss": "discriminator", "g_loss": "generator"}),
-        (opinions, {"d_real": "D(x), real images", "d_fake": "D(G(z)), generated"}),
+    """Draw losses, the discriminator's opinion, and FCD if there is one, over the epochs.
+
+    history: the rows of history.csv. loss: the run's. Dotted lines: what it is where D(x) = 1/2.
+    """
+    scored = [row for row in history if "fcd_train_5k" in row]
+    figure, panels = new_figure(3 if scored else 2, width=14 if scored else 10, height=3.8)
+    certain = gives_probabilities(loss)
+    for axes, rows, columns, undecided in (
+        (panels[0], history, {"d_loss": "discriminator", "g_loss": "generator"}, BALANCE),
+        (panels[1], history, {"d_real": "D(x), real images", "d_fake": "D(G(z))"}, [0.5]),
+        *([(panels[2], scored, {"fcd_train_5k": "training images"}, [])] if scored else []),
     ):
-        for column, label in columns.items():
-            axes.plot(epochs, [row[column] for row in history], label=label, marker=".")
+        for (column, label), style in zip(columns.items(), ("-", "--"), strict=False):
+            values = [row[column] for row in rows]
+            axes.plot([row["epoch"] for row in rows], values, style, label=label, marker=".")
+        for level in undecided if certain else []:
+            axes.axhline(level, color="0.5", linestyle=":", linewidth=1)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend()
         axes.grid(alpha=0.3)
-    losses.set_title("loss")
-    certain = gives_probabilities(loss)
-    opinions.set_title(f"mean {'probability of being real' if certain else 'sigmoid of D'}")
-    opinions.set_ylim(0, 1)
+    panels[0].set_title("loss" + "; dotted: at balance" * certain)
+    panels[1].set_title(f"mean {'probability of being real' if certain else 'sigmoid of D'}")
+    panels[1].set_ylim(0, 1)
+    if scored:
+        panels[2].set_title("FCD, distance to real images: less is better")
+        panels[2].set_yscale("log")
+        panels[2].yaxis.set_major_formatter("{x:g}")
+        panels[2].yaxis.set_minor_formatter("{x:g}")
     figure.suptitle(title, parse_math=False)
+    _add_footnote(figure, footnote)
     save_figure(path, figure)
 
 
@@ -114,19 +144,20 @@ def save_sheet(
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
     width = max(5, 1.6 + sheet.width / 120)  # room for title and footnote over a few images too
     labels = [shortened(_readable(name), 24) for name in names]
-    height = 0.6 + sheet.height / 120 + 0.085 * max(map(len, labels), default=0)
+    longest = max(map(len, labels), default=0)
+    height = 0.6 + sheet.height / 120 + 0.085 * longest
     figure, (axis,) = new_figure(1, width=width, height=height)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
     row_height, column_width = (sheet.height - scale) / len(rows), (sheet.width - scale) / columns
     rows_at = [scale / 2 + (index + 0.5) * row_height for index in range(len(rows))]
     columns_at = [scale / 2 + (index + 0.5) * column_width for index in range(len(names))]
     axis.set_yticks(rows_at, [label for label, _ in rows], fontsize=9)
-    axis.set_xticks(columns_at, labels, rotation=90, fontsize=7, parse_math=False)
+    turned = 90 * (longest > SHORT)
+    axis.set_xticks(columns_at, labels, rotation=turned, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, parse_math=False)
-    if footnote:
-        figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
+    _add_footnote(figure, footnote)
     save_figure(path, figure)
 
 
@@ -157,7 +188,7 @@ def save_class_sheet(
     bars.set_yticks(rows, names)
     bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
-    bars.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
 
@@ -172,9 +203,14 @@ def save_class_sheet(
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
     figure.suptitle(shortened(_readable(title), 100), fontsize=11, parse_math=False)
-    if footnote:
-        figure.supxlabel(footnote, fontsize=8)
+    _add_footnote(figure, footnote)
     save_figure(path, figure)
+
+
+def _add_footnote(figure: Any, text: str) -> None:
+    """What must not be overlooked."""
+    if text:
+        figure.supxlabel(text, fontsize=9, fontweight="bold", color="crimson")
 
 
 def _readable(name: str) -> str:

@@ -80,7 +80,8 @@ def _rows(outputs: Path) -> list[dict[str, str]]:
                 "epochs": f"{len(history)}/{options.get('epochs', '?')}",
                 "status": records.status(run, config),
                 "fcd": readings.fcd(records.evaluation(run), history),
-                "when": records.when(run),
+                "when": records.when(run, config),
+                "other than the recipe": str(config.get("other_than_recipe", "")),
             }
         )
     return rows

@@ -126,6 +126,7 @@ class Judge:
         """The FCD of training and test images: what a perfect generator would score."""
         return metrics.frechet_distance(self._training_moments, self._test_moments)
 
+    @cached_property
     def real_figures(self) -> dict[str, float]:
         """The figures of real images: what a perfect generator would score.
 

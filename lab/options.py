@@ -39,6 +39,7 @@ def option(
     bare: Any = None,
     folder: bool = False,
     only_on: bool = False,
+    heading: str | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line option.
 
@@ -49,6 +50,7 @@ def option(
     bare: what the option means when it is given without a value (`--resume`).
     folder: the path must be an existing folder.
     only_on: a switch that has no `--no-` form.
+    heading: of this option and those that follow, in --help.
     """
     return dataclasses.field(default=default, metadata=locals())  # each argument by its name
 
@@ -91,8 +93,11 @@ def given_options(
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
+    group: Any = parser
     for field, value_type in _declared(kind):
-        _add(parser, field, value_type, recipes or {})
+        if field.metadata["heading"]:
+            group = parser.add_argument_group(field.metadata["heading"])
+        _add(group, field, value_type, recipes or {})
     given = vars(parser.parse_args(argv))
     return {
         field.name: _checked(field, value_type, given[field.name])
@@ -141,7 +146,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add(
-    parser: argparse.ArgumentParser,
+    group: argparse._ArgumentGroup,
     field: dataclasses.Field,
     value_type: Any,
     recipes: dict[str, dict[str, Any]],
@@ -159,7 +164,7 @@ def _add(
             keywords["nargs"] = "+"
         elif field.metadata["bare"] is not None:
             keywords.update(nargs="?", const=field.metadata["bare"])
-    parser.add_argument(flag_of(field.name), **keywords)
+    group.add_argument(flag_of(field.name), **keywords)
 
 
 def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:

@@ -6,6 +6,7 @@ damaged is passed over, and so is what is of other weights than the run has now.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -45,8 +46,14 @@ def content(path: Path) -> dict[str, Any]:
         return {}
 
 
-def when(run: Path) -> str:
-    """When the run last wrote its history, or its config: local time, `2026-03-01 14:05`."""
+def when(run: Path, config: dict[str, Any]) -> str:
+    """When the run began, or ended if it has: local time, `2026-03-01 14:05`.
+
+    Of runs that do not say it, when their history was last written; copying changes that.
+    """
+    said = config.get("written")
+    if isinstance(said, str) and re.fullmatch(r"[0-9: -]{16}", said):
+        return said
     file = run / "history.csv"
     seconds = (file if file.is_file() else run / "config.json").stat().st_mtime
     try:

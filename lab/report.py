@@ -32,7 +32,7 @@ STILLS = {
     "latent_walk.png": "Each row walks from one latent to another along the sphere. Smooth "
     "change means that images were learned, not stored.",
     "nearest_training_images.png": "Ten generated images, and below each the training image "
-    "that is nearest to it pixel by pixel. Near, yet not the same, is what one hopes for.",
+    "that is nearest to it pixel by pixel. Similar but not equal is good.",
 }
 
 
@@ -53,7 +53,7 @@ def write(run: Path) -> Path:
         options=options,
         facts=facts,
         machine=storage.as_dict(config.get("machine")),
-        when=records.when(run),
+        when=records.when(run, config),
         verdict=readings.verdict(status, options, history, evaluation),
         figures=readings.key_figures(options, history, evaluation, generator),
         stage=STAGES.get(status, "of this run"),

@@ -30,6 +30,7 @@ class Sheet:
     rows: Sequence[tuple[str, Tensor]]  # on the [0, 1] scale
     facts: dict[str, Any]
     most: int = MOST_SHOWN  # images a row that are shown; all of them are scored
+    columns: Sequence[str] = ()  # their names, if they have any
     pictures: Sequence[str] = ()  # the user's own, a name a column; they lie in OWN_FOLDERS
     sample_part: str = "from"  # what the bundled sample has to do with it, if it was used
 
@@ -53,7 +54,7 @@ def save(folder: Path, by: Restorers, image_set: ImageSet, made: Sequence[Sheet]
             _remove_pictures(folder, entries.get(sheet.name), made)
             footnote = image_set.footnote(sheet.sample_part)
             rows = [(label, images.to_uint8(row[: sheet.most])) for label, row in sheet.rows]
-            names = sheet.pictures[: sheet.most]
+            names = (sheet.columns or sheet.pictures)[: sheet.most]
             images.save_sheet(folder / sheet.name, rows, sheet.title, footnote, names)
             entries[sheet.name] = {
                 "title": sheet.title,

@@ -55,7 +55,11 @@ METRICS = {
         "The same question asked with a polynomial kernel, without assuming a bell curve.",
     ),
     "precision": Metric(
-        "Precision", "higher", ".3f", "Share of generated images that look like real ones."
+        "Precision",
+        "higher",
+        ".3f",
+        "Share of generated images that lie among the real ones, as the classifier sees them; far "
+        "from real images it means little.",
     ),
     "recall": Metric(
         "Recall", "higher", ".3f", "Share of real images that the generator comes close to."
@@ -108,21 +112,21 @@ PUBLISHED = (
 def results(
     evaluation: dict[str, Any], classic: dict[str, Any], known: SetFacts | None
 ) -> dict[str, Any]:
-    """The table of metrics, the class histogram, and the classic run they stand beside."""
-    theirs = classic.get("evaluation", {})
+    """The table of metrics, the class histogram, and what they stand beside: real, classic."""
+    theirs, real = as_dict(classic.get("evaluation")), as_dict(evaluation.get("real"))
     rows = []
     for key, value in evaluation.items():
-        if number(value) is None or key == "images":
+        if number(value) is None or key == "images" or (key == "fcd_real" and real):
             continue
         metric = METRICS.get(key, Metric(key.replace("_", " "), "", ".4g", ""))
-        other = number(theirs.get(key))
         rows.append(
             {
                 "name": metric.name,
                 "better": metric.better,
                 "meaning": metric.meaning,
                 "value": format(value, metric.form),
-                "classic": "" if other is None else format(other, metric.form),
+                "real": _beside(real, key, metric),
+                "classic": _beside(theirs, key, metric),
                 "order": list(METRICS).index(key) if key in METRICS else len(METRICS),
             }
         )
@@ -134,6 +138,7 @@ def results(
     highest = max(shares, default=0.0)
     return {
         "rows": rows,
+        "real": bool(real),
         "classic": classic.get("name"),
         "classes": [
             {"name": name, "share": f"{share:.1%}", "width": round(100 * share / highest, 2)}
@@ -143,14 +148,23 @@ def results(
     }
 
 
+def _beside(figures: dict[str, Any], key: str, metric: Metric) -> str:
+    """The same figure of other images; "" if it is unknown."""
+    value = number(figures.get(key))
+    return "" if value is None else format(value, metric.form)
+
+
 def anchors(dataset: str, evaluation: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """Published figures as (what, Inception FID, whether it is this run's), for the run's set."""
-    if dataset not in ("mnist", "fashion"):
+    """Published figures as (what, Inception FID, whether it is this run's), for the run's set.
+
+    None for a run without an Inception FID: nothing else compares with them.
+    """
+    own = number(evaluation.get("fid"))
+    if dataset not in ("mnist", "fashion") or own is None:
         return []
     column = 1 if dataset == "mnist" else 2
     rows = [(row[0], row[column], False) for row in PUBLISHED if row[column]]
-    own = number(evaluation.get("fid"))
-    return rows if own is None else [*rows, ("This run", f"{own:.1f}", True)]
+    return [*rows, ("This run", f"{own:.1f}", True)]
 
 
 def scores(content: dict[str, Any]) -> dict[str, Any] | None:

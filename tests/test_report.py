@@ -67,6 +67,7 @@ def make_run(outputs: Path, name: str = "fashion-001", recipe: str = "modern") -
         "data": {"title": "Fashion-MNIST", "source": EVIL, "is_sample": True},
         "machine": {"cores": 2},
         "command": f"python gan_lab.py --out '{EVIL}'",
+        "other_than_recipe": f"--dropout 0.3 {EVIL}",
     }
     storage.write_json(run / "config.json", config)
     return run
@@ -82,6 +83,7 @@ EVALUATION = {
     "class_histogram": {f"class {n}": 0.1 for n in range(10)},
     "words": ["Healthy.", EVIL],
     "compared_with": {"fingerprint": "the full set's"},
+    "real": {"fcd_test": 0.05, "precision": 0.9324, "recall": EVIL},
     "a_new_figure": 7,
     "broken": math.nan,
     "endless": 10**400,
@@ -123,6 +125,8 @@ def text_of(run: Path) -> str:
 def test_shows_every_part(run: Path) -> None:
     html = text_of(run)
     for wanted in ("31.4", "271.8", "PSNR, dB", "17.2", "a new figure", "bundled sample", "10.0%"):
+        assert wanted in html
+    for wanted in ("Real images", "0.932", "--dropout 0.3"):
         assert wanted in html
     assert "314.2" not in html
     assert "All 10 classes are there" in html
@@ -176,7 +180,7 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch) -> 
     program = run / "generated_samples" / "epoch_005.png"
     Image.new("RGB", (9, 9)).save(program, format="EPS")
     report.write(run)
-    images.save_gif(run / "training.gif", [program])
+    images.save_gif(run / "training.gif", [(0, program)])
     assert not canary.exists()
 
 
@@ -248,9 +252,11 @@ def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
 
 def test_list_and_index(run: Path) -> None:
     table = index.table(run.parent).splitlines()
-    assert table[0].split() == ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
+    columns = ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
+    assert table[0].split() == [*columns, "other", "than", "the", "recipe"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "314.2" in table[1]
     assert "fashion (sample)" in table[3] and " 31.4 " in table[3] and "4/4" in table[3]
+    assert "--dropout 0.3" in table[3]
     for _ in range(2):
         index.write(run.parent)
     page = (run.parent / "index.html").read_text(encoding="utf-8")
@@ -288,7 +294,7 @@ def test_a_date_beyond_all_years_spoils_no_list(run: Path, monkeypatch) -> None:
         raise ValueError("year 11476 is out of range")
 
     monkeypatch.setattr(records, "datetime", types.SimpleNamespace(fromtimestamp=beyond))
-    assert index.table(run.parent).splitlines()[1].endswith("?")
+    assert re.search(r"  \?  +--dropout", index.table(run.parent).splitlines()[1])
 
 
 def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:
