@@ -32,6 +32,7 @@ from lab import (
     images,
     machine,
     models,
+    places,
     projection,
     provenance,
     records,
@@ -39,7 +40,7 @@ from lab import (
     restore,
     runs,
     sheets,
-    storage,
+    tensors,
 )
 from lab.errors import Fault, Mistake, going_on, made_good, run_script
 from lab.judge import QUICK_COUNT, Judge, can_score, generated_images
@@ -117,7 +118,7 @@ class Source:
     def denoiser_digest(self) -> str | None:
         """SHA-256 of the denoiser's file; None if there is none."""
         path = self.denoiser_path
-        return storage.digest(path) if path.is_file() else None
+        return tensors.digest(path) if path.is_file() else None
 
 
 # What is restored, and with what
@@ -153,9 +154,9 @@ def find_source(options: Options) -> Source:
     results = options.out or home / runs.RESULTS
     flag = "--out" if options.out or options.generator else "--run"
     if options.out:
-        runs.check_out(options.out)
-    runs.check_writable(flag, results, cure="name a folder for the results with --out")
-    runs.check_closed(flag, results)
+        places.check_out(options.out)
+    places.check_writable(flag, results, cure="name a folder for the results with --out")
+    places.check_closed(flag, results)
     generator, facts, digest = runs.load_generator(path, typed=bool(options.generator))
     kept = records.content(results / "scores.json")
     if flag == "--out" and kept.get("generator_sha256", digest) != digest:
@@ -186,7 +187,7 @@ def find_denoiser(
             network = denoiser.train(shown, options.seed, denoiser.IMAGES_SHOWN)
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {"dataset": source.dataset, "fingerprint": image_set.fingerprint}
-        storage.save_weights(path, network, **facts)
+        tensors.save_weights(path, network, **facts)
         print(f"denoiser: {path}", flush=True)
     if not path.is_file():
         print("no denoiser yet: --train-denoiser trains one, in some three minutes")

@@ -30,6 +30,7 @@ from lab import (
     lock,
     machine,
     models,
+    places,
     provenance,
     readings,
     records,
@@ -247,9 +248,9 @@ def main() -> None:
     outputs = options.out or runs.OUTPUTS
     if subject.run:
         cure = f"score {subject.run / 'generator.pth'} with --generator and --out instead"
-        runs.check_writable("--run", subject.run, cure)
+        places.check_writable("--run", subject.run, cure)
     else:
-        runs.check_out(outputs)
+        places.check_out(outputs)
     machine.prepare()
     if subject.run:
         image_set = provenance.images_of(subject.run, subject.dataset, subject.data_dir)

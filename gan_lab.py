@@ -38,11 +38,13 @@ from lab import (
     losses,
     machine,
     models,
+    places,
     provenance,
     report,
     runs,
     stills,
     storage,
+    tensors,
 )
 from lab.adam import Adam
 from lab.checkpoint import TOTALS, Clock, Training
@@ -57,7 +59,7 @@ from lab.errors import (
     signals_call,
 )
 from lab.judge import Judge
-from lab.options import check_path, flag_of, given_options, option, parse, restored, said
+from lab.options import flag_of, given_options, option, parse, restored, said
 from lab.screen import Screen
 from lab.text import counted
 
@@ -550,7 +552,7 @@ def save_samples(
 def save_generator(options: Options, training: Training, run: Path) -> None:
     """The weights that one uses; `epoch` is how many were completed."""
     facts = {"dataset": options.dataset, "epoch": training.epoch}
-    storage.save_weights(run / "generator.pth", training.average, **facts)
+    tensors.save_weights(run / "generator.pth", training.average, **facts)
 
 
 def generate(options: Options, training: Training, count: int, purpose: str) -> Tensor:
@@ -581,7 +583,7 @@ def save_results(
     if options.final_images:
         final = generate(options, training, options.final_images, "final")
         images.save_each(run / "final_generated_images", final)
-    storage.save_weights(
+    tensors.save_weights(
         run / "discriminator.pth",
         training.discriminator,
         dataset=options.dataset,
@@ -594,7 +596,7 @@ def save_results(
     if recorder.judge:
         evaluation = recorder.judge.full(training.average)
         words = advice.after(training.history, evaluation.figures, dataclasses.asdict(options))
-        weights = storage.digest(run / "generator.pth")
+        weights = tensors.digest(run / "generator.pth")
         recorder.judge.save(run, evaluation, title, words=words, generator_sha256=weights)
         print(*words, sep="\n")
 
@@ -646,9 +648,9 @@ def resumed(given: dict[str, Any]) -> tuple[Options, Path]:
             )
     if given["resume"] == "newest":
         run = runs.newest_unfinished_run(given.get("out", runs.OUTPUTS))
-        runs.check_closed("--resume", run)
+        places.check_closed("--resume", run)
     else:
-        check_path("--resume", Path(given["resume"]))
+        places.check_path("--resume", Path(given["resume"]))
         run = runs.check_run("--resume", Path(given["resume"]), given.get("out", runs.OUTPUTS))
         if lock.is_held(run):
             raise Mistake(f"--resume {run}: is being trained; wait for that, or stop it first")
@@ -696,9 +698,9 @@ def main() -> None:
     if options.tensorboard:
         board.check()
     if not run:
-        runs.check_out(options.out)
+        places.check_out(options.out)
     elif not options.dry_run:
-        runs.check_writable("--resume", run, cure="make it so, or copy the run")
+        places.check_writable("--resume", run, cure="make it so, or copy the run")
     machine.prepare()
     if run:
         image_set = provenance.images_of(run, options.dataset, options.data_dir)
@@ -779,7 +781,7 @@ def look_at(given: dict[str, Any]) -> None:
             )
     if "report" in given:
         run = runs.check_run("--report", given["report"], outputs)
-        runs.check_writable("--report", run, cure="make it so, or copy the run")
+        places.check_writable("--report", run, cure="make it so, or copy the run")
         show(run)
         outputs = run.resolve().parent
         print(f"done: {run / 'report.html'}")

@@ -55,7 +55,7 @@ from planting import (
 import denoise_images
 import evaluate_images
 import gan_lab
-from lab import checkpoint, models, options, runs, storage
+from lab import checkpoint, models, options, runs, storage, tensors
 from lab.errors import run_script
 
 # Several at once, long and odd
@@ -209,7 +209,7 @@ BATTERY += ["x" * 300, "two\nlines"]
 def battery(place: Place) -> Tries:
     """Every option of every script fed nonsense: exit 2, one line naming it, nothing written."""
     good = str(place.folder / "good.pth")
-    storage.save_weights(Path(good), models.Generator(8, (16,)), dataset="mnist")
+    tensors.save_weights(Path(good), models.Generator(8, (16,)), dataset="mnist")
     kinds = (gan_lab.Options, denoise_images.Options, evaluate_images.Options)
     for (script, main), kind in zip(MAINS.items(), kinds, strict=True):
         fields = [field for field in kind.__dataclass_fields__.values() if field.type != "bool"]

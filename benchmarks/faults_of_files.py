@@ -24,7 +24,7 @@ from planting import (
     train,
 )
 
-from lab import data, models, runs, storage
+from lab import data, models, runs, tensors
 from lab.errors import Fault
 
 
@@ -107,12 +107,12 @@ def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
 def hostile_weights_row(place: Place) -> Tries:
     """Hostile weights: refused in one line, no code run, under 100 MB more memory."""
     good = place.folder / "good.pth"
-    storage.save_weights(good, models.Generator(8, (16,)), dataset="mnist")
+    tensors.save_weights(good, models.Generator(8, (16,)), dataset="mnist")
     idle = begin("gan_lab.py", "--help", at=place.folder).wait().peak
     for index, (wrong, path) in enumerate(hostile_weights(place, good)):
         if wrong.startswith("cut"):  # many: in this process
             try:
-                storage.load_weights(path, models.Generator)
+                tensors.load_weights(path, models.Generator)
                 yield f"{wrong}: was read"
             except Fault:
                 yield ""
@@ -249,11 +249,11 @@ def fuzzed(place: Place) -> Tries:
     images = torch.arange(3 * 784).remainder(251).byte()
     raw = struct.pack(">4B3I", 0, 0, 8, 3, 3, 28, 28) + images.numpy().tobytes()
     weights = place.folder / "good.pth"
-    storage.save_weights(weights, models.Generator(2, (3,)), dataset="mnist")
+    tensors.save_weights(weights, models.Generator(2, (3,)), dataset="mnist")
     readers = (
         (raw, lambda path: data.read_idx(path, 3)),
         (gzip.compress(raw), lambda path: data.read_idx(path, 3)),
-        (weights.read_bytes(), lambda path: storage.load_weights(path, models.Generator)),
+        (weights.read_bytes(), lambda path: tensors.load_weights(path, models.Generator)),
     )
     path = place.folder / "mutated"
     for content, read in readers:

@@ -33,7 +33,7 @@ from planting import (
 )
 
 import gan_lab
-from lab import checkpoint, data, models, stills, storage
+from lab import checkpoint, data, models, stills, storage, tensors
 
 
 def random_death(chance: random.Random) -> Callable[[], None]:
@@ -247,7 +247,7 @@ def divergence(place: Place) -> Tries:
         ended = train(place, "--out", out, *arguments, first=plant)
         complaint = ended.complaint(1, says="lower --lr-g and --lr-d")
         if not complaint:
-            storage.load_weights(out / "fashion-001" / "generator.pth", models.Generator)
+            tensors.load_weights(out / "fashion-001" / "generator.pth", models.Generator)
             path = out / "fashion-001" / "checkpoint.pth"
             content = torch.load(path, weights_only=True) if path.exists() else {"networks": {}}
             weights = [w for net in content["networks"].values() for w in net.values()]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 
 import torch
 
-from lab import chance, machine, models, report, runs, storage
+from lab import chance, machine, models, report, runs, storage, tensors
 from lab.errors import Mistake, run_script
 from lab.options import option, parse
 
@@ -69,7 +69,7 @@ def measured(run: Path, chromium: str) -> dict[str, str]:
     began = time.perf_counter()
     path = report.write(run)
     written = time.perf_counter() - began
-    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
     latents = torch.randn(
         COMPARED, generator.config["latent_dim"], generator=chance.stream(0, "report benchmark")
     )

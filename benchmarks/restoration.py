@@ -26,7 +26,18 @@ from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
 from restoration_table import write_report
 from rivals import apply_classical, train_autoencoder, tuned_strength
 
-from lab import chance, data, denoiser, images, machine, models, projection, restore, storage
+from lab import (
+    chance,
+    data,
+    denoiser,
+    images,
+    machine,
+    models,
+    projection,
+    restore,
+    storage,
+    tensors,
+)
 from lab.errors import Mistake, run_script
 from lab.options import parse
 
@@ -70,7 +81,7 @@ def restorers(
         yield name, classical, {"strengths": strengths}
     network, _ = denoiser.load(run / "denoiser.pth", image_set.name)
     yield "cnn", lambda noisy, sigma: denoiser.denoise(network, noisy, sigma), {}
-    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
     yield "projection", lambda noisy, sigma: projection.project(generator, noisy, sigma), {}
     path = restored_path(options, image_set.name, "autoencoder")
     if not path.is_file() and "autoencoder" not in options.leave_out:
@@ -110,7 +121,7 @@ def restore_set(options: Options, image_set: data.ImageSet, run: Path) -> None:
 
 def project_clean(options: Options, image_set: data.ImageSet, run: Path) -> dict[str, float]:
     """Mean squared error a pixel of clean test images, and the time that ten of them take."""
-    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
     clean = restore.to_unit(image_set.test_images[: options.slow_count])
     projection.project(generator, clean[:2], 0.0, steps=10)  # warm up
     began, wall = time.process_time(), time.monotonic()
@@ -124,7 +135,7 @@ def project_training_images(
     options: Options, image_set: data.ImageSet, run: Path
 ) -> dict[str, dict[str, float]]:
     """By number of steps: what projection reaches on training images, clean and at sigma 0.5."""
-    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
     clean = restore.to_unit(image_set.train_images[: options.tuning_count])
     noisy = restore.add_noise(clean, 0.5, chance.seed_for(options.seed, "tuning"))
     found = {}

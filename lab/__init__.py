@@ -12,7 +12,9 @@ models      generator and discriminator, and how each is built from its config
 losses      one pair of functions a loss, its paper beside it
 adam        the optimizer, one call for all weights of a network
 graphs      the training step as CUDA graphs, replayed without Python
-storage     files that appear whole and are never trusted
+places      what a user names for files, looked at before any work
+storage     files that appear whole; text and JSON from elsewhere, never trusted
+tensors     weights and checkpoints, from elsewhere never trusted
 checkpoint  the state of a training, to disk and back
 runs        run folders, their config and history
 provenance  the images that a run was trained on, found again

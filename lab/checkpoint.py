@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab import storage
+from lab import tensors
 from lab.adam import Adam
 from lab.errors import Fault
 from lab.models import Discriminator, Generator
@@ -60,8 +60,8 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
     """
     content = {
         "format": FORMAT,
-        "version": storage.FORMAT_VERSION,
-        "networks": {name: storage.plain_state(net) for name, net in _networks(training).items()},
+        "version": tensors.FORMAT_VERSION,
+        "networks": {name: tensors.plain_state(net) for name, net in _networks(training).items()},
         "optimizers": {
             name: optimizer.state() for name, optimizer in _optimizers(training).items()
         },
@@ -80,7 +80,7 @@ def save(path: Path, training: Training, order_state: Tensor) -> None:
         "seconds": training.seconds,
         "history": training.history,
     }
-    storage.write_tensors(path, content)
+    tensors.write_tensors(path, content)
 
 
 def load(path: Path, training: Training) -> None:
@@ -88,7 +88,7 @@ def load(path: Path, training: Training) -> None:
 
     Raises Fault if the file is damaged, hostile, or of a run with other options.
     """
-    content = storage.read_tensors(path, FORMAT)
+    content = tensors.read_tensors(path, FORMAT)
     if content.get("origin", training.origin) != training.origin:  # older ones do not say it
         raise Fault(f"{path}: is of another run ({content['origin']}, not {training.origin})")
     try:
@@ -96,7 +96,7 @@ def load(path: Path, training: Training) -> None:
             if not isinstance(content[part], dict):
                 raise TypeError(f"{part} is a {type(content[part]).__name__}")
         for name, network in _networks(training).items():
-            storage.check_state(path, network, content["networks"][name])
+            tensors.check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
         for name, optimizer in _optimizers(training).items():
             optimizer.load_state(content["optimizers"][name])

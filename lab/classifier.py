@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lab import storage
+from lab import tensors
 from lab.errors import Fault
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -52,10 +52,10 @@ def load(name: str) -> Classifier:
     path = WEIGHTS / f"{name}.pth"
     lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     expected = {name: digest for digest, name in (line.split() for line in lines)}
-    if storage.digest(path) != expected.get(path.name):
+    if tensors.digest(path) != expected.get(path.name):
         raise Fault(
             f"{path}: is not the file that SHA256SUMS beside it lists; figures from another "
             "classifier could not be compared: put the lab's own back"
         )
-    network, _ = storage.load_weights(path, Classifier)
+    network, _ = tensors.load_weights(path, Classifier)
     return network

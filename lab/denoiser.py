@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 from tqdm import tqdm
 
-from lab import chance, machine, runs, storage
+from lab import chance, machine, runs, tensors
 from lab.adam import Adam
 from lab.data import SETS
 from lab.errors import Fault
@@ -178,7 +178,7 @@ def denoise(
 def load(path: Path, dataset: str) -> tuple[Denoiser, dict[str, Any]]:
     """Read a denoiser's file, with its facts; Fault if damaged or trained on another set."""
     try:
-        network, facts = storage.load_weights(path, Denoiser)
+        network, facts = tensors.load_weights(path, Denoiser)
     except Fault as fault:
         raise Fault(f"{fault}; delete it, or train a new one with --train-denoiser") from None
     trained = runs.dataset_of(path, facts)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from tqdm import tqdm
 
-from lab import machine, metrics, storage
+from lab import machine, metrics, tensors
 from lab.data import DOWNLOAD_FOLDER, ImageSet
 from lab.errors import Fault, Mistake
 from lab.metrics import Moments
@@ -124,7 +124,7 @@ def _read_cache(path: Path, image_set: ImageSet) -> Moments | None:
     if not path.is_file():
         return None
     try:
-        content = storage.read_tensors(path, CACHE_FORMAT)
+        content = tensors.read_tensors(path, CACHE_FORMAT)
         kept = Moments(content["mean"], content["covariance"])
         same = content["fingerprint"] == image_set.fingerprint
         shapes = (kept.mean.shape, kept.covariance.shape)
@@ -138,13 +138,13 @@ def _write_cache(path: Path, image_set: ImageSet, real: Moments) -> None:
     """Keep the statistics; a folder that can't be written to only costs the time again."""
     content = {
         "format": CACHE_FORMAT,
-        "version": storage.FORMAT_VERSION,
+        "version": tensors.FORMAT_VERSION,
         "fingerprint": image_set.fingerprint,
         "mean": real.mean,
         "covariance": real.covariance,
     }
     try:
         path.parent.mkdir(exist_ok=True)
-        storage.write_tensors(path, content)
+        tensors.write_tensors(path, content)
     except OSError as error:
         print(f"{path}: statistics of the test images could not be kept ({error.strerror})")

@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import difflib
 import math
-import os
 import re
 import sys
 import types
@@ -18,6 +17,7 @@ import typing
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from lab import places
 from lab.errors import Fault, Mistake
 from lab.text import shortened
 
@@ -204,21 +204,8 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
     if not text.strip() or "\0" in text:
         raise Mistake(f"{flag} {typed!r}: is empty; give a value or leave the option out")
     if value_type is Path:
-        check_path(flag, Path(text), facts["folder"])
+        places.check_path(flag, Path(text), facts["folder"])
     return value_type(text)
-
-
-def check_path(flag: str, path: Path, folder: bool = False) -> None:
-    """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
-    try:
-        there = path.exists()
-    except OSError as error:  # too long, or in a folder that is closed to us
-        raise Mistake(f"{flag} {path}: {error.strerror}; give another") from None
-    if folder and not path.is_dir():
-        kind = "is a file, not a folder" if there else "does not exist"
-        raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
-    if folder and not os.access(path, os.R_OK | os.X_OK):
-        raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
 
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:

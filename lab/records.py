@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lab import lock, runs, storage
+from lab import lock, runs, storage, tensors
 from lab.errors import Fault
 
 
@@ -80,6 +80,6 @@ def restored(run: Path) -> dict[str, Any]:
 def _digest(run: Path) -> str | None:
     """That of the run's generator; None without one."""
     try:
-        return storage.digest(run / "generator.pth")
+        return tensors.digest(run / "generator.pth")
     except (Fault, OSError):
         return None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import album, curves, live, models, readings, records, runs, storage, tables
+from lab import album, curves, live, models, readings, records, runs, storage, tables, tensors
 from lab.data import IMAGE_SIDE, SETS
 from lab.errors import Fault
 
@@ -121,7 +121,7 @@ def _film_part(
 def _generator(run: Path) -> tuple[Any, str]:
     """The run's generator, or None and the reason."""
     try:
-        return storage.load_weights(run / "generator.pth", models.Generator)[0], ""
+        return tensors.load_weights(run / "generator.pth", models.Generator)[0], ""
     except (Fault, OSError) as error:
         return None, f"The generator could not be read: {error}"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import lock, models, storage
+from lab import lock, models, places, storage, tensors
 from lab.data import SETS
 from lab.errors import Fault, Mistake
 
@@ -142,14 +142,14 @@ def load_generator(path: Path, typed: bool) -> tuple[models.Generator, dict[str,
     and weights are of one file, also where a training is about to replace it.
     """
     while True:
-        digest = storage.digest(path)
+        digest = tensors.digest(path)
         try:
-            generator, facts = storage.load_weights(path, models.Generator)
+            generator, facts = tensors.load_weights(path, models.Generator)
         except Fault as fault:
             if not typed:
                 raise
             raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
-        if storage.digest(path) == digest:
+        if tensors.digest(path) == digest:
             return generator, facts, digest
 
 
@@ -166,29 +166,8 @@ def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
         raise Mistake(
             f"{flag} {run}: {what}; name one that gan_lab.py made (its --list shows them)"
         )
-    check_closed(flag, run)
+    places.check_closed(flag, run)
     return run
-
-
-def check_closed(flag: str, folder: Path) -> None:
-    """Mistake if a link leads out of `folder`; what is not there yet is closed.
-
-    Files are replaced, not written into, but a folder that is a link would be written through.
-    """
-    home = os.path.realpath(folder)  # Path.resolve raises where links go round in a circle
-    for place, names, files in os.walk(folder):
-        for path in (Path(place, name) for name in names):
-            if not Path(os.path.realpath(path)).is_relative_to(home):
-                inside = path.relative_to(folder)
-                raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
-        for path in (Path(place, name) for name in files):
-            _refuse_blind(flag, path)
-
-
-def _refuse_blind(flag: str, path: Path) -> None:
-    """Mistake if `path` is a link to nothing, where a folder could not be made."""
-    if path.is_symlink() and not path.exists():
-        raise Mistake(f"{flag} {path}: is a link to nothing; remove it")
 
 
 def remove_leftovers(run: Path) -> None:
@@ -196,29 +175,6 @@ def remove_leftovers(run: Path) -> None:
     for folder in (run, run / "generated_samples", run / "final_generated_images"):
         for path in folder.glob(".*.part"):
             path.unlink(missing_ok=True)
-
-
-def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
-    """Mistake if `folder` is a file, or if nothing can be written there (or made there).
-
-    flag: the option that led there.
-    """
-    for path in (folder, *folder.parents):
-        _refuse_blind(flag, path)
-    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not standing.is_dir():
-        what = "is" if standing == folder else f"{standing} is"
-        raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        what = "is" if standing == folder else f"{standing} is"
-        raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
-
-
-def check_out(folder: Path) -> None:
-    """Mistake if --out is a run folder, whose files are its own, or cannot be written to."""
-    if (folder / "config.json").is_file():
-        raise Mistake(f"--out {folder}: is a run folder; name another")
-    check_writable("--out", folder)
 
 
 def stage_of(facts: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import denoise_images
-from lab import data, denoiser, judge, models, runs, storage
+from lab import data, denoiser, judge, models, runs, storage, tensors
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
@@ -29,10 +29,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_folder = tmp_path_factory.mktemp("denoise") / "outputs" / "mnist-001"
     run_folder.mkdir(parents=True)
     torch.manual_seed(0)
-    storage.save_weights(
+    tensors.save_weights(
         run_folder / "generator.pth", models.Generator(8, (32,)), dataset="mnist", epoch=1
     )
-    storage.save_weights(run_folder / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="mnist")
+    tensors.save_weights(run_folder / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="mnist")
     storage.write_json(run_folder / "config.json", {"options": {"data_dir": str(SAMPLE)}})
     return run_folder
 
@@ -203,11 +203,11 @@ def test_generator_files_that_are_none_are_refused(
         attempt(monkeypatch, "--generator", path)
     other = models.Generator(8, (32,))
     other.config["hidden"] = [64]
-    storage.save_weights(path, other, dataset="mnist")
+    tensors.save_weights(path, other, dataset="mnist")
     with pytest.raises(Mistake, match="shape"):
         attempt(monkeypatch, "--generator", path)
     for nonsense in ("cats", ["mnist"], None):
-        storage.save_weights(path, models.Generator(8, (32,)), dataset=nonsense)
+        tensors.save_weights(path, models.Generator(8, (32,)), dataset=nonsense)
         with pytest.raises(Fault, match="which set"):
             attempt(monkeypatch, "--generator", path)
 
@@ -272,7 +272,7 @@ def test_results_of_another_generator_are_not_written_over(
 ) -> None:
     arguments = ("--run", own_run, "--out", tmp_path / "out", *FEW)
     attempt(monkeypatch, *arguments, "--sigma", 0.1)
-    storage.save_weights(own_run / "generator.pth", models.Generator(8, (32,)), dataset="mnist")
+    tensors.save_weights(own_run / "generator.pth", models.Generator(8, (32,)), dataset="mnist")
     with pytest.raises(Mistake, match=r"--out .*has the results of another generator"):
         attempt(monkeypatch, *arguments, "--sigma", 0.2)
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["sigma_0.1.png"]
@@ -295,7 +295,7 @@ def test_sheets_of_another_denoiser_do_not_stay(
     results, denoisers = own_run / "denoising_results", own_run / "denoiser.pth"
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)  # without one
     for sigma in (0.2, 0.3):
-        storage.save_weights(denoisers, denoiser.Denoiser(8, 8), dataset="mnist")
+        tensors.save_weights(denoisers, denoiser.Denoiser(8, 8), dataset="mnist")
         attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
     expected = {"sigma_0.1.png", "sigma_0.3.png", "generated_denoised.png"}
     assert set(storage.read_json(results / "scores.json")["sheets"]) == expected
@@ -331,7 +331,7 @@ def test_scores_that_are_no_numbers_are_not_perfect() -> None:
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
-    storage.save_weights(own_run / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="fashion")
+    tensors.save_weights(own_run / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="fashion")
     with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
         attempt(monkeypatch, "--run", own_run, *FEW)
     assert not (own_run / "denoising_results").exists()

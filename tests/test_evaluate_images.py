@@ -31,6 +31,7 @@ from lab import (
     models,
     runs,
     storage,
+    tensors,
 )
 from lab.errors import Fault, Mistake
 from lab.options import parse
@@ -41,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator.pth that was never trained."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "generator.pth"
-    storage.save_weights(path, models.Generator(8, (16,)), dataset="mnist", epoch=0)
+    tensors.save_weights(path, models.Generator(8, (16,)), dataset="mnist", epoch=0)
     return path
 
 
@@ -217,7 +218,7 @@ def test_mistakes_are_refused_before_any_work(
 
 def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path):
     torch.manual_seed(0)
-    storage.save_weights(tmp_path / "g.pth", models.Generator(8, (16,)), dataset="cifar")
+    tensors.save_weights(tmp_path / "g.pth", models.Generator(8, (16,)), dataset="cifar")
     options = parse(evaluate_images.Options, ["--generator", str(tmp_path / "g.pth")])
     with pytest.raises(Fault, match="which set"):
         evaluate_images.find_subject(options)
@@ -311,8 +312,8 @@ def test_weights_that_are_replaced_while_they_are_read_are_read_again(
 ):
     path, newer = tmp_path / "generator.pth", tmp_path / "newer.pth"
     shutil.copy(weights, path)
-    storage.save_weights(newer, models.Generator(8, (16,)), dataset="mnist")
-    load = storage.load_weights
+    tensors.save_weights(newer, models.Generator(8, (16,)), dataset="mnist")
+    load = tensors.load_weights
 
     def load_and_lose(*arguments):
         found = load(*arguments)
@@ -320,9 +321,9 @@ def test_weights_that_are_replaced_while_they_are_read_are_read_again(
             newer.replace(path)
         return found
 
-    monkeypatch.setattr(storage, "load_weights", load_and_lose)
+    monkeypatch.setattr(tensors, "load_weights", load_and_lose)
     generator, _, digest = runs.load_generator(path, typed=False)
-    assert generator.config["hidden"] == [16] and digest == storage.digest(path)
+    assert generator.config["hidden"] == [16] and digest == tensors.digest(path)
 
 
 def test_a_set_too_small_to_score_with_is_said_so():

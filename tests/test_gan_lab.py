@@ -22,13 +22,13 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import data, environment, lock, models, provenance, runs, storage
+from lab import data, environment, lock, models, provenance, runs, storage, tensors
 from lab.errors import Fault, Interrupted, Mistake, made_good, run_script
 from lab.options import flag_of, parse
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return storage.load_weights(folder / "generator.pth", models.Generator)[0].state_dict()
+    return tensors.load_weights(folder / "generator.pth", models.Generator)[0].state_dict()
 
 
 def test_a_run_leaves_everything_it_promises(tiny_run):
@@ -57,10 +57,10 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     with Image.open(tiny_run / "loss_curves.png") as curves:
         assert curves.width > 600
 
-    generator, facts = storage.load_weights(tiny_run / "generator.pth", models.Generator)
+    generator, facts = tensors.load_weights(tiny_run / "generator.pth", models.Generator)
     assert generator(torch.zeros(2, 16)).shape == (2, 1, 28, 28)
     assert facts["dataset"] == "fashion"
-    storage.load_weights(tiny_run / "discriminator.pth", models.Discriminator)
+    tensors.load_weights(tiny_run / "discriminator.pth", models.Discriminator)
     assert not list(tiny_run.rglob("*.part"))
 
 
@@ -106,7 +106,7 @@ def test_lab_sheet_d_runs_with_its_options(tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    generator, _ = storage.load_weights(tmp_path / "mnist-001" / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(tmp_path / "mnist-001" / "generator.pth", models.Generator)
     kinds = [type(layer).__name__ for layer in generator.layers]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
 
@@ -116,7 +116,7 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path):
     arguments = ("--recipe", "dcgan", *maps, "--epochs", 1, "--out", tmp_path, *TINY)
     assert (done := run("gan_lab.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
     folder = tmp_path / "fashion-001"
-    generator, _ = storage.load_weights(folder / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(folder / "generator.pth", models.Generator)
     assert [layer for layer in generator.layers if isinstance(layer, torch.nn.ConvTranspose2d)]
     arguments = ("--run", folder, "--count", 2, "--steps", 5, "--sigma", 0.3)
     assert (done := run("denoise_images.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
@@ -148,7 +148,7 @@ def test_going_on_equals_never_having_stopped(tmp_path):
     assert said.count("\n") == 1 and f"--resume {folder}" in said
     assert "Stopped after" in (folder / "report.html").read_text(encoding="utf-8")
     assert (folder.parent / "index.html").is_file()
-    _, facts = storage.load_weights(folder / "generator.pth", models.Generator)
+    _, facts = tensors.load_weights(folder / "generator.pth", models.Generator)
     assert facts["epoch"] == len(runs.read_history(folder / "history.csv"))
 
     on = run("gan_lab.py", "--out", tmp_path / "broken", "--resume", cwd=tmp_path)

@@ -34,6 +34,7 @@ from lab import (
     stills,
     storage,
     tables,
+    tensors,
 )
 from lab.errors import Fault, Mistake
 
@@ -55,7 +56,7 @@ def make_run(outputs: Path, name: str = "fashion-001", recipe: str = "modern") -
     generator = models.Generator(16, (32, 48), batch_norm=True, output="clip").eval()
     for weight in generator.parameters():  # larger than at a start, so that images differ
         weight.data.mul_(2)
-    storage.save_weights(run / "generator.pth", generator, dataset="fashion", epoch=4)
+    tensors.save_weights(run / "generator.pth", generator, dataset="fashion", epoch=4)
     for epoch in (0, 1, 3, 4):
         pictures = models.generate(generator, torch.randn(25, 16) + epoch)
         images.save(run / "generated_samples" / f"epoch_{epoch:03d}.png", images.grid(pictures, 5))
@@ -108,7 +109,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clean = torch.zeros(2, 1, 28, 28)
     sheet = sheets.Sheet("sigma_0.5.png", "noise", [("clean", clean)], facts)
     path = run / "generator.pth"
-    restorers = sheets.Restorers(path, storage.digest(path), None)
+    restorers = sheets.Restorers(path, tensors.digest(path), None)
     sample = data.read_folder("fashion", data.SAMPLE_FOLDER / "fashion")
     sheets.save(run / runs.RESULTS, restorers, sample, [sheet])
     report.write(run)
@@ -192,7 +193,7 @@ def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
     generator.layers[0].weight.data[:, 0] = -6e4
     for layer in (generator.layers[0], generator.layers[-1]):
         layer.weight.data.mul_(1e30)
-    storage.save_weights(run / "generator.pth", generator, dataset="fashion")
+    tensors.save_weights(run / "generator.pth", generator, dataset="fashion")
     html = report.write(run).read_text(encoding="utf-8")
     embedded = re.search(r'id="data">(.*?)</script>', html)[1]
     assert not re.search("NaN|Infinity", embedded)
@@ -354,7 +355,7 @@ def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     (row,) = [row for row in index.table(tmp_path).splitlines() if run.name in row]
     assert "~" in row  # the history's, which is of the weights there are
     assert "31.4" not in report.write(run).read_text()
-    now = storage.digest(run / "generator.pth")
+    now = tensors.digest(run / "generator.pth")
     storage.write_json(run / "evaluation.json", {**EVALUATION, "generator_sha256": now})
     assert "31.4" in report.write(run).read_text()
 
@@ -612,7 +613,7 @@ def test_chart_and_play_button_move_the_film(page) -> None:
 
 
 def test_pages_pixels_are_pytorchs(page, run: Path) -> None:
-    generator, _ = storage.load_weights(run / "generator.pth", models.Generator)
+    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
     latents = torch.randn(13, 16, generator=torch.Generator().manual_seed(5))
     found = torch.tensor(page.evaluate(ALL_LEVELS, latents.tolist()))
     wanted = models.generate(generator, latents).flatten(1).int()

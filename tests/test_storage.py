@@ -14,13 +14,13 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab import models, pictures, runs, storage
+from lab import models, pictures, runs, storage, tensors
 from lab.errors import Fault
 
 
 def saved(path: Path, **changes) -> Path:
     """A small generator's file, with some of its entries replaced."""
-    storage.save_weights(path, models.Generator(8, (16,)), dataset="mnist")
+    tensors.save_weights(path, models.Generator(8, (16,)), dataset="mnist")
     if changes:
         content = {**torch.load(path, weights_only=True), **changes}
         torch.save(content, path)
@@ -30,15 +30,15 @@ def saved(path: Path, **changes) -> Path:
 def refused(path: Path) -> str:
     """The one line with which a file is refused."""
     with pytest.raises(Fault) as caught:
-        storage.load_weights(path, models.Generator)
+        tensors.load_weights(path, models.Generator)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
 
 def test_weights_come_back_as_they_were(tmp_path):
     generator = models.Generator(8, (16,), batch_norm=True).eval()
-    storage.save_weights(tmp_path / "g.pth", generator, dataset="mnist", epoch=3)
-    again, facts = storage.load_weights(tmp_path / "g.pth", models.Generator)
+    tensors.save_weights(tmp_path / "g.pth", generator, dataset="mnist", epoch=3)
+    again, facts = tensors.load_weights(tmp_path / "g.pth", models.Generator)
     assert facts == {"dataset": "mnist", "epoch": 3}
     latents = torch.randn(4, 8)
     assert torch.equal(generator(latents), again(latents))
@@ -49,7 +49,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
     network = models.Generator(8, (16,))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        storage.save_weights(tmp_path / name / "g.pth", network)
+        tensors.save_weights(tmp_path / name / "g.pth", network)
     assert (tmp_path / "one/g.pth").read_bytes() == (tmp_path / "two/g.pth").read_bytes()
 
 
@@ -124,7 +124,7 @@ def test_what_is_no_weights_file_is_refused(tmp_path):
     assert "not a weights file" in refused(path)
     torch.save([1, 2, 3], path)
     assert "something else" in refused(path)
-    storage.save_weights(path, models.Discriminator((8,)))
+    tensors.save_weights(path, models.Discriminator((8,)))
     assert "'gan-lab discriminator'" in refused(path)
     assert "is not a file" in refused(tmp_path)
 
@@ -179,14 +179,14 @@ def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, change
 def test_loading_draws_nothing_from_the_global_stream(tmp_path):
     path = saved(tmp_path / "g.pth")
     before = torch.get_rng_state()
-    storage.load_weights(path, models.Generator)
+    tensors.load_weights(path, models.Generator)
     assert torch.equal(torch.get_rng_state(), before)  # dropout's, in a training
 
 
 def test_a_negative_variance_is_refused(tmp_path):
     path, network = tmp_path / "g.pth", models.Generator(8, (16,), batch_norm=True)
     network.layers[1].running_var[3] = -1
-    storage.save_weights(path, network, dataset="mnist")
+    tensors.save_weights(path, network, dataset="mnist")
     assert "negative variance" in refused(path)
 
 
@@ -223,7 +223,7 @@ def test_the_largest_checkpoint_that_options_allow_can_be_read():
         discriminator = models.Discriminator(widest, channels=maps)
     # Weights, average and two moments of the one; weights and two moments of the other.
     numbers = 4 * models.count_parameters(generator) + 3 * models.count_parameters(discriminator)
-    assert 4 * numbers < storage.MOST_WEIGHT_BYTES
+    assert 4 * numbers < tensors.MOST_WEIGHT_BYTES
 
 
 def test_a_zip_bomb_is_refused(tmp_path):
@@ -264,7 +264,7 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, f
     path = tmp_path_factory.getbasetemp() / "mutated.pth"
     path.write_bytes(content)
     try:
-        network, _ = storage.load_weights(path, models.Generator)
+        network, _ = tensors.load_weights(path, models.Generator)
     except Fault as fault:
         assert "\n" not in str(fault)
     else:
@@ -273,7 +273,7 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, f
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
 @pytest.mark.parametrize(
-    "read", [storage.read_json, storage.digest, runs.read_history, pictures.opened]
+    "read", [storage.read_json, tensors.digest, runs.read_history, pictures.opened]
 )
 def test_what_never_ends_is_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")

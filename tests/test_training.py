@@ -12,7 +12,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs, machine, models, screen, storage
+from lab import chance, checkpoint, data, graphs, machine, models, screen, tensors
 from lab.adam import Adam
 from lab.errors import Fault, Mistake
 from lab.options import parse
@@ -268,10 +268,10 @@ def test_recorded_steps_are_the_steps_on_a_gpu(real_images, recipe):
 def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(tmp_path, real_images):
     options, path = small_options("modern"), tmp_path / "checkpoint.pth"
     trained(options, real_images, 3, after=1, path=path)
-    content = storage.read_tensors(path, checkpoint.FORMAT)
+    content = tensors.read_tensors(path, checkpoint.FORMAT)
     content["streams"]["device"] = "cuda"
     content["streams"]["latents"] = torch.zeros(16, dtype=torch.uint8)  # as CUDA's states are
-    storage.write_tensors(path, content)
+    tensors.write_tensors(path, content)
     drawn = []
     for _ in range(2):
         training = gan_lab.begin(options, torch.device("cpu"))

@@ -25,7 +25,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lab import data, machine, options, storage
+from lab import data, machine, options, storage, tensors
 from lab.chance import stream
 from lab.classifier import Classifier
 from lab.errors import Mistake, run_script
@@ -76,7 +76,7 @@ def main() -> None:
         classifier = train(image_set, RECIPES[name], chosen.seed)
         accuracy = accuracy_on(image_set.test_images, image_set.test_labels, classifier)
         print(f"{image_set.title}: accuracy on test {accuracy:.2%}", flush=True)
-        storage.save_weights(HERE / f"{name}.pth", classifier, dataset=name, test_accuracy=accuracy)
+        tensors.save_weights(HERE / f"{name}.pth", classifier, dataset=name, test_accuracy=accuracy)
     write_checksums()
 
 
