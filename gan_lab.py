@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -369,7 +370,7 @@ def train(
     """
     if training.epoch == 0 and training.step == 0:
         save_samples(options, training, recorder, real_images)
-    step = graphs.Replayed(lambda real: train_step(options, training, real), training)
+    step = graphs.Replayed(partial(train_step, options, training), training)
     while training.epoch < options.epochs:
         train_epoch(options, training, step, real_images, recorder, stop)
         finish_epoch(options, training, real_images, recorder)
@@ -396,7 +397,7 @@ def train_epoch(
     for batch in batches[training.step : steps_of(options, real_images)]:
         real = data.to_float(real_images.index_select(0, batch))
         with machine.matrix_products(options.precision, real.device, options.convolutional):
-            training.totals += step(real, kind=penalty_is_due(options, training))
+            training.totals += step(real, penalty_is_due(options, training))
         finish_step(options, training)
         training.seconds = time.monotonic() - began
         recorder.screen.advance(training)
@@ -432,12 +433,12 @@ def steps_of(options: Options, real_images: Tensor) -> int:
     return len(real_images) // options.batch_size
 
 
-def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
+def train_step(options: Options, training: Training, real: Tensor, penalised: bool) -> Tensor:
     """One update of each network; returns this step's (d_loss, g_loss, D(x), D(G(z))).
 
     On a GPU this is recorded and replayed: it may read nothing back from there.
 
-    real: float32 (B, 1, 28, 28) in [-1, 1].
+    real: float32 (B, 1, 28, 28) in [-1, 1]. penalised: whether this step has the gradient penalty.
     """
     generator, discriminator = training.generator, training.discriminator
     loss = losses.LOSSES[options.loss](options.label_smoothing)
@@ -450,7 +451,7 @@ def train_step(options: Options, training: Training, real: Tensor) -> Tensor:
     real_logits, fake_logits = discriminator(torch.cat((real, fake.detach()))).chunk(2)  # (B,) each
     d_loss = loss.discriminator(real_logits, fake_logits)
     penalty = 0.0
-    if penalty_is_due(options, training):
+    if penalised:
         # Applied lazily, so multiplied by its interval (Karras et al. 2020, "StyleGAN2", app. B).
         weight = options.r1_gamma / 2 * options.r1_every
         penalty = weight * losses.gradient_penalty(discriminator, real)

@@ -148,7 +148,7 @@ def twice(place: Place) -> Tries:
 def checkpoint_cost(place: Place) -> Tries:
     """Checkpoint of the default networks: under 2 s, so at most 2 % of the time and 2 min lost."""
     training = gan_lab.begin(gan_lab.Options(), torch.device("cpu"))
-    gan_lab.train_step(gan_lab.Options(), training, torch.zeros(64, 1, 28, 28))  # fills Adam
+    gan_lab.train_step(gan_lab.Options(), training, torch.zeros(64, 1, 28, 28), True)  # fills Adam
     for _ in range(place.count(5, 1)):
         began = time.monotonic()
         checkpoint.save(place.folder / "checkpoint.pth", training, training.order.get_state())

@@ -160,10 +160,10 @@ def at_step(number: int, act: Callable[[checkpoint.Training], object]) -> None:
     """Do `act` before the training's so-many-th step of this process."""
     step, done = gan_lab.train_step, iter(range(1, 10**9))
 
-    def stepping(options: Any, training: checkpoint.Training, real: torch.Tensor) -> torch.Tensor:
+    def stepping(options: Any, training: checkpoint.Training, *given: Any, **named: Any) -> Any:
         if next(done) == number:
             act(training)
-        return step(options, training, real)
+        return step(options, training, *given, **named)
 
     gan_lab.train_step = stepping
 

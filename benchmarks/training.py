@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -142,13 +143,13 @@ def lab_loop(
             )[: len(images) // options.batch_size]
 
     stream = batches()
-    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
+    step = graphs.Replayed(partial(gan_lab.train_step, options, training), training)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             real = data.to_float(images.index_select(0, next(stream)))
             with machine.matrix_products(options.precision, real.device, options.convolutional):
-                training.totals += step(real, kind=gan_lab.penalty_is_due(options, training))
+                training.totals += step(real, gan_lab.penalty_is_due(options, training))
             gan_lab.finish_step(options, training)
 
     return run

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,37 +30,44 @@ WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and l
 class Replayed:
     """A step that is replayed where it can be.
 
-    recorded: one recording for each kind of step; what a step does must depend on nothing else.
+    step: takes real images (B, 1, 28, 28) and whether the penalty is due; what it does must depend
+    on nothing else that is not a tensor. recorded: one recording for each of the two.
     """
 
-    def __init__(self, step: Step, training: Training) -> None:
+    def __init__(self, step: Callable[[Tensor, bool], Tensor], training: Training) -> None:
         self.step, self.training = step, training
         self.possible = training.device.type == "cuda"
         dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
         self.streams = (training.latents, dropouts[training.device.index or 0])
-        self.made: Counter[Hashable] = Counter()
-        self.recorded: dict[Hashable, Step] = {}
+        self.made: Counter[bool] = Counter()
+        self.recorded: dict[bool, Step] = {}
 
-    def __call__(self, real: Tensor, kind: Hashable) -> Tensor:
-        """Make one step of this kind, by replay or plainly. Its figures hold until the next."""
-        self.made[kind] += 1
-        if not self.possible or self.made[kind] <= WARM_UP:
-            return self.step(real)
-        if kind in self.recorded:
-            return self.recorded[kind](real)
+    def __call__(self, real: Tensor, penalised: bool) -> Tensor:
+        """Make one step, by replay or plainly. Its figures hold until the next."""
+        step = partial(self.step, penalised=penalised)
+        self.made[penalised] += 1
+        if not self.possible or self.made[penalised] <= WARM_UP:
+            return step(real)
+        if penalised in self.recorded:
+            return self.recorded[penalised](real)
         try:
             with self._other_chance():
-                replay = record(self.step, real)
+                replay = record(step, real)
         except RuntimeError as error:
             self._give_up(str(error).splitlines()[0])
         else:
-            return self._try_out(replay, real, kind)
-        return self.step(real)  # here, where the error no longer holds the recording's memory
+            figures, is_good = self._tried_out(replay, step, real)
+            if is_good:
+                self.recorded[penalised] = replay
+            else:
+                self._give_up("a replayed step did something else than the step")
+            return figures
+        return step(real)  # here, where the error no longer holds the recording's memory
 
-    def _try_out(self, replay: Step, real: Tensor, kind: Hashable) -> Tensor:
-        """Make the step by replay, take it back, and make it plainly.
+    def _tried_out(self, replay: Step, step: Step, real: Tensor) -> tuple[Tensor, bool]:
+        """Make the step by replay, take it back, and make it plainly: its figures.
 
-        A recording that does something else, or draws from other streams, is never used.
+        And whether both did the same, and drew from the same streams.
         """
         before, chance = [part.clone() for part in self._state()], self._chance()
         replayed = [part.clone() for part in (replay(real), *self._state())]
@@ -67,15 +75,12 @@ class Replayed:
         for part, was in zip(self._state(), before, strict=True):
             part.copy_(was)
         self._set_chance(chance)
-        figures = self.step(real)
-        if drawn == self._have_moved(chance) and all(
+        figures = step(real)
+        is_good = drawn == self._have_moved(chance) and all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
             for one, two in zip(replayed, (figures, *self._state()), strict=True)
-        ):
-            self.recorded[kind] = replay
-        else:
-            self._give_up("a replayed step did something else than the step")
-        return figures
+        )
+        return figures, is_good
 
     def _give_up(self, reason: str) -> None:
         self.possible = False

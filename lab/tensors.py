@@ -198,7 +198,7 @@ def _check_size(path: Path, name: str, value: Any) -> None:
     for width in widths:
         least = 1 if type(width) is int else 0  # dropout may be 0, and so may what is off
         if isinstance(width, (int, float)) and not least <= width <= most:
-            raise Fault(f"{path}: {name} {width:,} is out of range, 1 to {most:,}")
+            raise Fault(f"{path}: {name} {width:,} is out of range, {least} to {most:,}")
 
 
 def _format_of(kind: type[nn.Module]) -> str:

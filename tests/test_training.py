@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
         real = data.to_float(real_images[step * 50 : step * 50 + 50])
         latent = torch.randn(50, options.latent_dim, generator=latents)
         plain_step(options, state, optimizers, real, latent, step)
-        gan_lab.train_step(options, training, real)
+        gan_lab.train_step(options, training, real, gan_lab.penalty_is_due(options, training))
         gan_lab.finish_step(options, training)
     networks = (training.generator, training.discriminator)
     networks += (training.average,) if options.average else ()
@@ -135,7 +136,8 @@ def trained(options, real_images, steps, after=None, path=None):
     order_state = training.order.get_state()
     for step in range(steps):
         batch = torch.randperm(200, generator=training.order)[: options.batch_size]
-        training.totals += gan_lab.train_step(options, training, data.to_float(real_images[batch]))
+        real, due = data.to_float(real_images[batch]), gan_lab.penalty_is_due(options, training)
+        training.totals += gan_lab.train_step(options, training, real, due)
         gan_lab.finish_step(options, training)
         if step == after:
             order_state = training.order.get_state()
@@ -172,7 +174,7 @@ def replayed(options, monkeypatch, record):
     """A training and its step that is replayed, with `record` for CUDA's recording."""
     training = gan_lab.begin(options, torch.device("cpu"))
     monkeypatch.setattr(graphs, "record", record)
-    step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)
+    step = graphs.Replayed(partial(gan_lab.train_step, options, training), training)
     step.possible = True
     return training, step
 
@@ -181,7 +183,7 @@ def weights_after(options, training, step, real_images):
     """The discriminator's weights after 30 steps."""
     for number in range(30):
         real = data.to_float(real_images[number * 50 : number * 50 + 50])
-        training.totals += step(real, kind=gan_lab.penalty_is_due(options, training))
+        training.totals += step(real, gan_lab.penalty_is_due(options, training))
         gan_lab.finish_step(options, training)
     return training.discriminator.state_dict()
 
@@ -207,7 +209,7 @@ def trained_straight(options, real_images):
     return weights_after(
         options,
         training,
-        graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training),
+        graphs.Replayed(partial(gan_lab.train_step, options, training), training),
         real_images,
     )
 
@@ -252,7 +254,7 @@ def test_recorded_steps_are_the_steps_on_a_gpu(real_images, recipe):
     for recording in (True, False):
         training = gan_lab.begin(options, torch.device("cuda"))
         torch.manual_seed(0)
-        step = graphs.Replayed(lambda real: gan_lab.train_step(options, training, real), training)  # noqa: B023
+        step = graphs.Replayed(partial(gan_lab.train_step, options, training), training)
         step.possible = recording
         weights = weights_after(options, training, step, real_images.cuda())
         kinds = {False} if recipe == "classic" else {False, True}  # without and with the penalty
