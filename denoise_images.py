@@ -226,7 +226,8 @@ def restore_test_images(
         facts = {"sigma": sigma, "clipped": options.clip, "images": options.count}
         facts |= {"seed": options.seed, "restarts": options.restarts, "steps": options.steps}
         facts["scores"] = {label: in_json(score) for label, score in scores.items()}
-        made.append(Sheet(f"sigma_{sigma:g}.png", title, labelled, facts))
+        name = f"sigma_{sigma:g}{'_clipped' * options.clip}.png"
+        made.append(Sheet(name, title, labelled, facts))
     return made
 
 

@@ -181,6 +181,18 @@ def test_images_without_noise_score_valid_json(
     assert content["sheets"]["sigma_0.png"]["scores"]["noisy"]["psnr"] is None
 
 
+def test_clipped_noise_has_sheets_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    for flags in ((), ("--clip",)):
+        attempt(monkeypatch, "--run", own_run, "--sigma", 0.9, *flags, *FEW)
+    results = storage.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
+    assert list(results) == ["sigma_0.9.png", "sigma_0.9_clipped.png"]
+    plain, clipped = results.values()
+    assert clipped["clipped"] and clipped["title"].endswith("sigma 0.9 clipped")
+    assert clipped["scores"]["noisy"]["psnr"] > 1 + plain["scores"]["noisy"]["psnr"]
+
+
 def test_without_a_run_the_command_that_makes_one_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
