@@ -31,7 +31,8 @@ from lab.errors import Fault
 def archive(path: Path, pickled: bytes, **more: bytes) -> Path:
     """A file as torch.save makes them, around any pickle."""
     with zipfile.ZipFile(path, "w") as file:
-        for name, content in {"data.pkl": pickled, "byteorder": b"little", **more}.items():
+        own = {"data.pkl": pickled, "byteorder": b"little", "version": b"3\n"}
+        for name, content in {**own, **more}.items():
             file.writestr(f"archive/{name}", content)
     return path
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lab.errors import Mistake
+from lab.text import shortened
 
 
 def check_path(flag: str, path: Path, folder: bool = False) -> None:
@@ -13,7 +14,8 @@ def check_path(flag: str, path: Path, folder: bool = False) -> None:
     try:
         there = path.exists()
     except OSError as error:  # too long, or in a folder that is closed to us
-        raise Mistake(f"{flag} {path}: {error.strerror}; give another") from None
+        name = shortened(str(path), 80)
+        raise Mistake(f"{flag} {name}: {error.strerror}; give another") from None
     if folder and not path.is_dir():
         kind = "is a file, not a folder" if there else "does not exist"
         raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")

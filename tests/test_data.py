@@ -83,13 +83,13 @@ def test_raw_and_gzip_give_the_same_images(tmp_path):
     assert raw.fingerprint == packed.fingerprint
 
 
-def test_the_fingerprint_tells_one_pixel(tmp_path):
+def test_the_fingerprint_tells_one_byte_of_any_file(tmp_path):
     before = data.read_folder("mnist", write_set(tmp_path)).fingerprint
-    path = tmp_path / "train-images-idx3-ubyte"
-    content = bytearray(path.read_bytes())
-    content[1000] ^= 1
-    path.write_bytes(content)
-    assert data.read_folder("mnist", tmp_path).fingerprint != before
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert data.read_folder("mnist", tmp_path).fingerprint != before, path.name
+        path.write_bytes(content)
 
 
 def test_another_sets_images_are_refused(tmp_path):
@@ -144,6 +144,13 @@ def test_each_kind_of_damage_is_named(tmp_path, content, says):
     with pytest.raises(Fault, match=says) as caught:
         data.read_idx(path, 3)
     assert str(path) in str(caught.value)
+
+
+def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "bytearray", pytest.fail, raising=False)  # where a file is read into
+    (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
+    with pytest.raises(Fault, match="truncated"):
+        data.read_idx(tmp_path / "file", 3)
 
 
 GOOD = {
@@ -217,7 +224,10 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "await_answer", lambda url: None)
     monkeypatch.setattr("torchvision.datasets.MNIST", Downloaded())
     monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *paths: moved.append(paths[1]) or replace(*paths))
     assert data.load("mnist").source == str(stray.parent)
+    assert moved[-1].name.startswith("train-images")  # without them the set counts as not there
     assert stray.exists() and not list(tmp_path.glob(".download-*"))
 
 
@@ -226,6 +236,22 @@ def test_a_proxy_without_a_name_is_no_network(monkeypatch, capfd):
     with pytest.raises(NoDownload, match="label empty"):
         download.await_answer("https://dataset.invalid/file")
     assert capfd.readouterr().err == ""
+
+
+def test_a_download_that_fails_counts_as_no_network(tmp_path, monkeypatch):
+    class Failing:
+        mirrors, resources = ("https://dataset.invalid/",), (("file", "digest"),)
+
+        def __call__(self, place, download):
+            raise RuntimeError("Error downloading")  # torchvision's, when every mirror failed
+
+    monkeypatch.setattr(download, "await_answer", lambda url: None)
+    monkeypatch.setattr("torchvision.datasets.MNIST", Failing())
+    before = socket.getdefaulttimeout()
+    with pytest.raises(NoDownload, match="Error downloading"):
+        download.download_set("MNIST", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert socket.getdefaulttimeout() == before
 
 
 def test_a_silent_network_is_given_up_in_time(monkeypatch):

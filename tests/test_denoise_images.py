@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,21 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import denoise_images
-from lab import data, denoiser, judge, models, runs, storage, tensors
+from lab import (
+    chance,
+    data,
+    denoiser,
+    images,
+    judge,
+    lock,
+    models,
+    projection,
+    provenance,
+    restore,
+    runs,
+    storage,
+    tensors,
+)
 from lab.errors import Fault, Mistake
 from lab.options import parse
 
@@ -82,11 +98,107 @@ def test_same_seed_gives_the_same_bytes_and_other_sheets_are_kept(
         attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
     content = json.loads((results / "scores.json").read_text())
     assert list(content["sheets"]) == ["sigma_0.3.png", "sigma_0.5.png"]
+    assert "(sigma_0.5.png)" in (own_run / "report.html").read_text(encoding="utf-8")
     arguments = ("--generator", own_run / "generator.pth", "--out", elsewhere, "--sigma", 0.3)
     attempt(monkeypatch, *arguments, *FEW)
     assert (elsewhere / "sigma_0.3.png").read_bytes() == (results / "sigma_0.3.png").read_bytes()
     again = json.loads((elsewhere / "scores.json").read_text())
     assert again["sheets"]["sigma_0.3.png"] == content["sheets"]["sigma_0.3.png"]
+
+
+def test_every_option_reaches_what_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    told = defaultdict(list)
+    monkeypatch.setattr(denoise_images, "can_score", lambda image_set: False)  # saves its time
+
+    def watch(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def watched(*given: object, **named: object) -> object:
+            told[name].append(inspect.signature(real).bind(*given, **named).arguments)
+            return real(*given, **named)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(restore, "add_noise")
+    watch(projection, "project")
+    watch(projection, "regenerate")
+    watch(denoiser, "denoise")
+    watch(chance, "per_image_noise")
+    arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2, 0.6, "--seed", 7)
+    attempt(monkeypatch, *arguments, "--clip", "--regenerate", 2, *FEW)
+    assert all(call["seed"] == 7 for call in told["per_image_noise"])
+    assert {call["purpose"] for call in told["per_image_noise"]} == {"noise", "regeneration"}
+    assert all(call["clip"] for call in told["add_noise"])
+    for name in ("project", "regenerate"):
+        assert all(call["clipped"] and call["steps"] == 10 for call in told[name])
+    assert [call["sigma"] for call in told["project"]] == [0.2, 0.6]
+    assert all(call["restarts"] == 2 for call in told["project"])
+    (call,) = told["regenerate"]
+    assert (call["sigma"], call["count"], call["seed"]) == (0.6, 2, 7)
+    assert [call.get("clipped") for call in told["denoise"]] == [True, True]
+
+
+def test_every_row_of_a_sheet_is_what_its_label_says(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    drawn = {}
+    monkeypatch.setattr(denoise_images, "can_score", lambda image_set: False)  # saves its time
+    monkeypatch.setattr(images, "save_sheet", lambda path, *facts: drawn.update({path.name: facts}))
+    arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
+    attempt(monkeypatch, *arguments, *FEW)
+    rows, title, footnote, _ = drawn["sigma_0.2.png"]
+    found = {label.partition("\n")[0]: row for label, row in rows}
+    clean = data.read_folder("mnist", SAMPLE / "mnist").test_images[:3]
+    assert torch.equal(found["clean"], clean)
+    noisy = restore.add_noise(restore.to_unit(clean), 0.2, 0)
+    assert torch.equal(found["noisy"], images.to_uint8(noisy))
+    generator, _ = tensors.load_weights(finished / "generator.pth", models.Generator)
+    projected = projection.project(generator, noisy, 0.2, restarts=2, steps=10)
+    assert torch.allclose(found["projection"].float(), 255 * projected, atol=2)
+    assert title == "MNIST, noise of sigma 0.2" and "BUNDLED SAMPLE" in footnote
+
+
+def test_what_cleaning_does_to_generated_images_is_said_the_right_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    class Told:
+        def __init__(self, *_: object) -> None:
+            self.read = lambda shown: shown
+            self.distances = iter((5.0, 9.0))  # of the generated images, then of the cleaned ones
+
+        def training_distance(self, shown: torch.Tensor) -> float:
+            whole.append(shown)
+            return next(self.distances)
+
+    whole: list[torch.Tensor] = []
+    monkeypatch.setattr(denoise_images, "Judge", Told)
+    monkeypatch.setattr(denoise_images, "QUICK_COUNT", 50)
+    arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
+    attempt(monkeypatch, *arguments, *FEW)
+    assert "FCD 5.00 -> 9.00, worse" in capsys.readouterr().out
+    generator, _ = tensors.load_weights(finished / "generator.pth", models.Generator)
+    made = judge.generated_images(generator, 50, torch.device("cpu"))
+    assert torch.equal(whole[0], made) and not torch.equal(whole[1], made)
+
+
+def test_results_are_written_under_their_folders_lock(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    pytest.importorskip("fcntl")
+    held, write = [], storage.write_json
+
+    def watched(path: Path, content: object) -> None:
+        held.append(lock.is_held(path.parent))
+        write(path, content)
+
+    monkeypatch.setattr(storage, "write_json", watched)
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    assert held == [True]
 
 
 def test_own_images_are_restored_under_their_names_and_not_touched(
@@ -123,6 +235,40 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
         assert {path.name for path in (tmp_path / "out" / restored).iterdir()} == left
 
 
+def test_own_images_are_taken_for_clipped_and_kept_by_what_restored_them(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    told = []
+
+    def restored_to(level: float):
+        def restored(*given: torch.Tensor, clipped: bool) -> torch.Tensor:
+            noisy, sigma = given[1:3]
+            told.append((noisy.unique().tolist(), sigma.tolist(), clipped))
+            return torch.full_like(noisy, level)
+
+        return restored
+
+    monkeypatch.setattr(denoiser, "denoise", restored_to(0.0))
+    monkeypatch.setattr(projection, "project", restored_to(1.0))
+    own = tmp_path / "own"
+    own.mkdir()
+    Image.new("L", (28, 28), 204).save(own / "one.png")
+    arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", "--sigma", 0.4)
+    attempt(monkeypatch, *arguments, "--invert")
+    assert told == [([pytest.approx(0.2)], [pytest.approx(0.4)], True)] * 2
+    for name, level in (("denoised", 0), ("projected", 255)):
+        with Image.open(tmp_path / "out" / name / "one.png") as picture:
+            assert set(picture.tobytes()) == {level}, name
+
+
+def test_each_picture_has_a_noise_level_of_its_own() -> None:
+    clean = torch.linspace(0, 1, 28).expand(3, 1, 28, 28)
+    noisy = torch.cat((restore.add_noise(clean[:2], 0.1, 0), restore.add_noise(clean[2:], 0.5, 0)))
+    options = denoise_images.Options()
+    one, same, other = denoise_images.own_sigma(options, noisy, clean, [2, 1]).tolist()
+    assert one == same < other / 2
+
+
 # Refusals
 
 
@@ -141,6 +287,7 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
         (("--generator", "."), "--generator .: is a folder"),
         (("--run", "."), "--run .: is not a run folder"),
         (("--run", ".", "--generator", "x"), "not both"),
+        (("--invert",), "--invert: is for your own images"),
     ],
 )
 def test_mistakes_are_named(
@@ -268,14 +415,16 @@ def test_sheets_of_another_generator_do_not_stay(
 ) -> None:
     results = own_run / "denoising_results"
     results.mkdir()
-    foreign = {"old.png": {}, "../generator.png": {}, "notes.txt": {}}
+    (results / "denoised").mkdir()
+    climbing = {"pictures": ["../../generator.png"]}  # from there
+    foreign = {"old.png": climbing, "../generator.png": {}, "notes.txt": {}}
     for name in foreign:
         (results / name).touch()
     content = {"sheets": foreign, "generator_sha256": "another's"}
     storage.write_json(results / "scores.json", content)
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     found = {path.name for path in results.iterdir()}
-    assert found == {"notes.txt", "scores.json", "sigma_0.1.png"}
+    assert found == {"denoised", "notes.txt", "scores.json", "sigma_0.1.png"}
     assert (own_run / "generator.png").exists()
 
 
@@ -299,6 +448,21 @@ def test_a_run_on_the_sample_is_restored_with_the_sample(
     monkeypatch.setattr(data, "load", lambda *_: pytest.fail("looked for the full set"))
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert "BUNDLED SAMPLE" in capsys.readouterr().out
+
+
+def test_images_that_the_run_was_not_trained_on_are_remarked_on(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    content = {"options": {"data_dir": str(SAMPLE)}, "data": {"fingerprint": "of others"}}
+    storage.write_json(own_run / "config.json", content)
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    assert "trained on other images" in capsys.readouterr().out
+
+
+def test_images_are_looked_for_where_the_run_found_them(own_run: Path) -> None:
+    assert provenance.data_dir_around(own_run / "generator.pth") == SAMPLE
+    storage.write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
+    assert provenance.data_dir_around(own_run / "generator.pth") is None
 
 
 def test_sheets_of_another_denoiser_do_not_stay(
@@ -376,11 +540,15 @@ def test_denoiser_is_trained_once_stored_and_used_again(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(denoiser, "IMAGES_SHOWN", 2 * denoiser.BATCH)
-    options = parse(denoise_images.Options, ["--run", str(own_run), "--train-denoiser"])
+    arguments = ["--run", str(own_run), "--train-denoiser", "--seed", "7"]
+    options = parse(denoise_images.Options, arguments)
     source = denoise_images.find_source(options)
     image_set = data.load("mnist", SAMPLE)
     device = torch.device("cpu")
     trained = denoise_images.find_denoiser(options, source, image_set, device)
+    of_its_seed = denoiser.train(image_set.train_images, 7, denoiser.IMAGES_SHOWN)
+    for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
+        assert torch.equal(weight, other)
     written = (own_run / "denoiser.pth").read_bytes()
     options = parse(denoise_images.Options, ["--run", str(own_run)])
     loaded = denoise_images.find_denoiser(options, source, image_set, device)

@@ -31,7 +31,9 @@ from lab import (
     models,
     runs,
     storage,
+    tables,
     tensors,
+    text,
 )
 from lab.errors import Fault, Mistake
 from lab.options import parse
@@ -124,6 +126,66 @@ def test_a_generator_file_gets_a_new_folder_each_time(
     assert (first / "evaluation.png").read_bytes() == (second / "evaluation.png").read_bytes()
 
 
+def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, monkeypatch, capsys):
+    copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    config = storage.read_json(copy / "config.json")
+    config["data"]["fingerprint"] = "of others"
+    storage.write_json(copy / "config.json", config)
+    with pytest.raises(Fault, match="trained on other images"):
+        evaluate(monkeypatch, capsys, "--run", copy)
+
+
+def test_the_words_know_the_runs_history_and_a_known_fid_stays(
+    tiny_run: Path, tmp_path, monkeypatch, capsys
+):
+    copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    before = storage.read_json(copy / "evaluation.json")
+    storage.write_json(copy / "evaluation.json", {**before, "fid": 12.5})
+    history = copy / "history.csv"
+    rows = [{**row, "d_real": 0.99, "d_fake": 0.01} for row in runs.read_history(history)]
+    runs.write_history(history, rows)
+    assert "The discriminator is winning" in evaluate(monkeypatch, capsys, "--run", copy)
+    content = storage.read_json(copy / "evaluation.json")
+    assert "The discriminator is winning" in " ".join(content["words"])
+    assert content["fid"] == 12.5
+
+
+def test_the_inception_distance_is_written_beside_the_other_figures(
+    weights: Path, tmp_path: Path, monkeypatch, capsys
+):
+    checked = []
+    monkeypatch.setattr(inception, "check", lambda count, image_set: checked.append(count))
+    monkeypatch.setattr(inception, "distance", lambda *_: 12.5)
+    arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
+    assert "Inception FID 12.50" in evaluate(monkeypatch, capsys, *arguments, "--fid")
+    content = storage.read_json(tmp_path / "evaluation-001" / "evaluation.json")
+    assert content["fid"] == 12.5 and content["generator_sha256"] == tensors.digest(weights)
+    assert checked == [10_000, 10_000]  # before any work, and again with what could be read
+
+
+def test_the_table_has_these_images_before_real_ones(capsys):
+    figures = {"fcd_test": 20.0, "recall": 0.25, "class_histogram": {"0": 1.0}}
+    nothing = torch.zeros(1)
+    evaluation = judge.Evaluation(nothing, nothing, figures)
+    evaluate_images.print_table(evaluation, {"fcd_test": 0.1, "recall": 0.875})
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert ["FCD, test images", "20.00", "0.10", "lower"] in cells
+    assert ["Recall", "0.250", "0.875", "higher"] in cells
+
+
+def test_every_figure_has_a_name_of_its_own():
+    assert len({metric.name for metric in tables.METRICS.values()}) == len(tables.METRICS)
+
+
+def test_inverted_pictures_are_turned_round(tmp_path: Path):
+    Image.new("L", (28, 28), 200).save(tmp_path / "one.png")
+    arguments = ["--images", str(tmp_path), "--dataset", "mnist"]
+    for more, level in (([], 200), (["--invert"], 55)):
+        subject = evaluate_images.find_subject(parse(evaluate_images.Options, arguments + more))
+        assert evaluate_images.images_of(subject, torch.device("cpu")).unique().tolist() == [level]
+
+
 def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, capsys):
     out = evaluate(
         *(monkeypatch, capsys, "--images", pictures, "--dataset", "mnist"),
@@ -139,6 +201,19 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there
     assert not list(pictures.glob("evaluation*"))
+
+
+def test_pictures_are_taken_in_random_order_but_always_the_same(tmp_path: Path):
+    for level in range(30):
+        Image.new("L", (28, 28), level).save(tmp_path / f"{level:02d}.png")
+    files = folder.files_in(tmp_path, below=True)
+    one, two = (folder.read_images(tmp_path, files, 10)[0][:, 0, 0, 0].tolist() for _ in "ab")
+    assert one == two != sorted(one) and max(one) > 10  # names often go by class
+
+
+def test_long_lists_say_how_much_they_leave_out():
+    assert text.listed(["a", "b", "c"]) == "a, b, c"
+    assert text.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_resizing_from_many_sizes_is_one_line(tmp_path: Path):
@@ -163,6 +238,59 @@ def test_a_light_background_is_remarked_on(tmp_path: Path):
         assert ["invert" in change for change in changes] == [True] * (name == "light.png")
     image, changes = folder.read_image(tmp_path / "light.png", invert=True)
     assert torch.equal(image, digits[0]) and not changes
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The figures that are saved from here on, which are not written."""
+    figures = []
+    monkeypatch.setattr(images, "save_figure", lambda path, figure: figures.append(figure))
+    return figures
+
+
+def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch):
+    figures = drawn(monkeypatch)
+    shown, classes = torch.tensor([9, 50, 9, 50, 50]).byte(), torch.tensor([0, 1, 0, 1, 1])
+    shown = shown.view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    images.save_class_sheet(Path("none"), shown, classes, ("one", "two"), "title", "a note")
+    bars, samples = figures[0].axes
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.4, 0.6])
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["one", "two"]
+    levels = np.asarray(samples.images[0].get_array())
+    top, bottom = np.split(levels, 2)
+    assert set(top.ravel()) == {9, images.PAPER} and set(bottom.ravel()) == {50, images.PAPER}
+    assert figures[0]._supxlabel.get_text() == "a note"
+
+
+def test_a_sheet_has_its_labels_beside_its_rows_and_its_note_below(monkeypatch):
+    figures = drawn(monkeypatch)
+    rows = [(str(level), torch.full((2, 1, 28, 28), level).byte()) for level in (0, 100, 255)]
+    images.save_sheet(Path("none"), rows, "title", "a note", ("left", "right"))
+    (axis,) = figures[0].axes
+    picture = axis.images[0]
+    levels = np.asarray(picture.get_array())
+    places = axis.get_yticks().astype(int)
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert [str(levels[place, 40]) for place in places] == labels
+    assert picture.get_clim() == (0, 255) and picture.get_cmap().name == "gray"
+    assert figures[0]._supxlabel.get_text() == "a note"
+
+
+def test_loss_curves_are_labelled_as_what_they_are(monkeypatch):
+    figures = drawn(monkeypatch)
+    row = {"epoch": 1, "d_loss": 1.0, "g_loss": 2.0, "d_real": 0.6, "d_fake": 0.4}
+    images.save_curves(Path("none"), [{**row, "fcd_train_5k": 30.0}], "title", footnote="a note")
+    images.save_curves(Path("none"), [row], "title", "hinge")
+    found, plain = (
+        [{line.get_label(): float(line.get_ydata()[0]) for line in axes.lines} for axes in f.axes]
+        for f in figures
+    )
+    opinions = {"D(x), real images": 0.6, "D(G(z))": 0.4}
+    assert plain == [{"discriminator": 1.0, "generator": 2.0}, opinions]  # no balance with hinge
+    losses, certain, distance = found
+    assert opinions.items() < certain.items() and 0.5 in certain.values()
+    assert {1.0, 2.0, math.log(2), 2 * math.log(2)} == set(losses.values())
+    assert distance == {"training images": 30.0}
+    assert figures[0]._supxlabel.get_text() == "a note"
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "日本語", "caf\udce9", "a\nb", "long" * 60])
@@ -338,7 +466,7 @@ def test_words_are_found_for_any_history():
     row = dict.fromkeys(("epoch", *checkpoint.TOTALS), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
     assert advice.after([{"epoch": 1.0}] * 3, figures, {}) == advice.after([], figures, {})
     assert advice.after([row], figures, {})[0].startswith("Too few epochs")
-    assert "winning" in advice.after([row] * 3, figures, {})[0]
+    assert "is winning" in advice.after([row] * 3, figures, {})[0]  # not "is not winning"
 
 
 def test_images_that_are_none_of_the_set_are_asked_about():

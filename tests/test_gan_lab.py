@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -22,9 +25,24 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import data, environment, lock, models, provenance, runs, storage, tensors
-from lab.errors import Fault, Interrupted, Mistake, made_good, run_script
-from lab.options import flag_of, parse
+from lab import (
+    chance,
+    checkpoint,
+    data,
+    environment,
+    images,
+    lock,
+    machine,
+    models,
+    provenance,
+    runs,
+    stills,
+    storage,
+    tensors,
+)
+from lab.errors import Fault, Interrupted, Mistake, StopSwitch, made_good, run_script, signals_call
+from lab.judge import Judge
+from lab.options import flag_of, parse, restored
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -53,7 +71,9 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
         with Image.open(path) as picture:
             assert picture.size == (28, 28) and picture.mode == "L"
     with Image.open(tiny_run / "training.gif") as film:
-        assert film.n_frames == 3
+        assert film.n_frames == 3 and film.info["loop"] == 0
+        film.seek(2)
+        assert film.info["duration"] == 2000  # it rests on the last
     with Image.open(tiny_run / "loss_curves.png") as curves:
         assert curves.width > 600
 
@@ -62,6 +82,33 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     assert facts["dataset"] == "fashion"
     tensors.load_weights(tiny_run / "discriminator.pth", models.Discriminator)
     assert not list(tiny_run.rglob("*.part"))
+    assert "<h1>fashion-001</h1>" in (tiny_run / "report.html").read_text()
+    assert "fashion-001/report.html" in (tiny_run.parent / "index.html").read_text()
+
+
+def test_what_is_saved_is_the_average_and_it_made_every_picture(tiny_run, tmp_path):
+    generator, _ = tensors.load_weights(tiny_run / "generator.pth", models.Generator)
+    kept = tensors.read_tensors(tiny_run / "checkpoint.pth", checkpoint.FORMAT)["networks"]
+    for name, weight in generator.state_dict().items():
+        assert torch.equal(weight, kept["average"][name])
+        assert not torch.equal(weight, kept["generator"][name])
+    grid, final = (
+        models.generate(generator, torch.randn(count, 16, generator=chance.stream(5, purpose)))
+        for purpose, count in (("grid", 25), ("final", 100))
+    )
+    for path, wanted in (
+        ("generated_samples/epoch_003.png", images.grid(grid, 5).tobytes()),
+        ("final_generated_images/img_042.png", final[42].numpy().tobytes()),
+    ):
+        with Image.open(tiny_run / path) as found:
+            assert found.tobytes() == wanted, path
+    image_set = data.read_folder("fashion", SAMPLE / "fashion")
+    stills.write(tmp_path, generator, image_set)
+    walk = (tmp_path / "latent_walk.png").read_bytes()
+    assert walk == (tiny_run / "latent_walk.png").read_bytes()
+    last = runs.read_history(tiny_run / "history.csv")[-1]
+    scored = Judge(image_set, torch.device("cpu")).quick(generator)
+    assert {name: last[name] for name in scored} == pytest.approx(scored)
 
 
 def test_same_seed_same_bytes_and_more_grids_change_no_weight(tiny_run, tmp_path):
@@ -121,6 +168,58 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path):
     arguments = ("--run", folder, "--count", 2, "--steps", 5, "--sigma", 0.3)
     assert (done := run("denoise_images.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
     assert "projection" in done.stdout
+
+
+# What the training loop does
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """The history of a run whose steps do nothing, what each was given, and its curves."""
+    outputs, steps, curves = tmp_path_factory.mktemp("watched"), [], []
+
+    def step(options, training, real, penalised):
+        rates = training.optimizer_g.rate, training.optimizer_d.rate
+        steps.append((real, rates, torch.get_float32_matmul_precision()))
+        return torch.tensor([1.0, 2.0, 0.6, 0.4])
+
+    arguments = ("--out", outputs, "--epochs", 4, "--lr-d", 5e-4, "--loss", "hinge", *TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gan_lab, "train_step", step)
+        patch.setattr(images, "save_curves", lambda *given: curves.append(given))
+        patch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
+        gan_lab.main()
+    return runs.read_history(outputs / "fashion-001" / "history.csv"), steps, curves
+
+
+def test_an_epoch_shows_every_training_image_once_in_an_order_of_its_own(watched):
+    _, steps, _ = watched
+    shown = data.to_float(data.read_folder("fashion", SAMPLE / "fashion").train_images)
+    there = shown.flatten(1).sum(1)
+    epochs = torch.cat([real for real, *_ in steps]).flatten(1).sum(1).view(4, -1)
+    assert torch.equal(epochs.sort().values, there.sort().values.expand(4, -1))
+    orders = [there, *epochs]
+    assert not any(torch.equal(one, two) for one, two in itertools.combinations(orders, 2))
+
+
+def test_history_has_the_mean_of_each_epochs_steps(watched):
+    history, *_ = watched
+    for row in history:
+        assert [row[name] for name in checkpoint.TOTALS] == pytest.approx([1, 2, 0.6, 0.4])
+
+
+def test_rates_and_precision_reach_every_step(watched):
+    _, steps, _ = watched
+    rates = [rates for _, rates, _ in steps]
+    assert rates[:60] == [(1e-3, 5e-4)] * 60
+    assert all(rate_g < 1e-3 and rate_d < 5e-4 for rate_g, rate_d in rates[60:])
+    assert {precision for *_, precision in steps} == {"medium"}  # bfloat16, where it is fast
+
+
+def test_curves_are_drawn_as_the_loss_wants_it(watched):
+    ((_, history, title, loss, footnote),) = watched[-1]
+    assert len(history) == 4 and loss == "hinge" and "BUNDLED SAMPLE" in footnote
+    assert title == "fashion-001: Fashion-MNIST, modern recipe, seed 0"
 
 
 # Stopping and going on
@@ -183,7 +282,7 @@ def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
             time.sleep(0.02)
         writing = folder / ".checkpoint.pth.1.part"
         writing.touch()
-        for arguments in (("--resume", folder), ("--resume", folder, "--dry-run")):
+        for arguments in (("--resume", folder, "--dry-run"), ("--resume", folder)):
             assert "is being trained" in refused(monkeypatch, capfd, *arguments)
         newest = ("--resume", "--out", tmp_path)
         assert "no unfinished run" in refused(monkeypatch, capfd, *newest)
@@ -241,14 +340,32 @@ def test_the_newest_run_is_trusted_no_more(tiny_run, tmp_path, monkeypatch, capf
     assert "generated_samples leads out of it" in said
 
 
+def test_a_diverged_run_is_not_gone_on_with(tmp_path):
+    for number, status in enumerate(("running", "diverged", "finished"), 1):
+        run = runs.new_run(tmp_path, "fashion")
+        assert run.name == f"fashion-{number:03d}"
+        storage.write_json(run / "config.json", {"status": status})
+    assert runs.newest_unfinished_run(tmp_path).name == "fashion-001"
+
+
+def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
+    for name in ("fashion-001", "mnist-007", "evaluation-009"):
+        (tmp_path / name).mkdir()
+    assert runs.new_run(tmp_path, "fashion").name == "fashion-008"
+
+
 def test_epochs_may_be_raised_on_resume(tmp_path):
     constant = ("--sample-every", 2, "--seed", 5, *TINY, "--lr-decay", 0)
     short = run("gan_lab.py", "--out", tmp_path, "--epochs", 3, *constant, cwd=tmp_path)
     assert short.returncode == 0, short.stderr
     again = run("gan_lab.py", "--resume", tmp_path / "fashion-001", cwd=tmp_path)
     assert again.returncode == 2 and "raise --epochs above 3" in again.stderr
+    half_written = tmp_path / "fashion-001" / "generated_samples" / ".7.part"
+    half_written.touch()  # by one that was killed
     on = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 5, cwd=tmp_path)
     assert on.returncode == 0, on.stderr
+    assert "going on after epoch 3, step 0" in on.stdout  # to begin again would give the same run
+    assert not half_written.exists()
     longer = run(
         "gan_lab.py",
         *("--out", tmp_path / "longer", "--epochs", 5, *constant),
@@ -272,6 +389,21 @@ def test_a_signal_that_comes_last_is_heard(tmp_path, monkeypatch):
     assert config["status"] == "running"
 
 
+def test_a_second_signal_ends_the_program_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    stop = StopSwitch()
+    with signals_call(stop.note):
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == before != signal.SIG_DFL
+
+
+def test_the_command_to_go_on_is_fit_for_a_shell():
+    words = ["python", "gan lab.py", "--resume", "$(touch x)'\""]
+    assert shlex.split(machine.command_line(words)) == words
+
+
 def test_divergence_keeps_the_last_good_weights(tmp_path):
     done = run(
         "gan_lab.py",
@@ -284,6 +416,7 @@ def test_divergence_keeps_the_last_good_weights(tmp_path):
     weights_of(tmp_path / "fashion-001")
     page = (tmp_path / "fashion-001" / "report.html").read_text(encoding="utf-8")
     assert "Diverged in epoch 1; the untrained weights are kept." in page
+    assert storage.read_json(tmp_path / "fashion-001" / "config.json")["status"] == "diverged"
 
 
 def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
@@ -308,6 +441,16 @@ def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
     assert "mnist-006 has not finished" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("loss", [0.7, 5000.0, math.nan])
+def test_absurd_losses_and_weights_end_a_training(loss):
+    options = parse(gan_lab.Options, ["--hidden-g", "8", "--hidden-d", "8"])
+    training = gan_lab.begin(options, torch.device("cpu"))
+    if loss < 1:  # it is a weight that is none
+        training.generator.layers[0].bias.data[3] = math.inf
+    with pytest.raises(Fault, match="diverged in epoch 1"):
+        gan_lab.refuse_divergence(training, torch.tensor([loss, 0.7, 0.5, 0.5]), Path("run"))
+
+
 @pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])
 def test_ctrl_c_while_libraries_load_shows_no_traceback(tmp_path, script):
     process = start(script, "--help", cwd=tmp_path)
@@ -329,6 +472,7 @@ def refused(monkeypatch, capfd, *arguments: object) -> str:
     said = capfd.readouterr().err
     assert left.value.code == 2, said
     assert said.count("\n") == 1, said
+    assert len(said) < 320 and "\x1b" not in said
     return said
 
 
@@ -347,6 +491,7 @@ BATTERY = [
     "1e9",
     "x" * 300,  # longer than a file's name may be
     "two\nlines",
+    "\x1b[2J",  # clears a terminal
 ]
 FIELDS = {field.name: field for field in dataclasses.fields(gan_lab.Options)}
 
@@ -378,6 +523,28 @@ def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
 def test_the_penalty_comes_at_least_once_an_epoch():
     options = gan_lab.planned(gan_lab.Options(r1_every=1000, batch_size=128), 1300)
     assert options.r1_every == 10  # so that its weight is that of the steps it stands for
+
+
+@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 32), ("classic", 32), ("dcgan", 12)])
+def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
+    options = parse(gan_lab.Options, ["--recipe", recipe], gan_lab.RECIPES)
+    assert gan_lab.planned(options, 60_000).epochs == epochs
+    assert gan_lab.planned(options, 10_000).epochs == 6 * epochs
+
+
+def test_help_has_the_default_of_each_recipe(capsys):
+    with pytest.raises(SystemExit):
+        parse(gan_lab.Options, ["--help"], gan_lab.RECIPES)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "images a step, from 2 to 60000 (default 128; dcgan 64)" in said
+    assert "(default clip; classic tanh; dcgan tanh)" in said
+
+
+def test_a_dry_run_asks_no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "DOWNLOAD_FOLDER", tmp_path)
+    monkeypatch.setattr(data, "download_set", lambda *_: pytest.fail("it did"))
+    monkeypatch.setattr(sys, "argv", ["gan_lab.py", "--dataset", "mnist", "--dry-run"])
+    gan_lab.main()
 
 
 def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, capfd):
@@ -433,6 +600,14 @@ def test_a_run_on_the_sample_goes_on_with_the_sample(tiny_run, tmp_path, monkeyp
     assert provenance.images_of(copy, "fashion", None).is_sample
 
 
+def test_a_data_folder_is_written_down_from_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(SAMPLE.parent)
+    options = dataclasses.replace(gan_lab.Options(), data_dir=Path(SAMPLE.name))
+    image_set = data.read_folder("fashion", SAMPLE / "fashion")
+    gan_lab.save_config(options, image_set, tmp_path, torch.device("cpu"), "running")
+    assert storage.read_json(tmp_path / "config.json")["options"]["data_dir"] == str(SAMPLE)
+
+
 def test_a_data_folder_that_is_gone_is_asked_for(tiny_run, tmp_path, monkeypatch, capfd):
     copy = tmp_path / "fashion-001"
     shutil.copytree(tiny_run, copy)
@@ -457,6 +632,17 @@ def test_any_option_overrides_its_recipe():
     options = parse(gan_lab.Options, arguments, gan_lab.RECIPES)
     assert options.channels_g == options.channels_d == ()
     assert gan_lab.changed(options) == "--channels-g none --channels-d none"
+
+
+def test_runs_are_looked_at_without_training(tiny_run, tmp_path, monkeypatch, capfd):
+    folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    (folder / "report.html").unlink()
+    arguments = ["gan_lab.py", "--report", str(folder), "--list"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gan_lab.main()
+    assert "<h1>fashion-001</h1>" in (folder / "report.html").read_text()
+    assert "fashion-001/report.html" in (tmp_path / "index.html").read_text()
+    assert re.search("fashion-001 .* 3/3 .* finished", capfd.readouterr().out)
 
 
 def test_a_finished_run_without_its_checkpoint_is_not_begun_again(tiny_run, tmp_path):
@@ -511,6 +697,25 @@ def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
     storage.write_json(tmp_path / "config.json", config)
     with pytest.raises(Fault, match=r"config\.json"):
         gan_lab.resumed({"resume": str(tmp_path), "epochs": 4})
+
+
+def test_a_switch_in_a_config_is_on_or_off():
+    with pytest.raises(Fault, match="--batch-norm is 'no', true or false is expected"):
+        restored(gan_lab.Options, {"batch_norm": "no"}, Path("config.json"))
+
+
+def test_a_reader_that_went_away_is_no_fault(capfd):
+    def main():
+        with made_good("go on with: this command"):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(SystemExit) as left:
+        run_script(main)
+    assert left.value.code == 141 and capfd.readouterr().err == ""
+
+
+def test_a_fault_quotes_nothing_that_steers_a_terminal():
+    assert str(Fault("\x1b[2J\x9b2Ja name\nof two lines")) == "?[2J?2Ja name of two lines"
 
 
 def test_a_full_disk_says_where_and_how_to_go_on(capfd):

@@ -11,7 +11,7 @@ import torch
 from conftest import SAMPLE
 from torch import Tensor
 
-from lab import advice, chance, classifier, data, judge, metrics, models
+from lab import advice, chance, classifier, data, images, judge, metrics, models
 from lab.errors import Fault
 
 
@@ -186,6 +186,42 @@ def test_the_same_generator_scores_the_same_to_the_last_digit(
     assert referee.quick(generator) == found
     assert tuple(found) == judge.QUICK_COLUMNS
     assert judge.Judge(fashion, torch.device("cpu")).quick(generator) == found
+    monkeypatch.setattr(judge, "FULL_COUNT", 500)  # of the training images, those it draws
+    one, two = (judge.Judge(fashion, torch.device("cpu"))._training.features for _ in range(2))
+    assert torch.equal(one, two) and len(one) == 500
+
+
+def test_each_figure_is_held_against_the_images_that_its_name_says(
+    fashion: data.ImageSet, referee: judge.Judge, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    real, test = referee.real_figures, referee.full_of_images(fashion.test_images).figures
+    # On the bundled sample, in the lab's own features: another figure is another metric.
+    to_training = pytest.approx(0.1379, abs=1e-3)
+    assert real["fcd_train"] == real["fcd_test"] == to_training
+    assert test["fcd_train"] == to_training and test["fcd_real"] == to_training
+    assert test["fcd_test"] == pytest.approx(0, abs=1e-6)
+    assert test["precision"] == test["recall"] == test["coverage"] == 1 > real["recall"]
+    features = referee.read(fashion.test_images).features
+    assert test["kernel_distance"] == metrics.kernel_distance(features, features)
+    assert real["near_copies"] == test["near_copies"] < 0.01
+    monkeypatch.setattr(judge, "generated_images", lambda *_: fashion.test_images)
+    assert referee.quick(None)["fcd_train_5k"] == to_training
+
+
+def test_classes_bear_their_own_names(fashion: data.ImageSet, referee: judge.Judge):
+    bags = fashion.test_images[fashion.test_labels == 8][:50]
+    shares = referee.full_of_images(bags).figures["class_histogram"]
+    assert max(shares, key=shares.get) == "Bag"
+
+
+def test_the_sheet_of_classes_says_what_it_was_compared_with(
+    fashion: data.ImageSet, referee: judge.Judge, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn = []
+    monkeypatch.setattr(images, "save_class_sheet", lambda *given: drawn.append(given))
+    referee.save(tmp_path, referee.full_of_images(fashion.test_images[:9]), "title")
+    assert drawn[0][-1] == "compared with the BUNDLED SAMPLE, not the full set"
 
 
 def test_too_few_images_leave_figures_out_and_say_so(fashion: data.ImageSet, referee: judge.Judge):
@@ -251,8 +287,9 @@ def test_a_healthy_run_is_not_alarmed():
     history = [
         row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start
         *(row(epoch, fcd_train_5k=200 / epoch, thin_classes=0) for epoch in range(2, 20)),
+        row(20, fcd_train_5k=14.0),  # a little more than 200 / 19
     ]
-    assert not any(advice.during(history[:end], {"epochs": 19}) for end in range(1, 20))
+    assert not any(advice.during(history[:end], {"epochs": 20}) for end in range(1, 21))
     figures = {
         "images": 10_000,
         "fcd_test": 10.2,

@@ -6,8 +6,9 @@ import copy
 
 import pytest
 import torch
+from conftest import SAMPLE
 
-from lab import models
+from lab import data, models
 
 
 def test_parameter_counts_are_pinned():
@@ -46,11 +47,24 @@ def test_clipped_pixels_reach_black_and_learn_like_tanh():
     assert torch.allclose(pixels.grad, 1 - pixels.detach().tanh() ** 2)
 
 
+def test_the_leaky_slope_is_the_one_that_weights_files_were_made_with():
+    below = models.ACTIVATIONS["leaky-relu"]()(torch.tensor(-1.0))
+    assert below.item() == pytest.approx(-0.2)  # no config says it
+
+
 def test_the_discriminator_gives_one_logit_an_image():
     shown = torch.zeros(4, 1, 28, 28)
     assert models.Discriminator((16,), dropout=0.5)(shown).shape == (4,)
     assert models.Discriminator((), channels=(3,))(shown).shape == (4,)
     assert models.Discriminator((8,), channels=(3, 5))(shown).shape == (4,)
+
+
+def test_dropout_is_there_in_training_only():
+    discriminator, shown = models.Discriminator((16,), dropout=0.5), torch.ones(1, 1, 28, 28)
+    discriminator.layers[0].bias.data.fill_(1)  # so that there is something to drop
+    assert len({discriminator(shown).item() for _ in range(20)}) > 1
+    discriminator.eval()
+    assert len({discriminator(shown).item() for _ in range(20)}) == 1
 
 
 def test_more_convolutions_than_halve_the_side_are_refused():
@@ -88,6 +102,19 @@ def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
     assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
     assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
     assert models.Discriminator((8,), pyramid=True)(torch.zeros(3, 1, 28, 28)).shape == (3,)
+
+
+def test_the_bands_of_both_sets_are_of_a_like_strength():
+    for name in data.SETS:
+        shown = data.to_float(data.read_folder(name, SAMPLE / name).test_images).flatten(1)
+        bands = (shown @ models.laplacian_pyramid()).split((784, 196, 49), dim=1)
+        assert all(0.45 < band.std() < 0.75 for band in bands)
+
+
+def test_levels_are_the_nearest_of_256():
+    levels = torch.arange(256.0)
+    for off in (-0.4, 0.0, 0.4):
+        assert models.to_levels((levels + off) / 127.5 - 1).tolist() == list(range(256))
 
 
 def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import os
 import re
 import shutil
+import sys
 import types
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ from lab import (
     images,
     index,
     live,
+    lock,
     models,
     readings,
     records,
@@ -134,6 +137,50 @@ def test_shows_every_part(run: Path) -> None:
     assert html.count('class="frame') - html.count('class="frames') == 4
 
 
+def caption_of(html: str, path: Path) -> str:
+    """What stands under a picture of the run folder in its page."""
+    source = base64.b64encode(path.read_bytes()).decode()
+    return re.search(rf"{re.escape(source)}.*?<figcaption>(.*?)</figcaption>", html)[1]
+
+
+def test_pictures_of_an_unfinished_run_are_not_shown_as_its_last(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for level, name in enumerate(report.STILLS):
+        Image.new("L", (30, 30), level).save(run / name)
+    finished = report.write(run).read_text(encoding="utf-8")
+    for name, caption in report.STILLS.items():
+        assert caption_of(finished, run / name) == caption
+    assert album.final_grid(run) in finished
+    config = storage.read_json(run / "config.json")
+    storage.write_json(run / "config.json", {**config, "status": "running"})  # they are older
+    html = report.write(run).read_text(encoding="utf-8")
+    assert album.final_grid(run) not in html
+    assert not any(caption in html for caption in report.STILLS.values())
+
+
+def test_sheets_stand_by_noise_level_each_with_its_own_title(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    results = run / runs.RESULTS
+    results.mkdir()
+    levels = {"sigma_0.9.png": 0.9, "sigma_0.1.png": 0.1, "cleaned.png": None, "sigma_0.5.png": 0.5}
+    for grey, name in enumerate(levels):
+        Image.new("L", (30, 30), grey).save(results / name)
+    sheets = {name: {"title": f"of {name}", "sigma": level} for name, level in levels.items()}
+    private = {"../../private.png": {"title": "private"}}
+    Image.new("L", (30, 30), 99).save(tmp_path / "private.png")
+    digest = tensors.digest(run / "generator.pth")
+    content = {"sheets": sheets | private, "generator_sha256": digest}
+    storage.write_json(results / "scores.json", content)
+    html = report.write(run).read_text(encoding="utf-8")
+    places = [html.index(f"<figcaption>of {name} ({name})") for name in sorted(levels)]
+    assert places[1:] + places[:1] == sorted(places)  # what has no level comes last
+    for name in levels:
+        assert caption_of(html, results / name).startswith(f"of {name}")
+    assert "private" not in html
+    storage.write_json(results / "scores.json", {**content, "generator_sha256": "another's"})
+    assert "of sigma_0.1.png" not in report.write(run).read_text(encoding="utf-8")
+
+
 def test_stays_small_and_asks_for_nothing(run: Path) -> None:
     html = text_of(run)
     assert len(html) < 12e6
@@ -215,6 +262,35 @@ def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
     (run / "config.json").write_text("{")
     with pytest.raises(Fault):
         report.write(run)
+
+
+def opened_url(url: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def test_final_images_stand_in_whole_rows_in_their_order(tmp_path: Path) -> None:
+    levels = torch.arange(25).byte().view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    images.save_each(tmp_path / "final_generated_images", levels)
+    (tmp_path / "few").mkdir()
+    picture = opened_url(album.final_grid(tmp_path))
+    assert picture.size == (10 * 29 - 1, 2 * 29 - 1)
+    shown = [[picture.getpixel((x, y)) for x in range(5, 290, 29)] for y in (5, 34)]
+    assert shown == [[(level + row, 255) for level in range(10)] for row in (0, 10)]
+    images.save_each(tmp_path / "few" / "final_generated_images", levels[:9])
+    assert album.final_grid(tmp_path / "few") is None
+
+
+def test_a_grid_is_filled_row_by_row() -> None:
+    levels = torch.arange(4).byte().view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    picture = images.grid(levels, columns=2)
+    places = [(20, 20), (150, 20), (20, 150), (150, 150)]
+    assert [picture.getpixel(place) for place in places] == [0, 1, 2, 3]
+
+
+def test_the_thumbnail_is_the_newest_grid(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    first, *_, last = album.film(run)
+    assert album.thumbnail(run) == last["source"] != first["source"]
 
 
 def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
@@ -309,10 +385,31 @@ def test_sentences_tell_the_epochs_apart() -> None:
     options = {"epochs": 4}
     assert "Before training" in readings.of_epoch(0, HISTORY, options)
     third = readings.of_epoch(3, HISTORY, options)
-    assert "0.55" in third and "30.0, 67% closer" in third
+    assert "real images 0.55 and generated ones 0.45" in third and "30.0, 67% closer" in third
     assert readings.of_epoch(9, HISTORY, options) == ""
     thin = [*HISTORY[:-1], {**HISTORY[-1], "thin_classes": 3.0}]
     assert "Mode collapse" in readings.of_epoch(int(thin[-1]["epoch"]), thin, options)
+
+
+@pytest.mark.parametrize(
+    ("d_real", "says"),
+    [(0.52, "hardly tell"), (0.6, "often tells"), (0.8, "tells most"), (0.95, "is winning")],
+)
+def test_the_discriminators_opinion_is_put_into_words(d_real: float, says: str) -> None:
+    row = {"epoch": 1, "d_real": d_real, "d_fake": 1 - d_real}
+    assert says in readings.of_epoch(1, [row], {})
+
+
+def test_the_head_has_each_distance_under_its_name() -> None:
+    evaluation = {"fcd_test": 31.4, "fcd_real": 0.1, "fcd_train": 30.0, "fid": 12.5}
+    figures = readings.key_figures({"epochs": 4}, HISTORY, evaluation, None)
+    assert figures[:2] == [("31.4", "FCD, test images"), ("0.1", "FCD of real images")]
+    assert figures[2] == ("12.5", "Inception FID")
+
+
+def test_durations_are_in_the_units_one_would_say() -> None:
+    said = [readings.duration(seconds) for seconds in (47.6, 312, 7_390)]
+    assert said == ["48 s", "5 min 12 s", "2 h 03 min"]
 
 
 @pytest.mark.parametrize(
@@ -348,6 +445,15 @@ def test_shares_keep_their_last_digit() -> None:
     assert readings.shares_of({"0": 1, "1": 3}) == [0.25, 0.75]
 
 
+def test_a_run_is_under_way_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    config = {"status": "running"}
+    with lock.held(tmp_path):
+        assert records.status(tmp_path, config) == "running"
+    assert records.status(tmp_path, config) == "stopped"
+    assert records.status(tmp_path, {}) == "damaged"
+
+
 def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     older = {**EVALUATION, "generator_sha256": "that of others"}
@@ -366,6 +472,14 @@ def test_scores_stand_in_order_and_say_what_was_clipped() -> None:
     sheets["0.1c"] = {**sheet, "sigma": 0.1, "clipped": True}
     rows = tables.scores({"sheets": sheets})["rows"]
     assert [sigma for sigma, *_ in rows] == ["0", "0.005", "0.1", "0.1, clipped"]
+    endless = {"sheets": {"one": {"scores": {"noisy": {"psnr": None}}}}}  # of equal images
+    assert tables.scores(endless)["rows"] == [("0", "noisy", ["∞"])]
+
+
+def test_published_figures_are_those_of_the_set() -> None:
+    for dataset, (figure, own) in {"mnist": ("6.8 ± 0.5", 4), "fashion": ("26.5 ± 1.6", 3)}.items():
+        rows = tables.anchors(dataset, {"fid": 12.5})
+        assert rows[0][1:] == (figure, False) and rows[own] == ("This run", "12.5", True)
 
 
 def test_other_losses_make_no_probabilities_to_speak_of() -> None:
@@ -395,6 +509,29 @@ def test_ticks_are_round_and_inside() -> None:
             assert 1 < len(ticks) < 8 and all(
                 low <= value <= high * (1 + 1e-9) for value, _ in ticks
             )
+
+
+def test_curves_and_ticks_are_higher_where_figures_are() -> None:
+    charts = {chart.title: chart for chart in curves.charts(HISTORY)}
+    opinions = charts["Discriminator’s opinion"]
+    labels = {curve.column: curve.label for curve in opinions.curves}
+    assert labels == {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
+    for curve in opinions.curves:
+        places = [(25 * row["epoch"], 100 * (1 - row[curve.column])) for row in HISTORY]
+        assert curve.dots == [pytest.approx(place) for place in places]  # from left and top
+    assert (0.0, "1") in opinions.y_ticks
+    (quality,) = charts["Quality"].curves  # 90 and 30, on a logarithmic scale
+    (_, at_90), (_, at_30) = quality.dots
+    for place, text in charts["Quality"].y_ticks:
+        share = (math.log(float(text)) - math.log(30)) / (math.log(90) - math.log(30))
+        assert place == pytest.approx(at_30 + share * (at_90 - at_30), abs=0.01)
+    assert at_30 > at_90 and len(charts["Quality"].y_ticks) > 1
+
+
+def test_long_curves_are_thinned_out_and_keep_their_end() -> None:
+    points = [(float(n), 0.0) for n in range(curves.MOST + 2)]
+    thin = curves.thinned(points)
+    assert len(thin) <= curves.MOST and thin[-1] == points[-1]
 
 
 def test_a_constant_history_is_drawn() -> None:
@@ -433,6 +570,12 @@ def test_operations_make_the_networks_images(
     assert len(exported.weights) == 2 * numbers
     assert len(exported.directions) == live.DIRECTIONS
     assert exported.shares == sorted(exported.shares, reverse=True)
+
+
+def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "evaluate", lambda operations, latents: [torch.zeros(64, 784)])
+    with pytest.raises(live.Unsuited, match="grey levels"):
+        live.export(models.Generator(16, (32,)).eval())
 
 
 def test_directions_move_the_first_layer_most() -> None:
@@ -515,10 +658,45 @@ def test_stills_are_written(tmp_path: Path) -> None:
             assert picture.width > 500
 
 
+def test_the_nearest_training_images_stand_below_what_they_are_near_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {}
+    monkeypatch.setattr(
+        images, "save_sheet", lambda path, rows, *_: drawn.update({path.name: rows})
+    )
+    sample = data.read_folder("fashion", data.SAMPLE_FOLDER / "fashion")
+    generator = models.Generator(16, (32,)).eval()
+    stills.write(tmp_path, generator, sample)
+    (above, made), (below, near) = drawn["nearest_training_images.png"]
+    assert (above, below) == ("generated", "nearest real")
+    assert torch.equal(near, sample.train_images[stills.nearest(made, sample.train_images)])
+
+
 def test_tensorboard_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"--tensorboard.*pip install tensorboard"):
         board.check()
+
+
+def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {}
+
+    class Writer:
+        def __init__(self, folder: str) -> None: ...
+
+        def add_histogram(self, name: str, values: torch.Tensor, epoch: int) -> None:
+            written[name] = values
+
+    module = types.SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    discriminator = models.Discriminator((8,), dropout=0.5)
+    shown = [torch.full((1, 1, 28, 28), level).byte() for level in (255, 0)]
+    board.Board(Path("none")).opinions(1, discriminator, *shown)
+    assert discriminator.training
+    discriminator.eval()  # without dropout
+    for name, image in zip(("D(x)", "D(G(z))"), shown, strict=True):
+        assert torch.equal(written[name], discriminator(data.to_float(image)).sigmoid())
 
 
 def test_tensorboard_gets_scalars_grid_and_histograms(tmp_path: Path) -> None:
@@ -703,6 +881,7 @@ def test_descent_restores(page) -> None:
     page.keyboard.press("End")
     assert page.inner_text("#psnr-restored") == ""
     assert page.inner_text("#sigma-value") == "1.00"
+    assert decibels("#psnr-noisy") == pytest.approx(0, abs=0.5)  # 20 log10(1 / 1)
 
 
 def test_nothing_hangs_over_the_edge(page) -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab import chance, denoiser, folder, models, projection, restore
+from lab import chance, denoiser, folder, images, models, projection, restore
 from lab.errors import Mistake
 
 
@@ -35,6 +35,7 @@ def test_noise_of_an_image_does_not_depend_on_how_many_there_are() -> None:
     clean = torch.rand(9, 1, 28, 28)
     many, few = restore.add_noise(clean, 0.3, 5), restore.add_noise(clean[:8], 0.3, 5)
     assert torch.equal(many[7], few[7])
+    assert not torch.allclose(many[7] - clean[7], many[6] - clean[6], atol=0.1)
     assert not torch.equal(many[7], restore.add_noise(clean, 0.3, 6)[7])
     assert float((many - clean).std()) == pytest.approx(0.3, rel=0.05)
 
@@ -50,6 +51,18 @@ def test_scores_are_what_the_formulas_say() -> None:
     score = restore.scores(clean + 0.1, clean)
     assert score["psnr"] == pytest.approx(20, abs=0.01)  # 10 log10(1 / 0.01)
     assert restore.scores(clean.clone(), clean)["ssim"] == pytest.approx(1, abs=1e-3)
+
+
+def test_ssim_of_two_even_images_is_what_the_formula_says() -> None:
+    dark, light = torch.full((1, 1, 28, 28), 0.5), torch.full((1, 1, 28, 28), 0.6)
+    expected = (2 * 0.5 * 0.6 + 0.01**2) / (0.5**2 + 0.6**2 + 0.01**2)  # for a range of 1
+    assert restore.scores(light, dark)["ssim"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_unit_scale_ends_at_one() -> None:
+    assert restore.to_unit(torch.tensor([0, 51, 255]).byte()).tolist() == pytest.approx([0, 0.2, 1])
+    assert images.to_uint8(torch.tensor([-0.1, 0.8, 1, 1.1])).tolist() == [0, 204, 255, 255]
+    assert images.to_uint8(torch.tensor([0.6, 1.4]) / 255).tolist() == [1, 1]
 
 
 def test_mean_of_scores_is_over_images_not_pixels() -> None:
@@ -89,6 +102,18 @@ def test_projection_finds_what_the_generator_made(
     nearest = (projection.project(generator, made, 0.0, steps=0) - made).square().mean()
     assert error < 2e-4
     assert error < nearest / 10
+
+
+def test_the_bank_knows_the_latents_of_its_own_images(generator: models.Generator) -> None:
+    bank = projection._bank(generator, torch.device("cpu"))
+    shown = projection.pixels(generator, bank[:5])
+    objective = projection.Objective(generator, shown, torch.full((5,), 0.1), clipped=False)
+    assert objective.of_bank(bank).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_best_start_of_each_image_is_kept() -> None:
+    latents, values = torch.arange(6.0)[:, None], torch.tensor([3.0, 1, 2, 5, 6, 4])
+    assert projection._best(latents, values, images=2, count=1).tolist() == [[1], [5]]
 
 
 def test_projection_takes_noise_away(generator: models.Generator, made: torch.Tensor) -> None:
@@ -217,6 +242,55 @@ def test_what_is_faint_for_its_noise_is_background() -> None:
     assert at_much.tolist() == pytest.approx([0, 0, 0, 0, 0.061, 1])
 
 
+def test_the_denoiser_is_told_what_was_clipped(squares: torch.Tensor) -> None:
+    class Told(denoiser.Denoiser):
+        """Answers with its input, and notes what it was told."""
+
+        def forward(self, noisy, sigma, clipped) -> torch.Tensor:
+            in_range = (noisy >= 0) & (noisy <= 1)
+            found.append((clipped.bool(), in_range.flatten(1).all(1)))
+            return noisy
+
+    found, network = [], Told(8, 8)
+    denoiser.train_step(network, squares, chance.stream(0, "test"))
+    told, in_range = found.pop()
+    assert torch.equal(told, in_range) and 0 < told.sum() < denoiser.BATCH
+    for clipped in (True, False):
+        denoiser.denoise(network, torch.zeros(2, 1, 28, 28), 0.3, clipped)
+        assert found.pop()[0].tolist() == [clipped] * 2
+
+
+def test_the_denoisers_chance_is_decided_by_the_seed(squares, monkeypatch) -> None:
+    one, two = (denoiser.train(squares, seed, 0).enter[0].weight for seed in (0, 1))
+    assert not torch.equal(one, two)  # first weights
+    drawn = []
+
+    def train_step(network, images, stream) -> torch.Tensor:
+        drawn.append(torch.rand(3, generator=stream))
+        return sum(weight.sum() for weight in network.parameters())
+
+    monkeypatch.setattr(denoiser, "train_step", train_step)
+    for seed in (0, 1):
+        denoiser.train(squares, seed, 1)
+    assert not torch.equal(*drawn)  # noise
+
+
+def test_the_denoiser_is_shown_pixels_from_zero_to_one() -> None:
+    class Perfect(denoiser.Denoiser):
+        def forward(self, noisy, sigma, clipped) -> torch.Tensor:
+            return torch.full_like(noisy, 0.2)
+
+    grey = torch.full((4, 1, 28, 28), 51).byte()
+    loss = denoiser.train_step(Perfect(8, 8), grey, chance.stream(0, "test"))
+    assert loss.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_denoiser_learns_at_the_rate_of_its_cycle(squares, monkeypatch) -> None:
+    monkeypatch.setattr(denoiser, "one_cycle", lambda done: 0.0)
+    fresh, trained = (denoiser.train(squares, 0, count).enter[0].weight for count in (0, 64))
+    assert torch.equal(fresh, trained)
+
+
 # The user's own pictures
 
 
@@ -281,6 +355,22 @@ def test_tiles_are_joined_as_they_were(tmp_path) -> None:
     with Image.open(tmp_path / "out.png") as again:
         assert again.size == (84, 56)
         assert again.tobytes() == values.numpy().tobytes()
+
+
+def test_more_tiles_than_can_be_restored_are_a_mistake(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(folder, "MOST_TILES", 3)
+    Image.new("L", (84, 28)).save(tmp_path / "a.png")
+    assert len(folder.read_pictures(tmp_path)[0]) == 1
+    Image.new("L", (28, 28)).save(tmp_path / "b.png")
+    with pytest.raises(Mistake, match=r"more than 3 images of 28 x 28 up to b\.png"):
+        folder.read_pictures(tmp_path)
+
+
+def test_a_picture_too_large_is_not_unpacked(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(folder, "MOST_TILES", 3)
+    Image.new("L", (84, 56)).save(tmp_path / "large.png")
+    with pytest.raises(Mistake, match="84 x 56 pixels is too large"):
+        folder.read_pictures(tmp_path)
 
 
 def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import io
 import os
 import pickle
@@ -115,6 +116,44 @@ def test_a_pickle_that_puts_attributes_on_dictionaries_is_refused(tmp_path):
     assert "its pickle does BUILD" in refused(tmp_path / "g.pth")
 
 
+def test_torch_itself_would_run_nothing_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "_check_pickle", lambda path: None)  # the lab's own look at it
+    torch.save({"format": Canary(tmp_path / "canary")}, tmp_path / "g.pth")
+    refused(tmp_path / "g.pth")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x02cbuiltins\nbytearray\n\x8a\x06" + (10**8).to_bytes(6, "little") + b"\x85R.",
+        b"\x80\x02)q\x01" + b"h\x01h\x01\x86q\x01" * 9 + b"}h\x01K\x01s.",
+    ],
+    ids=["memory", "shared objects"],
+)
+def test_what_asks_for_more_than_tensors_is_not_unpickled(tmp_path, monkeypatch, pickled):
+    path = tmp_path / "g.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", b"3\n")  # without it torch reads nothing at all
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was"))
+    assert "not made by the lab" in refused(path)
+
+
+def test_a_file_is_replaced_not_written_into(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "its other name"
+    storage.write_text(path, "before")
+    other.hardlink_to(path)
+    storage.write_text(path, "after")
+    assert (path.read_text(), other.read_text()) == ("after", "before")
+
+
+def test_the_digest_is_of_the_whole_file(tmp_path):
+    content = bytes(3 * 2**20) + b"end"
+    (tmp_path / "file").write_bytes(content)
+    assert tensors.digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
 def test_what_is_no_weights_file_is_refused(tmp_path):
     path = tmp_path / "g.pth"
     assert "does not exist" in refused(path)
@@ -174,6 +213,20 @@ def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
 def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, change):
     config = {**models.Generator(8, (16,)).config, **change}
     refused(saved(tmp_path / "g.pth", config=config))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"hidden": [1_000_000]}, "hidden 1,000,000 is out of range"),
+        ({"hidden": [64] * 100}, "hidden has 100 layers"),
+        ({"channels": [2048]}, "channels 2,048 is out of range"),
+        ({"channels": [4, 4, 4]}, "channels has 3 layers"),
+    ],
+)
+def test_sizes_are_looked_at_before_anything_is_built(tmp_path, change, says):
+    config = {**models.Generator(8, (16,)).config, **change}
+    assert says in refused(saved(tmp_path / "g.pth", config=config))
 
 
 def test_loading_draws_nothing_from_the_global_stream(tmp_path):

@@ -13,7 +13,7 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs, machine, models, screen, tensors
+from lab import chance, checkpoint, data, graphs, losses, machine, models, screen, tensors
 from lab.adam import Adam
 from lab.errors import Fault, Mistake
 from lab.options import parse
@@ -100,6 +100,46 @@ def test_the_step_computes_what_a_plain_one_does(real_images, recipe, more):
             assert torch.allclose(weight, plain.get_parameter(name), atol=1e-5), name
 
 
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_steps_figures_are_its_losses_and_opinions(real_images, name):
+    options = small_options("classic", "--loss", name)
+    training, loss = gan_lab.begin(options, torch.device("cpu")), losses.LOSSES[name]()
+    latents = chance.stream(options.seed, "latents")
+    real = data.to_float(real_images[:50])
+    with torch.no_grad():
+        made = training.generator(torch.randn(50, 8, generator=latents))
+        opinions = training.discriminator(real), training.discriminator(made)
+    figures = gan_lab.train_step(options, training, real, penalised=False)
+    with torch.no_grad():  # the generator is told what the discriminator thinks by now
+        g_loss = loss.generator(training.discriminator(made))
+    expected = (
+        *(loss.discriminator(*opinions), g_loss),
+        *(opinion.sigmoid().mean() for opinion in opinions),
+    )
+    assert torch.allclose(figures, torch.stack(expected), atol=1e-5)
+
+
+def test_the_options_of_both_networks_reach_them():
+    more = ("--batch-norm", "--activation", "relu", "--output", "clip", "--dropout", "0.3")
+    for recipe, maps in (("modern", ()), ("dcgan", MAPS)):
+        options = small_options(recipe, *maps, *more)
+        training = gan_lab.begin(options, torch.device("cpu"))
+        given = vars(options)
+        for network, end in ((training.generator, "_g"), (training.discriminator, "_d")):
+            for name, value in network.config.items():
+                wanted = given.get(name, given.get(name + end))
+                assert value == (list(wanted) if isinstance(wanted, tuple) else wanted), name
+
+
+def test_the_seed_decides_first_weights_and_dropout():
+    found = []
+    for seed in ("0", "1"):
+        training = gan_lab.begin(small_options("modern", "--seed", seed), torch.device("cpu"))
+        weights = (training.generator.layers[0].weight, training.discriminator.layers[0].weight)
+        found.append((*weights, torch.rand(3)))  # dropout knows only the global stream
+    assert not any(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
 def test_adam_is_torchs_adam_bit_for_bit():
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3))
@@ -119,12 +159,14 @@ def test_adam_is_torchs_adam_bit_for_bit():
 
 
 def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
-    options = dataclasses.replace(small_options("modern"), epochs=10, lr_decay=0.4, lr_floor=0.1)
+    options = small_options("modern", "--lr-d", "5e-4")
+    options = dataclasses.replace(options, epochs=10, lr_decay=0.4, lr_floor=0.1)
     training = gan_lab.begin(options, torch.device("cpu"))
     rates = []
     for training.epoch in range(10):
         gan_lab.set_rates(options, training)
         rates.append(training.optimizer_g.rate / options.lr_g)
+        assert training.optimizer_d.rate / options.lr_d == pytest.approx(rates[-1])
     assert rates[:7] == pytest.approx([1] * 7)
     quarters = [(1 + math.cos(math.pi * way)) / 2 for way in (0.25, 0.5, 0.75)]
     assert rates[7:] == pytest.approx([0.1 + 0.9 * share for share in quarters])
@@ -165,6 +207,21 @@ def test_a_checkpoint_holds_everything(tmp_path, real_images, recipe, more):
         assert all(torch.equal(one[key], two[key]) for key in one), name
     assert torch.equal(straight.totals, broken.totals)
     assert straight.step == broken.step
+
+
+def test_a_checkpoint_knows_its_place(tmp_path):
+    options, path = small_options("modern"), tmp_path / "checkpoint.pth"
+    training = gan_lab.begin(options, torch.device("cpu"))
+    training.epoch, training.step, training.seconds = 1, 3, 1.5
+    training.history = [dict.fromkeys(checkpoint.COLUMNS, 0.5) | {"epoch": 1}]
+    epoch_began = training.order.get_state()
+    torch.randperm(9, generator=training.order)
+    checkpoint.save(path, training, epoch_began)
+    again = gan_lab.begin(options, torch.device("cpu"))
+    checkpoint.load(path, again)
+    for name in ("epoch", "step", "seconds", "history"):
+        assert getattr(again, name) == getattr(training, name), name
+    assert torch.equal(again.order.get_state(), epoch_began)  # to draw its order from again
 
 
 # Replayed steps: on a machine without CUDA, all but the recording itself
@@ -306,7 +363,8 @@ def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
     trained(options, real_images, 3, after=1, path=path)
     for name, value, says in (
         ("exp_avg", torch.zeros(2), "exp_avg of weight 0"),
-        ("exp_avg_sq", -torch.ones(24, 100), "exp_avg_sq of weight 0"),
+        ("exp_avg", torch.full((24, 8), math.nan), "exp_avg of weight 0"),
+        ("exp_avg_sq", -torch.ones(24, 8), "exp_avg_sq of weight 0"),
         ("step", torch.tensor(-11.0), "count of steps"),
         ("step", torch.tensor(7.0), "count of steps"),  # another than the other weights'
     ):
@@ -322,6 +380,8 @@ def test_a_checkpoints_optimizer_is_checked_too(tmp_path, real_images):
     [
         {"seconds": 10**400},
         {"epoch": 10**400},
+        {"epoch": 3},  # the history has none
+        {"step": -3},
         {"networks": torch.zeros(2)},
         {"optimizers": []},
         {"streams": 0},
@@ -400,6 +460,29 @@ def test_streams_are_apart_and_repeat():
     assert torch.equal(one, torch.randn(4, generator=chance.stream(3, "latents")))
     assert not torch.equal(one, torch.randn(4, generator=chance.stream(3, "order")))
     assert not torch.equal(one, torch.randn(4, generator=chance.stream(4, "latents")))
+
+
+def test_matrices_are_multiplied_as_asked_and_only_where_asked():
+    before = torch.get_float32_matmul_precision()
+    for precision, wanted in (("bfloat16", "medium"), ("float32", "highest")):
+        with machine.matrix_products(precision, torch.device("cpu")):
+            assert torch.get_float32_matmul_precision() == wanted
+            with machine.full_precision():  # scores and pictures
+                assert torch.get_float32_matmul_precision() == "highest"
+            assert torch.get_float32_matmul_precision() == wanted
+        assert torch.get_float32_matmul_precision() == before
+
+
+def test_only_convolutions_keep_bfloat16_between_them(monkeypatch):
+    monkeypatch.setattr(machine, "bfloat16_is_fast", lambda device: True)
+    for convolutions in (True, False):
+        with machine.matrix_products("bfloat16", torch.device("cpu"), convolutions):
+            assert torch.is_autocast_enabled("cpu") is convolutions
+
+
+def test_the_number_of_threads_is_the_users_if_they_say_so(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "37")
+    assert machine.available_cores() == 37
 
 
 def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
