@@ -713,7 +713,7 @@ def main() -> None:
     if run and (run / "checkpoint.pth").is_file():
         checkpoint.load(run / "checkpoint.pth", training)
         steps = steps_of(options, image_set.train_images)
-        if training.epoch > options.epochs or training.step >= steps:
+        if training.epoch > options.epochs or training.step > steps:
             raise Fault(f"{run / 'checkpoint.pth'}: is of a longer run than this one")
     print_plan(options, image_set, training)
     if not options.dry_run:

@@ -699,6 +699,22 @@ def test_a_hostile_config_is_refused(tiny_run, tmp_path, change):
         gan_lab.resumed({"resume": str(tmp_path), "epochs": 4})
 
 
+def test_a_checkpoint_between_an_epochs_last_step_and_its_end_is_gone_on_with(
+    tiny_run, tmp_path, monkeypatch
+):
+    run_folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
+    path = run_folder / "checkpoint.pth"
+    content = tensors.read_tensors(path, checkpoint.FORMAT)
+    monkeypatch.setattr(sys, "argv", ["gan_lab.py", "--resume", str(run_folder), "--epochs", "4"])
+    for step in (21, 20):  # the sample has 20 steps of 500
+        tensors.write_tensors(path, {**content, "step": step, "totals": torch.ones(4) * step})
+        if step > 20:
+            with pytest.raises(Fault, match="is of a longer run"):
+                gan_lab.main()
+    gan_lab.main()
+    assert runs.read_history(run_folder / "history.csv")[-1]["d_loss"] == 1
+
+
 def test_a_switch_in_a_config_is_on_or_off():
     with pytest.raises(Fault, match="--batch-norm is 'no', true or false is expected"):
         restored(gan_lab.Options, {"batch_norm": "no"}, Path("config.json"))
