@@ -450,6 +450,13 @@ def test_a_run_on_the_sample_is_restored_with_the_sample(
     assert "BUNDLED SAMPLE" in capsys.readouterr().out
 
 
+def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> None:
+    begun = runs.new_run(own_run.parent, "mnist")
+    storage.write_json(begun / "config.json", {"status": "running"})
+    assert runs.all_runs(own_run.parent) == [begun, own_run]
+    assert runs.newest_run(own_run.parent) == own_run
+
+
 def test_images_that_the_run_was_not_trained_on_are_remarked_on(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
 ) -> None:

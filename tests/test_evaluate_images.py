@@ -211,6 +211,12 @@ def test_pictures_are_taken_in_random_order_but_always_the_same(tmp_path: Path):
     assert one == two != sorted(one) and max(one) > 10  # names often go by class
 
 
+def test_what_was_not_measured_in_an_epoch_is_absent_not_zero(tmp_path: Path):
+    rows = [{"epoch": 1.0, "d_loss": 0.5}, {"epoch": 2.0, "d_loss": 0.0, "fcd_train_5k": 9.5}]
+    runs.write_history(tmp_path / "history.csv", rows)
+    assert runs.read_history(tmp_path / "history.csv") == rows
+
+
 def test_long_lists_say_how_much_they_leave_out():
     assert text.listed(["a", "b", "c"]) == "a, b, c"
     assert text.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"

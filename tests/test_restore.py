@@ -111,6 +111,17 @@ def test_the_bank_knows_the_latents_of_its_own_images(generator: models.Generato
     assert objective.of_bank(bank).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_as_many_starts_as_asked_for_are_followed(
+    generator: models.Generator, made: torch.Tensor, monkeypatch
+) -> None:
+    followed, descend = [], projection._descend
+    monkeypatch.setattr(
+        projection, "_descend", lambda *given: followed.append(len(given[1])) or descend(*given)
+    )
+    projection.project(generator, made, 0.3, restarts=7, steps=10)
+    assert followed == [5 * 7, 5 * projection.FINALISTS]
+
+
 def test_the_best_start_of_each_image_is_kept() -> None:
     latents, values = torch.arange(6.0)[:, None], torch.tensor([3.0, 1, 2, 5, 6, 4])
     assert projection._best(latents, values, images=2, count=1).tolist() == [[1], [5]]
