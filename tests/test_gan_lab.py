@@ -365,6 +365,7 @@ def test_epochs_may_be_raised_on_resume(tmp_path):
     on = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 5, cwd=tmp_path)
     assert on.returncode == 0, on.stderr
     assert "going on after epoch 3, step 0" in on.stdout  # to begin again would give the same run
+    assert "going on after epoch 3, step 0" in on.stdout  # to begin again would give the same run
     assert not half_written.exists()
     longer = run(
         "gan_lab.py",
