@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# One thread each: what is tested is tiny, and pytest's processes share the machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "lab" / "sample"
 # Networks and batches so small that a run takes seconds: what is tested is not their quality.
@@ -23,8 +26,7 @@ def start(script: str, *arguments: object, cwd: Path, **environment: str) -> sub
     return subprocess.Popen(
         [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
         cwd=cwd,
-        # One thread each: what is tested is tiny, and test processes share the machine.
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
