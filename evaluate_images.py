@@ -118,7 +118,7 @@ def find_subject(options: Options) -> Subject:
         data_dir=options.data_dir or provenance.data_dir_around(weights),
         run=run,
         options=storage.as_dict(stored),
-        history=records.history(run) if run else (),
+        history=history_of(run) if run else (),
         generator=generator,
         digest=digest,
         stage=runs.stage_of(facts),
@@ -139,6 +139,14 @@ def find_pictures(options: Options) -> Subject:
         files=tuple(folder.files_in(options.images, below=True)),
         invert=options.invert,
     )
+
+
+def history_of(run: Path) -> Sequence[Mapping[str, float]]:
+    """The rows of the run's history.csv; without one, or with a damaged one, none."""
+    history = records.history(run)
+    if not history and (run / "history.csv").is_file():
+        print(f"note: passed over, {run / 'history.csv'} is damaged or empty")
+    return history
 
 
 def dataset_of(weights: Path, facts: Mapping[str, Any], wanted: str | None) -> str:

@@ -174,9 +174,10 @@ def scores(content: dict[str, Any]) -> dict[str, Any] | None:
     it is said how strong it is, whether it was clipped, and on how many images.
     """
     found = [
-        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, as_dict(score))
+        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, score)
         for sheet in map(as_dict, as_dict(content.get("sheets")).values())
         for name, score in as_dict(sheet.get("scores")).items()
+        if isinstance(score, dict)
     ]
     head = list(dict.fromkeys(str(key) for *_, score in found for key in score))
     if not head:

@@ -441,6 +441,12 @@ def test_a_known_fid_survives_an_evaluation_without_it(tmp_path: Path):
         assert evaluate_images.known_fid(subject, "f") == {}
 
 
+def test_a_damaged_history_is_passed_over(tmp_path: Path, capsys):
+    (tmp_path / "history.csv").write_text("epoch\n1\ntwo\n")
+    assert evaluate_images.history_of(tmp_path) == []
+    assert "passed over" in capsys.readouterr().out
+
+
 def test_weights_that_are_replaced_while_they_are_read_are_read_again(
     weights: Path, tmp_path: Path, monkeypatch
 ):
