@@ -24,28 +24,24 @@ if __name__ == "__main__":
 import torch
 from torch import Tensor
 
-from lab import (
-    chance,
-    data,
-    denoiser,
-    folder,
-    images,
-    machine,
-    models,
-    places,
-    projection,
-    provenance,
-    records,
-    report,
-    restore,
-    runs,
-    sheets,
-    tensors,
-)
+from lab import device as machine
+from lab import places
+from lab import seeding as chance
+from lab.data import datasets as data
+from lab.data import image_folder as folder
 from lab.errors import Fault, Mistake, going_on, made_good, run_script
-from lab.judge import QUICK_COUNT, Judge, can_score, generated_images
+from lab.evaluation.evaluator import QUICK_COUNT, Judge, can_score, generated_images
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import flag_of, option, parse
-from lab.sheets import MOST_SHOWN, OWN_FOLDERS, Sheet
+from lab.report import figures as images
+from lab.report import report
+from lab.restoration import corruptions as restore
+from lab.restoration import denoising as denoiser
+from lab.restoration import projection, sheets
+from lab.restoration.sheets import MOST_SHOWN, OWN_FOLDERS, Sheet
+from lab.runs import provenance, records
+from lab.runs import run as runs
 from lab.text import counted, listed, printable
 
 COUNT = 16  # test images that are restored, unless --count says otherwise

@@ -21,27 +21,21 @@ if __name__ == "__main__":
 import torch
 from torch import Tensor
 
-from lab import (
-    advice,
-    data,
-    folder,
-    inception,
-    index,
-    lock,
-    machine,
-    models,
-    places,
-    provenance,
-    readings,
-    records,
-    report,
-    runs,
-    storage,
-    tables,
-)
+from lab import device as machine
+from lab import files as storage
+from lab import lock, places
+from lab.data import datasets as data
+from lab.data import image_folder as folder
 from lab.errors import Mistake, going_on, run_script
-from lab.judge import FULL_COUNT, Evaluation, Judge, generated_images
+from lab.evaluation import diagnosis as advice
+from lab.evaluation import inception
+from lab.evaluation.evaluator import FULL_COUNT, Evaluation, Judge, generated_images
+from lab.models import networks as models
 from lab.options import option, parse
+from lab.report import index, report, tables
+from lab.report import summary as readings
+from lab.runs import provenance, records
+from lab.runs import run as runs
 from lab.text import counted, printable
 
 

@@ -26,29 +26,11 @@ if __name__ == "__main__":
 import torch
 from torch import Tensor
 
-from lab import (
-    advice,
-    board,
-    chance,
-    checkpoint,
-    data,
-    graphs,
-    images,
-    index,
-    lock,
-    losses,
-    machine,
-    models,
-    places,
-    provenance,
-    report,
-    runs,
-    stills,
-    storage,
-    tensors,
-)
-from lab.adam import Adam
-from lab.checkpoint import TOTALS, Clock, Training
+from lab import device as machine
+from lab import files as storage
+from lab import lock, places
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import (
     Fault,
     Interrupted,
@@ -59,10 +41,24 @@ from lab.errors import (
     run_script,
     signals_call,
 )
-from lab.judge import Judge
+from lab.evaluation import diagnosis as advice
+from lab.evaluation import latent_space as stills
+from lab.evaluation.evaluator import Judge
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import flag_of, given_options, option, parse, restored, said
-from lab.screen import Screen
+from lab.report import figures as images
+from lab.report import index, report
+from lab.runs import provenance
+from lab.runs import run as runs
 from lab.text import counted
+from lab.training import cuda_graph as graphs
+from lab.training import losses
+from lab.training import state as checkpoint
+from lab.training import tensorboard as board
+from lab.training.optim import Adam
+from lab.training.progress import Screen
+from lab.training.state import TOTALS, Clock, Training
 
 GRID = 25  # sample grids are 5x5
 GIF_FRAMES = 80  # all of them are in memory at once

@@ -23,10 +23,13 @@ import torch
 from training import LOOPS, Side, timed
 
 import gan_lab
-from lab import data, images, machine, storage
+from lab import device as machine
+from lab import files as storage
+from lab.data import datasets as data
 from lab.errors import run_script
-from lab.judge import Judge
+from lab.evaluation.evaluator import Judge
 from lab.options import option, parse
+from lab.report import figures as images
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

@@ -19,9 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 
 from quality import run_script_of_lab, save_picture, trained
 
-from lab import data, runs, storage
+from lab import files as storage
+from lab.data import datasets as data
 from lab.errors import run_script
 from lab.options import option, parse
+from lab.runs import run as runs
 
 HERE = Path(__file__).parent
 EPOCHS = 60  # some 19 minutes of training on two idle cores, of the hour that there is

@@ -55,8 +55,13 @@ from planting import (
 import denoise_images
 import evaluate_images
 import gan_lab
-from lab import checkpoint, models, options, runs, storage, tensors
+from lab import files as storage
+from lab import options
 from lab.errors import run_script
+from lab.models import networks as models
+from lab.models import serialization as tensors
+from lab.runs import run as runs
+from lab.training import state as checkpoint
 
 # Several at once, long and odd
 

@@ -24,8 +24,11 @@ from planting import (
     train,
 )
 
-from lab import data, models, runs, tensors
+from lab.data import datasets as data
 from lab.errors import Fault
+from lab.models import networks as models
+from lab.models import serialization as tensors
+from lab.runs import run as runs
 
 
 def archive(path: Path, pickled: bytes, **more: bytes) -> Path:

@@ -33,7 +33,12 @@ from planting import (
 )
 
 import gan_lab
-from lab import checkpoint, data, models, stills, storage, tensors
+from lab import files as storage
+from lab.data import datasets as data
+from lab.evaluation import latent_space as stills
+from lab.models import networks as models
+from lab.models import serialization as tensors
+from lab.training import state as checkpoint
 
 
 def random_death(chance: random.Random) -> Callable[[], None]:

@@ -20,9 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 import torch
 from quality import trained
 
-from lab import data, machine, runs, storage
+from lab import device as machine
+from lab import files as storage
+from lab.data import datasets as data
 from lab.errors import run_script
 from lab.options import option, parse
+from lab.runs import run as runs
 
 HERE = Path(__file__).parent
 

@@ -23,8 +23,10 @@ import torch
 import denoise_images
 import evaluate_images
 import gan_lab
-from lab import checkpoint, runs, storage
+from lab import files as storage
 from lab.errors import run_script
+from lab.runs import run as runs
+from lab.training import state as checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAINS = {

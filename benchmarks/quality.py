@@ -25,9 +25,13 @@ from PIL import Image
 from training import lab_loop, timed
 
 import gan_lab
-from lab import data, images, machine, runs, storage
+from lab import device as machine
+from lab import files as storage
+from lab.data import datasets as data
 from lab.errors import Fault, run_script
 from lab.options import option, parse
+from lab.report import figures as images
+from lab.runs import run as runs
 
 HERE = Path(__file__).parent
 AIM = 8  # times less FCD than the classic recipe has

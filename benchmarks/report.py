@@ -17,9 +17,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 
 import torch
 
-from lab import chance, machine, models, report, runs, storage, tensors
+from lab import device as machine
+from lab import files as storage
+from lab import seeding as chance
 from lab.errors import Mistake, run_script
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import option, parse
+from lab.report import report
+from lab.runs import run as runs
 
 HERE = Path(__file__).parent
 SECONDS = 4.0  # that each figure is measured for

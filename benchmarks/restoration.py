@@ -26,20 +26,18 @@ from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
 from restoration_table import write_report
 from rivals import apply_classical, train_autoencoder, tuned_strength
 
-from lab import (
-    chance,
-    data,
-    denoiser,
-    images,
-    machine,
-    models,
-    projection,
-    restore,
-    storage,
-    tensors,
-)
+from lab import device as machine
+from lab import files as storage
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import Mistake, run_script
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import parse
+from lab.report import figures as images
+from lab.restoration import corruptions as restore
+from lab.restoration import denoising as denoiser
+from lab.restoration import projection
 
 STEPS = (50, 125, 250, 500, 1_000)  # of projection, tried on training images
 SLOW = ("nlm", "bm3d", "projection")

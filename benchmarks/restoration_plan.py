@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import denoiser, runs
 from lab.options import option
+from lab.restoration import denoising as denoiser
+from lab.runs import run as runs
 
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 TITLES = {

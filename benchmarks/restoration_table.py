@@ -8,8 +8,12 @@ from typing import Any
 import torch
 from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
 
-from lab import data, denoiser, images, machine, storage
+from lab import device as machine
+from lab import files as storage
+from lab.data import datasets as data
 from lab.options import flag_of
+from lab.report import figures as images
+from lab.restoration import denoising as denoiser
 
 
 def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab import chance, data, machine, restore
+from lab import device as machine
+from lab import seeding as chance
+from lab.data import datasets as data
+from lab.restoration import corruptions as restore
 
 MOSAIC = 7  # BM3D sees MOSAIC x MOSAIC images as one
 

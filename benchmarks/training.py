@@ -28,10 +28,13 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import gan_lab
-from lab import data, graphs, machine, storage
-from lab.checkpoint import Training
+from lab import device as machine
+from lab import files as storage
+from lab.data import datasets as data
 from lab.errors import run_script
 from lab.options import option, parse
+from lab.training import cuda_graph as graphs
+from lab.training.state import Training
 
 REPORT = Path(__file__).parent / "SPEED.md"
 GROWTH = (1, 2, 4, 8)  # epochs

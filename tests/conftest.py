@@ -13,7 +13,7 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 REPOSITORY = Path(__file__).parent.parent
-SAMPLE = REPOSITORY / "lab" / "sample"
+SAMPLE = REPOSITORY / "lab" / "data" / "sample"
 # Networks and batches so small that a run takes seconds: what is tested is not their quality.
 TINY = (
     *("--data-dir", str(SAMPLE), "--hidden-g", "32", "--hidden-d", "32"),

@@ -17,8 +17,9 @@ from conftest import SAMPLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab import data, download
-from lab.download import NoDownload
+from lab.data import datasets as data
+from lab.data import download
+from lab.data.download import NoDownload
 from lab.errors import Fault, Mistake
 
 

@@ -17,23 +17,21 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import denoise_images
-from lab import (
-    chance,
-    data,
-    denoiser,
-    images,
-    judge,
-    lock,
-    models,
-    projection,
-    provenance,
-    restore,
-    runs,
-    storage,
-    tensors,
-)
+from lab import files as storage
+from lab import lock
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import Fault, Mistake
+from lab.evaluation import evaluator as judge
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import parse
+from lab.report import figures as images
+from lab.restoration import corruptions as restore
+from lab.restoration import denoising as denoiser
+from lab.restoration import projection
+from lab.runs import provenance
+from lab.runs import run as runs
 
 SOON = ("--steps", 10, "--restarts", 2, "--device", "cpu")
 FEW = ("--count", 3, *SOON)

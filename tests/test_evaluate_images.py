@@ -18,25 +18,21 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import evaluate_images
-from lab import (
-    advice,
-    checkpoint,
-    data,
-    folder,
-    images,
-    inception,
-    judge,
-    lock,
-    metrics,
-    models,
-    runs,
-    storage,
-    tables,
-    tensors,
-    text,
-)
+from lab import files as storage
+from lab import lock, text
+from lab.data import datasets as data
+from lab.data import image_folder as folder
 from lab.errors import Fault, Mistake
+from lab.evaluation import diagnosis as advice
+from lab.evaluation import evaluator as judge
+from lab.evaluation import inception, metrics
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import parse
+from lab.report import figures as images
+from lab.report import tables
+from lab.runs import run as runs
+from lab.training import state as checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import time
 import pytest
 from conftest import REPOSITORY
 
-from lab.checkpoint import Clock
+from lab.training.state import Clock
 
 FAULTS = REPOSITORY / "benchmarks" / "faults.py"
 

@@ -25,24 +25,21 @@ from conftest import REPOSITORY, SAMPLE, TINY, run, start
 from PIL import Image
 
 import gan_lab
-from lab import (
-    chance,
-    checkpoint,
-    data,
-    environment,
-    images,
-    lock,
-    machine,
-    models,
-    provenance,
-    runs,
-    stills,
-    storage,
-    tensors,
-)
+from lab import device as machine
+from lab import environment, lock
+from lab import files as storage
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import Fault, Interrupted, Mistake, StopSwitch, made_good, run_script, signals_call
-from lab.judge import Judge
+from lab.evaluation import latent_space as stills
+from lab.evaluation.evaluator import Judge
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import flag_of, parse, restored
+from lab.report import figures as images
+from lab.runs import provenance
+from lab.runs import run as runs
+from lab.training import state as checkpoint
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from lab import losses, models
+from lab.models import networks as models
+from lab.training import losses
 
 REAL, FAKE = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
 

@@ -11,8 +11,15 @@ import torch
 from conftest import SAMPLE
 from torch import Tensor
 
-from lab import advice, chance, classifier, data, images, judge, metrics, models
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import Fault
+from lab.evaluation import diagnosis as advice
+from lab.evaluation import evaluator as judge
+from lab.evaluation import metrics
+from lab.models import classifier
+from lab.models import networks as models
+from lab.report import figures as images
 
 
 def normal(count: int, width: int, seed: int) -> Tensor:

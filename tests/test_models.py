@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import SAMPLE
 
-from lab import data, models
+from lab.data import datasets as data
+from lab.models import networks as models
 
 
 def test_parameter_counts_are_pinned():

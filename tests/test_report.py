@@ -19,27 +19,22 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab import (
-    album,
-    board,
-    curves,
-    data,
-    images,
-    index,
-    live,
-    lock,
-    models,
-    readings,
-    records,
-    report,
-    runs,
-    sheets,
-    stills,
-    storage,
-    tables,
-    tensors,
-)
+from lab import files as storage
+from lab import lock
+from lab.data import datasets as data
 from lab.errors import Fault, Mistake
+from lab.evaluation import latent_space as stills
+from lab.models import networks as models
+from lab.models import serialization as tensors
+from lab.report import album, index, report, tables
+from lab.report import charts as curves
+from lab.report import figures as images
+from lab.report import summary as readings
+from lab.report import web_export as live
+from lab.restoration import sheets
+from lab.runs import records
+from lab.runs import run as runs
+from lab.training import tensorboard as board
 
 EVIL = "<script>document.title='run'</script>"
 HOSTILE_COLUMN = "</script><script>alert(1)</script>"

@@ -9,8 +9,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab import chance, denoiser, folder, images, models, projection, restore
+from lab import seeding as chance
+from lab.data import image_folder as folder
 from lab.errors import Mistake
+from lab.models import networks as models
+from lab.report import figures as images
+from lab.restoration import corruptions as restore
+from lab.restoration import denoising as denoiser
+from lab.restoration import projection
 
 
 @pytest.fixture(scope="module")

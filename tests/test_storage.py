@@ -15,8 +15,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab import models, pictures, runs, storage, tensors
+from lab import files as storage
+from lab.data import pictures
 from lab.errors import Fault
+from lab.models import networks as models
+from lab.models import serialization as tensors
+from lab.runs import run as runs
 
 
 def saved(path: Path, **changes) -> Path:

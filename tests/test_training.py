@@ -13,10 +13,18 @@ from conftest import SAMPLE
 from torch import nn
 
 import gan_lab
-from lab import chance, checkpoint, data, graphs, losses, machine, models, screen, tensors
-from lab.adam import Adam
+from lab import device as machine
+from lab import seeding as chance
+from lab.data import datasets as data
 from lab.errors import Fault, Mistake
+from lab.models import networks as models
+from lab.models import serialization as tensors
 from lab.options import parse
+from lab.training import cuda_graph as graphs
+from lab.training import losses
+from lab.training import progress as screen
+from lab.training import state as checkpoint
+from lab.training.optim import Adam
 
 MAPS = ("--channels-g", "6", "4", "--channels-d", "4", "6")
 SMALL = ["--hidden-g", "24", "32", "--hidden-d", "32", "24", "--latent-dim", "8", "--batch-size"]

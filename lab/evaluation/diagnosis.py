@@ -1,0 +1,202 @@
+"""Plain words: what the figures of a run mean, and the option that usually cures what is wrong.
+
+Thresholds are set so that a healthy run is told so and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.evaluation.metrics import FAIR_SHARE_LIMIT, FEWEST_FOR_CLASSES
+from lab.training.state import TOTALS
+
+History = Sequence[Mapping[str, Any]]  # the rows of history.csv
+
+FEWEST_ROWS = 3  # epochs before anything is said, and over which opinions are averaged
+WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
+WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
+WORSENED = 1.5  # times the best FCD so far
+RUNAWAY_LOSS = 20.0
+FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
+TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
+COPYING = 0.02  # share of near-copies; real test images have up to 0.005
+
+
+def during(history: History, options: Mapping[str, Any]) -> list[str]:
+    """What the last row has made true that was not before: sentences to print under it.
+
+    options: the run's; classes may still be missing in the first half of its epochs.
+    """
+    before = _trends(history[:-1], options)
+    return [text for kind, text in _trends(history, options).items() if kind not in before]
+
+
+def after(
+    history: History, figures: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> list[str]:
+    """The verdict on a finished run, or on images alone where `history` is empty.
+
+    figures: those of `judge.Evaluation`. options: those of the run, as far as they are known; None
+    for images of another program. First how good, then what is wrong, if anything is. Rows that
+    lack a column are passed over: history.csv may come from anywhere.
+    """
+    history = [row for row in history if {"epoch", *TOTALS} <= row.keys()]
+    wrong = [
+        *_opinion_trends(history).values(),
+        *_distance_trend(history).values(),
+        *(_foreign(figures, options) or _missing_classes(figures, options)),
+        *_copying(figures, options),
+    ]
+    return [*_quality(figures), *(wrong or [_healthy(history)])]
+
+
+def _quality(figures: Mapping[str, Any]) -> list[str]:
+    """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
+    if "fcd_test" not in figures:
+        return []
+    return [
+        f"FCD {figures['fcd_test']:.1f} to the test images; real images have "
+        f"{figures['fcd_real']:.1f}, less is better."
+    ]
+
+
+def _healthy(history: History) -> str:
+    """The sentence for when there is nothing to say."""
+    images = "all classes are there and no training images are copied."
+    if not history:
+        return f"Healthy: {images}"
+    if len(history) < FEWEST_ROWS:
+        return f"Too few epochs to say who is ahead; {images}"
+    d_real, d_fake = _opinions(history)
+    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    return f"Healthy: the discriminator is not winning {opinions}, {images}"
+
+
+def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that the rows so far say is wrong, by kind."""
+    found = {**_opinion_trends(history), **_distance_trend(history)}
+    row = next((row for row in reversed(history) if "thin_classes" in row), None)
+    if row and row["thin_classes"] and 2 * row["epoch"] >= (options.get("epochs") or 0):
+        distance = row.get("fcd_train_5k", 0.0)
+        found["classes"] = (
+            f"{_far(distance)}{_cure(options)}."
+            if distance >= FOREIGN
+            else f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
+            f"{row['thin_classes']:.0f} of 10{_cure(options)}."
+        )
+    return found
+
+
+def _opinion_trends(history: History) -> dict[str, str]:
+    """Who is ahead, from the losses and the discriminator's opinion in the last rows."""
+    if len(history) < FEWEST_ROWS:
+        return {}
+    d_real, d_fake = _opinions(history)
+    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    d_loss, g_loss = _recent_mean(history, "d_loss"), _recent_mean(history, "g_loss")
+    if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
+        return {
+            "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
+            "cure: lower --lr-g and --lr-d."
+        }
+    if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
+        return {
+            "winning": f"The discriminator is winning {opinions}: never fooled, it teaches the "
+            "generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
+        }
+    return {}
+
+
+def _distance_trend(history: History) -> dict[str, str]:
+    """Whether the images have become clearly worse than they once were."""
+    rows = [row for row in history if "fcd_train_5k" in row]
+    if not rows:
+        return {}
+    best, last = min(rows, key=lambda row: row["fcd_train_5k"]), rows[-1]
+    if last["fcd_train_5k"] <= WORSENED * best["fcd_train_5k"]:
+        return {}
+    return {
+        "worse": f"Images are getting worse: FCD {last['fcd_train_5k']:.1f}, after "
+        f"{best['fcd_train_5k']:.1f} in epoch {best['epoch']:.0f}; usual cure: lower --lr-g and "
+        "--lr-d, or fewer --epochs."
+    }
+
+
+def _foreign(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+    """Images that are hardly like the set at all, so that its classes say little about them."""
+    if figures.get("fcd_test", 0.0) < FOREIGN:
+        return []
+    name, share = max(figures["class_histogram"].items(), key=lambda item: item[1])
+    seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
+    if options is not None:
+        return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
+    return [
+        f"Hardly images of this set: collapsed to a few kinds {seen}, of another --dataset, or "
+        "dark on light (--invert)?"
+    ]
+
+
+def _far(distance: float) -> str:
+    """Of a run that has learned too little yet, or has lost what it had learned."""
+    return (
+        f"The images are far from real ones (FCD {distance:.0f}): trained too little, or collapsed "
+        "to a few kinds"
+    )
+
+
+def _named(name: str) -> str:
+    """A class in a sentence: `Bag`, `digit 7`."""
+    return f"digit {name}" if name.isdecimal() else name
+
+
+def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+    """Mode collapse, class by class."""
+    shares = figures["class_histogram"]
+    if figures["images"] < FEWEST_FOR_CLASSES:
+        return [
+            f"Too few images to say whether classes are missing; that takes {FEWEST_FOR_CLASSES}."
+        ]
+    thin = [
+        f"{_named(name)} {share:.1%}"
+        for name, share in sorted(shares.items(), key=lambda item: item[1])
+        if share < FAIR_SHARE_LIMIT
+    ]
+    if not thin:
+        return []
+    return [
+        f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
+        f"{1 / len(shares):.0%}){_cure(options)}."
+    ]
+
+
+def _cure(options: Mapping[str, Any] | None) -> str:
+    """`; usual cure: ...`, of what the run does not do yet, as far as its options are known."""
+    if options is None:
+        return ""
+    # In benchmarks/QUALITY.md classes are rare in classic runs only.
+    cures = {"r1_gamma": "--r1-gamma 1", "average": "--average 0.9995"}
+    missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)
+    longer = "more --epochs while FCD still falls"
+    return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
+
+
+def _copying(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+    """Memorising."""
+    if figures["near_copies"] <= COPYING:
+        return []
+    cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
+    return [
+        f"Memorising: {figures['near_copies']:.1%} of the images are near-copies of training "
+        f"images{'' if options is None else cure}."
+    ]
+
+
+def _opinions(history: History) -> tuple[float, float]:
+    """Recent D(x) and D(G(z))."""
+    return _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+
+
+def _recent_mean(history: History, column: str) -> float:
+    recent = history[-FEWEST_ROWS:]
+    return sum(row[column] for row in recent) / len(recent)

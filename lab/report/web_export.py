@@ -1,0 +1,172 @@
+"""The generator as a short list of operations that a web page can run without a library.
+
+Each of its layers becomes one of a handful of operations that `page/generator.js` knows forwards
+and backwards. What it does not know is refused with the reason (`Unsuited`), and what it makes of
+the weights is held against the network itself before it is handed out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lab import seeding as chance
+from lab.models import networks as models
+
+MOST_BYTES = 5_500_000  # of weights at 16 bits: 7.4 MB once written as text
+MOST_LEVELS_OFF = 2  # grey levels between the page's pixels and the network's
+DIRECTIONS = 8
+PROBES = 4_000  # latents the principal directions are found from
+
+ACTIVATIONS = {"tanh": torch.tanh, "clip": models.Clip()}
+
+
+class Unsuited(Exception):
+    """This network cannot run in a page; the message says why, for people."""
+
+
+@dataclass
+class Operation:
+    """One step, from the result of the one before; the first reads the latent.
+
+    kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
+    doubling (weight (maps in, maps out, 4, 4), bias (maps out,)), leaky_relu (slope), tanh, clip.
+    Results are rows of numbers, maps too: one map after another.
+    """
+
+    kind: str
+    facts: dict[str, float] = field(default_factory=dict)
+    weights: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Live:
+    """What the page needs. weights: all operations' numbers as float16, little-endian, in order."""
+
+    operations: list[dict[str, Any]]
+    weights: bytes
+    directions: list[list[float]]  # (at most DIRECTIONS, latent_dim): one standard deviation each
+    shares: list[float]  # of the first hidden layer's variance along each direction
+
+
+def export(generator: nn.Module) -> Live:
+    """The page's copy of `generator`; raises Unsuited, with the reason, where there is none."""
+    operations = operations_of(generator)
+    size = 2 * sum(weight.numel() for step in operations for weight in step.weights)
+    if size > MOST_BYTES:
+        raise Unsuited(
+            f"its weights take {size / 1e6:.1f} MB, and a page of at most 12 MB has room for "
+            f"{MOST_BYTES / 1e6:.1f} MB"
+        )
+    for step in operations:
+        step.weights = [weight.half().float() for weight in step.weights]
+        if not all(torch.isfinite(weight).all() for weight in step.weights):
+            raise Unsuited("at 16 bits its weights are not numbers")
+    latent_dim = generator.config["latent_dim"]
+    latents = torch.randn(64, latent_dim, generator=chance.stream(0, "page check"))
+    wanted = models.generate(generator, latents).flatten(1)
+    pixels = evaluate(operations, latents)[-1]
+    if not torch.isfinite(pixels).all():
+        raise Unsuited("at 16 bits its images are not numbers")
+    levels_off = int((models.to_levels(pixels).int() - wanted.int()).abs().max())
+    if levels_off > MOST_LEVELS_OFF:
+        raise Unsuited(f"at 16 bits its images differ by up to {levels_off} of 256 grey levels")
+    directions, shares = principal_directions(operations, latent_dim)
+    return Live(
+        operations=[
+            {
+                "kind": step.kind,
+                "shapes": [list(weight.shape) for weight in step.weights],
+                **step.facts,
+            }
+            for step in operations
+        ],
+        weights=b"".join(
+            weight.half().numpy().astype("<f2").tobytes()
+            for step in operations
+            for weight in step.weights
+        ),
+        directions=[[round(value, 5) for value in row] for row in directions.tolist()],
+        shares=[round(value, 4) for value in shares.tolist()],
+    )
+
+
+def operations_of(generator: models.Generator) -> list[Operation]:
+    """The generator layer by layer; its last operation makes the pixels."""
+    operations: list[Operation] = []
+    for layer in (*generator.layers, generator.output):
+        if type(layer) is nn.Unflatten:  # maps stay rows of numbers
+            continue
+        step = operation_of(layer)
+        if type(layer) is nn.BatchNorm2d:  # one scale a map: the same for all its places
+            latent = torch.zeros(1, generator.latent_dim)
+            width = evaluate(operations, latent)[-1].shape[1]
+            step.weights = [row.repeat_interleave(width // len(row)) for row in step.weights]
+        operations.append(step)
+    return operations
+
+
+def operation_of(layer: nn.Module) -> Operation:
+    """What a layer becomes; Unsuited if the page does not know it."""
+    if type(layer) in (nn.Linear, nn.ConvTranspose2d):
+        width = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
+        bias = torch.zeros(width) if layer.bias is None else layer.bias.detach()
+        kind = "linear" if type(layer) is nn.Linear else "doubling"
+        return Operation(kind, weights=[layer.weight.detach(), bias])
+    if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
+        scale = layer.weight.detach() * (layer.running_var + layer.eps).rsqrt()
+        return Operation(
+            "affine", weights=[scale, layer.bias.detach() - layer.running_mean * scale]
+        )
+    if type(layer) in (nn.LeakyReLU, nn.ReLU):
+        return Operation("leaky_relu", {"slope": getattr(layer, "negative_slope", 0.0)})
+    if type(layer) in (nn.Tanh, models.Clip):
+        return Operation(type(layer).__name__.lower())
+    raise Unsuited(f"the page knows no {type(layer).__name__}")
+
+
+def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
+    """Every result of `operations` on latents (N, latent_dim): (N, width) each, as in a page."""
+    results = [latents]
+    for step in operations:
+        before = results[-1]
+        if step.kind == "linear":
+            result = functional.linear(before, *step.weights)
+        elif step.kind == "doubling":
+            weight, bias = step.weights
+            side = math.isqrt(before.shape[1] // len(weight))
+            maps = before.view(-1, len(weight), side, side)
+            result = functional.conv_transpose2d(maps, weight, bias, stride=2, padding=1).flatten(1)
+        elif step.kind == "affine":
+            result = before * step.weights[0] + step.weights[1]
+        elif step.kind == "leaky_relu":
+            result = functional.leaky_relu(before, step.facts["slope"])
+        else:
+            result = ACTIVATIONS[step.kind](before)
+        results.append(result)
+    return results
+
+
+def principal_directions(operations: list[Operation], latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Rows (at most DIRECTIONS, latent_dim) that move the first hidden layer most; their shares.
+
+    Principal components of its activity over random latents, carried back to the latents by linear
+    regression: Härkönen et al. 2020, "GANSpace", section 2.2.
+    """
+    latents = torch.randn(PROBES, latent_dim, generator=chance.stream(0, "page directions"))
+    activations = {"leaky_relu", *ACTIVATIONS}
+    first = next(i for i, step in enumerate(operations, 1) if step.kind in activations)
+    activity = evaluate(operations[:first], latents)[-1]  # (PROBES, width)
+    activity = activity - activity.mean(0)
+    variances, axes = torch.linalg.eigh(activity.T @ activity / PROBES)  # ascending
+    count = min(DIRECTIONS, len(variances), latent_dim)
+    variances, axes = variances.flip(0), axes.flip(1)[:, :count]
+    # An axis has no sign of its own: its largest entry shall be positive, on every machine.
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    coordinates = activity @ axes / variances[:count].clamp(min=1e-12).sqrt()  # (PROBES, count)
+    return coordinates.T @ latents / PROBES, variances[:count] / variances.sum()
