@@ -2,8 +2,8 @@
 
     python benchmarks/convergence.py --data-dir FOLDER
 
-Three trainings of Fashion-MNIST: the textbook loop, and `gan_lab.train_step` with the classic and
-with the modern recipe. Each is scored as it goes along, against training images. A score depends on
+Three trainings of Fashion-MNIST: the textbook loop, and `gan_lab.train` with the classic and with
+the modern recipe. Each is scored as it goes along, against training images. A score depends on
 the epochs only, so the trainings may share the machine with other work; what an epoch takes is
 then measured for all three in turn, each in a process of its own. Writes benchmarks/CONVERGENCE.md
 and its plot. Curves that are in --out already, with the same points, are not made again.
@@ -13,31 +13,29 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
-import torch
-from training import LOOPS, Side, timed
+from training import CPU, LOOPS, timed, training_options
 
 import gan_lab
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import Dataset, load
+from lab.device import describe_machine, set_up_torch
 from lab.errors import run_script
-from lab.evaluation.evaluator import Judge
+from lab.evaluation import Evaluator
+from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
-from lab.report import figures as images
+from lab.report import figures
+from lab.training import planned
 
 HERE = Path(__file__).parent
-CPU = torch.device("cpu")
 GOALS = (12, 60)  # epochs of the textbook loop whose images are to be reached
-ARGUMENTS = {
-    "textbook": ["--recipe", "classic", "--batch-size", "64"],  # the batch of PyTorch-GAN
-    "classic": ["--recipe", "classic"],
-    "modern": ["--recipe", "modern"],
+TRAININGS = {  # which of LOOPS, and the arguments of gan_lab.py
+    "textbook": ("textbook", "--recipe classic --batch-size 64"),  # the batch of PyTorch-GAN
+    "classic": ("lab", "--recipe classic"),
+    "modern": ("lab", "--recipe modern"),
 }
 # Epochs after which a training is scored: often at first, where the curves are steep, and most
 # often the modern one, which is there before the others have begun.
@@ -60,60 +58,51 @@ class Options:
 Curve = list[tuple[float, float]]  # (epochs, Frechet classifier distance), in order
 
 
-def settings_of(name: str, seed: int, image_count: int) -> gan_lab.Options:
-    """The options of one of the three trainings."""
-    options = parse(gan_lab.Options, [*ARGUMENTS[name], "--seed", str(seed)], gan_lab.RECIPES)
-    return gan_lab.planned(options, image_count)
+def settings_of(name: str, seed: int) -> tuple[str, gan_lab.Options]:
+    """Which of LOOPS one of TRAININGS is, and its options."""
+    loop, arguments = TRAININGS[name]
+    return loop, training_options(*arguments.split(), "--seed", seed)
 
 
-def curve_of(name: str, options: Options, image_set: data.ImageSet, judge: Judge) -> Curve:
+def curve_of(name: str, options: Options, dataset: Dataset, evaluator: Evaluator) -> Curve:
     """The curve of one training, made now unless it is there."""
+    loop, settings = settings_of(name, options.seed)
+    settings = planned(settings, dataset)
+    if name != "modern":  # whose learning rates fall towards its end
+        settings = replace(settings, epochs=max(GOALS))
+    points = sorted(
+        (*EARLIEST.get(name, ()), *EARLY, *(late for late in LATE if late <= settings.epochs))
+    )
     path = options.out / f"{name}-{options.seed}.json"
-    settings = settings_of(name, options.seed, len(image_set.train_images))
-    epochs = settings.epochs if name == "modern" else max(GOALS)
-    points = sorted((*EARLIEST.get(name, ()), *EARLY, *(late for late in LATE if late <= epochs)))
     if path.is_file():
-        curve = [tuple(point) for point in storage.read_json(path)["curve"]]
+        curve = [tuple(point) for point in read_json(path)["curve"]]
         if [point for point, _ in curve] == points:
             return curve
-    steps_an_epoch = gan_lab.steps_of(settings, image_set.train_images)
-    training = gan_lab.begin(settings, CPU)
-    run: Callable[[int], None] = LOOPS["textbook" if name == "textbook" else "lab"](
-        settings, image_set, training
-    )
+    steps_an_epoch = len(dataset.train_images) // settings.batch_size
+    due = {round(point * steps_an_epoch): point for point in points}
+    state = gan_lab.begin(settings, dataset, CPU)
+    judged = state.generator if loop == "textbook" else state.ema
     curve: Curve = []
-    steps = 0
-    for point in points:
-        while steps < round(point * steps_an_epoch):  # rates change from epoch to epoch
-            training.epoch, training.step = divmod(steps, steps_an_epoch)
-            if name == "modern":
-                gan_lab.set_rates(settings, training)
-            left_of_epoch = (training.epoch + 1) * steps_an_epoch - steps
-            next_steps = min(left_of_epoch, round(point * steps_an_epoch) - steps)
-            run(next_steps)
-            steps += next_steps
-        judged = training.generator if name == "textbook" else training.average
-        curve.append((point, judge.quick(judged)["fcd_train_5k"]))
-        print(f"{name}: epoch {point:g}, FCD {curve[-1][1]:.2f}", flush=True)
+
+    def after_step() -> None:
+        if point := due.get(state.updates):
+            distance = evaluator.quick(judged)["fcd_train_5k"]
+            curve.append((point, distance))
+            print(f"{name}: epoch {point:g}, FCD {distance:.2f}", flush=True)
+
+    LOOPS[loop](settings, state, dataset, after_step)
     options.out.mkdir(parents=True, exist_ok=True)
-    storage.write_json(path, {"curve": curve})
+    write_json(path, {"curve": curve})
     return curve
 
 
-def seconds_an_epoch(options: Options, image_set: data.ImageSet) -> dict[str, float]:
+def seconds_an_epoch(options: Options, image_count: int) -> dict[str, float]:
     """Wall seconds that an epoch of each training takes: medians of rounds in turn."""
-    count = len(image_set.train_images)
-    settings = {name: settings_of(name, options.seed, count) for name in ARGUMENTS}
-    sides = {
-        name: Side("textbook" if name == "textbook" else "lab", setting, options.data_dir)
-        for name, setting in settings.items()
-    }
-    a_step = timed(sides, options.rounds, options.steps)
-    for side in sides.values():
-        side.stop()
+    settings = {name: settings_of(name, options.seed) for name in TRAININGS}
+    a_step = timed(settings, options.data_dir, options.rounds, options.steps)
     return {
-        name: statistics.median(a_step[name]) * (count // settings[name].batch_size)
-        for name in ARGUMENTS
+        name: statistics.median(a_step[name]) * (image_count // settings[name][1].batch_size)
+        for name in TRAININGS
     }
 
 
@@ -124,7 +113,7 @@ def reached(curve: Curve, goal: float) -> float | None:
 
 def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float]) -> str:
     """CONVERGENCE.md."""
-    facts = machine.description(CPU)
+    facts = describe_machine(CPU)
     lines = [
         "# How soon images are good",
         "",
@@ -163,7 +152,7 @@ def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float
 
 def plot(curves: dict[str, Curve], an_epoch: dict[str, float]) -> None:
     """FCD over seconds, both on logarithmic scales."""
-    figure, (axis,) = images.new_figure(1, width=7, height=4.2)
+    figure, (axis,) = figures.new_figure(1, width=7, height=4.2)
     for name, curve in curves.items():
         axis.loglog(
             [epochs * an_epoch[name] for epochs, _ in curve],
@@ -175,18 +164,18 @@ def plot(curves: dict[str, Curve], an_epoch: dict[str, float]) -> None:
     axis.set_ylabel("Frechet classifier distance")
     axis.grid(alpha=0.3, which="both")
     axis.legend()
-    images.save_figure(HERE / "figures" / "convergence.png", figure)
+    figures.save_figure(HERE / "figures" / "convergence.png", figure)
 
 
 def main() -> None:
     """Train, score, time, report."""
     options = parse(Options)
-    machine.prepare()
-    image_set = data.load("fashion", options.data_dir)
-    judge = Judge(image_set, CPU)
-    curves = {name: curve_of(name, options, image_set, judge) for name in ARGUMENTS}
-    an_epoch = seconds_an_epoch(options, image_set)
-    storage.write_text(HERE / "CONVERGENCE.md", report(options, curves, an_epoch))
+    set_up_torch()
+    dataset = load("fashion", options.data_dir)
+    evaluator = Evaluator(dataset, CPU)
+    curves = {name: curve_of(name, options, dataset, evaluator) for name in TRAININGS}
+    an_epoch = seconds_an_epoch(options, len(dataset.train_images))
+    write_text(HERE / "CONVERGENCE.md", report(options, curves, an_epoch))
     plot(curves, an_epoch)
     print(f"done: {HERE / 'CONVERGENCE.md'}")
 

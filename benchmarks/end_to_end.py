@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 
 import torch
 
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import DATASETS
+from lab.device import describe_machine
 from lab.errors import Fault, run_script
+from lab.files import write_text
 from lab.options import option, parse
-from lab.runs import run as runs
+from lab.runs import Run
 
 HERE = Path(__file__).parent
 
@@ -34,7 +34,7 @@ class Options:
     """Every option of the benchmark."""
 
     data_dir: Path | None = option(None, "folder with both full sets", folder=True)
-    dataset: str | None = option(None, "only this set; left out, both", choices=tuple(data.SETS))
+    dataset: str | None = option(None, "only this set; left out, both", choices=DATASETS)
     out: Path = option(Path("outputs/end-to-end"), "folder for the runs")
 
 
@@ -59,19 +59,14 @@ def measured(script: str, *arguments: object) -> Measured:
     return Measured(seconds, usage.ru_maxrss / 1024)
 
 
-def training_seconds(run: Path) -> float:
-    """The part of a run that was training steps."""
-    return sum(row["seconds"] for row in runs.read_history(run / "history.csv"))
-
-
 def rows_of(options: Options, dataset: str) -> list[str]:
     """The table's rows for one set."""
     source = ("--data-dir", options.data_dir) if options.data_dir else ()
     outputs = options.out / dataset
-    title = data.SETS[dataset].title
+    title = DATASETS[dataset].title
     trained = measured("gan_lab.py", "--dataset", dataset, "--out", outputs, *source)
-    run = runs.all_runs(outputs)[0]
-    share = 1 - training_seconds(run) / trained.seconds
+    run = Run.all_in(outputs)[0]
+    share = 1 - sum(row["seconds"] for row in run.history) / trained.seconds
     rows = [
         f"| {title}: `python gan_lab.py --dataset {dataset}` | {trained.seconds:.0f} "
         f"| {trained.peak_megabytes:.0f} | {share:.1%} outside training steps |"
@@ -79,7 +74,7 @@ def rows_of(options: Options, dataset: str) -> list[str]:
     outputs = options.out / f"{dataset}-dcgan"
     arguments = ("--recipe", "dcgan", "--dataset", dataset)
     convolutional = measured("gan_lab.py", *arguments, "--out", outputs, *source)
-    distance = storage.read_json(runs.all_runs(outputs)[0] / "evaluation.json")["fcd_test"]
+    distance = Run.all_in(outputs)[0].evaluation.figures["fcd_test"]
     rows.append(
         f"| {title}: `python gan_lab.py {' '.join(arguments)}` | {convolutional.seconds:.0f} "
         f"| {convolutional.peak_megabytes:.0f} | FCD {distance:.1f} |"
@@ -101,10 +96,10 @@ def rows_of(options: Options, dataset: str) -> list[str]:
 def main() -> None:
     """Measure both sets, then write the report."""
     options = parse(Options)
-    datasets = (options.dataset,) if options.dataset else tuple(data.SETS)
+    datasets = (options.dataset,) if options.dataset else DATASETS
     rows = [row for dataset in datasets for row in rows_of(options, dataset)]
     only = f" --dataset {options.dataset}" if options.dataset else ""
-    facts = machine.description(torch.device("cpu"))
+    facts = describe_machine(torch.device("cpu"))
     text = (
         "# What a user waits for\n\n"
         f"`python benchmarks/end_to_end.py{only} --data-dir FOLDER` on {facts['cores']} cores "
@@ -114,7 +109,7 @@ def main() -> None:
         + "\n".join(rows)
         + "\n"
     )
-    storage.write_text(HERE / "END_TO_END.md", text)
+    write_text(HERE / "END_TO_END.md", text)
     print(f"done: {HERE / 'END_TO_END.md'}")
 
 

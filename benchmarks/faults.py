@@ -46,8 +46,10 @@ from planting import (
     at_step,
     begin,
     damage,
+    replace,
     resume,
     row,
+    save_generator,
     signal_self,
     train,
 )
@@ -55,13 +57,10 @@ from planting import (
 import denoise_images
 import evaluate_images
 import gan_lab
-from lab import files as storage
-from lab import options
 from lab.errors import run_script
-from lab.models import networks as models
-from lab.models import serialization as tensors
-from lab.runs import run as runs
-from lab.training import state as checkpoint
+from lab.options import flag_of, given_options
+from lab.report.recorder import Recorder
+from lab.runs import Run
 
 # Several at once, long and odd
 
@@ -73,7 +72,7 @@ def two_at_once(place: Place) -> Tries:
         out = Path(tempfile.mkdtemp(dir=place.folder))
         both = [begin("gan_lab.py", *place.tiny("--out", out), at=place.folder) for _ in "ab"]
         ended = [child.wait() for child in both]
-        names = [path.name for path in runs.all_runs(out)]
+        names = [run.name for run in Run.all_in(out)]
         complaint = ended[0].complaint(0) or ended[1].complaint(0)
         yield complaint or ("" if len(names) == 2 else f"run folders {names}")
         run = out / "fashion-001"
@@ -85,7 +84,7 @@ def two_at_once(place: Place) -> Tries:
         ]
         ended = [child.wait() for child in both]
         complaint = ended[0].complaint(0) or ended[1].complaint(0) or damage(run)
-        kept = storage.read_json(run / "denoising_results" / "scores.json")["sheets"]
+        kept = Run(run).restorations.scores.sheets
         missing = {f"sigma_{sigma}.png" for sigma in sigmas} - set(kept)
         yield complaint or (f"{missing} missing" if missing else "")
 
@@ -97,17 +96,17 @@ def long_run(place: Place) -> Tries:
     notes = place.folder / "notes"
 
     def plant() -> None:
-        finish = gan_lab.finish_epoch
+        after_epoch = Recorder.after_epoch
 
-        def noting(options: Any, training: checkpoint.Training, *more: Any) -> None:
-            finish(options, training, *more)
-            if training.epoch in (epochs // 5, epochs - 1):
+        def noting(recorder: Recorder) -> None:
+            after_epoch(recorder)
+            if recorder.state.epoch in (epochs // 5, epochs - 1):
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 files = len(list(Path("/proc/self/fd").iterdir()))
                 with notes.open("a") as file:
                     file.write(f"{pages * os.sysconf('SC_PAGE_SIZE')} {files}\n")
 
-        gan_lab.finish_epoch = noting
+        replace(Recorder, "after_epoch", noting)
 
     ended = train(place, "--out", place.folder, "--epochs", epochs, first=plant)
     early, late = ([int(word) for word in line.split()] for line in notes.open())
@@ -146,7 +145,7 @@ def odd_places(place: Place) -> Tries:
         yield train(place, "--out", out, first=plant).complaint(0)
         os.utime(out / "fashion-001" / "config.json", (4e9, 4e9))  # written in the year 2096
     yield train(place, "--out", out).complaint(0)
-    yield "" if runs.all_runs(out)[0].name == "fashion-002" else "the newest is not the newest"
+    yield "" if Run.all_in(out)[0].name == "fashion-002" else "the newest is not the newest"
 
 
 @row
@@ -214,15 +213,15 @@ BATTERY += ["x" * 300, "two\nlines"]
 def battery(place: Place) -> Tries:
     """Every option of every script fed nonsense: exit 2, one line naming it, nothing written."""
     good = str(place.folder / "good.pth")
-    tensors.save_weights(Path(good), models.Generator(8, (16,)), dataset="mnist")
+    save_generator(Path(good), latent_dim=8, hidden=(16,))
     kinds = (gan_lab.Options, denoise_images.Options, evaluate_images.Options)
     for (script, main), kind in zip(MAINS.items(), kinds, strict=True):
         fields = [field for field in kind.__dataclass_fields__.values() if field.type != "bool"]
         for field in fields:
-            flag = options.flag_of(field.name)
+            flag = flag_of(field.name)
             for value in BATTERY:
                 try:
-                    options.given_options(kind, [f"{flag}={value}"])
+                    given_options(kind, [f"{flag}={value}"])
                     if field.type not in ("Path", "Path | None", "str | None"):
                         continue  # it is in range: no nonsense
                     if field.name in ("out", "report", "resume", "list") and value != "/dev/null":

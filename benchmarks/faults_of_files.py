@@ -16,19 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from planting import (
-    Place,
-    Tries,
-    begin,
-    row,
-    train,
-)
+from planting import Place, Tries, begin, row, save_generator, train
 
-from lab.data import datasets as data
+from lab.data.sources import read_idx
 from lab.errors import Fault
-from lab.models import networks as models
-from lab.models import serialization as tensors
-from lab.runs import run as runs
+from lab.models.serialization import load_weights
+from lab.runs import Run
 
 
 def archive(path: Path, pickled: bytes, **more: bytes) -> Path:
@@ -53,7 +46,7 @@ class Canary:
 def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
     """Files that pretend to be a generator.pth, each with what is wrong with it."""
     content = torch.load(good, weights_only=True)
-    config, state = content["config"], content["state_dict"]
+    config, state, spec = content["config"], content["state_dict"], content["dataset"]
     name = next(iter(state))
     path = place.folder / "hostile.pth"
     changes = {
@@ -65,7 +58,15 @@ def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
         "huge latent": {"config": {**config, "latent_dim": 10**12}},
         "NaN latent": {"config": {**config, "latent_dim": float("nan")}},
         "text": {"config": {**config, "hidden": "abc"}},
-        "config climbs": {"facts": {"dataset": "../../etc/passwd"}},
+        "no kind": {"kind": None},
+        "kind climbs": {"kind": "../../etc/passwd"},
+        "set climbs": {"dataset": "../../etc/passwd"},
+        "huge images": {
+            "config": {**config, "shape": [1, 10**6, 10**6]},
+            "dataset": {**spec, "shape": [1, 10**6, 10**6]},
+        },
+        "million classes": {"dataset": {**spec, "class_names": ["x"] * 10**6}},
+        "images of another set": {"dataset": {**spec, "shape": [3, 32, 32]}},
         "wrong shape": {"state_dict": {**state, name: torch.zeros(3)}},
         "wrong type": {"state_dict": {**state, name: state[name].double()}},
         "NaN weight": {"state_dict": {**state, name: state[name] * float("nan")}},
@@ -111,12 +112,12 @@ def hostile_weights(place: Place, good: Path) -> Iterator[tuple[str, Path]]:
 def hostile_weights_row(place: Place) -> Tries:
     """Hostile weights: refused in one line, no code run, under 100 MB more memory."""
     good = place.folder / "good.pth"
-    tensors.save_weights(good, models.Generator(8, (16,)), dataset="mnist")
+    save_generator(good, latent_dim=8, hidden=(16,))
     idle = begin("gan_lab.py", "--help", at=place.folder).wait().peak
     for index, (wrong, path) in enumerate(hostile_weights(place, good)):
         if wrong.startswith("cut"):  # many: in this process
             try:
-                tensors.load_weights(path, models.Generator)
+                load_weights(path, "generator")
                 yield f"{wrong}: was read"
             except Fault:
                 yield ""
@@ -213,18 +214,17 @@ def hostile_run(place: Place) -> Tries:
 @row
 def hostile_history(place: Place) -> Tries:
     """Hostile history.csv: read or refused in one line."""
-    path = place.folder / "history.csv"
+    run = Run(place.folder)
     head = b"epoch,d_loss\n"
     for content in (
         *(b"", b"\0\0\0", b"\xff\xfe", head + b"1,text\n", head + b"1\n", head + b"1,2,3\n"),
         *(head + b"1," + b"9" * 10_000 + b"\n", b'"' + b"x" * 200_000, head + b"nan,inf\n"),
     ):
-        path.write_bytes(content)
+        run.history_path.write_bytes(content)
         try:
-            runs.read_history(path)
-            yield ""
-        except Fault as fault:
-            yield "" if "\n" not in str(fault) else "not one line"
+            read = Run(place.folder)
+            lines = "".join(f"{row}" for row in read.history) + "".join(read.remarks)
+            yield "" if "\n" not in lines else "not one line"
         except Exception as error:
             yield f"{content[:30]!r}: {type(error).__name__}: {error}"
 
@@ -253,11 +253,11 @@ def fuzzed(place: Place) -> Tries:
     images = torch.arange(3 * 784).remainder(251).byte()
     raw = struct.pack(">4B3I", 0, 0, 8, 3, 3, 28, 28) + images.numpy().tobytes()
     weights = place.folder / "good.pth"
-    tensors.save_weights(weights, models.Generator(2, (3,)), dataset="mnist")
+    save_generator(weights, latent_dim=2, hidden=(3,))
     readers = (
-        (raw, lambda path: data.read_idx(path, 3)),
-        (gzip.compress(raw), lambda path: data.read_idx(path, 3)),
-        (weights.read_bytes(), lambda path: tensors.load_weights(path, models.Generator)),
+        (raw, lambda path: read_idx(path, (28, 28))),
+        (gzip.compress(raw), lambda path: read_idx(path, (28, 28))),
+        (weights.read_bytes(), lambda path: load_weights(path, "generator")),
     )
     path = place.folder / "mutated"
     for content, read in readers:

@@ -33,12 +33,12 @@ from planting import (
 )
 
 import gan_lab
-from lab import files as storage
-from lab.data import datasets as data
-from lab.evaluation import latent_space as stills
-from lab.models import networks as models
-from lab.models import serialization as tensors
-from lab.training import state as checkpoint
+from lab.data import datasets, to_float
+from lab.evaluation import latent_space
+from lab.report import figures
+from lab.report.recorder import Recorder
+from lab.runs import Run
+from lab.training.state import CheckpointClock, TrainingState, save_checkpoint
 
 
 def random_death(chance: random.Random) -> Callable[[], None]:
@@ -79,7 +79,7 @@ def killed(place: Place) -> Tries:
                 if run and not (run / "config.json").exists():
                     run.rmdir()  # killed before it wrote a word: nothing to go on with
                     arguments = place.tiny("--out", out, *more)
-                elif run and storage.read_json(run / "config.json")["status"] == "finished":
+                elif run and Run(run).stated_status == "finished":
                     arguments = ["--report", run]  # all that was left to do
                 plant = random_death(chance) if deaths < 6 and deaths < left else lambda: None
                 ended = begin("gan_lab.py", *arguments, at=place.folder, first=plant).wait()
@@ -97,13 +97,13 @@ def interrupted(place: Place) -> Tries:
     yield train(place, "--out", whole.parent).complaint(0)
     moments = [
         lambda act: at_step(1, act),
-        lambda act: before(gan_lab.images, "save_curves", act),
-        lambda act: before(data, "read_folder", act),
-        lambda act: before(gan_lab, "finish_epoch", act),
+        lambda act: before(figures, "save_curves", act),
+        lambda act: before(datasets, "read_folder", act),
+        lambda act: before(Recorder, "after_epoch", act),
         lambda act: at_write(3, 100, act),
         lambda act: at_step(11, act),
         lambda act: at_step(24, act),
-        lambda act: before(stills, "write", act),
+        lambda act: before(latent_space, "walks", act),
         lambda act: at_write(14, 500, act),
     ]
     for index, moment in enumerate(moments[: place.count(9, 2)]):
@@ -152,14 +152,14 @@ def twice(place: Place) -> Tries:
 @row
 def checkpoint_cost(place: Place) -> Tries:
     """Checkpoint of the default networks: under 2 s, so at most 2 % of the time and 2 min lost."""
-    training = gan_lab.begin(gan_lab.Options(), torch.device("cpu"))
-    gan_lab.train_step(gan_lab.Options(), training, torch.zeros(64, 1, 28, 28), True)  # fills Adam
+    options, dataset = gan_lab.Options(), datasets.load("fashion", place.set_folder)
+    state = gan_lab.begin(options, dataset, torch.device("cpu"))
+    gan_lab.train_step(options, state, to_float(dataset.train_images[:64]), True)  # fills Adam
     for _ in range(place.count(5, 1)):
-        began = time.monotonic()
-        checkpoint.save(place.folder / "checkpoint.pth", training, training.order.get_state())
-        cost = time.monotonic() - began
-        clock = checkpoint.Clock()
-        clock.saved(cost)
+        clock = CheckpointClock()
+        with clock.saving():
+            save_checkpoint(place.folder / "checkpoint.pth", state)
+        cost = clock.cost
         clock.saved_at -= max(10, 60 * cost) - 0.1
         early = clock.is_due(end_of_epoch=True)
         share = cost / (cost + max(10, 60 * cost))
@@ -206,17 +206,24 @@ def folder_gone(place: Place) -> Tries:
     """Run folder made read-only, or deleted, in mid-run: one line."""
     for number in [5, 1, 9, 24][: place.count(4, 1)]:
         disk = mounted(place, "50m")
-        command = ["mount", "-o", "remount,ro", str(disk)]
+        # Mounted once more, over itself: a disk with a file open for writing, such as the run's
+        # lock, cannot become read-only.
+        commands = (["--bind", disk, disk], ["-o", "remount,bind,ro", disk])
 
-        def plant(number: int = number, command: list[str] = command) -> None:
+        def shut(_: Any, commands: tuple = commands) -> None:
+            for words in commands:
+                subprocess.run(["mount", *map(str, words)], check=True)
+
+        def plant(number: int = number, shut: Callable = shut) -> None:
             eager_checkpoints()
-            at_step(number, lambda _: subprocess.run(command, check=True))
+            at_step(number, shut)
 
         try:
             ended = train(place, "--out", disk, first=plant)
             yield ended.complaint(1, says="Read-only file system") or damage(disk)
         finally:
-            subprocess.run(["umount", "-l", str(disk)], check=False)
+            for _ in commands:
+                subprocess.run(["umount", "-l", str(disk)], check=False)
         out = Path(tempfile.mkdtemp(dir=place.folder))
 
         def delete(number: int = number, out: Path = out) -> None:
@@ -230,9 +237,9 @@ def divergence(place: Place) -> Tries:
     """Divergence (lr 10; NaN or infinity planted in a weight): stopped, good weights kept."""
 
     def poison(name: str, value: float, number: int) -> Callable[[], None]:
-        def act(training: checkpoint.Training) -> None:
+        def act(state: TrainingState) -> None:
             with torch.no_grad():
-                next(getattr(training, name).parameters()).view(-1)[7] = value
+                next(getattr(state, name).parameters()).view(-1)[7] = value
 
         def plant() -> None:
             eager_checkpoints()
@@ -252,8 +259,9 @@ def divergence(place: Place) -> Tries:
         ended = train(place, "--out", out, *arguments, first=plant)
         complaint = ended.complaint(1, says="lower --lr-g and --lr-d")
         if not complaint:
-            tensors.load_weights(out / "fashion-001" / "generator.pth", models.Generator)
-            path = out / "fashion-001" / "checkpoint.pth"
+            run = Run(out / "fashion-001")
+            run.load_generator()
+            path = run.checkpoint_path
             content = torch.load(path, weights_only=True) if path.exists() else {"networks": {}}
             weights = [w for net in content["networks"].values() for w in net.values()]
             if not all(torch.isfinite(weight).all() for weight in weights):

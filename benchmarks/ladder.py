@@ -17,15 +17,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
-import torch
 from quality import trained
+from training import CPU
 
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import DATASETS
+from lab.device import describe_machine
 from lab.errors import run_script
+from lab.files import write_text
 from lab.options import option, parse
-from lab.runs import run as runs
 
 HERE = Path(__file__).parent
 
@@ -34,7 +33,7 @@ CLIMB = (
     ("classic", "--recipe classic"),
     ("Adam 1e-3, beta1 0, beta2 0.99", "--lr-g 1e-3 --lr-d 1e-3 --beta1 0 --beta2 0.99"),
     ("R1 penalty, gamma 1, every 8 steps", "--r1-gamma 1"),
-    ("moving average", "--average 0.9995"),
+    ("moving average", "--ema-decay 0.9995"),
     ("rates fall over the last 30 %", "--lr-decay 0.3"),
     ("Laplacian pyramid", "--pyramid"),
     ("products in bfloat16", "--precision bfloat16"),
@@ -87,12 +86,11 @@ def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
         common = ("--dataset", dataset, "--seed", seed, "--epochs", options.epochs)
         once = ("--sample-every", options.epochs, "--final-images", 0)
         run = trained(options, name, *common, *once, *arguments.split())
-        figures = storage.read_json(run / "evaluation.json")
-        distances.append(figures["fcd_train"])
-        seconds.append(sum(row["seconds"] for row in runs.read_history(run / "history.csv")))
+        distances.append(run.evaluation.figures["fcd_train"])
+        seconds.append(sum(row["seconds"] for row in run.history))
     spread = f" ({min(distances):.1f} to {max(distances):.1f})" if len(distances) > 1 else ""
     return (
-        f"| {data.SETS[dataset].title} | {label} | {statistics.median(distances):.1f}{spread} "
+        f"| {DATASETS[dataset].title} | {label} | {statistics.median(distances):.1f}{spread} "
         f"| {statistics.median(seconds):.0f} | `{arguments}` |"
     )
 
@@ -102,10 +100,10 @@ def main() -> None:
     options = parse(Options)
     lines = [
         row_of(options, dataset, label, arguments)
-        for dataset in data.SETS
+        for dataset in DATASETS
         for label, arguments in commands(options.tried)
     ]
-    facts = machine.description(torch.device("cpu"))
+    facts = describe_machine(CPU)
     seeds = " ".join(map(str, options.seeds))
     asked = f"--seeds {seeds} --epochs {options.epochs}{' --tried' if options.tried else ''}"
     text = (
@@ -121,7 +119,7 @@ def main() -> None:
         + "\n".join(lines)
         + "\n"
     )
-    storage.write_text(HERE / "LADDER.md", text)
+    write_text(HERE / "LADDER.md", text)
     print(f"done: {HERE / 'LADDER.md'}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -23,10 +22,14 @@ import torch
 import denoise_images
 import evaluate_images
 import gan_lab
-from lab import files as storage
+import lab.files
+from lab.data import DATASETS
 from lab.errors import run_script
-from lab.runs import run as runs
-from lab.training import state as checkpoint
+from lab.models import GENERATORS, build
+from lab.models.serialization import save_weights
+from lab.runs import Run
+from lab.runs.schema import history_from_csv
+from lab.training.state import CheckpointClock, TrainingState
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAINS = {
@@ -34,6 +37,7 @@ MAINS = {
     "denoise_images.py": denoise_images.main,
     "evaluate_images.py": evaluate_images.main,
 }
+OURS = {"lab", *(script.removesuffix(".py") for script in MAINS)}  # modules
 SLOWEST = 300  # seconds until a process counts as hanging
 Complaint = str  # what was wrong with a try; "" for nothing
 Tries = Iterator[Complaint]
@@ -140,6 +144,12 @@ def begin(
         os._exit(code)
 
 
+def save_generator(path: Path, **config: Any) -> None:
+    """A generator.pth of MNIST with random weights. config: what is other than by default."""
+    spec = DATASETS["mnist"]
+    save_weights(path, build(GENERATORS, "mlp", shape=spec.shape, **config), spec)
+
+
 def train(place: Place, *arguments: object, first: Callable[[], object] = lambda: None) -> Ended:
     """A tiny training from beginning to end."""
     return begin("gan_lab.py", *place.tiny(*arguments), at=place.folder, first=first).wait()
@@ -155,24 +165,24 @@ def resume(place: Place, run: Path) -> Ended:
 
 def eager_checkpoints() -> None:
     """Have a checkpoint written after each step, so that a tiny run writes many."""
-    checkpoint.Clock.is_due = lambda self, end_of_epoch: True
+    CheckpointClock.is_due = lambda self, end_of_epoch: True
 
 
-def at_step(number: int, act: Callable[[checkpoint.Training], object]) -> None:
+def at_step(number: int, act: Callable[[TrainingState], object]) -> None:
     """Do `act` before the training's so-many-th step of this process."""
     step, done = gan_lab.train_step, iter(range(1, 10**9))
 
-    def stepping(options: Any, training: checkpoint.Training, *given: Any, **named: Any) -> Any:
+    def stepping(options: Any, state: TrainingState, *given: Any, **named: Any) -> Any:
         if next(done) == number:
-            act(training)
-        return step(options, training, *given, **named)
+            act(state)
+        return step(options, state, *given, **named)
 
-    gan_lab.train_step = stepping
+    replace(gan_lab, "train_step", stepping)
 
 
 def at_write(number: int, byte: int, act: Callable[[], object]) -> None:
     """Do `act` when the so-many-th file of this process has been written up to `byte`."""
-    write_whole, done = storage.write_whole, iter(range(1, 10**9))
+    write_whole, done = lab.files.write_whole, iter(range(1, 10**9))
 
     class Watched:
         def __init__(self, file: io.BufferedWriter) -> None:
@@ -196,18 +206,28 @@ def at_write(number: int, byte: int, act: Callable[[], object]) -> None:
         hit = next(done) == number
         write_whole(path, (lambda file: write(Watched(file))) if hit else write)
 
-    storage.write_whole = writing
+    replace(lab.files, "write_whole", writing)
 
 
-def before(module: Any, name: str, act: Callable[[], object]) -> None:
-    """Do `act` before the function `name` of `module` runs."""
-    function = getattr(module, name)
+def before(owner: Any, name: str, act: Callable[[], object]) -> None:
+    """Do `act` before the function `name` of a module, or of a class, runs."""
+    function = getattr(owner, name)
 
     def acting(*arguments: Any, **keywords: Any) -> Any:
         act()
         return function(*arguments, **keywords)
 
-    setattr(module, name, acting)
+    replace(owner, name, acting)
+
+
+def replace(owner: Any, name: str, by: Callable) -> None:
+    """Put `by` in the place of a function, also where a module of the lab imported it by name."""
+    function = getattr(owner, name)
+    setattr(owner, name, by)
+    for module in [module for key, module in sys.modules.items() if key.partition(".")[0] in OURS]:
+        for key, value in list(vars(module).items()):
+            if value is function:
+                setattr(module, key, by)
 
 
 def signal_self(number: int) -> Callable[..., None]:
@@ -220,21 +240,22 @@ def signal_self(number: int) -> Callable[..., None]:
 
 def differences(one: Path, two: Path) -> Complaint:
     """Everything but times, dates and the pictures that tell them is equal, bit for bit."""
-    names = ["generator.pth", "discriminator.pth", "training.gif", "loss_curves.png"]
-    for folder in ("generated_samples", "final_generated_images"):
-        names += sorted(f"{folder}/{path.name}" for path in (one / folder).iterdir())
-        if len(list((one / folder).iterdir())) != len(list((two / folder).iterdir())):
-            return f"other files in {folder}"
-    for name in names:
-        if (one / name).read_bytes() != (two / name).read_bytes():
-            return f"{name} differs"
-    rows = []
-    for run in (one, two):
-        with (run / "history.csv").open() as file:
-            rows.append(list(csv.DictReader(file)))
-        for row in rows[-1]:
+    files, histories = [], []
+    for run in (Run(one), Run(two)):
+        weights = [run.generator_path, run.path / "discriminator.pth"]
+        grids = [path for _, path in run.grids()]
+        pictures = [*grids, *run.final_images(), run.film_path, run.curves_path]
+        files.append({path.relative_to(run.path): path.read_bytes() for path in weights + pictures})
+        rows = [dict(row) for row in run.history]
+        for row in rows:
             del row["seconds"], row["images_per_second"]
-    return "" if rows[0] == rows[1] else "history differs"
+        histories.append(rows)
+    if files[0].keys() != files[1].keys():
+        return f"other files: {files[0].keys() ^ files[1].keys()}"
+    for name, content in files[0].items():
+        if content != files[1][name]:
+            return f"{name} differs"
+    return "" if histories[0] == histories[1] else "history differs"
 
 
 def damage(run: Path) -> Complaint:
@@ -248,7 +269,7 @@ def damage(run: Path) -> Complaint:
             elif path.suffix == ".json":
                 json.loads(path.read_text())
             elif path.suffix == ".csv":
-                runs.read_history(path)
+                history_from_csv(path.read_text())
             elif path.suffix in (".png", ".gif"):
                 Image.open(path).load()
             elif path.name.endswith(".part"):

@@ -20,24 +20,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
-import torch
 from PIL import Image
-from training import lab_loop, timed
+from training import CPU, timed, training_options
 
-import gan_lab
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import DATASETS
+from lab.device import describe_machine
 from lab.errors import Fault, run_script
+from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
-from lab.report import figures as images
-from lab.runs import run as runs
+from lab.report import figures
+from lab.runs import Run
 
 HERE = Path(__file__).parent
 AIM = 8  # times less FCD than the classic recipe has
 RECIPES = ("classic", "modern")
 ROUNDS, STEPS = 11, 40  # in which steps of both recipes take turns to be timed
-FIGURES = ("fcd_train", "fcd_test", "precision", "recall", "density", "coverage", "near_copies")
 
 
 @dataclass(frozen=True)
@@ -52,14 +49,14 @@ class Options:
     )
 
 
-def trained(options: Options, name: str, *arguments: object) -> Path:
-    """The finished run folder OUT/name/..., trained now unless it is there."""
+def trained(options: Any, name: str, *arguments: object) -> Run:
+    """The finished run OUT/name/..., trained now unless it is there."""
     outputs = options.out / name
-    for run in runs.all_runs(outputs):
-        if storage.read_json(run / "config.json").get("status") == "finished":
+    for run in Run.all_in(outputs):
+        if run.status == "finished":
             return run
     run_script_of_lab("gan_lab.py", options, *arguments, "--out", outputs)
-    return runs.all_runs(outputs)[0]
+    return Run.all_in(outputs)[0]
 
 
 def run_script_of_lab(script: str, options: Any, *arguments: object) -> None:
@@ -73,16 +70,9 @@ def run_script_of_lab(script: str, options: Any, *arguments: object) -> None:
 
 def cost_ratio(options: Options) -> float:
     """What an epoch of the modern recipe costs, in epochs of the classic one: a median."""
-    machine.prepare()
-    image_set = data.load("fashion", options.data_dir)
-    settings = {
-        recipe: parse(gan_lab.Options, ["--recipe", recipe], gan_lab.RECIPES) for recipe in RECIPES
-    }
-    loops = {
-        recipe: lab_loop(setting, image_set, gan_lab.begin(setting, torch.device("cpu")))
-        for recipe, setting in settings.items()
-    }
-    seconds = timed(loops, ROUNDS, STEPS)
+    settings = {recipe: training_options("--recipe", recipe) for recipe in RECIPES}
+    sides = {recipe: ("lab", setting) for recipe, setting in settings.items()}
+    seconds = timed(sides, options.data_dir, ROUNDS, STEPS)
     per_image = [
         [each / settings[recipe].batch_size for each in seconds[recipe]]
         for recipe in ("modern", "classic")
@@ -95,36 +85,32 @@ def known_cost_ratio(options: Options) -> float:
     path = options.out / "cost_ratio.json"
     if not path.is_file():
         options.out.mkdir(parents=True, exist_ok=True)
-        storage.write_json(path, {"modern_over_classic": cost_ratio(options)})
-    return storage.read_json(path)["modern_over_classic"]
+        write_json(path, {"modern_over_classic": cost_ratio(options)})
+    return read_json(path)["modern_over_classic"]
 
 
-def default_run(options: Options, dataset: str, seed: int) -> Path:
+def default_run(options: Options, dataset: str, seed: int) -> Run:
     """What gan_lab.py makes by default: the modern recipe."""
     return trained(options, f"modern-{dataset}-{seed}", "--dataset", dataset, "--seed", seed)
 
 
-def compared(options: Options, dataset: str, seed: int, ratio: float) -> dict[str, Path]:
+def compared(options: Options, dataset: str, seed: int, ratio: float) -> dict[str, Run]:
     """A run of each recipe, of as much time."""
     modern = default_run(options, dataset, seed)
-    epochs = max(1, round(ratio * len(runs.read_history(modern / "history.csv"))))
+    epochs = max(1, round(ratio * len(modern.history)))
     arguments = ("--dataset", dataset, "--seed", seed, "--recipe", "classic", "--epochs", epochs)
     classic = trained(options, f"classic-{dataset}-{seed}-{epochs}", *arguments)
     return {"classic": classic, "modern": modern}
 
 
-def row_of(dataset: str, recipe: str, seed: int, run: Path) -> dict[str, Any]:
-    """What is told of a run."""
-    figures = storage.read_json(run / "evaluation.json")
-    epochs = len(runs.read_history(run / "history.csv"))
+def row_of(dataset: str, recipe: str, seed: int, run: Run) -> dict[str, Any]:
+    """What is told of a run: its figures, and what it is a run of."""
     return {
-        **{name: figures[name] for name in FIGURES},
-        "set": data.SETS[dataset].title,
+        **run.evaluation.figures,
+        "set": DATASETS[dataset].title,
         "recipe": recipe,
         "seed": seed,
-        "epochs": epochs,
-        "smallest_class": figures["smallest_class"],
-        "fcd_real": figures["fcd_real"],
+        "epochs": len(run.history),
     }
 
 
@@ -162,21 +148,21 @@ def verdicts(rows: list[dict[str, Any]]) -> str:
             f"| {title} | {classic:.1f} | {modern:.1f} | {modern / classic:.3f} "
             f"(1/{classic / modern:.1f}) | {real:.2f} |"
         )
-    verdict = f"{' and '.join(missed)} misses it" if missed else "it is met"
+    verdict = f"it is missed on {' and '.join(missed)}" if missed else "it is met"
     return "\n".join([*lines, "", f"The aim is 1/{AIM} on each set: {verdict}."])
 
 
-def save_picture(path: Path, found: dict[tuple[str, str], Path]) -> None:
+def save_picture(path: Path, found: dict[tuple[str, str], Run]) -> None:
     """The last grid of each run, side by side. found: run by its set and recipe."""
-    figure, axes = images.new_figure(len(found), width=3 * len(found), height=3.3)
+    figure, axes = figures.new_figure(len(found), width=3 * len(found), height=3.3)
     for axis, ((dataset, recipe), run) in zip(axes, found.items(), strict=True):
-        _, last = runs.grids(run)[-1]
+        _, last = run.grids()[-1]
         with Image.open(last) as grid:
             axis.imshow(grid, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{data.SETS[dataset].title}, {recipe}", fontsize=11)
+        axis.set_title(f"{DATASETS[dataset].title}, {recipe}", fontsize=11)
         axis.set_axis_off()
     path.parent.mkdir(exist_ok=True)
-    images.save_figure(path, figure)
+    figures.save_figure(path, figure)
 
 
 def main() -> None:
@@ -185,17 +171,17 @@ def main() -> None:
     ratio = known_cost_ratio(options)
     print(f"an epoch of the modern recipe takes as long as {ratio:.2f} of the classic", flush=True)
     rows, pictured = [], {}
-    for dataset in data.SETS:
+    for dataset in DATASETS:
         for seed in options.seeds:
             for recipe, run in compared(options, dataset, seed, ratio).items():
                 rows.append(row_of(dataset, recipe, seed, run))
                 pictured.setdefault((dataset, recipe), run)
     more = [
         row_of(dataset, "modern", seed, default_run(options, dataset, seed))
-        for dataset in data.SETS
+        for dataset in DATASETS
         for seed in options.more_seeds
     ]
-    facts = machine.description(torch.device("cpu"))
+    facts = describe_machine(CPU)
     seeds = " ".join(map(str, options.seeds))
     if more:
         seeds += f" --more-seeds {' '.join(map(str, options.more_seeds))}"
@@ -212,7 +198,7 @@ def main() -> None:
         "networks do not, stands at the end of LADDER.md.\n\n"
         f"## Every run\n\n{table(rows + more)}\n"
     )
-    storage.write_text(HERE / "QUALITY.md", text)
+    write_text(HERE / "QUALITY.md", text)
     save_picture(HERE / "figures" / "recipes.png", pictured)
     print(f"done: {HERE / 'QUALITY.md'}")
 

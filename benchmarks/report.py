@@ -17,15 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is 
 
 import torch
 
-from lab import device as machine
-from lab import files as storage
-from lab import seeding as chance
+from lab.device import describe_machine
 from lab.errors import Mistake, run_script
-from lab.models import networks as models
-from lab.models import serialization as tensors
+from lab.files import write_text
+from lab.models import count_parameters, generate
 from lab.options import option, parse
 from lab.report import report
-from lab.runs import run as runs
+from lab.runs import OUTPUTS, Run
+from lab.seeding import stream
 
 HERE = Path(__file__).parent
 SECONDS = 4.0  # that each figure is measured for
@@ -65,21 +64,20 @@ WEIGHTS = "() => { window.weights = decodeWeights(document.getElementById('weigh
 class Options:
     """Every option of the benchmark."""
 
-    run: Path = option(runs.OUTPUTS / "fashion-001", "run folder whose report is measured")
+    run: Path = option(OUTPUTS / "fashion-001", "run folder whose report is measured")
 
 
-def measured(run: Path, chromium: str) -> dict[str, str]:
+def measured(run: Run, chromium: str) -> dict[str, str]:
     """Every figure of the report of `run`, as text, by what it is."""
     from playwright.sync_api import sync_playwright
 
     began = time.perf_counter()
     path = report.write(run)
     written = time.perf_counter() - began
-    generator, _ = tensors.load_weights(run / "generator.pth", models.Generator)
-    latents = torch.randn(
-        COMPARED, generator.config["latent_dim"], generator=chance.stream(0, "report benchmark")
-    )
-    wanted = models.generate(generator, latents).flatten(1).int()
+    generator = run.load_generator().network
+    seed = stream(0, "report benchmark")
+    latents = torch.randn(COMPARED, generator.latent_dim, generator=seed)
+    wanted = generate(generator, latents).flatten(1).int()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
@@ -97,14 +95,14 @@ def measured(run: Path, chromium: str) -> dict[str, str]:
         browser.close()
     off = (found - wanted).abs()
     return {
-        "parameters of the generator": f"{models.count_parameters(generator):,}",
+        "parameters of the generator": f"{count_parameters(generator):,}",
         "size of report.html": f"{path.stat().st_size / 1e6:.2f} MB",
         "writing it": f"{written:.1f} s",
         "opening it, until the generator runs": f"{opened:.1f} s",
         "images a second, one at a time": f"{one:.0f}",
         "images a second, 64 at once": f"{many:.0f}",
         "steps a second of the restoration (4 starts)": f"{steps:.0f}",
-        f"largest difference from PyTorch, {COMPARED} images": f"{off.max()} of 256 grey levels",
+        f"largest difference from PyTorch, {COMPARED} images": f"{off.max()} of 256 levels",
         "pixels that differ at all": f"{(off > 0).float().mean():.2%}",
         "browser": f"Chromium {version}, headless",
     }
@@ -113,20 +111,20 @@ def measured(run: Path, chromium: str) -> dict[str, str]:
 def main() -> None:
     """Measure, print, write."""
     options = parse(Options)
-    run = runs.check_run("--run", options.run)
+    run = Run.open("--run", options.run)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         raise Mistake("this benchmark needs chromium (Debian: apt-get install chromium)")
     rows = measured(run, chromium)
-    facts = machine.description(torch.device("cpu"))
+    facts = describe_machine(torch.device("cpu"))
     cores = "one core" if facts["cores"] == 1 else f"{facts['cores']} cores"
     rows["machine"] = f"{cores}, {facts['system']}, torch {facts['torch']}"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    storage.write_text(
+    write_text(
         HERE / "REPORT.md",
         "# The report in a browser\n\n"
         "Figures from `python benchmarks/report.py` with a finished run of the default recipe's\n"
-        "networks. What must be reached: 30 images a second on 2 cores, at most 2 grey levels\n"
+        "networks. What must be reached: 30 images a second on 2 cores, at most 2 levels\n"
         "from PyTorch, at most 12 MB.\n\n"
         f"| what | measured |\n| --- | --- |\n{table}\n",
     )

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from restoration_plan import CLASSICAL, SIGMAS, TITLES, Options
+from restoration_plan import CLASSICAL, OURS, SIGMAS, TITLES, Options
 
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import DATASETS
+from lab.device import describe_machine
+from lab.files import write_json, write_text
 from lab.options import flag_of
-from lab.report import figures as images
-from lab.restoration import denoising as denoiser
+from lab.report import figures
+from lab.restoration import denoising
+from lab.runs import Run
 
 
 def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
@@ -33,7 +34,7 @@ def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
         "was once found by looking at the first 20 of MNIST, which are among those scored. Its",
         "number of steps is tried on training images further down; the CNN's layers, batch size",
         "and length of training were chosen on training images, and so was the value below which",
-        f"its pixels are taken for background ({denoiser.FAINT:g}, at most half of sigma).",
+        f"its pixels are taken for background ({denoising.FAINT:g}, at most half of sigma).",
         "",
         "![PSNR by noise level](restoration.png)",
         "",
@@ -44,17 +45,17 @@ def write_report(options: Options, tables: dict[str, dict[str, Any]]) -> None:
         ("accuracy", "accuracy of the classifier", 3),
     ):
         for dataset, table in tables.items():
-            lines += [f"## {data.SETS[dataset].title}: {title}", ""]
+            lines += [f"## {DATASETS[dataset].title}: {title}", ""]
             if measure == "accuracy":
                 lines += [f"On the clean images: {table['clean']['accuracy']:.3f}.", ""]
             lines += [*table_lines(table, few, measure, digits), ""]
     for dataset, table in tables.items():
-        lines += [f"## {data.SETS[dataset].title}: PSNR, dB, on {many:,} images", ""]
+        lines += [f"## {DATASETS[dataset].title}: PSNR, dB, on {many:,} images", ""]
         lines += [*table_lines(table, many, "psnr", 2), ""]
     lines += margin_lines(tables, few) + speed_lines(tables) + projection_lines(options, tables)
     lines += how_lines(options, tables)
-    storage.write_text(options.report / "RESTORATION.md", "\n".join(lines) + "\n")
-    storage.write_json(options.report / "restoration.json", tables)
+    write_text(options.report / "RESTORATION.md", "\n".join(lines) + "\n")
+    write_json(options.report / "restoration.json", tables)
     plot(options.report / "restoration.png", tables, few)
 
 
@@ -93,15 +94,15 @@ def margin_lines(tables: dict[str, dict[str, Any]], count: int) -> list[str]:
             (("autoencoder",), TITLES["autoencoder"]),
         ):
             present = [name for name in rivals if count in table.get(name, {})]
-            if not present or count not in table.get("cnn", {}):
+            if not present or count not in table.get("denoiser", {}):
                 continue
             leads = [
-                table["cnn"][count][index]["psnr"]
+                table["denoiser"][count][index]["psnr"]
                 - max(table[name][count][index]["psnr"] for name in present)
                 for index in range(len(SIGMAS))
             ]
             cells = " | ".join(f"{lead:+.2f}" for lead in leads)
-            lines.append(f"| {data.SETS[dataset].title}, over the {label} | {cells} |")
+            lines.append(f"| {DATASETS[dataset].title}, over the {label} | {cells} |")
     return [*lines, ""]
 
 
@@ -116,7 +117,7 @@ def projection_lines(options: Options, tables: dict[str, dict[str, Any]]) -> lis
     for dataset, table in tables.items():
         for steps, found in table.get("projection", {}).get("steps", {}).items():
             lines.append(
-                f"| {data.SETS[dataset].title} | {steps} | {found['mse']:.4f} "
+                f"| {DATASETS[dataset].title} | {steps} | {found['mse']:.4f} "
                 f"| {found['psnr']:.2f} | {found['images_per_second']:.1f} |"
             )
     return [*lines, ""]
@@ -135,7 +136,7 @@ def speed_lines(tables: dict[str, dict[str, Any]]) -> list[str]:
 
 def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
     """Command, machine, seeds, and what was tuned and trained."""
-    facts = machine.description(torch.device("cpu"))
+    facts = describe_machine(torch.device("cpu"))
     command = "python benchmarks/restoration.py --mnist-run RUN --fashion-run RUN"
     for name in ("count", "slow_count", "tuning_count", "seed"):
         command += f" {flag_of(name)} {getattr(options, name)}"
@@ -154,14 +155,14 @@ def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
     ]
     for dataset in tables:
         run = getattr(options, f"{dataset}_run")
-        trained = storage.read_json(run / "config.json")["options"]
+        trained = Run(run).config.options
         lines.append(
-            f"- {data.SETS[dataset].title}: generator by `python gan_lab.py --dataset {dataset} "
+            f"- {DATASETS[dataset].title}: generator by `python gan_lab.py --dataset {dataset} "
             f"--recipe {trained['recipe']} --epochs {trained['epochs']} --seed {trained['seed']}`, "
             f"CNN by `python denoise_images.py --train-denoiser`"
         )
     for dataset, table in tables.items():
-        title = data.SETS[dataset].title
+        title = DATASETS[dataset].title
         for name in CLASSICAL:
             if name in table:
                 strengths = ", ".join(f"{s:g}" for s in table[name]["facts"]["strengths"].values())
@@ -185,19 +186,19 @@ def how_lines(options: Options, tables: dict[str, dict[str, Any]]) -> list[str]:
 
 def plot(path: Path, tables: dict[str, dict[str, Any]], count: int) -> None:
     """PSNR over sigma, a panel a set."""
-    figure, axes = images.new_figure(len(tables), width=5.2 * len(tables), height=4.2)
+    figure, axes = figures.new_figure(len(tables), width=5.2 * len(tables), height=4.2)
     for axis, (dataset, table) in zip(axes, tables.items(), strict=True):
         for name, title in TITLES.items():
             if count in table.get(name, {}):
-                ours = name in ("projection", "cnn")
+                ours = name in OURS
                 values = [score["psnr"] for score in table[name][count]]
                 style = {"linewidth": 2.4, "marker": "o"} if ours else {"marker": "."}
                 colour = "0.6" if name == "noisy" else None
                 axis.plot(SIGMAS, values, label=title, color=colour, **style)
-        axis.set_title(data.SETS[dataset].title)
+        axis.set_title(DATASETS[dataset].title)
         axis.set_xlabel("noise level sigma")
         axis.set_ylabel("PSNR, dB")
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
-    images.save_figure(path, figure)
+    figures.save_figure(path, figure)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab import device as machine
-from lab import seeding as chance
-from lab.data import datasets as data
-from lab.restoration import corruptions as restore
+from lab.data.pixels import to_unit
+from lab.device import bfloat16_is_fast
+from lab.restoration.corruptions import Gaussian
+from lab.seeding import seed_for
 
 MOSAIC = 7  # BM3D sees MOSAIC x MOSAIC images as one
 
@@ -61,7 +61,7 @@ STRENGTHS = {
 
 
 def apply_classical(name: str, noisy: Tensor, sigma: float, strength: float) -> Tensor:
-    """Restore images (N, 1, 28, 28) one by one; BM3D as mosaics.
+    """Restore grey images (N, 1, H, W) one by one; BM3D as mosaics of them.
 
     A call of the bm3d package costs about as much for a mosaic as for one small image; and in a
     mosaic blocks find partners in the neighbouring images too, which helps.
@@ -70,20 +70,21 @@ def apply_classical(name: str, noisy: Tensor, sigma: float, strength: float) -> 
     if name != "bm3d":
         restored = [torch.tensor(method(one.numpy(), sigma, strength)) for one in noisy[:, 0]]
         return torch.stack(restored)[:, None].float().clamp(0, 1)
-    side, area = data.IMAGE_SIDE, MOSAIC * MOSAIC
-    padded = torch.cat((noisy, noisy[: -len(noisy) % area]))  # whole mosaics only
+    (height, width), area = noisy.shape[2:], MOSAIC * MOSAIC
+    whole = len(noisy) + -len(noisy) % area  # mosaics have no gaps: the first images come again
+    padded = noisy[torch.arange(whole) % len(noisy)]
     parts = []
     for tiles in padded.split(area):
-        joined = tiles.view(MOSAIC, MOSAIC, side, side).transpose(1, 2)
-        restored = method(joined.reshape(MOSAIC * side, -1).numpy(), sigma, strength)
-        cut = torch.tensor(restored).view(MOSAIC, side, MOSAIC, side).transpose(1, 2)
-        parts.append(cut.reshape(area, 1, side, side))
+        joined = tiles.view(MOSAIC, MOSAIC, height, width).transpose(1, 2)
+        restored = method(joined.reshape(MOSAIC * height, -1).numpy(), sigma, strength)
+        cut = torch.tensor(restored).view(MOSAIC, height, MOSAIC, width).transpose(1, 2)
+        parts.append(cut.reshape(area, 1, height, width))
     return torch.cat(parts)[: len(noisy)].float().clamp(0, 1)
 
 
 def tuned_strength(name: str, clean: Tensor, sigma: float, seed: int) -> float:
     """The strength with the highest PSNR on `clean` training images."""
-    noisy = restore.add_noise(clean, sigma, chance.seed_for(seed, "tuning"))
+    noisy = Gaussian(sigma).apply(clean, seed_for(seed, "tuning"))
     _, strengths = STRENGTHS[name]
     found = {}
     for strength in strengths:
@@ -109,7 +110,7 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """(N, 1, 28, 28) -> logits of the same shape; its last layer is a sigmoid."""
+        """(N, 1, H, W) -> logits of the same shape; its last layer is a sigmoid."""
         return self.layers(noisy)
 
 
@@ -119,13 +120,13 @@ def train_autoencoder(train_images: Tensor, seconds: float, seed: int) -> tuple[
     Batch 128 as there; noise as the CNN's: its sigma uniform in (0, 1], where the tutorial has 0.4
     alone. In bfloat16 where the CNN is. Returns the number of images it was shown, too.
     """
-    torch.manual_seed(chance.seed_for(seed, "autoencoder"))
+    torch.manual_seed(seed_for(seed, "autoencoder"))
     network = Autoencoder().to(memory_format=torch.channels_last)
     adam = torch.optim.Adam(network.parameters(), 1e-3)
-    fast = machine.bfloat16_is_fast(torch.device("cpu"))
+    fast = bfloat16_is_fast(torch.device("cpu"))
     began, shown = time.process_time(), 0
     while time.process_time() - began < seconds:
-        clean = restore.to_unit(train_images[torch.randint(len(train_images), (128,))])
+        clean = to_unit(train_images[torch.randint(len(train_images), (128,))])
         noisy = clean + (1 - torch.rand(128, 1, 1, 1)) * torch.randn(clean.shape)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             logits = network(noisy.to(memory_format=torch.channels_last))

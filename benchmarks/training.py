@@ -3,20 +3,21 @@
     python benchmarks/training.py --data-dir FOLDER
 
 Measures in one run and in turn (A B A B ...), after a warm-up, and writes benchmarks/SPEED.md. The
-lab's step is the one of gan_lab.py, imported; the textbook loop is the one that tutorials teach.
-Each loop has a process of its own: the lab's settings of torch hold for the lab's loop only.
+lab's loop is `gan_lab.train` itself; the textbook loop is the one that tutorials teach, on the
+classic recipe's networks. Each loop has a process of its own: the lab's settings of torch hold for
+the lab's loop only.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,15 +29,17 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import gan_lab
-from lab import device as machine
-from lab import files as storage
-from lab.data import datasets as data
+from lab.data import Dataset, load
+from lab.device import PRECISIONS, describe_machine, set_up_torch
 from lab.errors import run_script
+from lab.files import write_text
 from lab.options import option, parse
-from lab.training import cuda_graph as graphs
-from lab.training.state import Training
+from lab.training import MOST_EPOCHS, TrainingState, planned
 
 REPORT = Path(__file__).parent / "SPEED.md"
+CPU = torch.device("cpu")
+RECIPES = ("classic", "modern")
+BATCHES = (64, 128)
 GROWTH = (1, 2, 4, 8)  # epochs
 TEMPLATE = """# How fast the lab trains
 
@@ -45,12 +48,12 @@ TEMPLATE = """# How fast the lab trains
 with the least and the most. The loops of a row took turns, after a warm-up, each in a process of its own: the lab's and
 the floor's with the lab's settings (every core, denormals flushed, freed memory kept), the textbook's as torch comes.
 
-Textbook is the loop of the tutorials on the same networks and batch: DataLoader over torchvision's set with ToTensor
-and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is `gan_lab.train_step`, imported. The floor is
-the time that the step's matrix products alone take, in float32 and at their own shapes, without the recipe's gradient
-penalty or pyramid; the last column is what a float32 step would gain that did nothing else. The modern recipe does more
-than the textbook (penalty, average); bfloat16 rounds the factors of matrix products, so it may be faster than the
-float32 floor.
+Textbook is the loop of the tutorials on the classic recipe's networks, at the row's batch: DataLoader over
+torchvision's set with ToTensor and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is
+`gan_lab.train`, imported. The floor is the time that the matrix products of the lab's step alone take, in float32 and at
+their own shapes, without the recipe's gradient penalty or pyramid; the last column is what a float32 step would gain
+that did nothing else. The modern recipe does more than the textbook (penalty, average); bfloat16 rounds the factors of
+matrix products, so it may be faster than the float32 floor.
 
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor | floor over textbook |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -76,14 +79,19 @@ class Options:
     seed: int = option(0, "decides weights and order", low=0, high=2**63 - 1)
 
 
-# The two loops: each gives a function that trains `steps` steps
+def training_options(*words: object) -> gan_lab.Options:
+    """The options of gan_lab.py as typed."""
+    return parse(gan_lab.Options, list(map(str, words)), gan_lab.RECIPES)
+
+
+# The loops: each trains, and calls `after_step` after every step, until that raises
 
 
 class TextbookImages(datasets.MNIST):
     """torchvision's set, its `__getitem__` and all, over images that are already in memory."""
 
-    def __init__(self, image_set: data.ImageSet) -> None:
-        self.data, self.targets = image_set.train_images[:, 0], image_set.train_labels
+    def __init__(self, dataset: Dataset) -> None:
+        self.data, self.targets = dataset.train_images[:, 0], dataset.train_labels
         self.transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
         )
@@ -91,29 +99,23 @@ class TextbookImages(datasets.MNIST):
 
 
 def textbook_loop(
-    options: gan_lab.Options, image_set: data.ImageSet, training: Training
-) -> Callable[[int], None]:
-    """The loop of PyTorch-GAN and of the tutorials, on the networks of `training`."""
-    generator = training.generator
-    discriminator = nn.Sequential(training.discriminator, nn.Sigmoid())
+    options: gan_lab.Options,
+    state: TrainingState,
+    dataset: Dataset,
+    after_step: Callable[[], object],
+) -> None:
+    """The loop of PyTorch-GAN and of the tutorials, on the networks of `state`."""
+    generator = state.generator
+    discriminator = nn.Sequential(state.discriminator, nn.Sigmoid())
     betas = (options.beta1, options.beta2)
     optimizer_g = torch.optim.Adam(generator.parameters(), lr=options.lr_g, betas=betas)
     optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=options.lr_d, betas=betas)
     criterion = nn.BCELoss()
     loader = DataLoader(
-        TextbookImages(image_set), batch_size=options.batch_size, shuffle=True, drop_last=True
+        TextbookImages(dataset), batch_size=options.batch_size, shuffle=True, drop_last=True
     )
-
-    def batches() -> Iterator[Tensor]:
-        while True:
-            for images, _ in loader:
-                yield images
-
-    stream = batches()
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            real = next(stream)
+    for _ in range(options.epochs):
+        for real, _ in loader:
             valid, invalid = torch.ones(len(real)), torch.zeros(len(real))
 
             optimizer_g.zero_grad()
@@ -129,67 +131,71 @@ def textbook_loop(
             d_loss.backward()
             optimizer_d.step()
             _ = d_loss.item(), g_loss.item()
+            state.count_step()
+            after_step()
 
-    return run
+
+@dataclass
+class SilentRecorder:
+    """Stands in the place of lab.report.Recorder: writes nothing, and calls `after_step`."""
+
+    options: gan_lab.Options
+    state: TrainingState
+    after_step: Callable[[], object]
+
+    def save_samples(self) -> None:
+        """No sample grid."""
+
+    def after_epoch(self) -> None:
+        """The next epoch begins."""
+        self.state.end_epoch(self.options.batch_size)
 
 
 def lab_loop(
-    options: gan_lab.Options, image_set: data.ImageSet, training: Training
-) -> Callable[[int], None]:
-    """The lab's loop: gan_lab.train_step on batches by index, as gan_lab.train_epoch feeds it."""
-    images = image_set.train_images
-
-    def batches() -> Iterator[Tensor]:
-        while True:
-            yield from torch.randperm(len(images), generator=training.order).split(
-                options.batch_size
-            )[: len(images) // options.batch_size]
-
-    stream = batches()
-    step = graphs.Replayed(partial(gan_lab.train_step, options, training), training)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            real = data.to_float(images.index_select(0, next(stream)))
-            with machine.matrix_products(options.precision, real.device, options.convolutional):
-                training.totals += step(real, gan_lab.penalty_is_due(options, training))
-            gan_lab.finish_step(options, training)
-
-    return run
+    options: gan_lab.Options,
+    state: TrainingState,
+    dataset: Dataset,
+    after_step: Callable[[], object],
+) -> None:
+    """The lab's own loop."""
+    gan_lab.train(options, state, dataset, SilentRecorder(options, state, after_step))
 
 
-def floor_loop(options: gan_lab.Options, *_: object) -> Callable[[int], None]:
-    """Only the matrix products of a step, at their own shapes, without penalty or pyramid.
+def floor_loop(
+    options: gan_lab.Options, _: TrainingState, dataset: Dataset, after_step: Callable[[], object]
+) -> None:
+    """Only the matrix products of a step of `options`, without penalty or pyramid."""
+    products = list(step_products(options, math.prod(dataset.spec.shape)))
+    while True:
+        for left, right in products:
+            torch.mm(left, right)
+        after_step()
+
+
+def step_products(options: gan_lab.Options, pixels: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The factors of every matrix product of a step of fully connected networks.
 
     For a layer (i -> o) and n rows: forward n x i x o, the gradient of the weights o x n x i, the
     gradient of the input n x o x i. The generator makes its images once; the discriminator sees
     both halves in one pass, and then the generated ones again, without gradients of its weights.
     """
     batch = options.batch_size
-    widths_g = (options.latent_dim, *options.hidden_g, 784)
-    widths_d = (784, *options.hidden_d, 1)
-    products: list[tuple[Tensor, Tensor]] = []
+    widths_g = (options.latent_dim, *options.hidden_g, pixels)
+    widths_d = (pixels, *options.hidden_d, 1)
 
-    def layer(rows: int, i: int, o: int, weights: bool, inputs: bool) -> None:
+    def layer(rows: int, i: int, o: int, weights: bool, inputs: bool) -> Iterator:
         x, w, g = torch.randn(rows, i), torch.randn(o, i), torch.randn(rows, o)
-        products.append((x, w.T))
+        yield x, w.T
         if weights:
-            products.append((g.T, x))
+            yield g.T, x
         if inputs:
-            products.append((g, w))
+            yield g, w
 
     for place, (i, o) in enumerate(itertools.pairwise(widths_g)):
-        layer(batch, i, o, weights=True, inputs=place > 0)
+        yield from layer(batch, i, o, weights=True, inputs=place > 0)
     for place, (i, o) in enumerate(itertools.pairwise(widths_d)):
-        layer(2 * batch, i, o, weights=True, inputs=place > 0)
-        layer(batch, i, o, weights=False, inputs=True)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            for left, right in products:
-                torch.mm(left, right)
-
-    return run
+        yield from layer(2 * batch, i, o, weights=True, inputs=place > 0)
+        yield from layer(batch, i, o, weights=False, inputs=True)
 
 
 # Measuring
@@ -206,9 +212,10 @@ class Side:
         arguments = (name, options, data_dir, far_end)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
+        far_end.close()  # so that the end of the process is noticed here
 
     def __call__(self, steps: int) -> None:
-        """Train `steps` steps."""
+        """Train `steps` steps, one at least."""
         self.pipe.send(steps)
         self.pipe.recv()
 
@@ -221,24 +228,45 @@ class Side:
 def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Connection) -> None:
     """The life of a Side's process: steps are asked for until 0 are."""
     if name != "textbook":
-        machine.prepare()
-    training = gan_lab.begin(options, torch.device("cpu"))
-    run = LOOPS[name](options, data.load("fashion", data_dir), training)
-    while steps := pipe.recv():
-        run(steps)
-        pipe.send(steps)
+        set_up_torch()
+    dataset = load("fashion", data_dir)
+    options = replace(planned(options, dataset), epochs=MOST_EPOCHS)
+    state = gan_lab.begin(options, dataset, CPU)
+    left = pipe.recv()
+
+    def after_step() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            pipe.send("done")
+            left = pipe.recv()
+            if left == 0:
+                sys.exit()
+
+    LOOPS[name](options, state, dataset, after_step)
 
 
-def timed(loops: dict[str, Callable[[int], None]], rounds: int, steps: int) -> dict[str, list]:
-    """Seconds a step of each loop: all of them in turn, `rounds` times, after a warm-up."""
-    for run in loops.values():
-        run(max(8, steps // 5))
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
+def timed(
+    settings: dict[str, tuple[str, gan_lab.Options]],
+    data_dir: Path | None,
+    rounds: int,
+    steps: int,
+) -> dict[str, list[float]]:
+    """Seconds a step of each side: all of them in turn, `rounds` times, after a warm-up.
+
+    settings: for each side, which of LOOPS it is and the options of its training.
+    """
+    sides = {name: Side(loop, options, data_dir) for name, (loop, options) in settings.items()}
+    for side in sides.values():
+        side(max(8, steps // 5))
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, run in loops.items():
+        for name, side in sides.items():
             began = time.perf_counter()
-            run(steps)
+            side(steps)
             seconds[name].append((time.perf_counter() - began) / steps)
+    for side in sides.values():
+        side.stop()
     return seconds
 
 
@@ -250,19 +278,18 @@ def spread(values: list[float], form: str) -> str:
 
 def measure(options: Options) -> list[str]:
     """A row of the table for each recipe, precision and batch size."""
-    settings = list(itertools.product(("classic", "modern"), machine.PRECISIONS))
     rows = []
-    for (recipe, precision), batch in itertools.product(settings, (64, 128)):
-        given = ["--recipe", recipe, "--precision", precision, "--batch-size", str(batch)]
-        setting = parse(gan_lab.Options, [*given, "--seed", str(options.seed)], gan_lab.RECIPES)
-        sides = {name: Side(name, setting, options.data_dir) for name in LOOPS}
-        seconds = timed(sides, options.rounds, options.steps)
-        for side in sides.values():
-            side.stop()
+    for recipe, precision, batch in itertools.product(RECIPES, PRECISIONS, BATCHES):
+        common = ("--batch-size", batch, "--seed", options.seed)
+        own = training_options("--recipe", recipe, "--precision", precision, *common)
+        textbook = training_options("--recipe", "classic", *common)
+        sides = {"textbook": ("textbook", textbook), "lab": ("lab", own), "floor": ("floor", own)}
+        seconds = timed(sides, options.data_dir, options.rounds, options.steps)
         rate = {name: [batch / each for each in times] for name, times in seconds.items()}
-        gain = [a / b for a, b in zip(seconds["textbook"], seconds["lab"], strict=True)]
-        over = [a / b for a, b in zip(seconds["lab"], seconds["floor"], strict=True)]
-        most = [a / b for a, b in zip(seconds["textbook"], seconds["floor"], strict=True)]
+        gain, over, most = (
+            [a / b for a, b in zip(seconds[one], seconds[two], strict=True)]
+            for one, two in (("textbook", "lab"), ("lab", "floor"), ("textbook", "floor"))
+        )
         rows.append(
             f"| {recipe} | {precision} | {batch} | {spread(rate['textbook'], ',.0f')} "
             f"| {spread(rate['lab'], ',.0f')} | **{spread(gain, '.2f')}** "
@@ -274,7 +301,7 @@ def measure(options: Options) -> list[str]:
 
 def growth(options: Options, image_count: int) -> list[str]:
     """A row of the second table for each of GROWTH."""
-    setting = parse(gan_lab.Options, ["--seed", str(options.seed)], gan_lab.RECIPES)
+    setting = training_options("--seed", options.seed)
     side = Side("lab", setting, options.data_dir)
     side(50)  # warm up
     rows = []
@@ -293,19 +320,17 @@ def growth(options: Options, image_count: int) -> list[str]:
 def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
-    image_set = data.load("fashion", options.data_dir)
-    rows = measure(options)
-    facts = machine.description(torch.device("cpu"))
+    image_count = len(load("fashion", options.data_dir).train_images)
     text = TEMPLATE.format(
         rounds=options.rounds,
         steps=options.steps,
         seed=options.seed,
-        images=len(image_set.train_images),
-        rows="\n".join(rows),
-        growth="\n".join(growth(options, len(image_set.train_images))),
-        **facts,
+        images=image_count,
+        rows="\n".join(measure(options)),
+        growth="\n".join(growth(options, image_count)),
+        **describe_machine(CPU),
     )
-    storage.write_text(REPORT, text)
+    write_text(REPORT, text)
     print(f"done: {REPORT}")
 
 

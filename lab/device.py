@@ -1,16 +1,15 @@
-"""The machine: which device to use, how many cores it lends us, how fast it multiplies."""
+"""Where to compute: the device, how many cores are ours, the precision of matrix products."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import math
 import os
 import platform
-import shlex
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -48,7 +47,7 @@ def _refusal(device: str) -> str | None:
     return None
 
 
-def prepare() -> None:
+def set_up_torch() -> None:
     """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random."""
     torch.set_num_threads(available_cores())
     torch.backends.cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
@@ -98,7 +97,15 @@ def full_precision() -> Iterator[None]:
 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and _processor_has_amx()
+
+
+@functools.cache
+def _processor_has_amx() -> bool:
+    """Whether the CPU has tiles for matrices; older torch than 2.9 cannot be asked in public."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_tile"))
+    return torch.cpu._is_amx_tile_supported()
 
 
 def keep_freed_memory() -> None:
@@ -115,11 +122,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**26)
     except (OSError, AttributeError):
         pass
-
-
-def command_line(words: Sequence[str]) -> str:
-    """`words` as they are typed into this system's shell."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def available_cores() -> int:
@@ -177,7 +179,7 @@ def cpu_seconds() -> tuple[float, float, float] | None:
         return None
 
 
-def description(device: torch.device) -> dict[str, str | int]:
+def describe_machine(device: torch.device) -> dict[str, str | int]:
     """What made a figure: versions, device and cores, for config.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {

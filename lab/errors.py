@@ -8,11 +8,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from lab.text import printable, shortened
 
 MOST_SAID = 2_000  # characters of a line: a command to go on with is never cut
+PACKAGES = {  # of requirements.txt, by the names they are imported by
+    **{name: name for name in ("torch", "torchvision", "matplotlib", "tqdm", "numpy")},
+    **{"PIL": "pillow", "torchmetrics": "torchmetrics", "jinja2": "jinja2"},
+    **{"pydantic": "pydantic", "filelock": "filelock"},
+}
 
 
 class Mistake(Exception):
@@ -115,6 +121,19 @@ def _open_streams() -> None:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8"))
         if hasattr(getattr(sys, name), "reconfigure"):  # a test's stand-in may not have it
             getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def prepare_script() -> None:
+    """Before torch loads: let Ctrl-C end the script; leave with a line if a package is missing."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # run_script listens later
+    name = Path(sys.argv[0]).name
+    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        sys.exit(
+            f"{name}: {', '.join(missing)} not installed for {sys.executable}; "
+            "pip install -r requirements.txt, or start it with the Python that has them"
+        )
+    os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window, and a user's may not exist
 
 
 def run_script(main: Callable[[], None]) -> None:

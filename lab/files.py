@@ -1,26 +1,35 @@
-"""Files that appear whole or not at all; text and JSON from elsewhere, which is never trusted."""
+"""Files and folders: written whole or not at all, read without trust, held by one program at once.
+
+Folders that a user names are looked at before any work, and refused with the option's name.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lab.errors import Fault
+from filelock import FileLock, Timeout
+
+from lab.errors import Fault, Mistake
+from lab.text import shortened
 
 MOST_TEXT_BYTES = 2**26  # of JSON or CSV: a line an epoch, for more epochs than anybody trains
 MOST_LEVELS = 20  # of JSON
 # Windows renames over no file that another program has open; most close it soon.
 RENAMES_TRIED = 20 if os.name == "nt" else 1
+LOCK_FILE = ".lock"
+PATIENCE = 0.1  # seconds: somebody may only be asking whether the lock is held
 
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
-    """Write a file beside `path`, then rename it there: `path` is never seen half-written."""
+    """Write a file beside `path`, then rename it there: nobody sees `path` half-written."""
     # Beside it, under another name than that of another container's process of the same number;
     # not made from the file's own, which may be too long to add to.
     beside = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -87,15 +96,10 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0)
 
 
-def as_dict(value: Any) -> dict[str, Any]:
-    """The value if it is a dictionary, else an empty one: files from elsewhere hold anything."""
-    return value if isinstance(value, dict) else {}
-
-
 def is_plain_name(name: Any) -> bool:
     """Whether a name, as files from elsewhere have it, is a file's: no path, nothing odd in it."""
     is_text = isinstance(name, str) and name.isprintable() and len(os.fsencode(name)) <= 255
-    return is_text and name != "" and Path(name).name == name
+    return is_text and name not in ("", "..") and Path(name).name == name
 
 
 def check_room(path: Path, most: int) -> None:
@@ -104,3 +108,93 @@ def check_room(path: Path, most: int) -> None:
         raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+
+
+# Folders that are held
+
+
+@contextlib.contextmanager
+def held(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold `folder` against other programs of the lab until this one ends or leaves the block.
+
+    wait: until it is free; without it, a folder that is held is a Fault. Where a file system has no
+    locks nothing is held: files still appear whole, the last writer's stay.
+    """
+    lock = FileLock(folder / LOCK_FILE, timeout=-1 if wait else PATIENCE)
+    try:
+        lock.acquire(poll_interval=PATIENCE / 10)
+    except Timeout:
+        raise Fault(f"{folder}: another program of the lab is at work in it") from None
+    except NotImplementedError:  # filelock's word for a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another program holds `folder`; False where this user may not ask."""
+    if not (folder / LOCK_FILE).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK_FILE).acquire(timeout=PATIENCE, poll_interval=PATIENCE / 10):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+
+
+# Folders that a user names
+
+
+def check_path(flag: str, path: Path, folder: bool = False) -> None:
+    """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
+    try:
+        there = path.exists()
+    except OSError as error:  # too long, or in a folder that is closed to us
+        name = shortened(str(path), 80)
+        raise Mistake(f"{flag} {name}: {error.strerror}; give another") from None
+    if folder and not path.is_dir():
+        kind = "is a file, not a folder" if there else "does not exist"
+        raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
+    if folder and not os.access(path, os.R_OK | os.X_OK):
+        raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
+
+
+def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
+    """Mistake if `folder` is a file, or if nothing can be written there (or made there).
+
+    flag: the option that led there.
+    """
+    for path in (folder, *folder.parents):
+        _refuse_blind(flag, path)
+    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not standing.is_dir():
+        what = "is" if standing == folder else f"{standing} is"
+        raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        what = "is" if standing == folder else f"{standing} is"
+        raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
+
+
+def check_closed(flag: str, folder: Path) -> None:
+    """Mistake if a link leads out of `folder`; what is not there yet is closed.
+
+    Files are replaced, not written into, but a folder that is a link would be written through.
+    """
+    home = os.path.realpath(folder)  # Path.resolve raises where links go round in a circle
+    for place, names, files in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            if not Path(os.path.realpath(path)).is_relative_to(home):
+                inside = path.relative_to(folder)
+                raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
+        for path in (Path(place, name) for name in files):
+            _refuse_blind(flag, path)
+
+
+def _refuse_blind(flag: str, path: Path) -> None:
+    """Mistake if `path` is a link to nothing, where a folder could not be made."""
+    if path.is_symlink() and not path.exists():
+        raise Mistake(f"{flag} {path}: is a link to nothing; remove it")

@@ -14,11 +14,12 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from lab import places
 from lab.errors import Fault, Mistake
+from lab.files import check_path
 from lab.text import shortened
 
 # What annotations of options may name. typing.get_type_hints looks a name up in the module of the
@@ -31,15 +32,16 @@ Options = TypeVar("Options")
 def option(
     default: Any,
     help: str,
-    *,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    *,
+    choices: Collection[str] | None = None,
     most: int | None = None,
     bare: Any = None,
     folder: bool = False,
     only_on: bool = False,
     heading: str | None = None,
+    was: str | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line option.
 
@@ -51,6 +53,7 @@ def option(
     folder: the path must be an existing folder.
     only_on: a switch that has no `--no-` form.
     heading: of this option and those that follow, in --help.
+    was: its name in earlier versions of the lab, which may stand in a config.json.
     """
     return dataclasses.field(default=default, metadata=locals())  # each argument by its name
 
@@ -66,6 +69,13 @@ def said(name: str, given: dict[str, Any]) -> str:
     if isinstance(value, bool):
         return flag_of(name) if value else "--no-" + flag_of(name).removeprefix("--")
     return f"{flag_of(name)} {_shown(value)}"
+
+
+def refuse_others(given: dict[str, Any], allowed: tuple[str, ...], why: str) -> None:
+    """Mistake if an option was `given` that is not `allowed`; {} in `why` lists those that are."""
+    for name in given:
+        if name not in allowed:
+            raise Mistake(f"{said(name, given)}: {why.format(', '.join(map(flag_of, allowed)))}")
 
 
 def parse(
@@ -98,6 +108,12 @@ def given_options(
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
         _add(group, field, value_type, recipes or {})
+    renamed = {
+        flag_of(f.metadata["was"]): flag_of(f.name) for f, _ in _declared(kind) if f.metadata["was"]
+    }
+    for word in sys.argv[1:] if argv is None else argv:
+        if (old := word.partition("=")[0]) in renamed:
+            raise Mistake(f"{old}: is called {renamed[old]} now; give that")
     given = vars(parser.parse_args(argv))
     return {
         field.name: _checked(field, value_type, given[field.name])
@@ -115,7 +131,7 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
         raise Fault(f"{path}: its options are missing")
     values = {}
     for field, value_type in _declared(kind):
-        value = content.get(field.name, field.default)
+        value = content.get(field.name, content.get(field.metadata["was"], field.default))
         if value in (None, [], ()) and field.default in (None, ()):  # not given
             values[field.name] = field.default
             continue
@@ -204,7 +220,7 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
     if not text.strip() or "\0" in text:
         raise Mistake(f"{flag} {typed!r}: is empty; give a value or leave the option out")
     if value_type is Path:
-        places.check_path(flag, Path(text), facts["folder"])
+        check_path(flag, Path(text), facts["folder"])
     return value_type(text)
 
 

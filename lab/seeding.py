@@ -1,4 +1,4 @@
-"""Chance: one stream of random numbers a purpose, all of them decided by one seed.
+"""Seeds: one stream of random numbers a purpose, all of them decided by one seed.
 
 Streams are independent, so that drawing more from one (asking for more sample grids, say) changes
 nothing that another decides (the weights).

@@ -1,8 +1,11 @@
-"""Words for people: plurals, and text from elsewhere that is fit to be shown."""
+"""Words for people: plurals, lists, shell commands, and text from elsewhere fit to be shown."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 from collections.abc import Sequence
 
 
@@ -25,3 +28,14 @@ def shortened(text: str, most: int) -> str:
 def printable(text: str) -> str:
     """Text from a file without what would steer a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text)
+
+
+def sized(shape: Sequence[int]) -> str:
+    """The height and width of images of shape (..., H, W): `28 x 28`."""
+    height, width = shape[-2:]
+    return f"{height} x {width}"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """`words` as they are typed into this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

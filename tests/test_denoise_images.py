@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import functools
 import json
-import math
 import shutil
 import sys
 from collections import defaultdict
@@ -17,22 +16,18 @@ from conftest import SAMPLE, run
 from PIL import Image
 
 import denoise_images
-from lab import files as storage
-from lab import lock
-from lab import seeding as chance
-from lab.data import datasets as data
+from lab import files
+from lab.data import datasets, load_sample
+from lab.data.pixels import to_unit, unit_to_levels
 from lab.errors import Fault, Mistake
-from lab.evaluation import evaluator as judge
-from lab.models import networks as models
-from lab.models import serialization as tensors
-from lab.options import parse
-from lab.report import figures as images
-from lab.restoration import corruptions as restore
-from lab.restoration import denoising as denoiser
-from lab.restoration import projection
-from lab.runs import provenance
-from lab.runs import run as runs
+from lab.evaluation.evaluator import can_score, generated_images
+from lab.models import DENOISERS, GENERATORS, build, shipped
+from lab.models.serialization import load_weights, save_weights
+from lab.restoration import corruptions, denoising, projection, restorers
+from lab.restoration.corruptions import Gaussian
+from lab.runs.run import Run
 
+MNIST = datasets.DATASETS["mnist"]
 SOON = ("--steps", 10, "--restarts", 2, "--device", "cpu")
 FEW = ("--count", 3, *SOON)
 
@@ -43,12 +38,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_folder = tmp_path_factory.mktemp("denoise") / "outputs" / "mnist-001"
     run_folder.mkdir(parents=True)
     torch.manual_seed(0)
-    tensors.save_weights(
-        run_folder / "generator.pth", models.Generator(8, (32,)), dataset="mnist", epoch=1
-    )
-    tensors.save_weights(run_folder / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="mnist")
-    storage.write_json(run_folder / "config.json", {"options": {"data_dir": str(SAMPLE)}})
+    save_weights(run_folder / "generator.pth", small_generator(), MNIST, epoch=1)
+    save_weights(run_folder / "denoiser.pth", small_denoiser(), MNIST)
+    options = {"dataset": "mnist", "data_dir": str(SAMPLE)}
+    files.write_json(run_folder / "config.json", {"options": options})
     return run_folder
+
+
+def small_generator() -> torch.nn.Module:
+    return build(GENERATORS, "mlp", shape=MNIST.shape, latent_dim=8, hidden=(32,))
+
+
+def small_denoiser() -> torch.nn.Module:
+    return build(DENOISERS, "unet", shape=MNIST.shape, width=8, inner_width=8)
 
 
 @pytest.fixture
@@ -63,6 +65,22 @@ def attempt(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     """Run the script in this process: importing torch anew takes longer than its work."""
     monkeypatch.setattr(sys, "argv", ["denoise_images.py", *map(str, arguments)])
     denoise_images.main()
+
+
+def use_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
+    """Have the newest run looked for in `outputs`."""
+    monkeypatch.setattr(Run, "newest", functools.partial(Run.newest, outputs))
+
+
+class Told:
+    """In an evaluator's place: notes the images that it is shown, generated, then cleaned."""
+
+    def __init__(self, *_: object) -> None:
+        self.shown: list[torch.Tensor] = []
+
+    def quick_of_images(self, images: torch.Tensor) -> dict[str, float]:
+        self.shown.append(images)
+        return {"fcd_train_5k": (5.0, 9.0)[len(self.shown) - 1]}
 
 
 def opened_size(path: Path) -> tuple[int, int]:
@@ -108,52 +126,54 @@ def test_every_option_reaches_what_it_is_for(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     told = defaultdict(list)
-    monkeypatch.setattr(denoise_images, "can_score", lambda image_set: False)  # saves its time
+    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
 
     def watch(module: object, name: str) -> None:
         real = getattr(module, name)
 
         def watched(*given: object, **named: object) -> object:
-            told[name].append(inspect.signature(real).bind(*given, **named).arguments)
+            told[name].append((given, named))
             return real(*given, **named)
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(restore, "add_noise")
     watch(projection, "project")
-    watch(projection, "regenerate")
-    watch(denoiser, "denoise")
-    watch(chance, "per_image_noise")
+    watch(projection, "sample")
+    watch(denoising, "denoise")
+    watch(corruptions, "per_image_noise")
+    watch(restorers, "per_image_noise")
     arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2, 0.6, "--seed", 7)
     attempt(monkeypatch, *arguments, "--clip", "--regenerate", 2, *FEW)
-    assert all(call["seed"] == 7 for call in told["per_image_noise"])
-    assert {call["purpose"] for call in told["per_image_noise"]} == {"noise", "regeneration"}
-    assert all(call["clip"] for call in told["add_noise"])
-    for name in ("project", "regenerate"):
-        assert all(call["clipped"] and call["steps"] == 10 for call in told[name])
-    assert [call["sigma"] for call in told["project"]] == [0.2, 0.6]
-    assert all(call["restarts"] == 2 for call in told["project"])
-    (call,) = told["regenerate"]
-    assert (call["sigma"], call["count"], call["seed"]) == (0.6, 2, 7)
-    assert [call.get("clipped") for call in told["denoise"]] == [True, True]
+    for (*_, seed, _purpose), _ in told["per_image_noise"]:
+        assert seed == 7
+    purposes = {given[-1] for given, _ in told["per_image_noise"]}
+    assert purposes == {"noise", "regeneration"}
+    of_two = ["gaussian-clipped:0.2", "gaussian-clipped:0.6"]
+    for name in ("project", "denoise"):
+        assert [str(given[2]) for given, _ in told[name]] == of_two
+    assert [named for _, named in told["project"]] == [{"restarts": 2, "steps": 10}] * 2
+    ((given, named),) = told["sample"]
+    assert (str(given[2]), given[3], named) == (of_two[1], 2, {"steps": 10, "seed": 7})
 
 
 def test_every_row_of_a_sheet_is_what_its_label_says(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     drawn = {}
-    monkeypatch.setattr(denoise_images, "can_score", lambda image_set: False)  # saves its time
-    monkeypatch.setattr(images, "save_sheet", lambda path, *facts: drawn.update({path.name: facts}))
+    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
+    monkeypatch.setattr(
+        denoise_images, "save_sheet", lambda path, *facts: drawn.update({path.name: facts})
+    )
     arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
     attempt(monkeypatch, *arguments, *FEW)
     rows, title, footnote, _ = drawn["sigma_0.2.png"]
     found = {label.partition("\n")[0]: row for label, row in rows}
-    clean = data.read_folder("mnist", SAMPLE / "mnist").test_images[:3]
+    clean = load_sample("mnist").test_images[:3]
     assert torch.equal(found["clean"], clean)
-    noisy = restore.add_noise(restore.to_unit(clean), 0.2, 0)
-    assert torch.equal(found["noisy"], images.to_uint8(noisy))
-    generator, _ = tensors.load_weights(finished / "generator.pth", models.Generator)
-    projected = projection.project(generator, noisy, 0.2, restarts=2, steps=10)
+    noisy = Gaussian(0.2).apply(to_unit(clean), 0)
+    assert torch.equal(found["noisy"], unit_to_levels(noisy))
+    generator = load_weights(finished / "generator.pth", "generator").network
+    projected = projection.project(generator, noisy, Gaussian(0.2), restarts=2, steps=10)
     assert torch.allclose(found["projection"].float(), 255 * projected, atol=2)
     assert title == "MNIST, noise of sigma 0.2" and "BUNDLED SAMPLE" in footnote
 
@@ -164,37 +184,85 @@ def test_what_cleaning_does_to_generated_images_is_said_the_right_way_round(
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    class Told:
-        def __init__(self, *_: object) -> None:
-            self.read = lambda shown: shown
-            self.distances = iter((5.0, 9.0))  # of the generated images, then of the cleaned ones
-
-        def training_distance(self, shown: torch.Tensor) -> float:
-            whole.append(shown)
-            return next(self.distances)
-
-    whole: list[torch.Tensor] = []
-    monkeypatch.setattr(denoise_images, "Judge", Told)
+    evaluator = Told()
+    monkeypatch.setattr(denoise_images, "Evaluator", lambda *_: evaluator)
     monkeypatch.setattr(denoise_images, "QUICK_COUNT", 50)
     arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
     attempt(monkeypatch, *arguments, *FEW)
     assert "FCD 5.00 -> 9.00, worse" in capsys.readouterr().out
-    generator, _ = tensors.load_weights(finished / "generator.pth", models.Generator)
-    made = judge.generated_images(generator, 50, torch.device("cpu"))
-    assert torch.equal(whole[0], made) and not torch.equal(whole[1], made)
+    generator = load_weights(finished / "generator.pth", "generator").network
+    made = generated_images(generator, 50, torch.device("cpu"))
+    assert torch.equal(evaluator.shown[0], made)
+    assert not torch.equal(evaluator.shown[1], made)
+    sheets = json.loads((tmp_path / "out" / "scores.json").read_text())["sheets"]
+    figures = sheets["generated_denoised.png"]["fcd_train_5k"]
+    assert figures == {"generated": 5.0, "denoised": 9.0}
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "unlisted"])
+def test_what_was_restored_is_kept_though_the_classifier_is_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    damage: str,
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(shipped.WEIGHTS, weights)
+    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    if damage == "altered":
+        (weights / "mnist.pth").write_bytes(b"altered")
+    else:
+        (weights / ("mnist.pth" if damage == "missing" else "SHA256SUMS")).unlink()
+    out = tmp_path / "out"
+    arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--regenerate", 2)
+    attempt(monkeypatch, *arguments, *FEW)
+    printed = capsys.readouterr().out
+    (note,) = [line for line in printed.splitlines() if "were left out" in line]
+    assert str(weights) in note and printed.endswith(f"done: {out}\n")
+    kept = {"sigma_0.2.png", "regenerated.png"}
+    assert set(json.loads((out / "scores.json").read_text())["sheets"]) == kept
+    assert {path.name for path in out.glob("*.png")} == kept
+
+
+def test_what_was_restored_before_a_fault_is_kept(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise Fault("something else")
+
+    monkeypatch.setattr(projection, "sample", fail)
+    arguments = ("--run", finished, "--out", tmp_path, "--sigma", 0.2, "--regenerate", 2)
+    with pytest.raises(Fault, match="something else"):
+        attempt(monkeypatch, *arguments, *FEW)
+    assert list(json.loads((tmp_path / "scores.json").read_text())["sheets"]) == ["sigma_0.2.png"]
+
+
+def test_corruptions_are_named_as_they_were_typed(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    arguments = ("--corruption", "gaussian:0.3", "gaussian-clipped:0.30", "gaussian:0.30")
+    attempt(monkeypatch, "--run", own_run, *arguments, *FEW)
+    scores = own_run / "denoising_results" / "scores.json"
+    by_corruption = json.loads(scores.read_text())["sheets"]
+    assert list(by_corruption) == ["sigma_0.3.png", "sigma_0.3_clipped.png"]
+    found = [sheet["corruption"] for sheet in by_corruption.values()]
+    assert found == ["gaussian:0.3", "gaussian-clipped:0.3"]
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.3, *FEW)
+    assert json.loads(scores.read_text())["sheets"] == by_corruption  # short for the same
 
 
 def test_results_are_written_under_their_folders_lock(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     pytest.importorskip("fcntl")
-    held, write = [], storage.write_json
+    held, write = [], files.write_json
 
     def watched(path: Path, content: object) -> None:
-        held.append(lock.is_held(path.parent))
+        held.append(files.is_held(path.parent))
         write(path, content)
 
-    monkeypatch.setattr(storage, "write_json", watched)
+    monkeypatch.setattr(files, "write_json", watched)
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert held == [True]
 
@@ -239,14 +307,13 @@ def test_own_images_are_taken_for_clipped_and_kept_by_what_restored_them(
     told = []
 
     def restored_to(level: float):
-        def restored(*given: torch.Tensor, clipped: bool) -> torch.Tensor:
-            noisy, sigma = given[1:3]
-            told.append((noisy.unique().tolist(), sigma.tolist(), clipped))
+        def restored(_, noisy: torch.Tensor, noise: Gaussian, **__: int) -> torch.Tensor:
+            told.append((noisy.unique().tolist(), noise.severity.tolist(), noise.clips))
             return torch.full_like(noisy, level)
 
         return restored
 
-    monkeypatch.setattr(denoiser, "denoise", restored_to(0.0))
+    monkeypatch.setattr(denoising, "denoise", restored_to(0.0))
     monkeypatch.setattr(projection, "project", restored_to(1.0))
     own = tmp_path / "own"
     own.mkdir()
@@ -257,14 +324,6 @@ def test_own_images_are_taken_for_clipped_and_kept_by_what_restored_them(
     for name, level in (("denoised", 0), ("projected", 255)):
         with Image.open(tmp_path / "out" / name / "one.png") as picture:
             assert set(picture.tobytes()) == {level}, name
-
-
-def test_each_picture_has_a_noise_level_of_its_own() -> None:
-    clean = torch.linspace(0, 1, 28).expand(3, 1, 28, 28)
-    noisy = torch.cat((restore.add_noise(clean[:2], 0.1, 0), restore.add_noise(clean[2:], 0.5, 0)))
-    options = denoise_images.Options()
-    one, same, other = denoise_images.own_sigma(options, noisy, clean, [2, 1]).tolist()
-    assert one == same < other / 2
 
 
 # Refusals
@@ -286,6 +345,12 @@ def test_each_picture_has_a_noise_level_of_its_own() -> None:
         (("--run", "."), "--run .: is not a run folder"),
         (("--run", ".", "--generator", "x"), "not both"),
         (("--invert",), "--invert: is for your own images"),
+        (("--corruption", "gausian:0.1"), "did you mean gaussian?"),
+        (("--corruption", "x:0.1"), "--corruption 'x:0.1': choose one of gaussian, "),
+        (("--corruption", "gaussian"), "say how strong, a number from 0 to 1"),
+        (("--corruption", "gaussian:2"), "--corruption 'gaussian:2': say how strong"),
+        (("--corruption", "gaussian:nan"), "say how strong"),
+        (("--corruption", "gaussian:0.1", "--sigma", 0.1), "leave --sigma and --clip out"),
     ],
 )
 def test_mistakes_are_named(
@@ -302,19 +367,9 @@ def test_what_says_nothing_to_own_images_is_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "one.png")
-    for flags in (("--regenerate", 3), ("--clip",)):
+    for flags in (("--regenerate", 3), ("--clip",), ("--corruption", "gaussian:0.1")):
         with pytest.raises(Mistake, match=f"{flags[0]}: is for test images"):
             attempt(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
-
-
-def test_a_run_may_be_named_as_the_list_names_it(
-    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert runs.check_run("--run", Path("mnist-001"), outputs=own_run.parent) == own_run
-    for name in ("mnist-002", "../outputs/mnist-001x"):
-        with pytest.raises(Mistake, match="does not exist"):
-            runs.check_run("--run", Path(name), outputs=own_run.parent)
 
 
 def test_images_without_noise_score_valid_json(
@@ -331,7 +386,7 @@ def test_clipped_noise_has_sheets_of_its_own(
 ) -> None:
     for flags in ((), ("--clip",)):
         attempt(monkeypatch, "--run", own_run, "--sigma", 0.9, *flags, *FEW)
-    results = storage.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
+    results = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(results) == ["sigma_0.9.png", "sigma_0.9_clipped.png"]
     plain, clipped = results.values()
     assert clipped["clipped"] and clipped["title"].endswith("sigma 0.9 clipped")
@@ -341,7 +396,7 @@ def test_clipped_noise_has_sheets_of_its_own(
 def test_without_a_run_the_command_that_makes_one_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runs, "OUTPUTS", tmp_path / "outputs")
+    use_outputs(monkeypatch, tmp_path / "outputs")
     with pytest.raises(Mistake, match=r"python gan_lab\.py"):
         attempt(monkeypatch)
 
@@ -358,26 +413,22 @@ def test_generator_files_that_are_none_are_refused(
     torch.save({"weights": torch.zeros(3)}, path)
     with pytest.raises(Mistake, match="was expected"):
         attempt(monkeypatch, "--generator", path)
-    other = models.Generator(8, (32,))
+    other = small_generator()
     other.config["hidden"] = [64]
-    tensors.save_weights(path, other, dataset="mnist")
+    save_weights(path, other, MNIST)
     with pytest.raises(Mistake, match="shape"):
         attempt(monkeypatch, "--generator", path)
-    for nonsense in ("cats", ["mnist"], None):
-        tensors.save_weights(path, models.Generator(8, (32,)), dataset=nonsense)
-        with pytest.raises(Fault, match="which set"):
-            attempt(monkeypatch, "--generator", path)
 
 
 def test_a_small_set_is_restored_whole(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
-    run_folder, images = tmp_path / "mnist-001", data.read_folder("mnist", SAMPLE / "mnist")
+    run_folder, images = tmp_path / "mnist-001", load_sample("mnist")
     shutil.copytree(finished, run_folder, ignore=shutil.ignore_patterns("denoising*"))
     few = dataclasses.replace(images, test_images=images.test_images[:5])
-    monkeypatch.setattr(denoise_images.data, "load", lambda *_: few)
-    assert not judge.can_score(few)
-    assert not judge.can_score(dataclasses.replace(images, train_images=images.train_images[:99]))
+    monkeypatch.setattr(datasets, "load", lambda *_: few)
+    assert not can_score(few)
+    assert not can_score(dataclasses.replace(images, train_images=images.train_images[:99]))
     attempt(monkeypatch, "--run", run_folder, "--sigma", 0.3, "--restarts", 2, "--steps", 5)
     sheets = json.loads((run_folder / "denoising_results" / "scores.json").read_text())["sheets"]
     assert list(sheets) == ["sigma_0.3.png"] and sheets["sigma_0.3.png"]["images"] == 5
@@ -394,7 +445,7 @@ def test_links_that_lead_out_are_refused(
     (own_run / "denoising_results" / "denoised").symlink_to(photos)
     with pytest.raises(Mistake, match="denoised leads out of it"):
         attempt(monkeypatch, "--run", own_run, *FEW)
-    monkeypatch.setattr(runs, "OUTPUTS", own_run.parent)
+    use_outputs(monkeypatch, own_run.parent)
     with pytest.raises(Mistake, match="leads out of it"):
         attempt(monkeypatch, *FEW)  # the newest run is not trusted more
     (own_run / "denoising_results").rename(tmp_path / "results")
@@ -419,9 +470,9 @@ def test_sheets_of_another_generator_do_not_stay(
     for name in foreign:
         (results / name).touch()
     content = {"sheets": foreign, "generator_sha256": "another's"}
-    storage.write_json(results / "scores.json", content)
+    files.write_json(results / "scores.json", content)
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
-    found = {path.name for path in results.iterdir()}
+    found = {path.name for path in results.iterdir() if path.name != files.LOCK_FILE}
     assert found == {"denoised", "notes.txt", "scores.json", "sigma_0.1.png"}
     assert (own_run / "generator.png").exists()
 
@@ -431,7 +482,7 @@ def test_results_of_another_generator_are_not_written_over(
 ) -> None:
     arguments = ("--run", own_run, "--out", tmp_path / "out", *FEW)
     attempt(monkeypatch, *arguments, "--sigma", 0.1)
-    tensors.save_weights(own_run / "generator.pth", models.Generator(8, (32,)), dataset="mnist")
+    save_weights(own_run / "generator.pth", small_generator(), MNIST)
     with pytest.raises(Mistake, match=r"--out .*has the results of another generator"):
         attempt(monkeypatch, *arguments, "--sigma", 0.2)
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["sigma_0.1.png"]
@@ -442,48 +493,36 @@ def test_results_of_another_generator_are_not_written_over(
 def test_a_run_on_the_sample_is_restored_with_the_sample(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    storage.write_json(own_run / "config.json", {"data": {"is_sample": True}})
-    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("looked for the full set"))
+    files.write_json(own_run / "config.json", {"data": {"is_sample": True}})
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("looked for the full set"))
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert "BUNDLED SAMPLE" in capsys.readouterr().out
-
-
-def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> None:
-    begun = runs.new_run(own_run.parent, "mnist")
-    storage.write_json(begun / "config.json", {"status": "running"})
-    assert runs.all_runs(own_run.parent) == [begun, own_run]
-    assert runs.newest_run(own_run.parent) == own_run
 
 
 def test_images_that_the_run_was_not_trained_on_are_remarked_on(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
 ) -> None:
     content = {"options": {"data_dir": str(SAMPLE)}, "data": {"fingerprint": "of others"}}
-    storage.write_json(own_run / "config.json", content)
+    files.write_json(own_run / "config.json", content)
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert "trained on other images" in capsys.readouterr().out
-
-
-def test_images_are_looked_for_where_the_run_found_them(own_run: Path) -> None:
-    assert provenance.data_dir_around(own_run / "generator.pth") == SAMPLE
-    storage.write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
-    assert provenance.data_dir_around(own_run / "generator.pth") is None
 
 
 def test_sheets_of_another_denoiser_do_not_stay(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
+    monkeypatch.setattr(denoise_images, "Evaluator", Told)  # saves its time
     results, denoisers = own_run / "denoising_results", own_run / "denoiser.pth"
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)  # without one
     for sigma in (0.2, 0.3):
-        tensors.save_weights(denoisers, denoiser.Denoiser(8, 8), dataset="mnist")
+        save_weights(denoisers, small_denoiser(), MNIST)
         attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
     expected = {"sigma_0.1.png", "sigma_0.3.png", "generated_denoised.png"}
-    assert set(storage.read_json(results / "scores.json")["sheets"]) == expected
+    assert set(files.read_json(results / "scores.json")["sheets"]) == expected
     assert {path.name for path in results.glob("*.png")} == expected
     denoisers.unlink()
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
-    assert len(storage.read_json(results / "scores.json")["sheets"]) == 4
+    assert len(files.read_json(results / "scores.json")["sheets"]) == 4
 
 
 def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
@@ -494,25 +533,11 @@ def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: P
     for damaged in ('{"sheets": {"a', json.dumps({"sheets": foreign})):
         scores.write_text(damaged)
         attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, 0.1000001, *FEW)
-        assert list(storage.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
-
-
-def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(
-    monkeypatch: pytest.MonkeyPatch, own_run: Path
-) -> None:
-    (own_run / "denoiser.pth").mkdir()
-    monkeypatch.setattr(denoiser, "train", None)  # calling it would raise something else
-    with pytest.raises(Fault, match="in the way of the denoiser"):
-        attempt(monkeypatch, "--run", own_run, "--train-denoiser", *FEW)
-
-
-def test_scores_that_are_no_numbers_are_not_perfect() -> None:
-    found = {"psnr": math.inf, "ssim": math.nan, "other": 0.5}
-    assert denoise_images.in_json(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
+        assert list(files.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
-    tensors.save_weights(own_run / "denoiser.pth", denoiser.Denoiser(8, 8), dataset="fashion")
+    save_weights(own_run / "denoiser.pth", small_denoiser(), datasets.DATASETS["fashion"])
     with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
         attempt(monkeypatch, "--run", own_run, *FEW)
     assert not (own_run / "denoising_results").exists()
@@ -539,28 +564,3 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
     with pytest.raises(Mistake, match="is a run folder"):
         attempt(monkeypatch, "--run", own_run, "--images", own_run, *SOON)
     assert not (own_run / "denoiser.pth").exists()
-
-
-def test_denoiser_is_trained_once_stored_and_used_again(
-    monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(denoiser, "IMAGES_SHOWN", 2 * denoiser.BATCH)
-    arguments = ["--run", str(own_run), "--train-denoiser", "--seed", "7"]
-    options = parse(denoise_images.Options, arguments)
-    source = denoise_images.find_source(options)
-    image_set = data.load("mnist", SAMPLE)
-    device = torch.device("cpu")
-    trained = denoise_images.find_denoiser(options, source, image_set, device)
-    of_its_seed = denoiser.train(image_set.train_images, 7, denoiser.IMAGES_SHOWN)
-    for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
-        assert torch.equal(weight, other)
-    written = (own_run / "denoiser.pth").read_bytes()
-    options = parse(denoise_images.Options, ["--run", str(own_run)])
-    loaded = denoise_images.find_denoiser(options, source, image_set, device)
-    assert (own_run / "denoiser.pth").read_bytes() == written
-    for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
-        assert torch.equal(weight, other)
-    assert capsys.readouterr().out.count("training the denoiser") == 1
-    fewer = dataclasses.replace(image_set, fingerprint="of fewer images")
-    denoise_images.find_denoiser(options, source, fewer, device)
-    assert "trained on other images" in capsys.readouterr().out

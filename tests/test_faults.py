@@ -9,12 +9,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import REPOSITORY
-
-from lab.training.state import Clock
 
 FAULTS = REPOSITORY / "benchmarks" / "faults.py"
 
@@ -59,20 +56,3 @@ def test_the_table_has_every_row_and_all_survived():
     for title in titles():
         tries = [cell.strip() for cell in found[title]]  # or one cell: why it was not tried
         assert len(tries) == 1 or tries[0] == tries[1] != "0", title
-
-
-@pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 2.0])
-def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypatch, cost):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    clock, saving, last, longest = Clock(), 0.0, 0.0, 0.0
-    while now[0] < 4000:
-        now[0] += 0.25
-        if clock.is_due(end_of_epoch=False):
-            longest = max(longest, now[0] - last)
-            now[0] += cost
-            clock.saved(cost)
-            saving, last = saving + cost, now[0]
-    assert longest <= 120.5
-    # The first comes before anybody knows what it costs.
-    assert (saving - cost) / now[0] < 0.02

@@ -1,27 +1,34 @@
 """Folders of pictures from elsewhere: read to be scored, or to be restored in tiles, and back.
 
-What cannot be read is named, not skipped in silence.
+What cannot be read is named, not skipped in silence. `shape` (C, H, W) is that of the set's images.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from lab import seeding as chance
-from lab.data.datasets import IMAGE_SIDE
-from lab.data.pictures import ENDINGS, FORMATS, RESIZED, Unreadable, opened, to_grey, to_size
+from lab.data.pictures import (
+    ENDINGS,
+    FORMATS,
+    RESIZED,
+    Unreadable,
+    as_image,
+    opened,
+    to_channels,
+    to_size,
+)
+from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
-from lab.report import figures as images
-from lab.text import listed
+from lab.seeding import stream
+from lab.text import listed, sized
 
 OTHER_KINDS = (".gif", ".tif", ".tiff")
 MOST_TILES = 10_000  # in a folder; a picture alone may have as many
@@ -34,11 +41,6 @@ def files_in(folder: Path, below: bool) -> list[Path]:
 
     Mistake if there are none.
     """
-    if (folder / "config.json").is_file():
-        raise Mistake(
-            f"--images {folder}: is a run folder, with grids and curves; name the "
-            "final_generated_images in it, or a folder of your own"
-        )
 
     def closed(error: OSError) -> None:
         raise error  # a folder that is passed over in silence would change every figure
@@ -56,18 +58,18 @@ def files_in(folder: Path, below: bool) -> list[Path]:
 
 
 def read_images(
-    folder: Path, files: list[Path], most: int, invert: bool = False
+    folder: Path, files: Sequence[Path], most: int, shape: Sequence[int], invert: bool = False
 ) -> tuple[Tensor, list[str]]:
-    """`files` of `folder` as uint8 images (N, 1, 28, 28), at most `most`; what was done to them.
+    """`files` of `folder` as uint8 images (N, *shape), at most `most`; what was done to them.
 
     The order is shuffled by a fixed seed, since names often go by class and the first images stand
     for all where a figure needs fewer. Mistake if none can be read.
     """
-    shuffle = torch.randperm(len(files), generator=chance.stream(0, "gallery")).tolist()
+    shuffle = torch.randperm(len(files), generator=stream(0, "gallery")).tolist()
     found, changes, unreadable = [], Counter(), []
     for index in shuffle[:most]:
         try:
-            image, changed = read_image(files[index], invert)
+            image, changed = read_image(files[index], shape, invert)
         except Unreadable as reason:
             unreadable.append(f"{files[index].name} ({reason})")
             continue
@@ -75,7 +77,8 @@ def read_images(
         changes.update(changed)
     sizes = [change for change in changes if change.startswith(RESIZED)]
     if len(sizes) > MOST_SIZES:
-        changes[f"{RESIZED} {len(sizes):,} sizes to 28 x 28"] = sum(map(changes.pop, sizes))
+        line = f"{RESIZED} {len(sizes):,} sizes to {sized(shape)}"
+        changes[line] = sum(map(changes.pop, sizes))
     notices = [f"{count:,} of {len(found):,} images: {change}" for change, count in changes.items()]
     if len(files) > most:
         notices.append(f"{most:,} of {len(files):,} images were taken at random")
@@ -86,14 +89,14 @@ def read_images(
     return torch.stack(found), notices
 
 
-def read_image(path: Path, invert: bool = False) -> tuple[Tensor, list[str]]:
-    """One picture as uint8 (1, 28, 28), and what had to be done for that; raises Unreadable.
+def read_image(path: Path, shape: Sequence[int], invert: bool = False) -> tuple[Tensor, list[str]]:
+    """One picture as uint8 (*shape), and what had to be done for that; raises Unreadable.
 
     invert: dark becomes light.
     """
-    grey, changes = to_grey(opened(path, FORMATS), invert)
-    small, resized = to_size(grey)
-    return torch.from_numpy(np.array(small)).unsqueeze(0), changes + resized
+    picture, changes = to_channels(opened(path, FORMATS), shape[0], invert)
+    small, resized = to_size(picture, shape)
+    return as_image(small), changes + resized
 
 
 # To be restored
@@ -105,22 +108,25 @@ class Picture:
 
     file: str  # its name
     name: str  # of the PNG that it becomes: its own, with .png added to that of another kind
-    tiles: Tensor  # uint8 (rows * columns, 1, 28, 28)
+    tiles: Tensor  # uint8 (rows * columns, *shape)
     columns: int
     notices: tuple[str, ...]  # what had to be done to it
 
 
-def read_pictures(folder: Path, invert: bool = False) -> tuple[list[Picture], list[str]]:
-    """Every readable picture in `folder`, by name, and a line for each that is left out.
+def read_pictures(
+    folder: Path, shape: Sequence[int], invert: bool = False
+) -> tuple[list[Picture], list[str]]:
+    """Every readable picture in `folder`, by name; a line for what is left out or was changed.
 
-    Grey 28 x 28 pictures are taken as they are; one whose sides are multiples of 28 is cut into
-    tiles; any other is resized. invert: dark becomes light. Mistake if there is nothing to restore.
+    Pictures of the set's size are taken as they are; one whose sides are multiples of the set's is
+    cut into tiles; any other is resized. invert: dark becomes light. Mistake if there is nothing to
+    restore.
     """
     paths = files_in(folder, below=False)
     pictures, unreadable, tiles, names = [], [], 0, {}
     for path in paths:
         try:
-            picture = _read(path, invert)
+            picture = _read(path, shape, invert)
         except Unreadable as reason:
             unreadable.append(f"{path.name}: left out, cannot be read ({reason})")
             continue
@@ -133,36 +139,49 @@ def read_pictures(folder: Path, invert: bool = False) -> tuple[list[Picture], li
         tiles += len(picture.tiles)
         if tiles > MOST_TILES:
             raise Mistake(
-                f"--images {folder}: more than {MOST_TILES:,} images of 28 x 28 up to {path.name}; "
-                "give fewer at a time"
+                f"--images {folder}: more than {MOST_TILES:,} images of {sized(shape)} up to "
+                f"{path.name}; give fewer at a time"
             )
     if not pictures:
         raise Mistake(f"--images {folder}: no picture in it can be read, e.g. {unreadable[0]}")
     others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in OTHER_KINDS)
     unreadable += [f"{name}: left out, not one of {', '.join(ENDINGS)}" for name in others]
-    return pictures, unreadable
+    changed = defaultdict(list)
+    for picture in pictures:
+        for notice in picture.notices:
+            changed[notice].append(picture.file)
+    return pictures, unreadable + [f"{listed(who)}: {what}" for what, who in changed.items()]
+
+
+def _read(path: Path, shape: Sequence[int], invert: bool) -> Picture:
+    """One picture; raises Unreadable for a damaged one."""
+    channels, height, width = shape
+    found = opened(path, FORMATS, most_pixels=MOST_TILES * height * width)
+    picture, notices = to_channels(found, channels, invert)
+    if picture.width % width or picture.height % height:
+        picture, resized = to_size(picture, shape)
+        notices += resized
+    elif picture.size != (width, height):
+        size = f"{picture.width} x {picture.height}"
+        notices.append(f"{size}, restored in tiles of {sized(shape)}")
+    columns, rows = picture.width // width, picture.height // height
+    tiles = as_image(picture).view(channels, rows, height, columns, width)
+    tiles = tiles.permute(1, 3, 0, 2, 4).reshape(-1, *shape)
+    name = path.name if path.suffix.lower() == ".png" else f"{path.name}.png"
+    return Picture(path.name, name, tiles, columns, tuple(notices))
+
+
+def save_pictures(folder: Path, pictures: Sequence[Picture], tiles: Tensor) -> None:
+    """Write the tiles of all pictures, uint8 (N, C, H, W), as one PNG a picture, by its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = tiles.split([len(picture.tiles) for picture in pictures])
+    for picture, part in zip(pictures, parts, strict=True):
+        save_picture(folder / picture.name, picture, part)
 
 
 def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
     """Write uint8 `tiles`, in the order of the picture's own, as one PNG."""
-    rows = len(tiles) // picture.columns
-    joined = tiles.view(rows, picture.columns, IMAGE_SIDE, IMAGE_SIDE).transpose(1, 2)
-    joined = joined.reshape(rows * IMAGE_SIDE, picture.columns * IMAGE_SIDE)
-    images.save(path, Image.fromarray(joined.cpu().numpy()))
-
-
-def _read(path: Path, invert: bool) -> Picture:
-    """One picture; raises Unreadable for a damaged one."""
-    found = opened(path, FORMATS, most_pixels=MOST_TILES * IMAGE_SIDE**2)
-    picture, notices = to_grey(found, invert)
-    width, height = picture.size
-    if width % IMAGE_SIDE or height % IMAGE_SIDE:
-        picture, resized = to_size(picture)
-        notices += resized
-    elif (width, height) != (IMAGE_SIDE, IMAGE_SIDE):
-        notices.append(f"{width} x {height}, restored in tiles of 28 x 28")
-    columns, rows = picture.width // IMAGE_SIDE, picture.height // IMAGE_SIDE
-    values = torch.from_numpy(np.array(picture)).view(rows, IMAGE_SIDE, columns, IMAGE_SIDE)
-    tiles = values.transpose(1, 2).reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
-    name = path.name if path.suffix.lower() == ".png" else f"{path.name}.png"
-    return Picture(path.name, name, tiles, columns, tuple(notices))
+    channels, height, width = tiles.shape[1:]
+    joined = tiles.view(-1, picture.columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    joined = joined.reshape(channels, -1, picture.columns * width)
+    write_png(path, as_picture(joined))

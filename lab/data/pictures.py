@@ -1,4 +1,4 @@
-"""Pictures from elsewhere, read as grey images of 28 x 28.
+"""Pictures from elsewhere, read as images of a set's shape: grey or colour, of its size.
 
 They are not trusted: their size is looked at before they are unpacked.
 """
@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
-from lab.data.datasets import IMAGE_SIDE
-from lab.text import shortened
+from lab.text import shortened, sized
 
 MOST_PIXELS = 20_000_000  # of a picture that is read
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # whatever the names end in
+MODES = {1: "L", 3: "RGB"}  # Pillow's word for pictures of so many channels
 ORIENTATION = ExifTags.Base.Orientation
 RESIZED = "resized from"
 LIGHT = "light background, the sets' is black; --invert turns dark to light"
@@ -56,10 +58,12 @@ def opened(path: Path, formats: Sequence[str] = ("PNG",), most_pixels: int = MOS
         raise Unreadable(shortened(reason, 80)) from None
 
 
-def to_grey(picture: Image.Image, invert: bool = False) -> tuple[Image.Image, list[str]]:
-    """A picture that `opened` gave, as a grey one of 8 bits, and what is to be said of that.
+def to_channels(
+    picture: Image.Image, channels: int, invert: bool = False
+) -> tuple[Image.Image, list[str]]:
+    """A picture that `opened` gave, as one of 8 bits with 1 channel (grey) or 3 (RGB).
 
-    invert: dark becomes light.
+    invert: dark becomes light. With it comes what is to be said of the change.
     """
     lost = []
     if picture.getexif().get(ORIENTATION, 1) != 1:  # a camera that was held on its side
@@ -74,14 +78,21 @@ def to_grey(picture: Image.Image, invert: bool = False) -> tuple[Image.Image, li
         picture, ground = _on_ground(picture.convert("RGBA"))
         lost.append(f"transparency filled with {ground}")
     if picture.mode not in ("L", "1"):
-        red, green, blue = (band.tobytes() for band in picture.convert("RGB").split())
-        if not red == green == blue:
-            lost.append("colour turned to grey")
         picture = picture.convert("RGB")
-    grey = picture.convert("L")
+        if channels == 1 and not _is_grey(picture):
+            lost.append("colour turned to grey")
+    picture = picture.convert(MODES[channels])
     if invert:
-        grey = ImageOps.invert(grey)
-    return grey, lost + _about_background(np.asarray(grey))
+        picture = ImageOps.invert(picture)
+    if channels == 1 and _has_light_border(np.asarray(picture)):
+        lost.append(LIGHT)
+    return picture, lost
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    """Whether an RGB picture has no colour in it."""
+    red, green, blue = (band.tobytes() for band in picture.split())
+    return red == green == blue
 
 
 def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
@@ -92,16 +103,23 @@ def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
     return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture), ground
 
 
-def _about_background(levels: np.ndarray) -> list[str]:
-    """A word of warning if the border of a picture (H, W) is light: the sets' is black."""
+def _has_light_border(levels: np.ndarray) -> bool:
+    """Whether the border of a grey picture (H, W) is light; that of the sets' images is black."""
     border = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))
-    return [LIGHT] if np.median(border) > 127 else []
+    return np.median(border) > 127
 
 
-def to_size(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A picture at the size of the sets' images, and whether it was resized, in words."""
-    if picture.size == (IMAGE_SIDE, IMAGE_SIDE):
+def to_size(picture: Image.Image, shape: Sequence[int]) -> tuple[Image.Image, list[str]]:
+    """A picture at the size of `shape` (C, H, W), and whether it was resized, in words."""
+    height, width = shape[1:]
+    if picture.size == (width, height):
         return picture, []
-    width, height = picture.size
-    resized = picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC)
-    return resized, [f"{RESIZED} {width} x {height} to {IMAGE_SIDE} x {IMAGE_SIDE}"]
+    found = f"{picture.width} x {picture.height}"
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return resized, [f"{RESIZED} {found} to {sized(shape)}"]
+
+
+def as_image(picture: Image.Image) -> Tensor:
+    """A grey or RGB picture as a uint8 image (C, H, W)."""
+    levels = torch.from_numpy(np.array(picture))
+    return levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1).contiguous()

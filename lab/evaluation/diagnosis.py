@@ -1,4 +1,4 @@
-"""Plain words: what the figures of a run mean, and the option that usually cures what is wrong.
+"""Diagnosis: what the figures of a run mean, and the option that usually cures what is wrong.
 
 Thresholds are set so that a healthy run is told so and nothing else.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.evaluation.metrics import FAIR_SHARE_LIMIT, FEWEST_FOR_CLASSES
-from lab.training.state import TOTALS
+from lab.evaluation.catalogue import METRICS
+from lab.evaluation.metrics import thin_share
+from lab.training.state import STEP_FIGURES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
 
-FEWEST_ROWS = 3  # epochs before anything is said, and over which opinions are averaged
+FEWEST_ROWS = 3  # epochs before anything is said, and over which losses and D(x) are averaged
 WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
 WORSENED = 1.5  # times the best FCD so far
@@ -33,25 +34,31 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
 
 
 def after(
-    history: History, figures: Mapping[str, Any], options: Mapping[str, Any] | None
+    history: History,
+    figures: Mapping[str, float],
+    class_histogram: Mapping[str, float],
+    options: Mapping[str, Any] | None,
 ) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures: those of `judge.Evaluation`. options: those of the run, as far as they are known; None
-    for images of another program. First how good, then what is wrong, if anything is. Rows that
-    lack a column are passed over: history.csv may come from anywhere.
+    figures, class_histogram: those of an evaluator's `Judgement`. options: those of the run, as far
+    as they are known; None for images of another program. First how good, then what is wrong, if
+    anything is. Rows that lack a column are passed over: history.csv may come from anywhere.
     """
-    history = [row for row in history if {"epoch", *TOTALS} <= row.keys()]
+    history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
     wrong = [
-        *_opinion_trends(history).values(),
+        *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(_foreign(figures, options) or _missing_classes(figures, options)),
+        *(
+            _foreign(figures, class_histogram, options)
+            or _missing_classes(figures, class_histogram, options)
+        ),
         *_copying(figures, options),
     ]
-    return [*_quality(figures), *(wrong or [_healthy(history)])]
+    return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
 
 
-def _quality(figures: Mapping[str, Any]) -> list[str]:
+def _quality(figures: Mapping[str, float]) -> list[str]:
     """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
     if "fcd_test" not in figures:
         return []
@@ -61,39 +68,40 @@ def _quality(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _healthy(history: History) -> str:
+def _healthy(history: History, has_classes: bool) -> str:
     """The sentence for when there is nothing to say."""
-    images = "all classes are there and no training images are copied."
+    classes = "all classes are there and " if has_classes else ""
+    images = f"{classes}no training images are copied."
     if not history:
         return f"Healthy: {images}"
     if len(history) < FEWEST_ROWS:
         return f"Too few epochs to say who is ahead; {images}"
-    d_real, d_fake = _opinions(history)
-    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
-    return f"Healthy: the discriminator is not winning {opinions}, {images}"
+    d_real, d_fake = _recent_outputs(history)
+    outputs = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    return f"Healthy: the discriminator is not winning {outputs}, {images}"
 
 
 def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
     """Everything that the rows so far say is wrong, by kind."""
-    found = {**_opinion_trends(history), **_distance_trend(history)}
+    found = {**_discriminator_trends(history), **_distance_trend(history)}
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
     if row and row["thin_classes"] and 2 * row["epoch"] >= (options.get("epochs") or 0):
-        distance = row.get("fcd_train_5k", 0.0)
+        distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         found["classes"] = (
             f"{_far(distance)}{_cure(options)}."
             if distance >= FOREIGN
-            else f"Mode collapse, classes with less than {FAIR_SHARE_LIMIT:.0%} of the images: "
-            f"{row['thin_classes']:.0f} of 10{_cure(options)}."
+            else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
+            f"than three tenths of an equal share of the images{_cure(options)}."
         )
     return found
 
 
-def _opinion_trends(history: History) -> dict[str, str]:
-    """Who is ahead, from the losses and the discriminator's opinion in the last rows."""
+def _discriminator_trends(history: History) -> dict[str, str]:
+    """Who is ahead, from the losses, D(x) and D(G(z)) in the last rows."""
     if len(history) < FEWEST_ROWS:
         return {}
-    d_real, d_fake = _opinions(history)
-    opinions = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
+    d_real, d_fake = _recent_outputs(history)
+    outputs = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
     d_loss, g_loss = _recent_mean(history, "d_loss"), _recent_mean(history, "g_loss")
     if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
         return {
@@ -102,7 +110,7 @@ def _opinion_trends(history: History) -> dict[str, str]:
         }
     if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
         return {
-            "winning": f"The discriminator is winning {opinions}: never fooled, it teaches the "
+            "winning": f"The discriminator is winning {outputs}: never fooled, it teaches the "
             "generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
         }
     return {}
@@ -123,11 +131,15 @@ def _distance_trend(history: History) -> dict[str, str]:
     }
 
 
-def _foreign(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+def _foreign(
+    figures: Mapping[str, float],
+    class_histogram: Mapping[str, float],
+    options: Mapping[str, Any] | None,
+) -> list[str]:
     """Images that are hardly like the set at all, so that its classes say little about them."""
     if figures.get("fcd_test", 0.0) < FOREIGN:
         return []
-    name, share = max(figures["class_histogram"].items(), key=lambda item: item[1])
+    name, share = max(class_histogram.items(), key=lambda item: item[1])
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
     if options is not None:
         return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
@@ -150,17 +162,19 @@ def _named(name: str) -> str:
     return f"digit {name}" if name.isdecimal() else name
 
 
-def _missing_classes(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
-    """Mode collapse, class by class."""
-    shares = figures["class_histogram"]
-    if figures["images"] < FEWEST_FOR_CLASSES:
-        return [
-            f"Too few images to say whether classes are missing; that takes {FEWEST_FOR_CLASSES}."
-        ]
+def _missing_classes(
+    figures: Mapping[str, float], shares: Mapping[str, float], options: Mapping[str, Any] | None
+) -> list[str]:
+    """Mode collapse, class by class. shares: by class; empty if they are not known."""
+    if not shares:
+        return []
+    fewest = METRICS["thin_classes"].fewest_images(len(shares))
+    if figures["images"] < fewest:
+        return [f"Too few images to say whether classes are missing; that takes {fewest:,}."]
     thin = [
         f"{_named(name)} {share:.1%}"
         for name, share in sorted(shares.items(), key=lambda item: item[1])
-        if share < FAIR_SHARE_LIMIT
+        if share < thin_share(len(shares))
     ]
     if not thin:
         return []
@@ -175,13 +189,13 @@ def _cure(options: Mapping[str, Any] | None) -> str:
     if options is None:
         return ""
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
-    cures = {"r1_gamma": "--r1-gamma 1", "average": "--average 0.9995"}
+    cures = {"r1_gamma": "--r1-gamma 1", "ema_decay": "--ema-decay 0.9995"}
     missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)
     longer = "more --epochs while FCD still falls"
     return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
 
 
-def _copying(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
+def _copying(figures: Mapping[str, float], options: Mapping[str, Any] | None) -> list[str]:
     """Memorising."""
     if figures["near_copies"] <= COPYING:
         return []
@@ -192,7 +206,7 @@ def _copying(figures: Mapping[str, Any], options: Mapping[str, Any] | None) -> l
     ]
 
 
-def _opinions(history: History) -> tuple[float, float]:
+def _recent_outputs(history: History) -> tuple[float, float]:
     """Recent D(x) and D(G(z))."""
     return _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
 

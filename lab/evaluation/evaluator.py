@@ -1,136 +1,90 @@
-"""The judge of generated images: which images are compared with which, and what is written down.
+"""The evaluator: computes the metrics of generated images against the real images of a set.
 
-    judge = Judge(image_set, device)
-    judge.quick(generator)              a few columns for history.csv, in half a second
-    evaluation = judge.full(generator)  everything; `judge.save` writes evaluation.json and .png
+    evaluator = Evaluator(dataset, device)
+    evaluator.quick(generator)              the columns of history.csv, in half a second
+    judgement = evaluator.full(generator)   every figure; `record` is what evaluation.json holds
 
 Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
-same generator scores the same to the last digit.
+same generator scores the same to the last digit. A set without a classifier is scored by what needs
+none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lab import device as machine
-from lab import files as storage
-from lab import seeding as chance
-from lab.data.datasets import ImageSet, to_float
+from lab.data.datasets import Dataset
+from lab.data.pixels import to_float
+from lab.device import describe_machine, full_precision
 from lab.errors import Fault
-from lab.evaluation import metrics
-from lab.models import classifier
-from lab.models import networks as models
-from lab.report import figures as images
-from lab.text import counted
+from lab.evaluation.catalogue import FEWEST_FOR_FRECHET, METRICS, Metric
+from lab.evaluation.judgement import Judgement, left_out
+from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
+from lab.models.sampling import generate
+from lab.models.shipped import has_classifier, load_classifier
+from lab.runs import schema
+from lab.seeding import stream
 
-FULL_COUNT = 10_000  # generated images in `full`; training images taken as a reference
-QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in its column's name
-COPIES_COUNT = 1_000  # generated images that are looked for among all training images
-FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
-FEWEST_FOR_NEIGHBOURS = 100
+QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
 BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
 
-QUICK_COLUMNS = ("fcd_train_5k", "confidence", "smallest_class", "thin_classes")
 
-
-@dataclass(frozen=True)
-class Reading:
-    """What the classifier makes of N images."""
-
-    features: Tensor  # (N, 128) on the judge's device
-    classes: Tensor  # (N,) int64 on the CPU
-    confidence: float  # mean probability of the class seen
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Images, the classes seen in them, and every figure about them, by its name in `metrics`."""
-
-    images: Tensor  # uint8 (N, 1, 28, 28)
-    classes: Tensor  # (N,)
-    figures: dict[str, Any]
-    left_out: str = ""  # which figures are missing for want of images, in a line
-
-
-def can_score(image_set: ImageSet) -> bool:
+def can_score(dataset: Dataset) -> bool:
     """Whether the set has images enough to compare others with."""
-    return min(len(image_set.train_images), len(image_set.test_images)) >= FEWEST_FOR_FRECHET
+    fewest = FEWEST_FOR_FRECHET if has_classifier(dataset.spec) else 1
+    return min(len(dataset.train_images), len(dataset.test_images)) >= fewest
 
 
-class Judge:
+class Evaluator:
     """Scores generators against one set; what it knows of the real images is computed once."""
 
-    def __init__(self, image_set: ImageSet, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
         """Load the set's classifier; Fault if its file is not the lab's, or the set too small."""
-        self.image_set, self.device = image_set, device
-        if not can_score(image_set):
+        self.dataset, self.device = dataset, device
+        if not can_score(dataset):
             raise Fault(
-                f"{image_set.source}: {len(image_set.train_images)} training and "
-                f"{len(image_set.test_images)} test images, and scoring takes at least "
+                f"{dataset.source}: {len(dataset.train_images)} training and "
+                f"{len(dataset.test_images)} test images, and scoring takes at least "
                 f"{FEWEST_FOR_FRECHET} of both; gan_lab.py trains without it, by --no-quality"
             )
-        self.classifier = classifier.load(image_set.name).to(device)
+        classifier = load_classifier(dataset.spec)
+        self.classifier = classifier.to(device) if classifier else None
+        self.reference = Reference(dataset, device, self.sample)
 
-    def quick(self, generator: models.Generator) -> dict[str, float]:
-        """QUICK_COLUMNS for the row of an epoch, from 5,000 generated images."""
-        reading = self.read(generated_images(generator, QUICK_COUNT, self.device))
-        figures = {"fcd_train_5k": self.training_distance(reading), **_of_classes(reading)}
-        return {column: figures[column] for column in QUICK_COLUMNS}
+    def quick(self, generator: nn.Module) -> dict[str, float]:
+        """Columns for an epoch's row of history.csv, from 5,000 generated images."""
+        return self.quick_of_images(generated_images(generator, QUICK_COUNT, self.device))
 
-    def training_distance(self, reading: Reading) -> float:
-        """The FCD of what was read to the training images, to four digits."""
-        moments = metrics.moments(reading.features)
-        return round(metrics.frechet_distance(moments, self._training_moments), 4)
+    def quick_of_images(self, images: Tensor) -> dict[str, float]:
+        """The same columns of any uint8 images (N, C, H, W); those that N allows."""
+        rows = {key: row for key, row in self._rows(len(images)).items() if row.quick_name}
+        return {
+            METRICS[key].quick_name: round(value, METRICS[key].quick_digits)
+            for key, value in self._figures(self.sample(images), rows).items()
+        }
 
-    def full(self, generator: models.Generator) -> Evaluation:
+    def full(self, generator: nn.Module) -> Judgement:
         """Every figure, from 10,000 generated images."""
         return self.full_of_images(generated_images(generator, FULL_COUNT, self.device))
 
-    def full_of_images(self, made: Tensor) -> Evaluation:
-        """Every figure that N uint8 images (N, 1, 28, 28) allow; N from 1 up."""
-        made = made.to(self.device)
-        reading = self.read(made)
-        figures: dict[str, Any] = {"images": len(made)}
-        left_out = []
-        if len(made) >= FEWEST_FOR_FRECHET:
-            moments = metrics.moments(reading.features)
-            figures |= {
-                "fcd_train": metrics.frechet_distance(moments, self._training_moments),
-                "fcd_test": metrics.frechet_distance(moments, self._test_moments),
-                "fcd_real": self.real_distance,
-            }
-        else:
-            left_out.append(f"FCD needs {FEWEST_FOR_FRECHET}")
-        if len(made) >= FEWEST_FOR_NEIGHBOURS:
-            figures |= self._neighbourly(reading.features)
-        else:
-            left_out.append(
-                "kernel distance, precision, recall, density and coverage need "
-                f"{FEWEST_FOR_NEIGHBOURS}"
-            )
-        shares = metrics.class_shares(reading.classes)
-        of_classes = _of_classes(reading)
-        if len(made) < metrics.FEWEST_FOR_CLASSES:
-            of_classes = {"confidence": of_classes["confidence"]}
-            left_out.append(f"rare classes need {metrics.FEWEST_FOR_CLASSES}")
-        figures |= {
-            **of_classes,
-            "near_copies": self._copies(made),
-            "class_histogram": dict(zip(self.image_set.class_names, shares, strict=True)),
-        }
-        missing = f"{counted(len(made), 'image')}: {'; '.join(left_out)}" if left_out else ""
-        return Evaluation(made.cpu(), reading.classes, figures, missing)
-
-    @cached_property
-    def real_distance(self) -> float:
-        """The FCD of training and test images: what a perfect generator would score."""
-        return metrics.frechet_distance(self._training_moments, self._test_moments)
+    def full_of_images(self, images: Tensor) -> Judgement:
+        """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up."""
+        sample = self.sample(images)
+        figures = self._figures(sample, self._rows(len(images)))
+        shares = self.reference.shares(sample) if self.classifier else []
+        names = self.dataset.spec.class_names if self.classifier else ()
+        return Judgement(
+            images.cpu(),
+            sample.classes,
+            {"images": len(images), **figures},
+            dict(zip(names, shares, strict=True)),
+            left_out(len(images), self.reference.classes, self.classifier is not None),
+        )
 
     @cached_property
     def real_figures(self) -> dict[str, float]:
@@ -139,46 +93,48 @@ class Judge:
         The 10,000 training images stand in its place and are compared with the test images, in
         `fcd_train` too. `near_copies` are the test images' among the training images.
         """
-        return {
-            "fcd_train": self.real_distance,
-            "fcd_test": self.real_distance,
-            **self._neighbourly(self._training.features),
-            **_of_classes(self._training),
-            "near_copies": self._copies(self.image_set.test_images),
-        }
+        reference, training = self.reference, self.reference.training
+        rows = {key: row for key, row in self._rows(len(training.images)).items() if row.better}
+        with full_precision():
+            found = {
+                key: row.of_real(reference) if row.of_real else row.compute(training, reference)
+                for key, row in rows.items()
+            }
+        return {key: value for key, value in found.items() if value is not None}
 
-    def save(self, folder: Path, evaluation: Evaluation, title: str, **facts: Any) -> None:
-        """Write evaluation.json and evaluation.png into `folder`; facts go into the JSON."""
-        image_set = self.image_set
-        content = {
-            **evaluation.figures,
+    def record(self, judgement: Judgement, words: Sequence[str], **facts: Any) -> schema.Evaluation:
+        """What evaluation.json holds of a judgement; facts are other fields of `schema`'s."""
+        return schema.Evaluation(
+            figures=judgement.figures,
+            class_histogram=judgement.class_histogram,
+            words=list(words),
+            compared_with=self.compared_with(len(judgement.images)),
+            dataset=self.dataset.name,
+            machine=describe_machine(self.device),
             **facts,
-            "compared_with": {
-                "set": image_set.title,
-                "source": image_set.source,
-                "fingerprint": image_set.fingerprint,
-                "is_sample": image_set.is_sample,
-                "training_images_for_fcd_train": len(self._training.features),
-                "test_images": len(image_set.test_images),
-                "images_looked_for_as_copies": min(COPIES_COUNT, len(evaluation.images)),
-            },
-        }
-        storage.write_json(folder / "evaluation.json", content)
-        images.save_class_sheet(
-            folder / "evaluation.png",
-            evaluation.images,
-            evaluation.classes,
-            image_set.class_names,
-            title,
-            image_set.footnote("compared with"),
+        )
+
+    def compared_with(self, images: int) -> schema.Comparison:
+        """Which real images so many others are compared with."""
+        dataset = self.dataset
+        return schema.Comparison(
+            set=dataset.title,
+            source=dataset.source,
+            fingerprint=dataset.fingerprint,
+            is_sample=dataset.is_sample,
+            training_images_for_fcd_train=len(self.reference.training.images),
+            test_images=len(dataset.test_images),
+            images_looked_for_as_copies=min(COPIES_COUNT, images),
         )
 
     @torch.inference_mode()
-    def read(self, shown: Tensor) -> Reading:
-        """Show uint8 images (N, 1, 28, 28) to the classifier."""
+    def sample(self, images: Tensor) -> Sample:
+        """Show uint8 images (N, C, H, W) to the classifier, if there is one."""
+        if not self.classifier:
+            return Sample(images)
         features, confidences, classes = [], [], []
-        with machine.full_precision():
-            for batch in shown.split(BATCH):
+        with full_precision():
+            for batch in images.split(BATCH):
                 batch_features, logits = self.classifier.features_and_logits(
                     to_float(batch.to(self.device))
                 )
@@ -187,57 +143,29 @@ class Judge:
                 confidences.append(confidence)
                 classes.append(seen)
         mean_confidence = torch.cat(confidences).cpu().double().mean()
-        return Reading(torch.cat(features), torch.cat(classes).cpu(), float(mean_confidence))
+        return Sample(
+            images, torch.cat(features), torch.cat(classes).cpu(), confidence=float(mean_confidence)
+        )
 
-    def _neighbourly(self, features: Tensor) -> dict[str, float]:
-        """Everything that compares single features (N, 128) with those of the test images."""
-        with machine.full_precision():
-            support = metrics.support(self._test.features, features)
+    def _rows(self, images: int) -> dict[str, Metric]:
+        """The metrics that so many images of this set allow."""
+        classes = self.reference.classes
         return {
-            "kernel_distance": metrics.kernel_distance(self._test.features, features),
-            **support._asdict(),
+            key: row
+            for key, row in METRICS.items()
+            if row.compute and (self.classifier or not row.needs_classifier)
+            if images >= row.fewest_images(classes)
         }
 
-    def _copies(self, shown: Tensor) -> float:
-        with machine.full_precision():
-            training_images = self.image_set.train_images.to(self.device)
-            return metrics.near_copies(shown[:COPIES_COUNT].to(self.device), training_images)
-
-    @cached_property
-    def _training(self) -> Reading:
-        """The reference of `fcd_train`: 10,000 training images, or all of a smaller set."""
-        count = len(self.image_set.train_images)
-        order = torch.randperm(count, generator=chance.stream(0, "metrics/reference"))
-        return self.read(self.image_set.train_images[order[:FULL_COUNT]])
-
-    @cached_property
-    def _test(self) -> Reading:
-        return self.read(self.image_set.test_images)
-
-    @cached_property
-    def _training_moments(self) -> metrics.Moments:
-        return metrics.moments(self._training.features)
-
-    @cached_property
-    def _test_moments(self) -> metrics.Moments:
-        return metrics.moments(self._test.features)
+    def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
+        """The figures of a sample, those left out that are None."""
+        with full_precision():
+            found = {key: row.compute(sample, self.reference) for key, row in rows.items()}
+        return {key: value for key, value in found.items() if value is not None}
 
 
-def _of_classes(reading: Reading) -> dict[str, float]:
-    """What the classes seen say."""
-    shares = metrics.class_shares(reading.classes)
-    return {
-        "confidence": round(reading.confidence, 6),
-        "class_kl": metrics.divergence_from_uniform(shares),
-        "smallest_class": min(shares),
-        "thin_classes": metrics.thin_classes(shares),
-    }
-
-
-def generated_images(generator: models.Generator, count: int, device: torch.device) -> Tensor:
-    """uint8 (count, 1, 28, 28): the images that every evaluation of `generator` looks at."""
-    latents = torch.randn(
-        count, generator.latent_dim, generator=chance.stream(0, "metrics/latents")
-    )
-    with machine.full_precision():
-        return models.generate(generator, latents.to(device))
+def generated_images(generator: nn.Module, count: int, device: torch.device) -> Tensor:
+    """uint8 (count, C, H, W): the images that every evaluation of `generator` looks at."""
+    latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
+    with full_precision():
+        return generate(generator, latents.to(device))

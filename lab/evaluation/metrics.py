@@ -1,21 +1,6 @@
-"""What a number means: its definition, its paper, its protocol.
+"""The definitions of metrics and the papers they come from, on features (N, F) or on images.
 
-Everything here works on features (N, C) or on images; `judge` decides which and how many. The
-figures that `judge` reports, and the names that fix their protocol:
-
-fcd_train, fcd_test    Frechet classifier distance: Frechet's, in the features of the lab's own
-                       classifier of the set, to 10,000 training images (for curves and choices) and
-                       to the test images (for reports). Never FID: its scale is its own.
-kernel_distance        the same comparison without the assumption of normal distributions
-precision, recall      how many generated images look real; how much of the real set they reach
-density, coverage      the same two questions, not fooled by a stray real image (which may have all
-                       of a noise in its reach: precision 0.9, density 0.2, coverage 0)
-confidence             the classifier's mean probability for the class it sees
-class_histogram        the share of each class it sees
-smallest_class         the least of these shares
-thin_classes           how many of them are below 3 %
-class_kl               how far they are from equal shares: Kullback-Leibler divergence in nats
-near_copies            the share of generated images that are training images again
+`catalogue` says which images they are computed on, and what the figures are called.
 """
 
 from __future__ import annotations
@@ -26,25 +11,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lab import seeding as chance
+from lab.seeding import stream
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1_000
 COPY_RATIO = 0.5
-FAIR_SHARE_LIMIT = 0.03  # a class with less of the images is as good as missing; fair is 0.10
-FEWEST_FOR_CLASSES = 256  # images: a fair class has 26 of them and hardly ever fewer than 8
+THIN = 0.3  # of an equal share: a class with fewer images than that is as good as missing
 CHUNK = 1_000  # rows of a distance matrix that are in memory at a time
 
 
 class Moments(NamedTuple):
-    """What the Frechet distance knows of a set: float64 mean (C,) and covariance (C, C)."""
+    """What the Frechet distance knows of a set: float64 mean (F,) and covariance (F, F)."""
 
     mean: Tensor
     covariance: Tensor
 
 
 def moments(features: Tensor) -> Moments:
-    """The moments of features (N, C), in float64 on the CPU (no Apple GPU knows float64)."""
+    """The moments of features (N, F), in float64 on the CPU (no Apple GPU knows float64)."""
     features = features.cpu().double()
     return Moments(features.mean(0), torch.cov(features.T))
 
@@ -68,7 +52,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
-    """Kernel distance of features (N, C) and (M, C): squared maximum mean discrepancy, unbiased.
+    """Kernel distance of features (N, F) and (M, F): squared maximum mean discrepancy, unbiased.
 
     Binkowski et al. 2018, "Demystifying MMD GANs", section 4: the mean over 100 pairs of subsets of
     1,000 (of all, where there are fewer), drawn by a seed of the metric's own. Computed as
@@ -77,7 +61,7 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
     """
     real, generated = real.cpu(), generated.cpu()
     size = min(KERNEL_SUBSET_SIZE, len(real), len(generated))
-    draw = chance.stream(0, "metrics/kernel distance")
+    draw = stream(0, "metrics/kernel distance")
     found = 0.0
     for _ in range(KERNEL_SUBSETS):
         some_real = real[torch.randperm(len(real), generator=draw)[:size]]
@@ -89,7 +73,7 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
 
 
 def _kernel(first: Tensor, second: Tensor) -> Tensor:
-    """(N, C), (M, C) -> (N, M): the polynomial kernel (x.y / C + 1)^3."""
+    """(N, F), (M, F) -> (N, M): the polynomial kernel (x.y / F + 1)^3."""
     return (first @ second.T / first.shape[1] + 1) ** 3
 
 
@@ -114,7 +98,7 @@ class Support(NamedTuple):
 
 
 def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Support:
-    """Compare features (N, C) and (M, C) by balls that reach to each point's k-th neighbour."""
+    """Compare features (N, F) and (M, F) by balls that reach to each point's k-th neighbour."""
     centre = real.mean(0)  # distances do not change, but float32 keeps more digits of small numbers
     real, generated = real - centre, generated - centre
     real_reach = _squared_reach(real, neighbours)  # (N,)
@@ -138,7 +122,7 @@ def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Su
 
 
 def _squared_reach(points: Tensor, neighbours: int) -> Tensor:
-    """(N,): the squared distance of each of (N, C) points to its k-th nearest other point."""
+    """(N,): the squared distance of each of (N, F) points to its k-th nearest other point."""
     # The nearest of all is the point itself: hence one more.
     return torch.cat(
         [
@@ -149,13 +133,13 @@ def _squared_reach(points: Tensor, neighbours: int) -> Tensor:
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
-    """(N, C), (M, C) -> (N, M) squared Euclidean distances, by one matrix product."""
+    """(N, F), (M, F) -> (N, M) squared Euclidean distances, by one matrix product."""
     squares = first.square().sum(1)[:, None] + second.square().sum(1)
     return squares.addmm_(first, second.T, alpha=-2).clamp_(min=0)
 
 
 def near_copies(images: Tensor, training_images: Tensor) -> float:
-    """The share of uint8 images (N, 1, H, W) that repeat one of (M, 1, H, W) training images.
+    """The share of uint8 images (N, C, H, W) that repeat one of (M, C, H, W) training images.
 
     A copy lies, in pixels, at most half as far from the nearest training image as from the second
     nearest: the ratio test of Yoon et al. 2023, "Diffusion probabilistic models generalize when
@@ -173,9 +157,9 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
     return float(copied.cpu().double().mean())  # Apple's MPS has no float64
 
 
-def class_shares(classes: Tensor) -> list[float]:
-    """The share of each class among labels (N,)."""
-    return [number / len(classes) for number in torch.bincount(classes, minlength=10).tolist()]
+def class_shares(labels: Tensor, classes: int) -> list[float]:
+    """The share of each of so many classes among labels (N,)."""
+    return [number / len(labels) for number in torch.bincount(labels, minlength=classes).tolist()]
 
 
 def divergence_from_uniform(shares: list[float]) -> float:
@@ -183,6 +167,11 @@ def divergence_from_uniform(shares: list[float]) -> float:
     return sum(share * math.log(share * len(shares)) for share in shares if share > 0)
 
 
+def thin_share(classes: int) -> float:
+    """The share of the images below which one of so many classes is thin: 0.03 of ten classes."""
+    return THIN / classes
+
+
 def thin_classes(shares: list[float]) -> int:
-    """How many classes have less than 3 % of the images."""
-    return sum(share < FAIR_SHARE_LIMIT for share in shares)
+    """How many classes have less than three tenths of an equal share of the images."""
+    return sum(share < thin_share(len(shares)) for share in shares)

@@ -1,188 +1,134 @@
-"""Weights and checkpoints: files of tensors, which may come from anywhere and are never trusted.
-
-They are read with `weights_only=True`, and their sizes and shapes are checked before memory is
-asked for.
-"""
+"""Weights files: a network with the config that rebuilds it, and the set that it was trained on."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickletools
-import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lab.data.datasets import DATASETS, DatasetSpec
 from lab.errors import Fault
-from lab.files import as_dict, check_room, write_whole
-from lab.models import networks as models
-
-FORMAT_VERSION = 1
-MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
-# All that the pickles in the lab's files do: build plain tensors, numbers and text in dictionaries
-# and lists. BUILD, which none of them needs, could put foreign attributes on a dictionary.
-OWN_OPERATIONS = {
-    *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BINPERSID", "NONE", "NEWTRUE", "NEWFALSE"),
-    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
-    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
-    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
-    *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
-}
-# And all that they name.
-OWN_GLOBALS = {
-    "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Byte")),
-}
+from lab.models import ROLES, build, layers, parameters_of
+from lab.models.tensor_files import (
+    FORMAT_VERSION,
+    check_state,
+    digest,
+    plain_state,
+    read_tensors,
+    write_tensors,
+)
+from lab.text import listed
 
 
-def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write what `read_tensors` reads, whole."""
-    # By way of memory: when a disk is full, torch.save ends in an error of its own.
-    buffer = io.BytesIO()
-    try:
-        torch.save(content, buffer)
-    except RuntimeError as error:  # so it says that there was no memory for more of the buffer
-        raise MemoryError from error
-    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+@dataclass(frozen=True)
+class Weights:
+    """A network from a weights file, on the CPU, in evaluation mode, and what the file says of it.
+
+    spec: the set it was trained on. facts: plain values about its origin. sha256: of the file, by
+    which figures of these weights are told from those of others.
+    """
+
+    network: nn.Module
+    spec: DatasetSpec
+    facts: dict[str, Any]
+    path: Path
+    sha256: str
 
 
-def save_weights(path: Path, network: nn.Module, **facts: Any) -> None:
-    """Save a network with the config that rebuilds it, and plain facts about its origin."""
+def save_weights(path: Path, network: nn.Module, spec: DatasetSpec, **facts: Any) -> None:
+    """Save a network with the config that rebuilds it, its set, and plain facts about its origin.
+
+    network: made by `lab.models.build`, which gave it kind and config.
+    """
     content = {
-        "format": _format_of(type(network)),
+        "format": f"gan-lab {role_of(network)}",
         "version": FORMAT_VERSION,
+        "kind": network.kind,
         "config": network.config,
+        "dataset": spec.as_facts(),
         "facts": facts,
         "state_dict": plain_state(network),
     }
     write_tensors(path, content)
 
 
-def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state on the CPU, in the memory layout that files have."""
-    return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+def role_of(network: nn.Module) -> str:
+    """Whether it is a generator, a discriminator, ... : the name of its rows in ROLES."""
+    return next(role for role, kinds in ROLES.items() if type(network) in kinds.values())
 
 
-def load_weights(path: Path, kind: type[nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
-    """Rebuild a network of `kind` from its file, on the CPU, in evaluation mode, with its facts.
+def load_weights(path: Path, role: str) -> Weights:
+    """Rebuild the network in a weights file, which must be of this role (a key of ROLES).
 
-    Raises Fault, in one line that says what is wrong, for anything but such a file.
+    Files of the lab's first version load, too. Raises Fault, in one line that says what is wrong,
+    for anything but such a file. Digest and weights are of one file, also where a training is about
+    to replace it.
     """
-    content = read_tensors(path, _format_of(kind))
+    while True:
+        sha256 = digest(path)
+        content = read_tensors(path, f"gan-lab {role}", versions=(1, FORMAT_VERSION))
+        if digest(path) == sha256:
+            break
+    if content["version"] == 1:
+        content = _from_version_1(role, content)
+    try:
+        spec = DatasetSpec.from_facts(content.get("dataset"))
+    except ValueError as error:
+        raise Fault(f"{path}: {error}; train with gan_lab.py") from None
+    network = _rebuilt(path, role, content, spec)
+    facts = content.get("facts")
+    return Weights(network, spec, facts if isinstance(facts, dict) else {}, path, sha256)
+
+
+def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What a file of the first version says, in the words of the second.
+
+    It named its set among the facts, had no kinds of networks, and left sizes out that were fixed.
+    """
+    facts = content.get("facts")
+    name = facts.get("dataset") if isinstance(facts, dict) else None
+    spec = DATASETS.get(name) if isinstance(name, str) else None
     config = content.get("config")
-    if not isinstance(config, dict):
+    if spec and isinstance(config, dict):
+        config = {"shape": list(spec.shape), **config}
+        if role == "classifier":
+            config["classes"] = len(spec.class_names)
+    is_convolutional = isinstance(config, dict) and config.get("channels")
+    kinds = {"denoiser": "unet", "classifier": "cnn"}
+    kind = kinds.get(role, "dcgan" if is_convolutional else "mlp")
+    if isinstance(config, dict):  # each network said of both architectures what it had of them
+        taken = parameters_of(ROLES[role], kind)
+        config = {name: value for name, value in config.items() if name in taken or value}
+    return {**content, "kind": kind, "config": config, "dataset": name}
+
+
+def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) -> nn.Module:
+    """The network that `content`, read from `path`, describes, with its weights."""
+    kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
+    if not isinstance(config, dict) or not isinstance(kind, str):
         raise Fault(f"{path}: its network's config is missing")
     for name, value in config.items():
         _check_size(path, name, value)
-    state = content.get("state_dict")
+    if config.get("shape") != list(spec.shape):
+        raise Fault(f"{path}: its network is for other images than those of {spec.title}")
+    if kind not in ROLES[role]:
+        raise Fault(f"{path}: no {role} is called {kind!r}")
+    if unknown := set(config) - parameters_of(ROLES[role], kind):
+        names = listed(sorted(map(str, unknown)))
+        raise Fault(f"{path}: its config has {names}, which {kind} does not take")
     try:
         with torch.device("meta"):  # shapes without memory: the config is not trusted yet
-            check_state(path, kind(**config), state)
+            check_state(path, build(ROLES[role], kind, **config), state)
         with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
-            network = kind(**config)
+            network = build(ROLES[role], kind, **config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise Fault(f"{path}: its config builds no {kind.__name__} ({error})") from None
+        raise Fault(f"{path}: its config builds no {role} ({error})") from None
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast
-    return network.eval().requires_grad_(False), as_dict(content.get("facts"))
-
-
-def check_state(path: Path, network: nn.Module, state: Any) -> None:
-    """Fault unless `state`, found in `path`, is finite and has the network's names and shapes."""
-    expected = network.state_dict()
-    if not isinstance(state, dict) or set(state) != set(expected):
-        raise Fault(
-            f"{path}: its weights are not those of the {type(network).__name__} it describes"
-        )
-    for name, tensor in state.items():
-        wanted = expected[name]
-        if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape:
-            found = tuple(getattr(tensor, "shape", ()))
-            raise Fault(f"{path}: {name} has shape {found} where {tuple(wanted.shape)} is expected")
-        # A view with stride 0 claims more numbers than its file holds: hence the contiguity.
-        if tensor.dtype != wanted.dtype or tensor.is_sparse or not tensor.is_contiguous():
-            raise Fault(f"{path}: {name} is {tensor.dtype}, a plain {wanted.dtype} is expected")
-        if not torch.isfinite(tensor).all():
-            raise Fault(f"{path}: {name} holds NaN or infinity")
-        if name.endswith("running_var") and (tensor < 0).any():
-            raise Fault(f"{path}: {name} holds a negative variance")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a weights file: it tells figures of these weights from those of others.
-
-    Fault if it is not a file, or larger than such a file can be.
-    """
-    check_room(path, MOST_WEIGHT_BYTES)
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            total.update(part)
-    return total.hexdigest()
-
-
-def read_tensors(path: Path, wanted: str) -> dict[str, Any]:
-    """Read a file that `torch.save` made and that calls itself `wanted`; runs no code from it."""
-    _check_archive(path)
-    try:
-        _check_pickle(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Fault:
-        raise
-    except Exception as error:  # a damaged pickle can fail in any way there is
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise Fault(f"{path}: damaged, or not made by the lab ({reason})") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != wanted:
-        known = found if isinstance(found, str) and found else "something else"
-        raise Fault(f"{path}: a {wanted!r} file was expected, this is {known!r}")
-    version = content.get("version")  # may be a tensor, which is neither true nor false
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise Fault(f"{path}: is of another version; this lab reads version {FORMAT_VERSION}")
-    return content
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse what is not a zip archive of honest size before torch opens it."""
-    check_room(path, MOST_WEIGHT_BYTES)
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"PK\3\4":  # torch would take it for its older format
-                raise zipfile.BadZipFile
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
-        raise Fault(f"{path}: truncated, or not a weights file made by the lab") from None
-    unpacked = sum(entry.file_size for entry in entries)
-    # torch.save stores without compression: content larger than its file is a bomb.
-    if unpacked > path.stat().st_size or len(entries) > 10_000:
-        raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
-
-
-def _check_pickle(path: Path) -> None:
-    """Refuse a pickle that asks for anything but plain tensors in dictionaries.
-
-    `weights_only=True` runs no foreign code, but a hundred bytes can still have it make a bytearray
-    of any size, or hash tuples of tuples of tuples for hours.
-    """
-    with path.open("rb") as file:
-        # The reader that torch.load uses: it must be the same bytes that are looked at.
-        pickled = torch._C.PyTorchFileReader(file).get_record("data.pkl")
-    kinds, last = {}, ""  # which operation made each remembered object; the last operation
-    for operation, argument, _ in pickletools.genops(pickled):
-        if operation.name not in OWN_OPERATIONS:
-            raise Fault(f"{path}: not made by the lab (its pickle does {operation.name})")
-        if operation.name == "GLOBAL" and argument not in OWN_GLOBALS:
-            raise Fault(f"{path}: not made by the lab (it asks for {argument})")
-        if operation.name.endswith("PUT"):
-            kinds[argument] = last
-        elif operation.name.endswith("GET") and kinds.get(argument) not in ("GLOBAL", "BINUNICODE"):
-            raise Fault(f"{path}: not made by the lab (its objects are shared among themselves)")
-        last = operation.name
+    return network.eval().requires_grad_(False)
 
 
 def _check_size(path: Path, name: str, value: Any) -> None:
@@ -190,16 +136,12 @@ def _check_size(path: Path, name: str, value: Any) -> None:
     if not isinstance(value, (list, int, float, str)):
         raise Fault(f"{path}: {name} is a {type(value).__name__}, a number or a list is expected")
     widths = value if isinstance(value, list) else [value]
-    most_layers, most = models.MOST_LAYERS, models.MOST_WIDTH
+    most_layers, most = layers.MOST_LAYERS, layers.MOST_WIDTH
     if name == "channels":
-        most_layers, most = models.MOST_CONVOLUTIONS, models.MOST_CHANNELS
+        most_layers, most = layers.MOST_CONVOLUTIONS, layers.MOST_CHANNELS
     if len(widths) > most_layers:
         raise Fault(f"{path}: {name} has {len(widths)} layers, at most {most_layers}")
     for width in widths:
         least = 1 if type(width) is int else 0  # dropout may be 0, and so may what is off
         if isinstance(width, (int, float)) and not least <= width <= most:
             raise Fault(f"{path}: {name} {width:,} is out of range, {least} to {most:,}")
-
-
-def _format_of(kind: type[nn.Module]) -> str:
-    return f"gan-lab {kind.__name__.lower()}"

@@ -1,21 +1,98 @@
-"""Curves for the page: figures of the history as points in a box of 100 x 100.
+"""The charts of a training: one list of them, drawn by the page as SVG and by `figures` as a PNG.
 
-The page stretches the box to whatever width it has and writes the labels beside it, so that they
-stay legible on a phone; `page/page.html.jinja` draws what is computed here.
+For the page the figures of the history become points in a box of 100 x 100. The page stretches the
+box to whatever width it has and writes the labels beside it, so that they stay legible on a phone;
+templates/page.html.jinja draws what is computed here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from lab.training.losses import gives_probabilities
+from lab.training.losses import LOSSES
+
+FEW = 25  # points that are drawn as dots too
+MOST = 400  # points of a curve; more no screen shows
+
+History = Sequence[Mapping[str, Any]]  # the rows of history.csv
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn over the epochs.
+
+    columns: of history.csv, with their labels. bounds: of the y axis, where the figures do not
+    decide them. levels: what the figures are where the discriminator says 1/2 to everything.
+    """
+
+    title: str
+    note: str
+    columns: dict[str, str]
+    logarithmic: bool = False
+    bounds: tuple[float, float] | None = None
+    levels: tuple[float, ...] = ()
+
+
+def charts(history: History, loss_name: str) -> list[Chart]:
+    """Every chart of which `history` holds a figure, with the columns that it holds.
+
+    loss_name: the run's, which decides whether D(x) is a probability.
+    """
+    loss = LOSSES.get(loss_name)
+    is_probability = loss is not None and loss.d_is_probability
+    all_charts = (
+        Chart(
+            "Quality",
+            "Fréchet distance to the training images; lower is better; log scale",
+            {"fcd_train_5k": "FCD, 5,000 images"},
+            logarithmic=True,
+        ),
+        Chart(
+            "Discriminator’s opinion",
+            "mean probability it gives of being real; 0.5 is a coin toss"
+            if is_probability
+            else "the sigmoid of what it says, which is not a probability with this loss",
+            {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"},
+            bounds=(0.0, 1.0),
+            levels=(0.5,) if is_probability else (),
+        ),
+        Chart(
+            "Loss",
+            "what each network pays; the two compete, so neither need fall",
+            {"d_loss": "discriminator", "g_loss": "generator"},
+            levels=(loss and loss.balance) or (),
+        ),
+        Chart(
+            "Classifier’s view",
+            "how sure it is of the class it sees; the rarest class’s share of the samples",
+            {"confidence": "confidence", "smallest_class": "rarest class"},
+            bounds=(0.0, 1.0),
+        ),
+    )
+    measured = {column for row in history for column in row}
+    present = (_with_columns(chart, measured) for chart in all_charts)
+    return [chart for chart in present if chart.columns]
+
+
+def _with_columns(chart: Chart, measured: set[str]) -> Chart:
+    columns = {column: label for column, label in chart.columns.items() if column in measured}
+    return replace(chart, columns=columns)
+
+
+def points(history: History, column: str) -> list[tuple[float, float]]:
+    """(epoch, figure) of the rows that have the column."""
+    return [(row["epoch"], row[column]) for row in history if column in row]
+
+
+# For the page
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart."""
+    """One line of a plot."""
 
     column: str
     label: str
@@ -24,8 +101,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A box with curves. Ticks are (place in percent from the left or the top, text)."""
+class Plot:
+    """A chart as a box with curves. Ticks are (place in percent from the left or the top, text)."""
 
     title: str
     note: str
@@ -35,99 +112,45 @@ class Chart:
     epochs: int  # the last one; the first is 0
 
 
-# Columns of history.csv: title, note, {column: label}, range of the y axis (None: from the data).
-CHARTS = (
-    (
-        "Quality",
-        "Fréchet distance to the training images; lower is better; log scale",
-        {"fcd_train_5k": "FCD, 5,000 images"},
-        "log",
-    ),
-    (
-        "Discriminator’s opinion",
-        "mean probability it gives of being real; 0.5 is a coin toss",
-        {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"},
-        (0.0, 1.0),
-    ),
-    (
-        "Loss",
-        "what each network pays; the two compete, so neither need fall",
-        {"d_loss": "discriminator", "g_loss": "generator"},
-        None,
-    ),
-    (
-        "Classifier’s view",
-        "how sure it is of the class it sees; share of the rarest class, 0.1 is fair",
-        {"confidence": "confidence", "smallest_class": "rarest class"},
-        (0.0, 1.0),
-    ),
-)
-LOGITS_NOTE = "the sigmoid of what it says, which is not a probability with this loss"
-FEW = 25  # points that are drawn as dots too
-MOST = 400  # points of a curve; more no screen shows
+def plots(history: History, loss_name: str) -> list[Plot]:
+    """Every chart as the page draws it."""
+    return [_plot(chart, history) for chart in charts(history, loss_name)]
 
 
-def charts(history: Sequence[dict[str, float]], loss: object = "non-saturating") -> list[Chart]:
-    """Every chart of which `history` holds at least one figure. loss: the run's."""
-    if not history:
-        return []
+def _plot(chart: Chart, history: History) -> Plot:
     last = max(1, int(history[-1]["epoch"]))
-    drawn = []
-    for title, note, columns, bounds in CHARTS:
+    series = {column: thinned(points(history, column)) for column in chart.columns}
+    if chart.logarithmic:
         series = {
-            column: [(row["epoch"], row[column]) for row in history if column in row]
-            for column in columns
+            column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in places]
+            for column, places in series.items()
         }
-        series = {column: thinned(points) for column, points in series.items() if points}
-        if bounds == "log":
-            series = {
-                column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in points]
-                for column, points in series.items()
-            }
-        if not series:
-            continue
-        values = [y for points in series.values() for _, y in points]
-        low, high = bounds if isinstance(bounds, tuple) else padded(min(values), max(values))
-        labels = log_ticks(low, high) if bounds == "log" else linear_ticks(low, high)
-        drawn.append(
-            Chart(
-                title=title,
-                note=LOGITS_NOTE if "d_real" in columns and not gives_probabilities(loss) else note,
-                curves=[
-                    _curve(column, columns[column], points, last, low, high)
-                    for column, points in series.items()
-                ],
-                x_ticks=[(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
-                y_ticks=[(100 * (high - y) / (high - low), text) for y, text in labels],
-                epochs=last,
-            )
-        )
-    return drawn
+    values = [y for places in series.values() for _, y in places]
+    low, high = chart.bounds or padded(min(values), max(values))
+    labels = log_ticks(low, high) if chart.logarithmic else linear_ticks(low, high)
 
+    def curve(column: str, label: str) -> Curve:
+        places = [
+            (round(100 * x / last, 2), round(100 * (high - y) / (high - low), 2))
+            for x, y in series[column]
+        ]
+        line = " ".join(f"{x:g},{y:g}" for x, y in places)
+        return Curve(column, label, line, dots=places if len(places) <= FEW else [])
 
-def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most MOST of `points`, evenly, the last one among them."""
-    step = -(-len(points) // MOST)
-    return points[::-1][::step][::-1]
-
-
-def _curve(
-    column: str,
-    label: str,
-    points: Sequence[tuple[float, float]],
-    last: int,
-    low: float,
-    high: float,
-) -> Curve:
-    places = [
-        (round(100 * x / last, 2), round(100 * (high - y) / (high - low), 2)) for x, y in points
-    ]
-    return Curve(
-        column=column,
-        label=label,
-        points=" ".join(f"{x:g},{y:g}" for x, y in places),
-        dots=places if len(places) <= FEW else [],
+    return Plot(
+        title=chart.title,
+        note=chart.note,
+        curves=[curve(column, label) for column, label in chart.columns.items()],
+        x_ticks=[(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
+        y_ticks=[(100 * (high - y) / (high - low), text) for y, text in labels],
+        epochs=last,
     )
+
+
+def thinned(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most MOST of `places`, evenly, the last one among them."""
+    step = -(-len(places) // MOST)
+    return places[::-1][::step][::-1]
 
 
 def padded(low: float, high: float) -> tuple[float, float]:

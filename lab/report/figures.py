@@ -1,10 +1,12 @@
-"""Pictures: grids, sheets, curves and the GIF, all through Pillow and matplotlib."""
+"""Pictures in files: grids, sheets, curves and the GIF, all through Pillow and matplotlib.
+
+Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones have three.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,45 +17,53 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lab import files as storage
 from lab.data.pictures import Unreadable, opened
+from lab.files import write_whole
+from lab.report import charts
 from lab.text import printable, shortened
-from lab.training.losses import gives_probabilities
 
-SCALE = 4  # screen pixels a side for one pixel of an image
+GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an image has at most
 PAPER = 255  # the grey between the images of a grid
 SAMPLES = 10  # images of a class in a sheet of classes
 SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
-BALANCE = (2 * math.log(2), math.log(2))  # the losses where D says 1/2 to everything
+CAPTION_SIZE = 18  # of the letters below it
+DPI = 120
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """float32 in [0, 1] of any shape -> uint8, rounded to the nearest of 256 levels."""
-    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+def scale_of(shape: Sequence[int], most: int = GRID_SIDE) -> int:
+    """Screen pixels a side for one pixel of images of shape (..., H, W)."""
+    return max(1, most // max(shape[-2:]))
 
 
-def grid(images: Tensor, columns: int, scale: int = SCALE) -> Image.Image:
-    """Lay uint8 images (N, 1, H, W) out in full rows of `columns`, enlarged without smoothing.
+def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
+    """Lay images (N, C, H, W) out in full rows of `columns`, enlarged without smoothing.
 
-    Between and around them is one pixel of PAPER, enlarged as theirs are.
+    Between and around them is one pixel of PAPER, enlarged as theirs are. scale: how much; by
+    default as `scale_of` says.
     """
-    tiles = pad(images[:, 0].cpu(), (1, 0, 1, 0), value=PAPER)  # (N, H + 1, W + 1)
-    rows = tiles.unflatten(0, (-1, columns)).transpose(1, 2).flatten(2).flatten(0, 1)
-    sheet = Image.fromarray(pad(rows, (0, 1, 0, 1), value=PAPER).numpy())
-    return ImageOps.scale(sheet, scale, Image.Resampling.NEAREST)
+    tiles = pad(images.cpu(), (1, 0, 1, 0), value=PAPER)  # (N, C, H + 1, W + 1)
+    rows = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
+    sheet = pad(rows.flatten(3).flatten(1, 2), (0, 1, 0, 1), value=PAPER)  # (C, height, width)
+    return ImageOps.scale(as_picture(sheet), scale or scale_of(images.shape), Image.NEAREST)
 
 
-def save(path: Path, picture: Image.Image) -> None:
+def as_picture(image: Tensor) -> Image.Image:
+    """One image (C, H, W) as Pillow has it, grey or colour."""
+    levels = image.cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
+
+
+def save_png(path: Path, picture: Image.Image) -> None:
     """Write a PNG, whole."""
-    storage.write_whole(path, lambda file: picture.save(file, format="PNG"))
+    write_whole(path, lambda file: picture.save(file, format="PNG"))
 
 
 def save_each(folder: Path, images: Tensor) -> None:
-    """Write uint8 images (N, 1, H, W) as `img_000.png` and on, at their own size."""
+    """Write images (N, C, H, W) as `img_000.png` and on, at their own size."""
     folder.mkdir(exist_ok=True)
-    for index, image in enumerate(images[:, 0].cpu()):
-        save(folder / f"img_{index:03d}.png", Image.fromarray(image.numpy()))
+    for index, image in enumerate(images):
+        save_png(folder / f"img_{index:03d}.png", as_picture(image))
 
 
 def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
@@ -64,12 +74,12 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
     pictures = []
     for epoch, frame in frames:
         with contextlib.suppress(Unreadable):
-            pictures.append(_captioned(opened(frame).convert("L"), f"epoch {epoch}"))
+            pictures.append(_captioned(opened(frame), f"epoch {epoch}"))
     if not pictures:
         return
     durations = [FRAME_TIME] * (len(pictures) - 1) + [5 * FRAME_TIME]
     first, *others = pictures
-    storage.write_whole(
+    write_whole(
         path,
         lambda file: first.save(
             file, format="GIF", save_all=True, append_images=others, duration=durations, loop=0
@@ -78,12 +88,14 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:
-    """A grey picture with a line of text below it."""
-    height = 28
-    canvas = Image.new("L", (picture.width, picture.height + height), PAPER)
-    canvas.paste(picture)
+    """A picture with a line of text below it."""
+    font = ImageFont.load_default(CAPTION_SIZE)
+    height = CAPTION_SIZE + 10
+    mode = "L" if picture.mode == "L" else "RGB"
+    canvas = Image.new(mode, (picture.width, picture.height + height), "white")
+    canvas.paste(picture.convert(mode))
     middle = (picture.width / 2, picture.height + height / 2 - 2)
-    ImageDraw.Draw(canvas).text(middle, text, fill=0, anchor="mm", font=ImageFont.load_default(18))
+    ImageDraw.Draw(canvas).text(middle, text, fill="black", anchor="mm", font=font)
     return canvas
 
 
@@ -91,38 +103,35 @@ def save_curves(
     path: Path,
     history: Sequence[Mapping[str, Any]],
     title: str,
-    loss: str = "non-saturating",
+    loss_name: str,
     footnote: str = "",
 ) -> None:
-    """Draw losses, the discriminator's opinion, and FCD if there is one, over the epochs.
+    """Draw the charts of the page, in `charts`, over the epochs.
 
-    history: the rows of history.csv. loss: the run's. Dotted lines: what it is where D(x) = 1/2.
+    history: the rows of history.csv. loss_name: the run's. Dotted lines show what a figure is where
+    the discriminator says 1/2 to everything.
     """
-    scored = [row for row in history if "fcd_train_5k" in row]
-    figure, panels = new_figure(3 if scored else 2, width=14 if scored else 10, height=3.8)
-    certain = gives_probabilities(loss)
-    for axes, rows, columns, undecided in (
-        (panels[0], history, {"d_loss": "discriminator", "g_loss": "generator"}, BALANCE),
-        (panels[1], history, {"d_real": "D(x), real images", "d_fake": "D(G(z))"}, [0.5]),
-        *([(panels[2], scored, {"fcd_train_5k": "training images"}, [])] if scored else []),
-    ):
-        for (column, label), style in zip(columns.items(), ("-", "--"), strict=False):
-            values = [row[column] for row in rows]
-            axes.plot([row["epoch"] for row in rows], values, style, label=label, marker=".")
-        for level in undecided if certain else []:
+    drawn = charts.charts(history, loss_name)
+    columns = 2 if len(drawn) == 4 else len(drawn)
+    rows = -(-len(drawn) // columns)
+    figure, panels = new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)
+    for axes, chart in zip(panels, drawn, strict=True):
+        for (column, label), style in zip(chart.columns.items(), ("-", "--"), strict=False):
+            points = charts.points(history, column)
+            axes.plot(*zip(*points, strict=True), style, label=label, marker=".")
+        for level in chart.levels:
             axes.axhline(level, color="0.5", linestyle=":", linewidth=1)
-        axes.set_xlabel("epoch")
+        axes.set_title(chart.title + "; dotted: at balance" * bool(chart.levels))
+        axes.set_xlabel(f"epoch\n{chart.note}", fontsize=8)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        if chart.bounds:
+            axes.set_ylim(chart.bounds)
+        if chart.logarithmic:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
         axes.legend()
         axes.grid(alpha=0.3)
-    panels[0].set_title("loss" + "; dotted: at balance" * certain)
-    panels[1].set_title(f"mean {'probability of being real' if certain else 'sigmoid of D'}")
-    panels[1].set_ylim(0, 1)
-    if scored:
-        panels[2].set_title("FCD, distance to real images: less is better")
-        panels[2].set_yscale("log")
-        panels[2].yaxis.set_major_formatter("{x:g}")
-        panels[2].yaxis.set_minor_formatter("{x:g}")
     figure.suptitle(title, parse_math=False)
     _add_footnote(figure, footnote)
     save_figure(path, figure)
@@ -135,17 +144,17 @@ def save_sheet(
     footnote: str = "",
     names: Sequence[str] = (),
 ) -> None:
-    """Draw labelled rows of uint8 images (N, 1, H, W), one column an image, all of one length.
+    """Draw labelled rows of images (N, C, H, W), one column an image, all of one length.
 
     names: of the columns, if they have any.
     """
     columns = len(rows[0][1])
-    scale = 3
+    scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
-    width = max(5, 1.6 + sheet.width / 120)  # room for title and footnote over a few images too
+    width = max(5, 1.6 + sheet.width / DPI)  # room for title and footnote over a few images too
     labels = [shortened(_readable(name), 24) for name in names]
     longest = max(map(len, labels), default=0)
-    height = 0.6 + sheet.height / 120 + 0.085 * longest
+    height = 0.6 + sheet.height / DPI + 0.085 * longest
     figure, (axis,) = new_figure(1, width=width, height=height)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
     row_height, column_width = (sheet.height - scale) / len(rows), (sheet.width - scale) / columns
@@ -163,30 +172,30 @@ def save_sheet(
 
 def save_class_sheet(
     path: Path,
-    shown: Tensor,
+    images: Tensor,
     classes: Tensor,
-    names: tuple[str, ...],
+    class_names: Sequence[str],
     title: str,
     footnote: str = "",
 ) -> None:
-    """Draw how many of `shown`, uint8 (N, 1, 28, 28), are of each class, the first ten beside it.
+    """Draw how many of `images` (N, C, H, W) are of each class, and beside it the first ten of it.
 
-    classes: (N,) labels; names: theirs, by label.
+    classes: (N,) labels; class_names: theirs, by label.
     """
     from matplotlib.ticker import PercentFormatter
 
     figure, (bars, samples) = new_figure(2, width=10.5, height=5.4)
-    rows = range(len(names))
-    counts = torch.bincount(classes, minlength=len(names)).tolist()
+    rows = range(len(class_names))
+    counts = torch.bincount(classes, minlength=len(class_names)).tolist()
     shares = [count / len(classes) for count in counts]
-    fair = 1 / len(names)
+    fair = 1 / len(class_names)
     widest = 1.25 * max(*shares, fair)
     bars.barh(rows, shares, color="0.6")
     bars.axvline(fair, color="tab:blue", linestyle="--")
     for row, share in zip(rows, shares, strict=True):
         bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
-    bars.set_yticks(rows, names)
-    bars.set_ylim(len(names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
+    bars.set_yticks(rows, class_names)
+    bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
@@ -194,11 +203,11 @@ def save_class_sheet(
 
     examples = []
     for label in rows:
-        found = shown[classes == label][:SAMPLES]
+        found = images[classes == label][:SAMPLES]
         blank = torch.full((SAMPLES - len(found), *found.shape[1:]), PAPER, dtype=torch.uint8)
         examples.append(torch.cat((found, blank)))
     sheet = grid(torch.cat(examples), columns=SAMPLES)
-    extent = (0, SAMPLES, len(names) - 0.5, -0.5)  # so that a row stands beside its bar
+    extent = (0, SAMPLES, len(class_names) - 0.5, -0.5)  # so that a row stands beside its bar
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
@@ -218,15 +227,15 @@ def _readable(name: str) -> str:
     return printable(name.encode("utf-8", "backslashreplace").decode())
 
 
-def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """A matplotlib figure without a screen, and its axes side by side; sizes in inches."""
+def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
+    """A matplotlib figure without a screen, and its axes row by row; sizes in inches."""
     # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcdefaults()  # the settings of a user may ask for LaTeX, or make other bytes
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
 def save_figure(path: Path, figure: Any) -> None:
@@ -234,5 +243,5 @@ def save_figure(path: Path, figure: Any) -> None:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of a script that the font lacks: boxes do
-        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    storage.write_whole(path, lambda file: file.write(buffer.getvalue()))
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    write_whole(path, lambda file: file.write(buffer.getvalue()))

@@ -1,4 +1,8 @@
-"""All runs of an outputs folder at a glance: index.html, and the table of `gan_lab.py --list`."""
+"""All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`.
+
+show(run)                                  its page, and the page of all runs
+look_at_runs(outputs, run, list_runs)      what --report and --list ask for
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,45 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from lab import files as storage
-from lab.report import album, report
-from lab.report import summary as readings
-from lab.runs import records
-from lab.runs import run as runs
+from lab.data.datasets import DATASETS
+from lab.errors import Fault
+from lab.files import write_text
+from lab.report import embedding, summary
+from lab.report.page import render
+from lab.runs.run import Run
+from lab.runs.schema import Config
 from lab.text import printable
 
 OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
+TO_THE_RIGHT = ("seed", "epochs", "fcd")  # columns of numbers
 
 
 def write(outputs: Path) -> None:
-    """Make `outputs`/index.html, a card a run with its thumbnail; a page that is not ours stays."""
-    path = outputs / "index.html"
+    """Make the page of all runs, a card each with its thumbnail; a page that is not ours stays."""
+    path = path_in(outputs)
     if not _is_ours(path):
         print(f"note: {path} was not made by the lab and stays as it is")
         return
-    rows = [
+    cards = [
         {
-            **row,
-            "thumbnail": album.thumbnail(outputs / row["name"]),
-            "link": quote(os.fsencode(row["name"])) + "/report.html"
-            if (outputs / row["name"] / "report.html").is_file()
+            **_row(run),
+            "thumbnail": embedding.thumbnail(run, _shape_of(run)),
+            "link": f"{quote(os.fsencode(run.path.name))}/{run.report_path.name}"
+            if run.report_path.is_file()
             else None,
         }
-        for row in _rows(outputs)
+        for run in Run.all_in(outputs)
     ]
     try:
-        page = report.render("index.html.jinja", rows=rows, note=readings.QUICK_NOTE)
-        storage.write_text(path, page)
+        page = render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE)
+        write_text(path, page)
     except PermissionError:  # a run may be ours in a folder that is not
         print(f"note: {path} could not be written, the page of all runs stays as it is")
+
+
+def path_in(outputs: Path) -> Path:
+    """Where the page of the runs in `outputs` lies."""
+    return outputs / "index.html"
 
 
 def _is_ours(path: Path) -> bool:
@@ -47,45 +59,49 @@ def _is_ours(path: Path) -> bool:
         return OWN_MARK in file.read(1000)
 
 
+def _shape_of(run: Run) -> tuple[int, int, int] | None:
+    """The shape of a run's images; None where neither its options nor its generator say it."""
+    known = DATASETS.get(str(run.options.get("dataset")))
+    if known:  # quicker to ask than a file of weights
+        return known.shape
+    try:
+        return run.load_generator().spec.shape
+    except (Fault, OSError):
+        return None
+
+
 def table(outputs: Path) -> str:
     """A table of the runs in `outputs`, the newest first, for the screen."""
-    rows = [{name: printable(text) for name, text in row.items()} for row in _rows(outputs)]
-    if not rows:
+    runs = Run.all_in(outputs)
+    if not runs:
         return f"no runs in {outputs}; make one: python gan_lab.py"
-    columns = {name: name for name in rows[0]} | {"fcd": "FCD"}
-    width = {name: max(len(row[name]) for row in [columns, *rows]) for name in columns}
+    rows = [{name: printable(text) for name, text in _row(run).items()} for run in runs]
+    head = {name: name for name in rows[0]} | {"fcd": "FCD"}
+    width = {name: max(len(row[name]) for row in [head, *rows]) for name in head}
     lines = []
-    for row in [columns, *rows]:
+    for row in [head, *rows]:
         cells = (
-            row[name].rjust(width[name])
-            if name in ("seed", "epochs", "fcd")
-            else row[name].ljust(width[name])
-            for name in columns
+            text.rjust(width[name]) if name in TO_THE_RIGHT else text.ljust(width[name])
+            for name, text in row.items()
         )
         lines.append("  ".join(cells).rstrip())
     if any("~" in row["fcd"] for row in rows):
-        lines.append(f"~ {readings.QUICK_NOTE}")
+        lines.append(f"~ {summary.QUICK_NOTE}")
     return "\n".join(lines)
 
 
-def _rows(outputs: Path) -> list[dict[str, str]]:
-    """A row of text a run, the newest first; a damaged run is listed, not fatal."""
-    rows = []
-    for run in runs.all_runs(outputs):
-        config = records.content(run / "config.json")
-        options, history = storage.as_dict(config.get("options")), records.history(run)
-        rows.append(
-            {
-                "name": run.name,
-                "set": str(options.get("dataset", "?"))
-                + (" (sample)" if storage.as_dict(config.get("data")).get("is_sample") else ""),
-                "recipe": str(options.get("recipe", "?")),
-                "seed": str(options.get("seed", "?")),
-                "epochs": f"{len(history)}/{options.get('epochs', '?')}",
-                "status": records.status(run, config),
-                "fcd": readings.fcd(records.evaluation(run), history),
-                "when": records.when(run, config),
-                "other than the recipe": str(config.get("other_than_recipe", "")),
-            }
-        )
-    return rows
+def _row(run: Run) -> dict[str, str]:
+    """What the table and the page say of a run; a damaged one is listed, not fatal."""
+    status, options = run.status, run.options
+    config = Config() if status == "damaged" else run.config
+    return {
+        "name": run.path.name,
+        "set": str(options.get("dataset", "?")) + " (sample)" * config.data.is_sample,
+        "recipe": str(options.get("recipe", "?")),
+        "seed": str(options.get("seed", "?")),
+        "epochs": f"{len(run.history)}/{options.get('epochs', '?')}",
+        "status": status,
+        "fcd": summary.fcd(run),
+        "when": config.written or "?",
+        "other than the recipe": config.other_than_recipe,
+    }

@@ -1,6 +1,9 @@
-"""One self-contained report.html from a run folder.
+"""One self-contained page of a run, report.html, and what shows runs that are there.
 
-What stands in the folder is shown, what is missing is left out: a report can be made again at any
+    show(run)                                 its page, and the page of all runs beside it
+    look_at_runs(outputs, run, list_runs)     what gan_lab.py --report and --list ask for
+
+What stands in the run is shown, what is missing is left out: the page can be made again at any
 time, also of a run under way. Names, options and figures come from files that anyone may have
 written: Jinja2 escapes them all, and the page's content security policy runs no script but ours.
 """
@@ -8,25 +11,19 @@ written: Jinja2 escapes them all, and the page's content security policy runs no
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import files as storage
-from lab.data.datasets import IMAGE_SIDE, SETS
-from lab.errors import Fault
-from lab.models import networks as models
-from lab.models import serialization as tensors
-from lab.report import album, tables
-from lab.report import charts as curves
-from lab.report import summary as readings
-from lab.report import web_export as live
-from lab.runs import records
-from lab.runs import run as runs
+from lab.data.datasets import DATASETS, DatasetSpec
+from lab.errors import Fault, Mistake
+from lab.files import check_writable, write_text
+from lab.models.serialization import Weights
+from lab.report import charts, embedding, index, summary, tables, web_export
+from lab.report.page import render
+from lab.runs.run import Run
+from lab.runs.schema import Evaluation, Scores
+from lab.text import printable
 
-PAGE_FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = ("film.js", "generator.js", "play.js")
 # Room in the page, as text, for pictures, and for sheets together with the generator's weights;
 # with the film it stays below 12 MB.
 STILLS_ROOM, SHEETS_AND_WEIGHTS_ROOM = 600_000, 8_800_000
@@ -36,161 +33,165 @@ STAGES = {
     "stopped": "of a run that was stopped",
     "diverged": "of a run that diverged, as it was at its last sample grid",
 }
-STILLS = {
-    "latent_walk.png": "Each row walks from one latent to another along the sphere. Smooth "
-    "change means that images were learned, not stored.",
-    "nearest_training_images.png": "Ten generated images, and below each the training image "
-    "that is nearest to it pixel by pixel. Similar but not equal is good.",
-}
+WALK_CAPTION = (
+    "Each row walks from one latent to another along the sphere. Smooth change means that images "
+    "were learned, not stored."
+)
+NEAREST_CAPTION = (
+    "Generated images, and below each the training image that is nearest to it pixel by pixel. "
+    "Similar but not equal is good."
+)
 
 
-def write(run: Path) -> Path:
-    """Make `run`/report.html and return its path. Raises Fault if config.json is damaged."""
-    config = storage.read_json(run / "config.json")
-    options, facts = storage.as_dict(config.get("options")), storage.as_dict(config.get("data"))
-    history, evaluation = records.history(run), records.evaluation(run)
-    known, status = SETS.get(str(options.get("dataset"))), records.status(run, config)
-    generator, refusal = _generator(run)
-    live_part = _live_part(generator, refusal)
+def look_at_runs(outputs: Path, run: Path | None, list_runs: bool) -> None:
+    """What --report and --list ask for: to look at runs that are there.
+
+    run: whose page is to be made anew, if any. list_runs: whether to print the table of the runs
+    beside it, or in `outputs`. Raises Mistake where there is nothing to look at.
+    """
+    if run:
+        shown = Run.open("--report", run, outputs)
+        check_writable("--report", shown.path, cure="make it so, or copy the run")
+        show(shown)
+        outputs = shown.outputs
+        print(f"done: {shown.report_path}")
+    elif not outputs.is_dir():
+        what = "is not a folder" if outputs.exists() else "there is no such folder"
+        raise Mistake(f"--out {outputs}: {what}; name one that runs were made in")
+    if list_runs:
+        if index.path_in(outputs).is_file():  # a run may have been deleted since
+            index.write(outputs)
+        print(index.table(outputs))
+
+
+def show(run: Run) -> None:
+    """Make the run's page as it stands, and the page of all runs; say what was damaged."""
+    run = Run(run.path)  # what lies there now: the caller may have written since it read
+    write(run)
+    index.write(run.outputs)
+    for remark in run.remarks:
+        print(f"note: {printable(remark)}")
+
+
+def write(run: Run) -> Path:
+    """Make the page of `run` and return its path. Raises Fault if config.json is damaged."""
+    config = run.config
+    weights, refusal = _load_generator(run)
+    spec = weights.spec if weights else DATASETS.get(str(run.options.get("dataset")))
+    evaluation = run.evaluation or Evaluation()
+    has_ended = run.status == "finished"
+    live = _live_part(weights, refusal)
     html = render(
         "page.html.jinja",
-        name=run.resolve().name,
-        title=str(facts.get("title") or (known.title if known else "unknown set")),
-        dataset=options.get("dataset"),
+        name=run.name,
+        title=config.data.title or (spec.title if spec else "unknown set"),
         config=config,
-        options=options,
-        facts=facts,
-        machine=storage.as_dict(config.get("machine")),
-        when=records.when(run, config),
-        verdict=readings.verdict(status, options, history, evaluation),
-        figures=readings.key_figures(options, history, evaluation, generator),
-        stage=STAGES.get(status, "of this run"),
-        final=album.final_grid(run) if status == "finished" else None,  # else of older weights
-        **_film_part(run, options, history),
-        **live_part,
-        quality=tables.results(evaluation, _classic(run, options, evaluation), known),
-        words=readings.sentences(evaluation),
-        anchors=tables.anchors(str(options.get("dataset")), evaluation),
-        stills=_stills(run) if status == "finished" else [],
-        **_restoration_part(run, SHEETS_AND_WEIGHTS_ROOM - len(live_part["weights"])),
+        options=config.options,
+        verdict=summary.verdict(run),
+        figures=summary.key_figures(run, weights.network if weights else None),
+        stage=STAGES.get(run.status, "of this run"),
+        final=embedding.final_grid(run) if has_ended else None,  # else of older weights
+        **_film_part(run, spec),
+        **live,
+        quality=tables.results(evaluation, _classic(run), spec.class_names if spec else ()),
+        words=evaluation.words,
+        published=tables.published(spec, evaluation.figures),
+        stills=_stills(run) if has_ended else [],
+        **_restoration_part(run, SHEETS_AND_WEIGHTS_ROOM - len(live["weights"])),
     )
-    path = run / "report.html"
-    storage.write_text(path, html)
-    return path
-
-
-def render(template: str, **context: Any) -> str:
-    """A page from its Jinja2 template, with the style and the script it carries inside."""
-    # Imported late: a training that has just begun needs no page.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(PAGE_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = "\n".join((PAGE_FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        style=Markup((PAGE_FOLDER / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        **context,
-    )
+    write_text(run.report_path, html)
+    return run.report_path
 
 
 # The parts of the page
 
 
-def _film_part(
-    run: Path, options: dict[str, Any], history: Sequence[dict[str, float]]
-) -> dict[str, Any]:
-    """The training: its frames, each with what is seen there, and its curves."""
-    epochs = options.get("epochs") if isinstance(options.get("epochs"), int) else len(history)
-    planned = {**options, "epochs": epochs}
+def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
+    """The training: its frames, each with what is seen there, and its charts."""
+    epochs = run.options.get("epochs")
+    planned = {**run.options, "epochs": epochs if type(epochs) is int else len(run.history)}
     frames = [
-        frame | {"sentence": readings.of_epoch(frame["epoch"], history, planned)}
-        for frame in album.film(run)
+        {**frame, "sentence": summary.of_epoch(frame["epoch"], run.history, planned)}
+        for frame in embedding.film(run, spec.shape if spec else None)
     ]
     shown = {frame["epoch"] for frame in frames}
     return {
         "frames": frames,
-        "charts": curves.charts(history, options.get("loss", "non-saturating")),
+        "plots": charts.plots(run.history, summary.loss_name(run.options)),
         "film": {
-            "history": [row for row in history if row["epoch"] in shown],
+            "history": [row for row in run.history if row["epoch"] in shown],
             "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
         },
     }
 
 
-def _generator(run: Path) -> tuple[Any, str]:
+def _load_generator(run: Run) -> tuple[Weights | None, str]:
     """The run's generator, or None and the reason."""
     try:
-        return tensors.load_weights(run / "generator.pth", models.Generator)[0], ""
+        return run.load_generator(), ""
     except (Fault, OSError) as error:
         return None, f"The generator could not be read: {error}"
 
 
-def _live_part(generator: Any, refusal: str) -> dict[str, Any]:
+def _live_part(weights: Weights | None, refusal: str) -> dict[str, Any]:
     """The generator's copy for the page; where there is none, `refusal` says why."""
     nothing = {"live": None, "weights": "", "shares": []}
-    if refusal:
+    if weights is None:
         return {"refusal": refusal, **nothing}
     try:
-        copy = live.export(generator)
-    except live.Unsuited as reason:
+        copy = web_export.export(weights.network)
+    except web_export.Unsuited as reason:
         return {"refusal": f"This generator does not run in the page: {reason}.", **nothing}
     return {
         "refusal": "",
         "live": {
             "operations": copy.operations,
             "directions": copy.directions,
-            "latent": generator.config["latent_dim"],
-            "side": IMAGE_SIDE,
+            "latent": weights.network.latent_dim,
+            "shape": list(weights.spec.shape),
         },
         "weights": base64.b64encode(copy.weights).decode(),
         "shares": copy.shares,
     }
 
 
-def _stills(run: Path) -> list[dict[str, str]]:
-    """The pictures of STILLS that there are, each with its caption."""
-    found, _ = album.embedded([run / name for name in STILLS], STILLS_ROOM)
-    return [still | {"caption": STILLS[still["name"]]} for still in found]
+def _stills(run: Run) -> list[dict[str, str]]:
+    """The latent walk and the nearest training images, where they are there, with captions."""
+    captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
+    by_name = {path.name: caption for path, caption in captions.items()}
+    found, _ = embedding.embedded(list(captions), STILLS_ROOM)
+    return [{**still, "caption": by_name[still["name"]]} for still in found]
 
 
-def _restoration_part(run: Path, room: int) -> dict[str, Any]:
+def _restoration_part(run: Run, room: int) -> dict[str, Any]:
     """What denoise_images.py made with the run's generator: scores, and the sheets that fit."""
-    restored = records.restored(run)
-    sheets = storage.as_dict(restored.get("sheets"))
-    # By noise level; what has none, as cleaned images, comes last.
-    levels = {
-        name: readings.number(storage.as_dict(facts).get("sigma")) for name, facts in sheets.items()
+    results = run.restorations
+    found = results.scores
+    run.remarks.extend(results.remarks)
+    if found.generator_sha256 != run.generator_sha256:  # of other weights than there are now
+        found = Scores()
+    sheets = tables.in_order(found.sheets)
+    embedded, left_out = embedding.embedded(list(map(results.sheet_path, sheets)), room)
+    return {
+        "sheets": [
+            {**sheet, "caption": sheets[sheet["name"]].title or sheet["name"]} for sheet in embedded
+        ],
+        "left_out": left_out,
+        "restoration_folder": results.folder.name,
+        "scores": tables.scores(found),
     }
-    names = sorted(sheets, key=lambda name: (levels[name] is None, levels[name] or 0.0, name))
-    paths = [run / runs.RESULTS / name for name in names]
-    embedded, left_out = album.embedded(paths, room)
-    titles = {name: storage.as_dict(facts).get("title", name) for name, facts in sheets.items()}
-    sheets = [sheet | {"caption": titles[sheet["name"]]} for sheet in embedded]
-    return {"sheets": sheets, "left_out": left_out, "scores": tables.scores(restored)}
 
 
-def _classic(run: Path, options: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The evaluation of the newest classic run beside `run`, and its name.
+def _classic(run: Run) -> Run | None:
+    """The newest classic run beside `run` that was compared with the same images.
 
-    Only one that was compared with the same images: the sample's figures say nothing of the set's.
+    The sample's figures say nothing of the set's.
     """
-    images = storage.as_dict(evaluation.get("compared_with")).get("fingerprint")
-    if options.get("recipe") == "classic" or not images:
-        return {}
-    for other in runs.all_runs(run.resolve().parent):
-        theirs = storage.as_dict(records.content(other / "config.json").get("options"))
-        if theirs.get("recipe") != "classic":
-            continue
-        found = records.evaluation(other)
-        if storage.as_dict(found.get("compared_with")).get("fingerprint") == images:
-            return {"name": other.name, "evaluation": found}
-    return {}
+    images = run.evaluation.compared_with.fingerprint if run.evaluation else ""
+    if run.options.get("recipe") == "classic" or not images:
+        return None
+    for other in Run.all_in(run.outputs):
+        theirs = other.evaluation if other.options.get("recipe") == "classic" else None
+        if theirs and theirs.compared_with.fingerprint == images:
+            return other
+    return None

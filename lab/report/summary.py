@@ -1,4 +1,4 @@
-"""Figures in plain words: what a run's numbers say, for the page and the table of runs.
+"""A run's figures in plain words, for its page and the table of runs.
 
 Every figure is optional; what is not there is not spoken of.
 """
@@ -6,23 +6,26 @@ Every figure is optional; what is not there is not spoken of.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.evaluation import diagnosis as advice
-from lab.files import as_dict
-from lab.models import networks as models
-from lab.text import counted
-from lab.training.losses import gives_probabilities
-from lab.training.state import TOTALS
+from torch import nn
 
-History = Sequence[dict[str, float]]  # the rows of history.csv
+from lab.evaluation import diagnosis
+from lab.evaluation.catalogue import METRICS
+from lab.models import count_parameters
+from lab.runs.run import Run
+from lab.text import counted
+from lab.training.losses import LOSSES
+from lab.training.state import STEP_FIGURES
+
+History = Sequence[Mapping[str, float]]  # the rows of history.csv
 
 # Below this FCD images are ... real ones. Five epochs of the classic recipe have 42 to 89.
 CLOSENESS = (
     (2.0, "Close to"),
-    (advice.TELLING, "Not far from"),
-    (advice.FOREIGN, "Far from"),
+    (diagnosis.TELLING, "Not far from"),
+    (diagnosis.FOREIGN, "Far from"),
     (math.inf, "Very far from"),
 )
 
@@ -32,30 +35,40 @@ QUICK_NOTE = (
 )
 
 
-def fcd(evaluation: dict[str, Any], history: History) -> str:
+def figures_of(run: Run) -> dict[str, float]:
+    """The figures of its evaluation; none where there is none."""
+    return run.evaluation.figures if run.evaluation else {}
+
+
+def fcd(run: Run) -> str:
     """The run's FCD to the test images; "" if unknown.
 
     With a `~` the one to training images, where only that was measured, during training.
     """
-    value = number(evaluation.get("fcd_test"))
-    if value is not None:
-        return f"{value:.1f}"
-    quick = next((row["fcd_train_5k"] for row in reversed(history) if "fcd_train_5k" in row), None)
-    return "" if quick is None else f"~{quick:.1f}"
+    figures = figures_of(run)
+    if "fcd_test" in figures:
+        return f"{figures['fcd_test']:.1f}"
+    quick = [row["fcd_train_5k"] for row in run.history if "fcd_train_5k" in row]
+    return f"~{quick[-1]:.1f}" if quick else ""
 
 
-def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
+def loss_name(options: Mapping[str, Any]) -> str:
+    """The loss that a run was trained with, as its options have it."""
+    return str(options.get("loss"))
+
+
+def of_epoch(epoch: int, history: History, options: Mapping[str, Any]) -> str:
     """What is seen at the grid of `epoch`, in a sentence or two. options: the run's."""
     if epoch == 0:
         return (
             "Before training: random weights turn noise into noise. From here on the same "
-            "25 latents are shown each time."
+            "latents are shown each time."
         )
     rows = [row for row in history if row["epoch"] <= epoch]
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
     row, sentences = rows[-1], []
-    if _has_opinions(row, options):
+    if _has_probabilities(row, options):
         sentences.append(
             f"The discriminator gives real images {row['d_real']:.2f} and generated ones "
             f"{row['d_fake']:.2f}: {_opinion(row['d_real'] - row['d_fake'])}."
@@ -66,15 +79,15 @@ def of_epoch(epoch: int, history: History, options: dict[str, Any]) -> str:
             f"Distance to the training images: {row['fcd_train_5k']:.1f}"
             f"{_change(before[-1], row['fcd_train_5k']) if before else ''}."
         )
-    if all(name in row for row in rows for name in TOTALS):
-        sentences += advice.during(rows, options)
+    if all(row.keys() >= set(STEP_FIGURES) for row in rows):
+        sentences += diagnosis.during(rows, options)
     return " ".join(sentences)
 
 
-def _has_opinions(row: dict[str, float], options: dict[str, Any]) -> bool:
+def _has_probabilities(row: Mapping[str, float], options: Mapping[str, Any]) -> bool:
     """Whether D(x) and D(G(z)) are there and are probabilities."""
-    loss = options.get("loss", "non-saturating")
-    return "d_real" in row and "d_fake" in row and gives_probabilities(loss)
+    loss = LOSSES.get(loss_name(options))
+    return {"d_real", "d_fake"} <= row.keys() and loss is not None and loss.d_is_probability
 
 
 def _change(before: float, now: float) -> str:
@@ -96,22 +109,22 @@ def _opinion(gap: float) -> str:
     return "it is winning, and the generator learns little from that"
 
 
-def verdict(
-    status: str, options: dict[str, Any], history: History, evaluation: dict[str, Any]
-) -> str:
-    """One sentence about the whole run. status: as `gan_lab.py --list` says it."""
-    if status == "diverged":
-        kept = "last good" if history else "untrained"
-        return f"Diverged in epoch {len(history) + 1}; the {kept} weights are kept."
-    if not history:
+def verdict(run: Run) -> str:
+    """One sentence about the whole run."""
+    if run.status == "diverged":
+        kept = "last good" if run.history else "untrained"
+        return f"Diverged in epoch {len(run.history) + 1}; the {kept} weights are kept."
+    if not run.history:
         return "No epoch has been completed yet."
-    last = history[-1]
-    if status != "finished":
-        so_far = f"{last['epoch']:.0f} of {options.get('epochs', '?')} epochs"
-        return f"Under way: {so_far} so far." if status == "running" else f"Stopped after {so_far}."
-    if number(evaluation.get("fcd_test")) is not None:
-        return _quality(evaluation)
-    if _has_opinions(last, options):
+    last = run.history[-1]
+    if run.status != "finished":
+        so_far = f"{last['epoch']:.0f} of {run.options.get('epochs', '?')} epochs"
+        if run.status == "running":
+            return f"Under way: {so_far} so far."
+        return f"Stopped after {so_far}."
+    if "fcd_test" in figures_of(run):
+        return _quality(figures_of(run), run.evaluation.class_histogram)
+    if _has_probabilities(last, run.options):
         return (
             f"After {counted(round(last['epoch']), 'epoch')} the discriminator gives real images "
             f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "
@@ -120,45 +133,38 @@ def verdict(
     return f"{counted(round(last['epoch']), 'epoch')} of training."
 
 
-def _quality(evaluation: dict[str, Any]) -> str:
+def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float]) -> str:
     """How near to real images, and as far as that can be told of these, which of them are there."""
-    distance = evaluation["fcd_test"]
+    distance = figures["fcd_test"]
     near = next(word for limit, word in CLOSENESS if distance < limit)
     said = [f"{near} real images: the distance (FCD) is {distance:.1f}."]
-    thin, count = evaluation.get("thin_classes"), len(shares_of(evaluation.get("class_histogram")))
-    if distance < advice.FOREIGN and isinstance(thin, int) and count:
-        some = f"{thin} of {count} classes {'is' if thin == 1 else 'are'} missing or rare."
+    thin, count = figures.get("thin_classes"), len(shares_of(class_histogram))
+    if distance < diagnosis.FOREIGN and thin is not None and count:
+        some = f"{thin:.0f} of {count} classes {'is' if thin == 1 else 'are'} missing or rare."
         said.append(some if thin else f"All {count} classes are there.")
-    recall = number(evaluation.get("recall"))
-    if distance < advice.TELLING and recall is not None:
-        said.append(f"{recall:.0%} of real images have a similar one among the generated.")
+    if distance < diagnosis.TELLING and "recall" in figures:
+        said.append(
+            f"{figures['recall']:.0%} of real images have a similar one among the generated."
+        )
     return " ".join(said)
 
 
-def key_figures(
-    options: dict[str, Any],
-    history: History,
-    evaluation: dict[str, Any],
-    generator: Any,
-) -> list[tuple[str, str]]:
+def key_figures(run: Run, generator: nn.Module | None) -> list[tuple[str, str]]:
     """A handful of (figure, unit) for the head of the page."""
-    figures = []
-    for value, unit in (
-        (number(evaluation.get("fcd_test")), "FCD, test images"),
-        (number(evaluation.get("fcd_real")), "FCD of real images"),
-    ):
-        if value is not None:
-            figures.append((f"{value:.1f}", unit))
-    if number(evaluation.get("fid")) is not None:
-        figures.append((f"{evaluation['fid']:.1f}", "Inception FID"))
-    figures.append((f"{len(history)}", f"of {options.get('epochs', '?')} epochs"))
+    measured, history = figures_of(run), run.history
+    figures = [
+        (f"{measured[key]:.1f}", METRICS[key].label)
+        for key in ("fcd_test", "fcd_real", "fid")
+        if key in measured
+    ]
+    figures.append((f"{len(history)}", f"of {run.options.get('epochs', '?')} epochs"))
     seconds = sum(row.get("seconds", 0.0) for row in history)
     if seconds:
         figures.append((duration(seconds), "of training"))
         shown = sum(row.get("images_per_second", 0.0) * row.get("seconds", 0.0) for row in history)
         figures.append((f"{shown / seconds:,.0f}", "images a second"))
     if generator is not None:
-        figures.append((f"{models.count_parameters(generator) / 1e6:.2f} M", "numbers learned"))
+        figures.append((f"{count_parameters(generator) / 1e6:.2f} M", "parameters"))
     return figures
 
 
@@ -172,24 +178,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def sentences(evaluation: dict[str, Any]) -> list[str]:
-    """What the evaluation itself says in plain words."""
-    words = evaluation.get("words")
-    return [str(line) for line in words] if isinstance(words, list) else []
-
-
-def number(value: Any) -> float | None:
-    """The value if it is a number one can show; None if it is anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e30:
-        return None
-    return float(value)
-
-
-def shares_of(histogram: Any) -> list[float]:
-    """A class histogram's shares, which add up to 1; none if it is damaged."""
-    counts = [number(count) for count in as_dict(histogram).values()]
-    total = sum(count for count in counts if count is not None)
-    if None in counts or total <= 0:
+def shares_of(histogram: Mapping[str, float]) -> list[float]:
+    """A class histogram's shares, which add up to 1; none if it counts nothing."""
+    counts = list(histogram.values())
+    total = sum(counts)
+    if total <= 0:
         return []
     # Shares already, but for the last digit, are left as they are: 12.05% stays below 12.1%.
     return counts if math.isclose(total, 1) else [count / total for count in counts]

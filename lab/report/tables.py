@@ -1,209 +1,142 @@
-"""The tables of the page: metrics with their meaning, published anchors, restoration scores.
+"""The tables of the page: metrics with their meaning, published figures, restoration scores.
 
 Every figure is optional, and one that is not known here is shown under its own name.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from lab.data.datasets import SetFacts
-from lab.files import as_dict
-from lab.report.summary import number, shares_of
+from lab.data.datasets import DatasetSpec
+from lab.evaluation.catalogue import METRICS
+from lab.report.summary import shares_of
+from lab.runs.run import Run
+from lab.runs.schema import Evaluation, Score, Scores, Sheet
 
-
-class Metric(NamedTuple):
-    """A figure of evaluation.json, for people."""
-
-    name: str
-    better: str  # which way: "lower", "higher", or "" where there is none
-    form: str  # how screen and page show it
-    meaning: str
-
-
-METRICS = {
-    "fcd_test": Metric(
-        "FCD, test images",
-        "lower",
-        ".2f",
-        "Fréchet distance between 10,000 generated and the test images, seen through the lab’s "
-        "own small classifier. Not an Inception FID.",
-    ),
-    "fcd_real": Metric(
-        "FCD of real images",
-        "",
-        ".2f",
-        "What training images score against the test images: the floor of the line above.",
-    ),
-    "fcd_train": Metric(
-        "FCD, training images",
-        "lower",
-        ".2f",
-        "The same against 10,000 training images: what recipes are chosen by.",
-    ),
-    "fid": Metric(
-        "Inception FID",
-        "lower",
-        ".2f",
-        "Fréchet Inception distance by the protocol of Lucic et al. 2018; comparable with "
-        "published tables.",
-    ),
-    "kernel_distance": Metric(
-        "Kernel distance",
-        "lower",
-        ".4f",
-        "The same question asked with a polynomial kernel, without assuming a bell curve.",
-    ),
-    "precision": Metric(
-        "Precision",
-        "higher",
-        ".3f",
-        "Share of generated images that lie among the real ones, as the classifier sees them; far "
-        "from real images it means little.",
-    ),
-    "recall": Metric(
-        "Recall", "higher", ".3f", "Share of real images that the generator comes close to."
-    ),
-    "density": Metric(
-        "Density",
-        "higher",
-        ".3f",
-        "Precision that counts how many real images are near; 1 for real images.",
-    ),
-    "coverage": Metric(
-        "Coverage",
-        "higher",
-        ".3f",
-        "Share of real images with a generated one nearby; misses show dropped modes.",
-    ),
-    "confidence": Metric(
-        "Confidence",
-        "higher",
-        ".3f",
-        "How sure the classifier is of the class it sees, on average.",
-    ),
-    "class_kl": Metric(
-        "Class imbalance",
-        "lower",
-        ".4f",
-        "Kullback–Leibler divergence of the class histogram from uniform, in nats; 0 is even.",
-    ),
-    "smallest_class": Metric(
-        "Rarest class", "higher", ".1%", "Its share of the samples; 10% is fair."
-    ),
-    "thin_classes": Metric(
-        "Thin classes", "lower", ".0f", "How many classes have less than 3% of the samples."
-    ),
-    "near_copies": Metric(
-        "Near-copies", "lower", ".1%", "Share of samples that are training images again."
-    ),
-}
-# scores.json: key -> (name, format).
+# scores.json: key -> (label, format).
 SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
-# Published Inception FIDs: what, MNIST, Fashion-MNIST (10,000 test against 10,000 generated).
-PUBLISHED = (
-    ("NS GAN, convolutional, wide search (Lucic et al. 2018)", "6.8 ± 0.5", "26.5 ± 1.6"),
-    ("WGAN, convolutional, wide search (Lucic et al. 2018)", "6.7 ± 0.4", "21.5 ± 1.6"),
-    ("PA-NS-GAN, convolutional (Zhang and Khoreva 2019)", "6.6 ± 0.8", "15.8 ± 1.1"),
-    ("HypGAN, fully connected, 400 epochs (Lazcano et al. 2021)", "7.87", ""),
-)
+NOT_METRICS = ("images",)  # among the figures: how many images they are of
 
 
 def results(
-    evaluation: dict[str, Any], classic: dict[str, Any], known: SetFacts | None
+    evaluation: Evaluation, classic: Run | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """The table of metrics, the class histogram, and what they stand beside: real, classic."""
-    theirs, real = as_dict(classic.get("evaluation")), as_dict(evaluation.get("real"))
-    rows = []
-    for key, value in evaluation.items():
-        if number(value) is None or key == "images" or (key == "fcd_real" and real):
-            continue
-        metric = METRICS.get(key, Metric(key.replace("_", " "), "", ".4g", ""))
-        rows.append(
-            {
-                "name": metric.name,
-                "better": metric.better,
-                "meaning": metric.meaning,
-                "value": format(value, metric.form),
-                "real": _beside(real, key, metric),
-                "classic": _beside(theirs, key, metric),
-                "order": list(METRICS).index(key) if key in METRICS else len(METRICS),
-            }
-        )
-    rows.sort(key=lambda row: row["order"])
-    shares = shares_of(evaluation.get("class_histogram"))
-    names = known.class_names if known else ()
+    """The table of metrics, with real images and a classic run beside, and the class histogram.
+
+    classic: a run that was compared with the same images, if there is one.
+    """
+    theirs = classic.evaluation.figures if classic else {}
+    real = evaluation.real
+    left_out = (*NOT_METRICS, *(["fcd_real"] if real else []))  # it is in the column beside, then
+    known = [key for key in METRICS if key in evaluation.figures]
+    others = [key for key in evaluation.figures if key not in METRICS]
+    return {
+        "rows": [
+            _metric_row(key, (evaluation.figures, real, theirs))
+            for key in (*known, *others)
+            if key not in left_out
+        ],
+        "real": bool(real),
+        "classic": classic.name if classic else None,
+        **_class_histogram(shares_of(evaluation.class_histogram), class_names),
+    }
+
+
+def _metric_row(key: str, columns: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """The cells of a metric: of this run, of real images, of a classic run; "" if unknown."""
+    metric = METRICS.get(key)
+    form = metric.format if metric else ".4g"
+    cells = [format(figures[key], form) if key in figures else "" for figures in columns]
+    return {
+        "label": metric.label if metric else key.replace("_", " "),
+        "better": metric.better if metric else "",
+        "meaning": metric.meaning if metric else "",
+        **dict(zip(("value", "real", "classic"), cells, strict=True)),
+    }
+
+
+def _class_histogram(shares: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
+    """Bars of the classes, and where an equal share would end, in percent of the longest."""
     if len(names) != len(shares):
-        names = tuple(map(str, range(len(shares))))
+        names = [str(label) for label in range(len(shares))]
     highest = max(shares, default=0.0)
     return {
-        "rows": rows,
-        "real": bool(real),
-        "classic": classic.get("name"),
         "classes": [
             {"name": name, "share": f"{share:.1%}", "width": round(100 * share / highest, 2)}
             for name, share in zip(names, shares, strict=True)
         ],
-        "even": round(100 / len(shares) / highest, 2) if highest else 0,
+        "equal_share": f"{100 / len(shares):.3g}%" if shares else "",
+        "equal_width": round(100 / len(shares) / highest, 2) if highest else 0,
     }
 
 
-def _beside(figures: dict[str, Any], key: str, metric: Metric) -> str:
-    """The same figure of other images; "" if it is unknown."""
-    value = number(figures.get(key))
-    return "" if value is None else format(value, metric.form)
-
-
-def anchors(dataset: str, evaluation: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def published(
+    spec: DatasetSpec | None, figures: Mapping[str, float]
+) -> list[tuple[str, str, bool]]:
     """Published figures as (what, Inception FID, whether it is this run's), for the run's set.
 
     None for a run without an Inception FID: nothing else compares with them.
     """
-    own = number(evaluation.get("fid"))
-    if dataset not in ("mnist", "fashion") or own is None:
+    if spec is None or not spec.published_fid or "fid" not in figures:
         return []
-    column = 1 if dataset == "mnist" else 2
-    rows = [(row[0], row[column], False) for row in PUBLISHED if row[column]]
-    return [*rows, ("This run", f"{own:.1f}", True)]
+    rows = [(what, value, False) for what, value in spec.published_fid]
+    return [*rows, ("This run", f"{figures['fid']:.1f}", True)]
 
 
-def scores(content: dict[str, Any]) -> dict[str, Any] | None:
-    """denoising_results/scores.json as a table, a row an image kind and noise level.
+def scores(found: Scores) -> dict[str, Any] | None:
+    """Restoration scores as a table, a row a corruption and kind of image; None if there are none.
 
-    {"head": ["psnr", ...], "rows": [(noise, image, [cells])]}; None if it holds none. Of the noise
-    it is said how strong it is, whether it was clipped, and on how many images.
+    {"head": ["PSNR, dB", ...], "rows": [(corruption, image, [cells])]}.
     """
-    found = [
-        (number(sheet.get("sigma")) or 0.0, _conditions(sheet), name, score)
-        for sheet in map(as_dict, as_dict(content.get("sheets")).values())
-        for name, score in as_dict(sheet.get("scores")).items()
-        if isinstance(score, dict)
+    rows = [
+        (_conditions(sheet), name, score)
+        for sheet in in_order(found.sheets).values()
+        for name, score in sheet.scores.items()
     ]
-    head = list(dict.fromkeys(str(key) for *_, score in found for key in score))
+    head = list(dict.fromkeys(key for *_, score in rows for key in score))
     if not head:
         return None
     return {
         "head": [SCORES[key][0] if key in SCORES else key.replace("_", " ") for key in head],
         "rows": [
-            (
-                f"{sigma:g}{conditions}",
-                name,
-                [_cell(key, score.get(key, "")) for key in head],
-            )
-            for sigma, conditions, name, score in sorted(found, key=lambda row: row[:2])
+            (conditions, name, [_cell(key, score) for key in head])
+            for conditions, name, score in rows
         ],
     }
 
 
-def _conditions(sheet: dict[str, Any]) -> str:
-    """`, clipped, 16 images`, as far as the sheet says it."""
-    images = number(sheet.get("images"))
-    clipped = ", clipped" if sheet.get("clipped") else ""
-    return clipped + (f", {images:.0f} images" if images else "")
+def corruption_of(sheet: Sheet) -> str:
+    """A sheet's corruption as it is typed, `gaussian:0.3`; "" if it had none.
+
+    Records of the lab's first version have a noise level only.
+    """
+    if sheet.corruption or not isinstance(sheet.sigma, int | float):
+        return sheet.corruption
+    return f"gaussian{'-clipped' if sheet.clipped else ''}:{sheet.sigma:g}"
 
 
-def _cell(key: str, value: Any) -> str:
+def in_order(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
+    """Sheets by name: those of a corruption together, by severity; those without one last."""
+
+    def place(item: tuple[str, Sheet]) -> tuple[bool, str, float, str]:
+        name, sheet = item
+        kind = corruption_of(sheet).partition(":")[0]
+        level = sheet.sigma if isinstance(sheet.sigma, int | float) else 0.0
+        return not kind, kind, level, name
+
+    return dict(sorted(sheets.items(), key=place))
+
+
+def _conditions(sheet: Sheet) -> str:
+    """`gaussian:0.3, 16 images`, as far as the sheet says it."""
+    images = f", {sheet.images} images" if sheet.images else ""
+    return f"{corruption_of(sheet)}{images}"
+
+
+def _cell(key: str, score: Score) -> str:
+    value = score.get(key, "")
     if value is None:  # a PSNR of equal images
         return "∞"
-    _, form = SCORES.get(key, ("", ".4g"))
-    return str(value) if number(value) is None else format(value, form)
+    form = SCORES[key][1] if key in SCORES else ".4g"
+    return value if isinstance(value, str) else format(value, form)

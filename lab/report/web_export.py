@@ -1,13 +1,13 @@
 """The generator as a short list of operations that a web page can run without a library.
 
-Each of its layers becomes one of a handful of operations that `page/generator.js` knows forwards
+Each of its layers becomes one of a handful of operations that templates/generator.js knows forwards
 and backwards. What it does not know is refused with the reason (`Unsuited`), and what it makes of
 the weights is held against the network itself before it is handed out.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab import seeding as chance
-from lab.models import networks as models
+from lab.data.pixels import to_levels
+from lab.models.layers import Clip
+from lab.models.sampling import generate
+from lab.seeding import stream
 
 MOST_BYTES = 5_500_000  # of weights at 16 bits: 7.4 MB once written as text
-MOST_LEVELS_OFF = 2  # grey levels between the page's pixels and the network's
+MOST_LEVELS_OFF = 2  # levels of 256 between the page's pixels and the network's
 DIRECTIONS = 8
 PROBES = 4_000  # latents the principal directions are found from
 
-ACTIVATIONS = {"tanh": torch.tanh, "clip": models.Clip()}
+ACTIVATIONS = {"tanh": torch.tanh, "clip": Clip()}
 
 
 class Unsuited(Exception):
@@ -35,8 +37,8 @@ class Operation:
     """One step, from the result of the one before; the first reads the latent.
 
     kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
-    doubling (weight (maps in, maps out, 4, 4), bias (maps out,)), leaky_relu (slope), tanh, clip.
-    Results are rows of numbers, maps too: one map after another.
+    doubling (height and width of the maps; weight (maps in, maps out, 4, 4), bias (maps out,)),
+    leaky_relu (slope), tanh, clip. Results are rows of numbers, maps too: one map after another.
     """
 
     kind: str
@@ -45,7 +47,7 @@ class Operation:
 
 
 @dataclass
-class Live:
+class Copy:
     """What the page needs. weights: all operations' numbers as float16, little-endian, in order."""
 
     operations: list[dict[str, Any]]
@@ -54,7 +56,7 @@ class Live:
     shares: list[float]  # of the first hidden layer's variance along each direction
 
 
-def export(generator: nn.Module) -> Live:
+def export(generator: nn.Module) -> Copy:
     """The page's copy of `generator`; raises Unsuited, with the reason, where there is none."""
     operations = operations_of(generator)
     size = 2 * sum(weight.numel() for step in operations for weight in step.weights)
@@ -67,17 +69,9 @@ def export(generator: nn.Module) -> Live:
         step.weights = [weight.half().float() for weight in step.weights]
         if not all(torch.isfinite(weight).all() for weight in step.weights):
             raise Unsuited("at 16 bits its weights are not numbers")
-    latent_dim = generator.config["latent_dim"]
-    latents = torch.randn(64, latent_dim, generator=chance.stream(0, "page check"))
-    wanted = models.generate(generator, latents).flatten(1)
-    pixels = evaluate(operations, latents)[-1]
-    if not torch.isfinite(pixels).all():
-        raise Unsuited("at 16 bits its images are not numbers")
-    levels_off = int((models.to_levels(pixels).int() - wanted.int()).abs().max())
-    if levels_off > MOST_LEVELS_OFF:
-        raise Unsuited(f"at 16 bits its images differ by up to {levels_off} of 256 grey levels")
-    directions, shares = principal_directions(operations, latent_dim)
-    return Live(
+    _check_images(operations, generator)
+    directions, shares = principal_directions(operations, generator.latent_dim)
+    return Copy(
         operations=[
             {
                 "kind": step.kind,
@@ -96,41 +90,65 @@ def export(generator: nn.Module) -> Live:
     )
 
 
-def operations_of(generator: models.Generator) -> list[Operation]:
-    """The generator layer by layer; its last operation makes the pixels."""
+def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None:
+    """Unsuited if the operations do not make the images that the generator makes."""
+    latents = torch.randn(64, generator.latent_dim, generator=stream(0, "page check"))
+    wanted = generate(generator, latents).flatten(1)
+    try:
+        pixels = evaluate(operations, latents)[-1]
+    except RuntimeError:  # of shapes that do not fit together
+        raise Unsuited("its layers do not follow one after another") from None
+    if not torch.isfinite(pixels).all():
+        raise Unsuited("at 16 bits its images are not numbers")
+    levels_off = int((to_levels(pixels).int() - wanted.int()).abs().max())
+    if levels_off > MOST_LEVELS_OFF:
+        raise Unsuited(f"at 16 bits its images differ by up to {levels_off} of 256 levels")
+
+
+def operations_of(generator: nn.Module) -> list[Operation]:
+    """The generator layer by layer; its last operation makes the pixels, channel after channel.
+
+    Unsuited if it is not a row of layers and an output.
+    """
+    if not (hasattr(generator, "layers") and hasattr(generator, "output")):
+        raise Unsuited(f"the page knows no {type(generator).__name__}")
     operations: list[Operation] = []
+    height, width = 1, 1  # of the maps between two layers; rows of numbers are maps of one place
     for layer in (*generator.layers, generator.output):
         if type(layer) is nn.Unflatten:  # maps stay rows of numbers
+            _, height, width = layer.unflattened_size
             continue
-        step = operation_of(layer)
-        if type(layer) is nn.BatchNorm2d:  # one scale a map: the same for all its places
-            latent = torch.zeros(1, generator.latent_dim)
-            width = evaluate(operations, latent)[-1].shape[1]
-            step.weights = [row.repeat_interleave(width // len(row)) for row in step.weights]
-        operations.append(step)
+        operations.append(operation_of(layer, height, width))
+        if operations[-1].kind == "doubling":
+            height, width = 2 * height, 2 * width
     return operations
 
 
-def operation_of(layer: nn.Module) -> Operation:
-    """What a layer becomes; Unsuited if the page does not know it."""
+def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
+    """What a layer becomes; Unsuited if the page does not know it.
+
+    height, width: of the maps that it is given.
+    """
     if type(layer) in (nn.Linear, nn.ConvTranspose2d):
-        width = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
-        bias = torch.zeros(width) if layer.bias is None else layer.bias.detach()
-        kind = "linear" if type(layer) is nn.Linear else "doubling"
-        return Operation(kind, weights=[layer.weight.detach(), bias])
+        numbers = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
+        bias = torch.zeros(numbers) if layer.bias is None else layer.bias.detach()
+        weights = [layer.weight.detach(), bias]
+        if type(layer) is nn.Linear:
+            return Operation("linear", weights=weights)
+        return Operation("doubling", {"height": height, "width": width}, weights)
     if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
         scale = layer.weight.detach() * (layer.running_var + layer.eps).rsqrt()
-        return Operation(
-            "affine", weights=[scale, layer.bias.detach() - layer.running_mean * scale]
-        )
+        rows = [scale, layer.bias.detach() - layer.running_mean * scale]
+        # One scale a map: the same for all its places.
+        return Operation("affine", weights=[row.repeat_interleave(height * width) for row in rows])
     if type(layer) in (nn.LeakyReLU, nn.ReLU):
         return Operation("leaky_relu", {"slope": getattr(layer, "negative_slope", 0.0)})
-    if type(layer) in (nn.Tanh, models.Clip):
+    if type(layer) in (nn.Tanh, Clip):
         return Operation(type(layer).__name__.lower())
     raise Unsuited(f"the page knows no {type(layer).__name__}")
 
 
-def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
+def evaluate(operations: Sequence[Operation], latents: Tensor) -> list[Tensor]:
     """Every result of `operations` on latents (N, latent_dim): (N, width) each, as in a page."""
     results = [latents]
     for step in operations:
@@ -139,8 +157,7 @@ def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
             result = functional.linear(before, *step.weights)
         elif step.kind == "doubling":
             weight, bias = step.weights
-            side = math.isqrt(before.shape[1] // len(weight))
-            maps = before.view(-1, len(weight), side, side)
+            maps = before.view(-1, len(weight), step.facts["height"], step.facts["width"])
             result = functional.conv_transpose2d(maps, weight, bias, stride=2, padding=1).flatten(1)
         elif step.kind == "affine":
             result = before * step.weights[0] + step.weights[1]
@@ -152,13 +169,13 @@ def evaluate(operations: list[Operation], latents: Tensor) -> list[Tensor]:
     return results
 
 
-def principal_directions(operations: list[Operation], latent_dim: int) -> tuple[Tensor, Tensor]:
+def principal_directions(operations: Sequence[Operation], latent_dim: int) -> tuple[Tensor, Tensor]:
     """Rows (at most DIRECTIONS, latent_dim) that move the first hidden layer most; their shares.
 
     Principal components of its activity over random latents, carried back to the latents by linear
     regression: Härkönen et al. 2020, "GANSpace", section 2.2.
     """
-    latents = torch.randn(PROBES, latent_dim, generator=chance.stream(0, "page directions"))
+    latents = torch.randn(PROBES, latent_dim, generator=stream(0, "page directions"))
     activations = {"leaky_relu", *ACTIVATIONS}
     first = next(i for i, step in enumerate(operations, 1) if step.kind in activations)
     activity = evaluate(operations[:first], latents)[-1]  # (PROBES, width)

@@ -1,84 +1,187 @@
-"""What every restoration needs: noise, its level, and what restored images score.
+"""What is done to clean images before they are restored: a class and a row each.
 
-Images here are float32 (N, 1, 28, 28) on the [0, 1] scale; noisy ones leave it unless clipped.
+    corruption = CORRUPTIONS["gaussian"](0.3)
+    corrupted = corruption.apply(images, seed=0)
+
+Images are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab import device as machine
-from lab import seeding as chance
+from lab.errors import Mistake
+from lab.seeding import per_image_noise
+from lab.text import shortened
 
 
-def to_unit(images: Tensor) -> Tensor:
-    """uint8 images of any shape -> float32 in [0, 1]."""
-    return images.to(torch.float32) / 255
+class Corruption:
+    """What happens to images. A kind of its own says how, and how strong `severity` is.
 
-
-def add_noise(images: Tensor, sigma: float, seed: int, clip: bool = False) -> Tensor:
-    """Add Gaussian noise of standard deviation `sigma` to images (N, 1, 28, 28) in [0, 1].
-
-    The noise of an image is decided by the seed and its index alone: asking for more images, or
-    for another sigma, gives the same pattern. clip: cut the result off at 0 and 1, as a file would.
+    severity: one for all images, or (N,), one for each.
+    name: that of the row. severest: the highest severity one may ask for. is_differentiable:
+    whether a restorer can descend through `expected`.
     """
-    noise = chance.per_image_noise(len(images), images.shape[1:], seed, "noise").to(images.device)
-    noisy = images + sigma * noise
-    return noisy.clamp(0, 1) if clip else noisy
+
+    name = ""
+    severest = 1.0
+    is_differentiable = True
+
+    def __init__(self, severity: float | Tensor) -> None:
+        self.severity = severity
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.severity:g}"
+
+    # What a kind of its own says
+
+    def apply(self, images: Tensor, seed: int) -> Tensor:
+        """Corrupt images. What is random is decided, image by image, by the seed and the index.
+
+        So asking for more images, or for another severity, gives the same pattern.
+        """
+        raise NotImplementedError
+
+    def expected(self, images: Tensor) -> Tensor:
+        """The mean of what it makes of clean images: what a restorer compares the corrupted with.
+
+        With severities (N,) there are N images.
+        """
+        raise NotImplementedError
+
+    @property
+    def variance(self) -> float | Tensor:
+        """That of a corrupted pixel about its mean: the more, the less a pixel says."""
+        raise NotImplementedError
+
+    # What people read
+
+    @property
+    def title(self) -> str:
+        """Over a sheet of restored images: `noise of sigma 0.3`."""
+        return f"{self.name} {self.severity:g}"
+
+    @property
+    def file_stem(self) -> str:
+        """The sheet's file, without `.png`."""
+        return f"{self.name}_{self.severity:g}"
+
+    def facts(self) -> dict[str, Any]:
+        """What scores.json says of it."""
+        return {"corruption": str(self)}
+
+    # Of more images, and of fewer
+
+    def of_each(self, images: Tensor) -> Corruption:
+        """The same with severities (N,), one for each of N images, where these are."""
+        severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
+        return type(self)(severity.expand(len(images)))
+
+    def split(self, size: int) -> list[Corruption]:
+        """Of N images, those of `size` at a time."""
+        return [type(self)(part) for part in self.severity.split(size)]
+
+    def repeated(self, times: int) -> Corruption:
+        """Of N images, each of which stands `times` in a row."""
+        return type(self)(self.severity.repeat_interleave(times))
+
+    def averaged(self) -> Corruption:
+        """At the mean severity, for any number of images."""
+        return type(self)(self.severity.mean())
+
+    def severity_beside(self, images: Tensor) -> Tensor:
+        """The severity in a shape that broadcasts over images: () or (N, 1, 1, 1)."""
+        severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
+        return severity.view(-1, 1, 1, 1) if severity.ndim else severity
 
 
-def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
-    """Mean PSNR (dB) and mean SSIM of images (N, 1, 28, 28) against `clean`, both of range 1.
+class Gaussian(Corruption):
+    """Independent Gaussian noise of standard deviation `severity` on every pixel."""
 
-    By torchmetrics. PSNR is taken image by image and then averaged, as denoising papers do; SSIM is
-    that of Wang et al. 2004, with an 11 x 11 Gaussian window of standard deviation 1.5.
-    """
-    # Imported late: torchmetrics costs seconds.
-    from torchmetrics.functional.image import (
-        peak_signal_noise_ratio,
-        structural_similarity_index_measure,
-    )
+    name = "gaussian"
+    clips = False  # whether the result is cut off at 0 and 1, as a file would
 
-    with machine.full_precision():
-        psnr = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3))
-        ssim = structural_similarity_index_measure(images, clean, data_range=1.0)
-    return {"psnr": round(float(psnr), 3), "ssim": round(float(ssim), 4)}
+    def apply(self, images: Tensor, seed: int) -> Tensor:
+        """Add noise; it leaves [0, 1]."""
+        noise = per_image_noise(len(images), images.shape[1:], seed, "noise").to(images.device)
+        return images + self.severity_beside(images) * noise
+
+    def expected(self, images: Tensor) -> Tensor:
+        """The images themselves."""
+        return images
+
+    @property
+    def variance(self) -> float | Tensor:
+        """The square of the standard deviation."""
+        return self.severity**2
+
+    @property
+    def title(self) -> str:
+        """`noise of sigma 0.3`."""
+        return f"noise of sigma {self.severity:g}"
+
+    @property
+    def file_stem(self) -> str:
+        """`sigma_0.3`."""
+        return f"sigma_{self.severity:g}"
+
+    def facts(self) -> dict[str, Any]:
+        """Also sigma, and whether it was clipped."""
+        return {**super().facts(), "sigma": self.severity, "clipped": self.clips}
 
 
-def estimate_sigma(noisy: Tensor) -> Tensor:
-    """The noise level (N,) of images (N, 1, H, W) whose noise has not been clipped.
+class GaussianClipped(Gaussian):
+    """Gaussian noise, the result cut off at 0 and 1."""
 
-    Donoho and Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage": the median absolute
-    value of the finest diagonal Haar coefficients, divided by 0.6745, that of a standard normal.
-    Every position is used, not every second.
-    """
-    rows = noisy[..., 1:, :] - noisy[..., :-1, :]
-    details = (rows[..., 1:] - rows[..., :-1]) / 2  # (N, 1, H - 1, W - 1), variance sigma^2
-    return details.flatten(1).abs().median(dim=1).values / 0.6745
+    name = "gaussian-clipped"
+    clips = True
+
+    def apply(self, images: Tensor, seed: int) -> Tensor:
+        """Add noise and clip."""
+        return super().apply(images, seed).clamp(0, 1)
+
+    def expected(self, images: Tensor) -> Tensor:
+        """Lighter than black and darker than white."""
+        return clipped_mean(images, self.severity_beside(images))
+
+    @property
+    def title(self) -> str:
+        """`noise of sigma 0.3 clipped`."""
+        return f"{super().title} clipped"
+
+    @property
+    def file_stem(self) -> str:
+        """`sigma_0.3_clipped`."""
+        return f"{super().file_stem}_clipped"
 
 
-def estimate_clipped_sigma(noisy: Tensor, examples: Tensor) -> Tensor:
-    """The noise level (N,) of images (N, 1, 28, 28) that were clipped to 0..1 after noise came.
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    "gaussian": Gaussian,
+    "gaussian-clipped": GaussianClipped,
+}
 
-    Clipping takes half of the noise out of black, so that `estimate_sigma` reads too little; how
-    much is seen from clean `examples` (M, 1, 28, 28) of the set, noised and clipped on a ladder of
-    levels, and put right by interpolation.
-    """
-    ladder = torch.linspace(0, 1, 41)
-    readings = torch.stack(
-        [
-            estimate_sigma(add_noise(examples, float(level), seed=0, clip=True)).mean()
-            for level in ladder
-        ]
-    ).cummax(0)[0]
-    found = estimate_sigma(noisy).cpu()
-    above = torch.searchsorted(readings.cpu(), found).clamp(1, len(ladder) - 1)
-    low, high = readings.cpu()[above - 1], readings.cpu()[above]
-    share = ((found - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    return ladder[above - 1].lerp(ladder[above], share).to(noisy.device)
+
+def parse(text: str) -> Corruption:
+    """The corruption that is typed `gaussian:0.3` after --corruption; Mistake for what is none."""
+    typed, (name, _, severity) = shortened(text, 80), text.partition(":")
+    if name not in CORRUPTIONS:
+        near = difflib.get_close_matches(name, CORRUPTIONS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise Mistake(f"--corruption {typed!r}: choose one of {', '.join(CORRUPTIONS)}{meant}")
+    kind = CORRUPTIONS[name]
+    try:
+        value = float(severity) + 0.0  # -0 is 0
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= kind.severest:  # NaN fails every comparison
+        severities = f"a number from 0 to {kind.severest:g}"
+        raise Mistake(f"--corruption {typed!r}: say how strong, {severities}, as in {name}:0.3")
+    return kind(value)
 
 
 def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:

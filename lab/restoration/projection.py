@@ -1,6 +1,6 @@
-"""Projection of noisy images onto a generator, and regeneration: samples of what they show.
+"""Projection of corrupted images onto a generator, and samples of what they may show.
 
-Images here are float32 (N, 1, 28, 28) on the [0, 1] scale; noisy ones leave it unless clipped.
+Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab import seeding as chance
-from lab.data.datasets import IMAGE_SIDE
-from lab.restoration import corruptions as restore
+from lab.restoration.corruptions import Corruption
+from lab.seeding import stream
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
@@ -28,27 +27,27 @@ LEAST_GAIN = 1e-4  # share of the objective that 20 steps must gain for it to go
 
 
 class Objective:
-    """What a latent should minimise for a noisy image: -log posterior, up to a constant.
+    """What a latent should minimise for a corrupted image: -log posterior, up to a constant.
 
-        |y - G(z)|^2 / (2 (sigma^2 + MISFIT^2)) + |z|^2 / 2
+        |y - E(G(z))|^2 / (2 (variance + MISFIT^2)) + |z|^2 / 2
 
-    The first term is the likelihood of the noise, weaker the more noise there is, so that noise is
-    not fitted; the second is the prior that the generator was trained with. Of clipped noise, y is
-    compared with the mean of what clipping makes of G(z).
+    The first term is the likelihood, weaker the more noise there is, so that noise is not fitted:
+    y is compared with the mean E of what the corruption makes of G(z). The second is the prior that
+    the generator was trained with.
     """
 
-    def __init__(self, generator: nn.Module, noisy: Tensor, sigma: Tensor, clipped: bool) -> None:
-        """noisy: (N, 784) on the [0, 1] scale; sigma: (N,)."""
-        self.generator, self.noisy, self.sigma, self.clipped = generator, noisy, sigma, clipped
-        self.weight = 0.5 / (sigma**2 + MISFIT**2)  # (N,)
+    def __init__(self, generator: nn.Module, corrupted: Tensor, corruption: Corruption) -> None:
+        """corruption: with severities (N,), one for each of the N images."""
+        self.generator, self.corruption = generator, corruption
+        self.corrupted = corrupted.flatten(1)  # (N, pixels)
+        variance = torch.as_tensor(corruption.variance).to(corrupted)
+        self.weight = 0.5 / (variance.expand(len(corrupted)) + MISFIT**2)  # (N,)
 
     def __call__(self, latents: Tensor) -> Tensor:
         """(N R, latent_dim), the R latents of an image together -> (N R,)."""
-        repeats = len(latents) // len(self.noisy)
-        shown = pixels(self.generator, latents)
-        if self.clipped:
-            shown = restore.clipped_mean(shown, self.sigma.repeat_interleave(repeats)[:, None])
-        error = (self.noisy.repeat_interleave(repeats, 0) - shown).square().sum(1)
+        repeats = len(latents) // len(self.corrupted)
+        shown = self.corruption.repeated(repeats).expected(pixels(self.generator, latents))
+        error = (self.corrupted.repeat_interleave(repeats, 0) - shown.flatten(1)).square().sum(1)
         return self.weight.repeat_interleave(repeats) * error + latents.square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,35 +63,32 @@ class Objective:
 
         By one matrix product; |y|^2, the same for all latents, is left out.
         """
-        shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])  # (B, 784)
-        if self.clipped:
-            # At the mean level for all: only the starts of the descent depend on it.
-            shown = restore.clipped_mean(shown, self.sigma.mean())
-        distance = shown.square().sum(1) - 2 * self.noisy @ shown.T
+        shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])
+        # At the mean severity for all: only the starts of the descent depend on it.
+        shown = self.corruption.averaged().expected(shown).flatten(1)  # (B, pixels)
+        distance = shown.square().sum(1) - 2 * self.corrupted @ shown.T
         return self.weight[:, None] * distance
 
 
 def project(
     generator: nn.Module,
-    noisy: Tensor,
-    sigma: Tensor | float,
+    corrupted: Tensor,
+    corruption: Corruption,
     restarts: int = 10,
     steps: int = 500,
-    clipped: bool = False,
 ) -> Tensor:
-    """The generator's images (N, 1, 28, 28) in [0, 1] that explain `noisy` best.
+    """The generator's images (N, C, H, W) in [0, 1] that explain `corrupted` best.
 
-    noisy: (N, 1, 28, 28) on the [0, 1] scale; sigma: its noise level, one for all or (N,).
     Descent on the latent is that of Bora et al. 2017, "Compressed Sensing using Generative Models"
     (CSGM), several starts are that of Samangouei et al. 2018, "Defense-GAN". Here the starts are
     the nearest of a bank of generated images instead of random ones, all images and starts are one
     batch, and after a fifth of the steps only the best FINALISTS of each image go on.
     """
-    bank = _bank(generator, noisy.device)
+    bank = _bank(generator, corrupted.device)
     latents = []
-    with _bar("projection", len(noisy)) as bar:
-        for some, level in _portions(noisy, sigma, restarts):
-            objective = Objective(generator, some, level, clipped)
+    with _bar("projection", len(corrupted)) as bar:
+        for some, part in _portions(corrupted, corruption, restarts):
+            objective = Objective(generator, some, part)
             nearest = objective.of_bank(bank).topk(restarts, dim=1, largest=False).indices  # (n, R)
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
             found = _best(found, values, len(some), FINALISTS)
@@ -109,29 +105,28 @@ def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
     return latents.gather(1, ranked.expand(-1, -1, latents.shape[2])).flatten(0, 1)
 
 
-def regenerate(
+def sample(
     generator: nn.Module,
-    noisy: Tensor,
-    sigma: Tensor | float,
+    corrupted: Tensor,
+    corruption: Corruption,
     count: int,
     steps: int = 500,
-    clipped: bool = False,
     seed: int = 0,
 ) -> Tensor:
-    """`count` different restorations of each noisy image, (N, count, 1, 28, 28) in [0, 1].
+    """`count` different restorations of each corrupted image, (N, count, C, H, W) in [0, 1].
 
-    Samples of the posterior, in no order; other shapes as in `project`. The starts are drawn from
-    the bank in proportion to their likelihood (with the Gumbel trick, without repetition), then
-    follow Langevin dynamics: Roberts and Tweedie 1996, "Exponential convergence of Langevin
-    distributions and their discrete approximations".
+    Samples of the posterior, in no order. The starts are drawn from the bank in proportion to their
+    likelihood (with the Gumbel trick, without repetition), then follow Langevin dynamics: Roberts
+    and Tweedie 1996, "Exponential convergence of Langevin distributions and their discrete
+    approximations".
     """
-    bank = _bank(generator, noisy.device)
-    noise_source = chance.stream(seed, "regenerate")  # on the CPU: the same on every device
+    bank = _bank(generator, corrupted.device)
+    noise_source = stream(seed, "regenerate")  # on the CPU: the same on every device
     parts = []
-    with _bar("regeneration", len(noisy)) as bar:
-        for some, level in _portions(noisy, sigma, count):
-            objective = Objective(generator, some, level, clipped)
-            uniform = torch.rand(len(some), len(bank), generator=noise_source).to(noisy.device)
+    with _bar("samples", len(corrupted)) as bar:
+        for some, part in _portions(corrupted, corruption, count):
+            objective = Objective(generator, some, part)
+            uniform = torch.rand(len(some), len(bank), generator=noise_source).to(bank.device)
             gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
             drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
             latents = bank[drawn.flatten()]
@@ -140,7 +135,7 @@ def regenerate(
             size = size.repeat_interleave(count)[:, None]
             for _ in range(steps):
                 _, gradient = objective.gradient(latents)
-                noise = torch.randn(latents.shape, generator=noise_source).to(noisy.device)
+                noise = torch.randn(latents.shape, generator=noise_source).to(bank.device)
                 latents = latents - size * gradient + (2 * size).sqrt() * noise
             parts.append(latents)
             bar.update(len(some))
@@ -148,8 +143,8 @@ def regenerate(
 
 
 def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
-    """The generator's images of latents (N, latent_dim), flat: (N, 784) in [0, 1]."""
-    return (generator(latents).flatten(1) + 1) / 2
+    """The generator's images (N, C, H, W) of latents (N, latent_dim), in [0, 1]."""
+    return (generator(latents) + 1) / 2
 
 
 def _bar(what: str, images: int) -> tqdm:
@@ -161,23 +156,22 @@ def _bar(what: str, images: int) -> tqdm:
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:
     """Latents (BANK, latent_dim), always the same."""
-    return torch.randn(BANK, generator.latent_dim, generator=chance.stream(0, "bank")).to(device)
+    return torch.randn(BANK, generator.latent_dim, generator=stream(0, "bank")).to(device)
 
 
 def _portions(
-    noisy: Tensor, sigma: Tensor | float, repeats: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Flat images (n, 784) and their noise levels (n,), in batches."""
-    sigma = torch.as_tensor(sigma, dtype=noisy.dtype, device=noisy.device).expand(len(noisy))
+    corrupted: Tensor, corruption: Corruption, repeats: int
+) -> Iterator[tuple[Tensor, Corruption]]:
+    """Images and what was done to them, in batches."""
     size = max(1, BATCH // repeats)
-    return zip(noisy.flatten(1).split(size), sigma.split(size), strict=True)
+    parts = corruption.of_each(corrupted).split(size)
+    return zip(corrupted.split(size), parts, strict=True)
 
 
 @torch.no_grad()
 def _shown(generator: nn.Module, latents: Tensor) -> Tensor:
-    """The images (N, 1, 28, 28) of latents (N, latent_dim)."""
-    parts = [pixels(generator, part) for part in latents.split(1_000)]
-    return torch.cat(parts).view(-1, 1, IMAGE_SIDE, IMAGE_SIDE)
+    """The images (N, C, H, W) of latents (N, latent_dim)."""
+    return torch.cat([pixels(generator, part) for part in latents.split(1_000)])
 
 
 def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,15 @@
+"""Run folders: what a training leaves, found, read and written by one object.
+
+layout      where the files lie; the next free folder
+schema      what config, history, evaluation and scores hold
+run         a run folder as one object
+resume      what --resume asks for
+generators  the generator that --run or --generator names
+results     what denoise_images.py made with a generator
+"""
+
+from lab.runs.layout import OUTPUTS, check_out
+from lab.runs.resume import resumed
+from lab.runs.run import Run
+
+__all__ = ["OUTPUTS", "Run", "check_out", "resumed"]

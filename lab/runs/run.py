@@ -1,232 +1,350 @@
-"""Run folders: where a run lives, its config, its history, its checkpoint."""
+"""A run folder. `Run` alone knows the names of the files in it, and reads each of them once.
+
+run = Run.create(outputs, "fashion")        outputs/fashion-001, the next free number
+run = Run.open("--run", path)               one that is there, checked
+run.config, run.history, run.evaluation     what its files hold, by `schema`
+"""
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
-import os
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab import files as storage
-from lab import lock, places
-from lab.data.datasets import SETS
+from torch import nn
+
+from lab import files
+from lab.data import datasets
+from lab.data.datasets import DATASETS, Dataset, DatasetSpec
 from lab.errors import Fault, Mistake
-from lab.models import networks as models
-from lab.models import serialization as tensors
+from lab.models.serialization import Weights, load_weights, save_weights
+from lab.models.tensor_files import digest
+from lab.runs import schema
+from lab.runs.layout import OUTPUTS, RunFiles, is_run_folder, new_folder
+from lab.runs.results import RESULTS, RestorationResults
+from lab.runs.schema import Config, DataFacts, Evaluation
+from lab.text import command_line, printable
 
-OUTPUTS = Path(__file__).parents[2] / "outputs"
-RESULTS = "denoising_results"  # in a run folder: what denoise_images.py makes with it
-GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
-RUN_NAME = re.compile(rf"({'|'.join(SETS)})-([0-9]+)")
+RUN_NAME = re.compile(r"(.+)-([0-9]+)")
 
 
-def new_run(outputs: Path, name: str) -> Path:
-    """Make and return the next free folder, `outputs/fashion-001` and on.
+class Run(RunFiles):
+    """A run folder, and what is in it.
 
-    name: a set, runs of all sets being numbered together, or what else is kept in numbered folders.
-    Two programs that ask at once get two folders: making a folder is atomic, looking is not.
-    Raises Mistake where no folder can be made, though `check_writable` saw nothing against it.
+    remarks: what was found damaged in files that a run can do without, a line each.
     """
-    try:
-        outputs.mkdir(parents=True, exist_ok=True)
-        number = 1
-        if name in SETS:
-            number += max((number for number, _ in _numbered(outputs)), default=0)
-        while True:
-            run = outputs / f"{name}-{number:03d}"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.remarks: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, `fashion-001`."""
+        return self.path.resolve().name
+
+    @property
+    def outputs(self) -> Path:
+        """The folder that the run folder lies in."""
+        return self.path.resolve().parent
+
+    # Made and found
+
+    @classmethod
+    def create(cls, outputs: Path, name: str) -> Run:
+        """Make the next free folder, `outputs/fashion-001` and on; runs of all sets count together.
+
+        Raises Mistake where no folder can be made, though `check_writable` saw nothing against it.
+        """
+        first = 1 + max((number for number, _ in _numbered_runs(outputs)), default=0)
+        return cls(new_folder(outputs, name, first))
+
+    @classmethod
+    def open(cls, flag: str, path: Path, outputs: Path = OUTPUTS) -> Run:
+        """The run folder at `path`, or the one of that name in `outputs`.
+
+        flag: the option it was given with. Raises Mistake if there is none, or a link leads out.
+        """
+        files.check_path(flag, path)
+        by_name = (outputs.parent / path, outputs / path)  # README's spelling, and that of --list
+        if not path.exists() and len(path.parts) <= 2:
+            path = next((found for found in by_name if is_run_folder(found)), path)
+        if not is_run_folder(path):
+            what = (
+                "is not a run folder (no config.json in it)"
+                if path.exists()
+                else ("does not exist")
+            )
+            raise Mistake(
+                f"{flag} {path}: {what}; name one that gan_lab.py made (its --list shows them)"
+            )
+        files.check_closed(flag, path)
+        return cls(path)
+
+    @classmethod
+    def around(cls, weights: Path) -> Run | None:
+        """The run folder that a weights file lies in, if it lies in one."""
+        return cls(weights.parent) if is_run_folder(weights.parent) else None
+
+    @classmethod
+    def all_in(cls, outputs: Path) -> list[Run]:
+        """Every run in `outputs`, the newest, that is the highest number, first.
+
+        By number, not by date: clocks go backwards and copying changes dates. Runs that were given
+        names of their own follow.
+        """
+        if not outputs.is_dir():
+            return []
+        numbers = {path: number for number, path in _numbered_runs(outputs)}
+        found = [path for path in outputs.iterdir() if is_run_folder(path)]
+        found.sort(key=lambda path: (numbers.get(path, -1), path.name), reverse=True)
+        return [cls(path) for path in found]
+
+    @classmethod
+    def newest(cls, outputs: Path = OUTPUTS) -> Run:
+        """The newest run with a generator, if there is one that was trained for an epoch.
+
+        Says so of one that has not finished; Mistake with the command that makes one if there is
+        none.
+        """
+        found = [run for run in cls.all_in(outputs) if run.has_generator]
+        if not found:
+            raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
+        trained = [run for run in found if run.history and run.stated_status != "diverged"]
+        run = (trained or found)[0]
+        if run.stated_status != "finished":
+            print(f"note: {run.name} has not finished its training; --run names another run")
+        return run
+
+    @classmethod
+    def newest_unfinished(cls, outputs: Path = OUTPUTS) -> Run:
+        """The newest run that was stopped and that nobody is training; Mistake if there is none."""
+        for run in cls.all_in(outputs):
             try:
-                run.mkdir()
+                status = run.config.status
+            except (Fault, OSError) as error:
+                print(f"note: passed over, {printable(str(error))}")
+                continue
+            if status in ("running", "stopped") and not run.is_held:
+                files.check_closed("--resume", run.path)
                 return run
-            except FileExistsError:
-                number += 1
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # a full disk is the world's fault
-        raise Mistake(f"--out {outputs}: {error.strerror}; name another folder") from None
+        raise Mistake(
+            f"--resume: no unfinished run in {outputs}; name a finished one with a higher "
+            "--epochs, or begin one: python gan_lab.py"
+        )
+
+    # Held
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run; Fault if another program holds it. Clears away what a killed one left."""
+        with files.held(self.path, wait=False):
+            self.remove_leftovers()
+            yield
+
+    @property
+    def is_held(self) -> bool:
+        """Whether another program is at work in the run."""
+        return files.is_held(self.path)
+
+    # Read
+
+    @cached_property
+    def config(self) -> Config:
+        """config.json; Fault if it is no JSON object."""
+        found, damaged = schema.read(self.config_path, Config)
+        self._remark(self.config_path, damaged)
+        return found
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options in config.json, as far as it has any; they are not checked."""
+        try:
+            return self.config.options
+        except (Fault, OSError):
+            return {}
+
+    @property
+    def stated_status(self) -> str:
+        """The status in config.json; empty where that is damaged."""
+        try:
+            return self.config.status
+        except (Fault, OSError):
+            return ""
+
+    @property
+    def status(self) -> str:
+        """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
+        stated = self.stated_status
+        if stated in ("finished", "stopped", "diverged"):
+            return stated
+        try:
+            self.config  # noqa: B018
+        except (Fault, OSError):
+            return "damaged"
+        return "running" if self.is_held else "stopped"
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv, one an epoch; none before the first has ended."""
+        path = self.history_path
+        if not path.is_file():
+            return []
+        try:
+            return schema.history_from_csv(files.read_text(path))
+        except (ValueError, Fault, OSError) as error:
+            self.remarks.append(f"{path}: damaged, passed over ({error})")
+            return []
+
+    @cached_property
+    def generator_sha256(self) -> str | None:
+        """SHA-256 of generator.pth; None without one."""
+        try:
+            return digest(self.generator_path)
+        except (Fault, OSError):
+            return None
+
+    @property
+    def has_generator(self) -> bool:
+        """Whether there is a generator.pth."""
+        return self.generator_path.is_file()
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """evaluation.json, unless it is of other weights than the run has now."""
+        found = self._read_evaluation()
+        if found and found.generator_sha256 in (None, self.generator_sha256):
+            return found
+        return None
+
+    def _read_evaluation(self) -> Evaluation | None:
+        path = self.evaluation_path
+        if not path.is_file():
+            return None
+        try:
+            found, damaged = Evaluation.read(path)
+        except (Fault, OSError) as error:
+            self.remarks.append(f"{error}: passed over")
+            return None
+        self._remark(path, damaged)
+        return found
+
+    @cached_property
+    def restorations(self) -> RestorationResults:
+        """What denoise_images.py made with this run."""
+        return RestorationResults(self.path / RESULTS)
+
+    def load_generator(self) -> Weights:
+        """The generator; Fault if it is damaged or missing."""
+        return load_weights(self.generator_path, "generator")
+
+    def _remark(self, path: Path, damaged: Sequence[str]) -> None:
+        if damaged:
+            parts = ", ".join(damaged)
+            self.remarks.append(f"{path}: damaged, passed over ({parts})")
+
+    # The images that it was trained on
+
+    def load_dataset(self, data_dir: Path | None = None) -> Dataset:
+        """Images to go with the run, from `data_dir` if that is given; raises as `datasets.load`.
+
+        Of a run on the bundled sample they are that sample, also where the full set has come since.
+        """
+        name = self.options.get("dataset")
+        if not isinstance(name, str) or name not in DATASETS:
+            raise Fault(f"{self.config_path}: does not say which set the run was trained on")
+        if self.config.data.is_sample and not data_dir:
+            return datasets.load_sample(name)
+        return datasets.load(name, data_dir or self.data_dir)
+
+    def load_own_dataset(self, data_dir: Path | None = None) -> Dataset:
+        """The very images that the run was trained on, from `data_dir` if that is given.
+
+        Mistake if a full set is given for a run on the sample; Fault for any other images.
+        """
+        dataset = self.load_dataset(data_dir)
+        if self.config.data.is_sample and not dataset.is_sample:
+            raise Mistake(
+                f"--data-dir {data_dir}: {self} was trained on the bundled sample and is held "
+                "against it; leave --data-dir out, or train a new run on these images"
+            )
+        if not self.was_trained_on(dataset):
+            raise Fault(
+                f"{self} was trained on other images (from {self.config.data.source}) than those "
+                f"found in {dataset.source}; name its own with --data-dir"
+            )
+        return dataset
+
+    def was_trained_on(self, dataset: Dataset) -> bool:
+        """Whether these are the run's images; true where config.json does not say."""
+        return self.config.data.fingerprint in ("", dataset.fingerprint)
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The --data-dir of the run, if there is such a folder here."""
+        stored = self.options.get("data_dir")
+        return Path(stored) if isinstance(stored, str) and Path(stored).is_dir() else None
+
+    # Written
+
+    def begin(
+        self,
+        options: Mapping[str, Any],
+        other_than_recipe: str,
+        dataset: Dataset,
+        machine: Mapping[str, str | int],
+    ) -> None:
+        """Write config.json: everything that decides the run, and the command that begins it.
+
+        Of a run that goes on, the command it began with stays beside the one that took it up.
+        """
+        command = command_line(["python", *sys.argv])
+        first = self.config.command if self.config_path.is_file() else ""
+        self.config = Config(
+            options=dict(options),
+            other_than_recipe=other_than_recipe,
+            data=DataFacts(
+                title=dataset.title,
+                source=dataset.source,
+                fingerprint=dataset.fingerprint,
+                is_sample=dataset.is_sample,
+                training_images=len(dataset.train_images),
+            ),
+            machine=dict(machine),
+            command=first or command,
+            resumed_by=command if first else "",
+        )
+        self.save_status("running")
+
+    def save_status(self, status: str) -> None:
+        """Write config.json with this status, one of schema.STATUSES, and the time."""
+        self.config.status = status
+        self.config.written = time.strftime("%Y-%m-%d %H:%M")
+        files.write_json(self.config_path, self.config.model_dump(exclude_defaults=True))
+
+    def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write history.csv."""
+        self.__dict__.pop("history", None)  # what was read before is no longer there
+        files.write_text(self.history_path, schema.history_as_csv(rows))
+
+    def save_network(self, role: str, network: nn.Module, spec: DatasetSpec, epoch: int) -> None:
+        """Write generator.pth or discriminator.pth; `epoch` is how many were completed."""
+        self.__dict__.pop("generator_sha256", None)
+        save_weights(self.path / f"{role}.pth", network, spec, epoch=epoch)
 
 
-def all_runs(outputs: Path) -> list[Path]:
-    """Every run folder in `outputs`, the newest, that is the highest number, first.
-
-    By number, not by date: clocks go backwards and copying changes dates. Runs that were given
-    names of their own follow.
-    """
-    if not outputs.is_dir():
-        return []
-    numbers = {run: number for number, run in _numbered(outputs)}
-    runs = [path for path in outputs.iterdir() if _is_run(path)]
-    return sorted(runs, key=lambda run: (numbers.get(run, -1), run.name), reverse=True)
-
-
-def _is_run(path: Path) -> bool:
-    """Whether there is a config that this user may see; in a shared folder not all are."""
-    try:
-        return (path / "config.json").is_file() and os.access(path, os.R_OK | os.X_OK)
-    except PermissionError:
-        return False
-
-
-def _numbered(outputs: Path) -> list[tuple[int, Path]]:
-    """What in `outputs` is named like a run, with its number."""
+def _numbered_runs(outputs: Path) -> list[tuple[int, Path]]:
+    """What in `outputs` is named like a run of a set, with its number."""
     if not outputs.is_dir():
         return []
     named = [(RUN_NAME.fullmatch(path.name), path) for path in outputs.iterdir()]
-    return [(int(match[2]), path) for match, path in named if match]
-
-
-def newest_run(outputs: Path) -> Path:
-    """The newest run with a generator.pth, if there is one that was trained for an epoch.
-
-    Says so of one that has not finished; Mistake with the command that makes one if there is none.
-    """
-    found = [run for run in all_runs(outputs) if (run / "generator.pth").is_file()]
-    if not found:
-        raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
-    trained = [run for run in found if (run / "history.csv").is_file() and _said(run) != "diverged"]
-    run = (trained or found)[0]
-    if _said(run) != "finished":
-        print(f"note: {run.name} has not finished its training; --run names another run")
-    return run
-
-
-def _said(run: Path) -> Any:
-    """The status in a run's config.json; None of a damaged one, about which others complain."""
-    try:
-        return storage.read_json(run / "config.json").get("status")
-    except Fault:
-        return None
-
-
-def newest_unfinished_run(outputs: Path) -> Path:
-    """The newest run that was stopped and that nobody is training; Mistake if there is none."""
-    for run in all_runs(outputs):
-        try:
-            status = storage.read_json(run / "config.json").get("status")
-        except Fault as fault:
-            print(f"note: passed over, {fault}")
-            continue
-        if status in ("running", "stopped") and not lock.is_held(run):
-            return run
-    raise Mistake(
-        f"--resume: no unfinished run in {outputs}; name a finished one with a higher --epochs, or "
-        "begin one: python gan_lab.py"
-    )
-
-
-def find_generator(run: Path | None, generator: Path | None) -> Path:
-    """The generator.pth that --run or --generator names, else that of the newest run.
-
-    Raises Mistake if both are given, or if it is not there.
-    """
-    if run and generator:
-        raise Mistake(f"--generator {generator}: give --run or --generator, not both")
-    if generator:
-        if not generator.is_file():
-            kind = "is a folder" if generator.is_dir() else "is not a file"
-            what = kind if generator.exists() else "does not exist"
-            raise Mistake(
-                f"--generator {generator}: {what}; name a generator.pth that gan_lab.py made"
-            )
-        return generator
-    run = check_run("--run", run or newest_run(OUTPUTS))
-    if not (run / "generator.pth").is_file():
-        raise Mistake(f"--run {run}: has no generator.pth yet; wait, or name another run")
-    return run / "generator.pth"
-
-
-def load_generator(path: Path, typed: bool) -> tuple[models.Generator, dict[str, Any], str]:
-    """A generator, the facts of its file, and the SHA-256 of it, for a script that needs one.
-
-    typed: the path was given with --generator, so that another kind of file is a Mistake. Digest
-    and weights are of one file, also where a training is about to replace it.
-    """
-    while True:
-        digest = tensors.digest(path)
-        try:
-            generator, facts = tensors.load_weights(path, models.Generator)
-        except Fault as fault:
-            if not typed:
-                raise
-            raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
-        if tensors.digest(path) == digest:
-            return generator, facts, digest
-
-
-def check_run(flag: str, run: Path, outputs: Path = OUTPUTS) -> Path:
-    """`run` if it is a run folder, or the one of that name in `outputs`.
-
-    Mistake, naming the option it was given with, if there is none.
-    """
-    by_name = (outputs.parent / run, outputs / run)  # README's spelling, and that of --list
-    if not run.exists() and len(run.parts) <= 2:
-        run = next((path for path in by_name if (path / "config.json").is_file()), run)
-    if not (run / "config.json").is_file():
-        what = "is not a run folder (no config.json in it)" if run.exists() else "does not exist"
-        raise Mistake(
-            f"{flag} {run}: {what}; name one that gan_lab.py made (its --list shows them)"
-        )
-    places.check_closed(flag, run)
-    return run
-
-
-def remove_leftovers(run: Path) -> None:
-    """Remove what a training that was killed while it wrote has left beside its files."""
-    for folder in (run, run / "generated_samples", run / "final_generated_images"):
-        for path in folder.glob(".*.part"):
-            path.unlink(missing_ok=True)
-
-
-def stage_of(facts: Mapping[str, Any]) -> str:
-    """`, after epoch 12`, as far as the facts of a weights file say it."""
-    epoch = facts.get("epoch")
-    if epoch == 0:
-        return ", untrained or nearly so"
-    return f", after epoch {epoch}" if isinstance(epoch, int) else ""
-
-
-def dataset_of(weights: Path, facts: Mapping[str, Any]) -> str:
-    """The set that the facts of a weights file name; Fault if they name none."""
-    dataset = facts.get("dataset")
-    if not isinstance(dataset, str) or dataset not in SETS:
-        raise Fault(f"{weights}: does not say which set it was trained on; train with gan_lab.py")
-    return dataset
-
-
-def grids(run: Path, most: int | None = None) -> list[tuple[int, Path]]:
-    """The sample grids of a run, each with its epoch, in order.
-
-    most: if there are more, they are thinned out evenly; the first and the last always stay.
-    """
-    found = (run / "generated_samples").glob("*")
-    named = [(GRID_NAME.fullmatch(path.name), path) for path in found]
-    ordered = sorted((int(match[1]), path) for match, path in named if match)
-    if most is None or len(ordered) <= most:
-        return ordered
-    step = (len(ordered) - 1) / (most - 1)
-    return [ordered[round(index * step)] for index in range(most)]
-
-
-def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `history.csv`, a row an epoch; columns in the order they first appear."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    storage.write_text(path, text.getvalue())
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read `history.csv` back; cells that were left empty are absent from their row."""
-    text = io.StringIO(storage.read_text(path))
-    try:
-        return [
-            {column: float(cell) for column, cell in row.items() if cell}
-            for row in csv.DictReader(text)
-        ]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise Fault(f"{path}: damaged ({error})") from None
+    return [
+        (int(match[2]), path)
+        for match, path in named
+        if match and (match[1] in DATASETS or is_run_folder(path))
+    ]

@@ -1,0 +1,42 @@
+"""What a training is made of, but for its two updates, which stand in gan_lab.py.
+
+losses      adversarial losses and the gradient penalty
+optim       Adam, the learning rate over a run, the moving average
+state       everything that changes from step to step, and its checkpoint
+plan        what the set decides, what does not go together, in words
+progress    a bar, a line an epoch, TensorBoard
+cuda_graph  the step, recorded and replayed on a GPU
+"""
+
+from lab.training.cuda_graph import GraphedStep
+from lab.training.losses import LOSSES, gradient_penalty
+from lab.training.optim import Adam, ema_decay, lr_factor, update_ema
+from lab.training.plan import (
+    MOST_EPOCHS,
+    changes_of_recipe,
+    checked,
+    go_on,
+    of_the_run,
+    planned,
+    print_plan,
+)
+from lab.training.state import STEP_FIGURES, TrainingState
+
+__all__ = [
+    "LOSSES",
+    "MOST_EPOCHS",
+    "STEP_FIGURES",
+    "Adam",
+    "GraphedStep",
+    "TrainingState",
+    "changes_of_recipe",
+    "checked",
+    "ema_decay",
+    "go_on",
+    "gradient_penalty",
+    "lr_factor",
+    "of_the_run",
+    "planned",
+    "print_plan",
+    "update_ema",
+]

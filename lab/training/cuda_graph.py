@@ -20,25 +20,25 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lab.training.state import Training
+from lab.training.state import TrainingState
 
-Step = Callable[[Tensor], Tensor]  # real images (B, 1, 28, 28) -> figures
+Step = Callable[[Tensor], Tensor]  # real images (B, C, H, W) -> figures
 
 WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and load their kernels
 
 
-class Replayed:
+class GraphedStep:
     """A step that is replayed where it can be.
 
-    step: takes real images (B, 1, 28, 28) and whether the penalty is due; what it does must depend
+    step: takes real images (B, C, H, W) and whether the penalty is due; what it does must depend
     on nothing else that is not a tensor. recorded: one recording for each of the two.
     """
 
-    def __init__(self, step: Callable[[Tensor, bool], Tensor], training: Training) -> None:
-        self.step, self.training = step, training
-        self.possible = training.device.type == "cuda"
+    def __init__(self, step: Callable[[Tensor, bool], Tensor], state: TrainingState) -> None:
+        self.step, self.training = step, state
+        self.possible = state.device.type == "cuda"
         dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
-        self.streams = (training.latents, dropouts[training.device.index or 0])
+        self.streams = (state.latents, dropouts[state.device.index or 0])
         self.made: Counter[bool] = Counter()
         self.recorded: dict[bool, Step] = {}
 

@@ -1,84 +1,91 @@
-"""Adversarial losses on logits: one pair of functions each, with the paper it comes from.
+"""Adversarial losses on logits: a class and a row of LOSSES each, with the paper it comes from.
 
-Every pair has one signature: `discriminator(real, fake)` and `generator(fake)` take logits (N,),
-positive for "real", and give the scalar to minimise, a mean over the batch.
+Logits are (N,), positive for "real". `discriminator(real, fake, label_smoothing)` and
+`generator(real, fake)` give the scalar that each network minimises, a mean over the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 
-class Loss(NamedTuple):
-    """What the discriminator and the generator each minimise."""
+@dataclass(frozen=True)
+class Loss:
+    """What the discriminator and the generator each minimise, and what else there is to know of it.
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-
-
-def non_saturating(label_smoothing: float = 0.0) -> Loss:
-    """Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy.
-
-    The discriminator maximises log D(x) + log(1 - D(G(z))), with D = sigmoid(logit); the generator
-    maximises log D(G(z)) rather than minimising log(1 - D(G(z))), which saturates.
-    label_smoothing: real targets are 1 - label_smoothing (one-sided; Salimans et al. 2016, 3.4).
+    has_labels: whether real and generated images have targets, so that those of real images can be
+    smoothed (one-sided: Salimans et al. 2016, section 3.4). d_is_probability: whether D(x), the
+    sigmoid of a logit, is a probability. balance: the losses of discriminator and generator where D
+    says 1/2 to everything. needs_real_logits: whether the generator's loss compares with the logits
+    of real images; else it is given None for them. most: a loss beyond it has diverged; healthy
+    ones stay below 10.
     """
 
-    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
-        targets = torch.full_like(real, 1 - label_smoothing)
-        return binary_cross_entropy_with_logits(real, targets) + softplus(fake).mean()
-
-    def generator(fake: Tensor) -> Tensor:
-        return softplus(-fake).mean()  # softplus(-logit) = -log sigmoid(logit)
-
-    return Loss(discriminator, generator)
-
-
-def least_squares(label_smoothing: float = 0.0) -> Loss:
-    """Mao et al. 2017, "Least Squares GANs", equation 9: targets 1 and 0, squared distance."""
-
-    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
-        return ((real - (1 - label_smoothing)).square().mean() + fake.square().mean()) / 2
-
-    def generator(fake: Tensor) -> Tensor:
-        return (fake - 1).square().mean() / 2
-
-    return Loss(discriminator, generator)
+    discriminator: Callable[[Tensor, Tensor, float], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
+    has_labels: bool
+    d_is_probability: bool = False
+    balance: tuple[float, float] | None = None
+    needs_real_logits: bool = False
+    most: float = 1_000.0
 
 
-def hinge(label_smoothing: float = 0.0) -> Loss:
-    """Lim and Ye 2017, "Geometric GAN": margins of 1; label smoothing has no place in it."""
+def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
+    """The discriminator maximises log D(x) + log(1 - D(G(z))), with D = sigmoid(logit)."""
+    targets = torch.full_like(real, 1 - label_smoothing)
+    return binary_cross_entropy_with_logits(real, targets) + softplus(fake).mean()
 
-    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
-        return relu(1 - real).mean() + relu(1 + fake).mean()
 
-    def generator(fake: Tensor) -> Tensor:
-        return -fake.mean()
+def _non_saturating_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    """The generator maximises log D(G(z)); softplus(-logit) = -log sigmoid(logit)."""
+    return softplus(-fake).mean()
 
-    return Loss(discriminator, generator)
+
+def _least_squares_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
+    """Targets 1 and 0, squared distance."""
+    return ((real - (1 - label_smoothing)).square().mean() + fake.square().mean()) / 2
+
+
+def _least_squares_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    return (fake - 1).square().mean() / 2
+
+
+def _hinge_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
+    """Margins of 1; label smoothing has no place in it."""
+    return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+def _hinge_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    return -fake.mean()
 
 
 LOSSES = {
-    "non-saturating": non_saturating,
-    "least-squares": least_squares,
-    "hinge": hinge,
+    # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy, with
+    # the generator's loss that does not saturate.
+    "non-saturating": Loss(
+        _non_saturating_discriminator,
+        _non_saturating_generator,
+        has_labels=True,
+        d_is_probability=True,
+        balance=(2 * log(2), log(2)),
+    ),
+    # Mao et al. 2017, "Least Squares GANs", equation 9.
+    "least-squares": Loss(_least_squares_discriminator, _least_squares_generator, has_labels=True),
+    # Lim and Ye 2017, "Geometric GAN".
+    "hinge": Loss(_hinge_discriminator, _hinge_generator, has_labels=False),
 }
-
-
-def gives_probabilities(loss: object) -> bool:
-    """Whether D(x), the sigmoid of a logit, is a probability under the loss of this name."""
-    return loss == "non-saturating"
 
 
 def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
     """R1 of Mescheder et al. 2018, "Which training methods for GANs do actually converge?", eq. 9.
 
-    images: float32 (N, 1, 28, 28). Returns the mean over images of |grad_x D(x)|^2, a scalar; the
+    images: float32 (N, C, H, W). Returns the mean over images of |grad_x D(x)|^2, a scalar; the
     caller multiplies by gamma / 2. It keeps the discriminator flat around the data.
     """
     images = images.detach().requires_grad_()

@@ -1,17 +1,25 @@
-"""What a training shows while it runs: a bar with the figures that matter, and a line an epoch."""
+"""What a training shows while it runs: a bar, a line an epoch, and events for TensorBoard."""
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab import device as machine
-from lab.training.state import TOTALS, Training
+from lab.data.pixels import to_float
+from lab.device import Contention, available_cores
+from lab.errors import Mistake
+from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
 REFRESH = 0.5  # seconds from one look at the figures to the next
@@ -21,14 +29,14 @@ CROWDED = (
 )
 
 
-class Screen:
+class ProgressBar:
     """A bar over all images of a run. Without a terminal there is no bar, only the lines."""
 
-    def __init__(self, training: Training, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(self, state: TrainingState, epochs: int, steps: int, batch_size: int) -> None:
         self.epochs, self.batch_size = epochs, batch_size
         self.bar = tqdm(
             total=epochs * steps * batch_size,
-            initial=(training.epoch * steps + training.step) * batch_size,
+            initial=(state.epoch * steps + state.step) * batch_size,
             unit=" images",
             unit_scale=True,
             disable=not sys.stderr.isatty(),
@@ -38,28 +46,28 @@ class Screen:
             bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
         )
         self.looked_at = time.monotonic()
-        threads = machine.available_cores() if training.device.type == "cpu" else 1
+        threads = available_cores() if state.device.type == "cpu" else 1
         # A single thread waits for no other.
-        self.contention = machine.Contention() if threads > 1 else None
+        self.contention = Contention() if threads > 1 else None
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def advance(self, training: Training) -> None:
+    def advance(self, state: TrainingState) -> None:
         """Count one step; now and then show the figures (reading them waits for a GPU)."""
         if self.bar.disable:
             return
         self.bar.update(self.batch_size)
         if time.monotonic() - self.looked_at > REFRESH:
             self.looked_at = time.monotonic()
-            means = (training.totals / max(1, training.step)).tolist()
+            means = list(state.means().values())
             figures = _figures if shutil.get_terminal_size().columns >= WIDE else _opinions
-            seconds = max(training.seconds, 1e-3)  # of training alone; a coarse clock may say 0
-            rate = training.step * self.batch_size / seconds
-            self.bar.set_description(f"epoch {training.epoch + 1}/{self.epochs}", refresh=False)
+            seconds = max(state.seconds, 1e-3)  # of training alone; a coarse clock may say 0
+            rate = state.step * self.batch_size / seconds
+            self.bar.set_description(f"epoch {state.epoch + 1}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures(means)}", refresh=False)
 
     def epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
@@ -67,7 +75,7 @@ class Screen:
         quality = f"  FCD {row['fcd_train_5k']:.1f}" if "fcd_train_5k" in row else ""
         self.line(
             f"epoch {row['epoch']:{len(str(self.epochs))}d}/{self.epochs}  "
-            f"{_figures([row[name] for name in TOTALS])}  "
+            f"{_figures([row[name] for name in STEP_FIGURES])}  "
             f"{row['images_per_second']:,} images/s{quality}"
         )
         for sentence in sentences:
@@ -92,3 +100,56 @@ def _opinions(means: Sequence[float]) -> str:
     """`D(x) 0.61  D(G(z)) 0.38`"""
     *_, d_real, d_fake = means
     return f"D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
+
+
+# TensorBoard, for those who have it
+
+
+def tensorboard_is_installed() -> bool:
+    """Whether the package is there."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def check_tensorboard() -> None:
+    """Mistake, with the install command, if it is not there."""
+    if not tensorboard_is_installed():
+        raise Mistake(
+            "--tensorboard: the tensorboard package is not installed; "
+            "install it (pip install tensorboard) or leave the option out"
+        )
+
+
+class TensorBoard:
+    """The events of one run: `tensorboard --logdir outputs` shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
+
+        self.writer = SummaryWriter(str(folder))
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Every figure of a row of the history, as a scalar at its epoch."""
+        for name, value in row.items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name, value, row["epoch"])
+
+    def grid(self, epoch: int, grid: Image.Image) -> None:
+        """A sample grid."""
+        self.writer.add_image(
+            "samples", np.asarray(grid), epoch, dataformats="HW" if grid.mode == "L" else "HWC"
+        )
+
+    @torch.no_grad()
+    def histograms(self, epoch: int, discriminator: nn.Module, real: Tensor, fake: Tensor) -> None:
+        """Histograms of D(x) and D(G(z)), through the sigmoid. real, fake: uint8 (N, C, H, W)."""
+        was_training = discriminator.training
+        discriminator.eval()
+        for name, batch in (("D(x)", real), ("D(G(z))", fake)):
+            self.writer.add_histogram(name, discriminator(to_float(batch)).sigmoid(), epoch)
+        discriminator.train(was_training)

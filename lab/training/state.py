@@ -6,123 +6,184 @@ it holds both optimizers, the average, every stream of random numbers, and the p
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.errors import Fault
-from lab.models import serialization as tensors
-from lab.models.networks import Discriminator, Generator
+from lab.models.tensor_files import (
+    FORMAT_VERSION,
+    check_state,
+    plain_state,
+    read_tensors,
+    write_tensors,
+)
+from lab.training.losses import Loss
 from lab.training.optim import Adam
 
 FORMAT = "gan-lab checkpoint"
 MOST_FIGURE = 1e30  # no loss of a training that goes on, and no count of steps, is beyond
-TOTALS = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
+STEP_FIGURES = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
 # What parts of a checkpoint raise that are not what they should be.
 WRONG_PARTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-COLUMNS = ("epoch", "seconds", "images_per_second", *TOTALS)  # what each row of history has
+COLUMNS = ("epoch", "seconds", "images_per_second", *STEP_FIGURES)  # what each row of history has
 
 
 @dataclass
-class Training:
+class TrainingState:
     """All that training changes."""
 
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator  # the moving average of the generator; the generator itself if not averaged
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module  # the moving average of the generator; the generator itself if not averaged
     optimizer_g: Adam
     optimizer_d: Adam
     order: torch.Generator  # which images in which order
     latents: torch.Generator  # what the generator is fed
-    totals: Tensor  # (4,) sums of TOTALS over the steps of this epoch
+    totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of this epoch
     origin: str = ""  # the set and the seed, for people: by it a checkpoint is known as a run's own
     epoch: int = 0  # epochs completed
     step: int = 0  # steps completed of the epoch under way
     updates: int = 0  # steps completed in all
     seconds: float = 0.0  # spent in the epoch under way
     history: list[dict[str, Any]] = field(default_factory=list)
+    order_state: Tensor | None = None  # of `order` as the epoch under way began
+    began: float = 0.0  # monotonic time at which that was, less the time it stood still
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self.totals.device
 
+    def check_divergence(self, loss: Loss) -> None:
+        """Fault if the losses of the epoch under way are absurd, or a weight is not finite."""
+        means = self.means()
+        networks = (self.generator, self.discriminator, self.ema)
+        weights = sum(weight.detach().sum() for net in networks for weight in net.parameters())
+        losses_are_sane = all(abs(means[name]) < loss.most for name in ("d_loss", "g_loss"))
+        if not (losses_are_sane and math.isfinite(weights)):
+            raise Fault(
+                f"training diverged in epoch {self.epoch + 1} (d_loss {means['d_loss']:.3g}, "
+                f"g_loss {means['g_loss']:.3g}); the run keeps the "
+                f"{'last good' if self.epoch else 'untrained'} weights; "
+                "begin anew with lower --lr-g and --lr-d"
+            )
 
-def save(path: Path, training: Training, order_state: Tensor) -> None:
-    """Write the checkpoint, whole.
+    def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:
+        """The rest of the epoch under way: the indices (B,) of full batches, in a random order.
 
-    order_state: the state of `order` as the epoch under way began, from which its order is drawn
-    again.
-    """
+        What is left of the shuffle after the last full batch is left out.
+        """
+        self.order_state = self.order.get_state()
+        order = torch.randperm(images, generator=self.order).to(self.device)
+        self.began = time.monotonic() - self.seconds
+        yield from order.split(batch_size)[self.step : images // batch_size]
+        self.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
+        self.seconds = time.monotonic() - self.began
+
+    def count_step(self) -> None:
+        """Take note that one step more was made."""
+        self.step += 1
+        self.updates += 1
+        self.seconds = time.monotonic() - self.began
+
+    def means(self) -> dict[str, float]:
+        """STEP_FIGURES of the epoch under way, a mean over its steps so far."""
+        values = (self.totals / max(1, self.step)).tolist()
+        return dict(zip(STEP_FIGURES, values, strict=True))
+
+    def end_epoch(self, batch_size: int) -> dict[str, Any]:
+        """Add the row of the epoch under way to the history and return it; the next one begins."""
+        means, images = self.means(), self.step * batch_size
+        self.epoch += 1
+        row = {
+            "epoch": self.epoch,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(images / max(self.seconds, 1e-3)),
+            **{name: round(value, 6) for name, value in means.items()},
+        }
+        self.history.append(row)
+        self.step, self.seconds, self.order_state = 0, 0.0, None
+        self.totals.zero_()
+        return row
+
+
+def save_checkpoint(path: Path, state: TrainingState) -> None:
+    """Write the checkpoint, whole."""
+    # The order of the epoch under way is drawn again, from where it was drawn first.
+    order_state = state.order.get_state() if state.order_state is None else state.order_state
     content = {
         "format": FORMAT,
-        "version": tensors.FORMAT_VERSION,
-        "networks": {name: tensors.plain_state(net) for name, net in _networks(training).items()},
+        "version": FORMAT_VERSION,
+        "networks": {name: plain_state(net) for name, net in _networks(state).items()},
         "optimizers": {
-            name: optimizer.state() for name, optimizer in _optimizers(training).items()
+            name: optimizer.state_dict() for name, optimizer in _optimizers(state).items()
         },
         "streams": {
             "order": order_state,
-            "device": training.latents.device.type,
-            "latents": training.latents.get_state(),
+            "device": state.latents.device.type,
+            "latents": state.latents.get_state(),
             "dropout": torch.get_rng_state(),
-            "dropout_cuda": torch.cuda.get_rng_state() if training.totals.is_cuda else None,
-            "dropout_mps": torch.mps.get_rng_state() if training.totals.is_mps else None,
+            "dropout_cuda": torch.cuda.get_rng_state() if state.totals.is_cuda else None,
+            "dropout_mps": torch.mps.get_rng_state() if state.totals.is_mps else None,
         },
-        "totals": training.totals,
-        "origin": training.origin,
-        "epoch": training.epoch,
-        "step": training.step,
-        "seconds": training.seconds,
-        "history": training.history,
+        "totals": state.totals,
+        "origin": state.origin,
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "history": state.history,
     }
-    tensors.write_tensors(path, content)
+    write_tensors(path, content)
 
 
-def load(path: Path, training: Training) -> None:
-    """Put `training`, freshly begun with the run's options, where the checkpoint was saved.
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Put `state`, freshly begun with the run's options, where the checkpoint was saved.
 
     Raises Fault if the file is damaged, hostile, or of a run with other options.
     """
-    content = tensors.read_tensors(path, FORMAT)
-    if content.get("origin", training.origin) != training.origin:  # older ones do not say it
-        raise Fault(f"{path}: is of another run ({content['origin']}, not {training.origin})")
+    content = read_tensors(path, FORMAT)
+    if content.get("origin", state.origin) != state.origin:  # older ones do not say it
+        raise Fault(f"{path}: is of another run ({content['origin']}, not {state.origin})")
     try:
         for part in ("networks", "optimizers", "streams"):
             if not isinstance(content[part], dict):
                 raise TypeError(f"{part} is a {type(content[part]).__name__}")
-        for name, network in _networks(training).items():
-            tensors.check_state(path, network, content["networks"][name])
+        for name, network in _networks(state).items():
+            check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
-        for name, optimizer in _optimizers(training).items():
-            optimizer.load_state(content["optimizers"][name])
+        for name, optimizer in _optimizers(state).items():
+            optimizer.load_state_dict(content["optimizers"][name])
         _check_progress(path, content)
-        _set_streams(training, content["streams"])
-        training.totals.copy_(content["totals"])
-        training.epoch, training.step = int(content["epoch"]), int(content["step"])
-        training.updates = int(training.optimizer_g.steps)
-        training.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
-        training.history = [dict(row) for row in content["history"]]
+        _set_streams(state, content["streams"])
+        state.totals.copy_(content["totals"])
+        state.epoch, state.step = int(content["epoch"]), int(content["step"])
+        state.updates = int(state.optimizer_g.steps)
+        state.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
+        state.history = [dict(row) for row in content["history"]]
     except WRONG_PARTS as error:
         raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
 
 
-def _set_streams(training: Training, streams: dict[str, Any]) -> None:
+def _set_streams(state: TrainingState, streams: dict[str, Any]) -> None:
     """Every stream of random numbers where it was; its optimizers' steps are known already."""
-    training.order.set_state(streams["order"])
-    if streams.get("device", training.latents.device.type) == training.latents.device.type:
-        training.latents.set_state(streams["latents"])
+    state.order.set_state(streams["order"])
+    if streams.get("device", state.latents.device.type) == state.latents.device.type:
+        state.latents.set_state(streams["latents"])
     else:  # each kind of device has streams of its own: as random, but other numbers
-        updates = int(training.optimizer_g.steps)
-        training.latents.manual_seed((training.latents.initial_seed() + updates) % 2**63)
+        updates = int(state.optimizer_g.steps)
+        state.latents.manual_seed((state.latents.initial_seed() + updates) % 2**63)
     torch.set_rng_state(streams["dropout"])
-    if training.totals.is_cuda and streams["dropout_cuda"] is not None:
+    if state.totals.is_cuda and streams["dropout_cuda"] is not None:
         torch.cuda.set_rng_state(streams["dropout_cuda"])
-    if training.totals.is_mps and streams.get("dropout_mps") is not None:
+    if state.totals.is_mps and streams.get("dropout_mps") is not None:
         torch.mps.set_rng_state(streams["dropout_mps"])
 
 
@@ -130,7 +191,7 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
     """Fault unless place, totals and history are such as a training leaves them."""
     place = [content["epoch"], content["step"], content["seconds"]]
     rows, totals = content["history"], content["totals"]
-    if totals.shape != (len(TOTALS),):  # before it becomes a list: it may claim any length
+    if totals.shape != (len(STEP_FIGURES),):  # before it becomes a list: it may claim any length
         raise Fault(f"{path}: damaged checkpoint (its totals are {tuple(totals.shape)})")
     cells = [cell for row in rows for cell in row.values()]
     numbers = [*place, *totals.tolist(), *cells]
@@ -143,19 +204,19 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
         raise Fault(f"{path}: damaged checkpoint (its history does not fit its epoch)")
 
 
-def _networks(training: Training) -> dict[str, torch.nn.Module]:
+def _networks(state: TrainingState) -> dict[str, nn.Module]:
     return {
-        "generator": training.generator,
-        "discriminator": training.discriminator,
-        "average": training.average,
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
     }
 
 
-def _optimizers(training: Training) -> dict[str, Adam]:
-    return {"generator": training.optimizer_g, "discriminator": training.optimizer_d}
+def _optimizers(state: TrainingState) -> dict[str, Adam]:
+    return {"generator": state.optimizer_g, "discriminator": state.optimizer_d}
 
 
-class Clock:
+class CheckpointClock:
     """Says when a checkpoint is due: often enough to lose little, seldom enough to cost little.
 
     At the end of an epoch after 10 s, within one after 60 s; later where saving takes more than a
@@ -172,6 +233,10 @@ class Clock:
         waited = time.monotonic() - self.saved_at
         return waited > max(10 if end_of_epoch else 60, 60 * self.cost)
 
-    def saved(self, seconds: float) -> None:
-        """Take note that a checkpoint was just written, in `seconds`."""
-        self.saved_at, self.cost = time.monotonic(), seconds
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Take note of when a checkpoint was written, and how long it took."""
+        began = time.monotonic()
+        yield
+        self.saved_at = time.monotonic()
+        self.cost = self.saved_at - began

@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[3]))  # the lab, wherever this is 
 
 from torch import Tensor
 
-from lab.data import datasets as data
+from lab.data.datasets import load
 from lab.errors import Mistake, run_script
 from lab.options import option, parse
 
+SETS = ("mnist", "fashion")
 TRAIN_COUNT, TEST_COUNT = 10_000, 2_000
 
 
@@ -47,7 +48,7 @@ def main() -> None:
         raise Mistake("--data-dir: is missing; name the folder with the IDX files of both sets")
     here = Path(__file__).parent
     sums = []
-    for full in [data.load(name, data_dir) for name in data.SETS]:
+    for full in [load(name, data_dir) for name in SETS]:
         parts = {
             "train-images-idx3": full.train_images[:TRAIN_COUNT, 0],
             "train-labels-idx1": full.train_labels[:TRAIN_COUNT].byte(),

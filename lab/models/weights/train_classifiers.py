@@ -9,7 +9,6 @@ the accuracy printed at the end. Another kind of processor rounds differently an
 slightly other weights: figures compare only between runs that use the same files.
 """
 
-import hashlib
 import math
 import sys
 import time
@@ -25,17 +24,16 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lab import device as machine
-from lab import files as storage
-from lab import options
-from lab.data import datasets as data
+from lab.data.datasets import Dataset, load
+from lab.data.pixels import to_float
+from lab.device import set_up_torch
 from lab.errors import Mistake, run_script
-from lab.models import serialization as tensors
-from lab.models.classifier import Classifier
-from lab.options import option
+from lab.models import CLASSIFIERS, build
+from lab.models.serialization import save_weights
+from lab.models.shipped import WEIGHTS, write_checksums
+from lab.options import option, parse
 from lab.seeding import stream
 
-HERE = Path(__file__).parent
 BATCH_SIZE = 200
 PEAK_LEARNING_RATE = 6e-3
 WEIGHT_DECAY = 0.05
@@ -71,30 +69,32 @@ class Options:
 
 def main() -> None:
     """Train the classifiers asked for, then list the checksums of those that are there."""
-    chosen = options.parse(Options)
-    machine.prepare()
+    chosen = parse(Options)
+    set_up_torch()
     for name in [chosen.dataset] if chosen.dataset else RECIPES:
-        image_set = data.load(name, chosen.data_dir)
-        if image_set.is_sample:
-            raise Mistake(f"--data-dir: the full {image_set.title} is needed, not the sample")
-        classifier = train(image_set, RECIPES[name], chosen.seed)
-        accuracy = accuracy_on(image_set.test_images, image_set.test_labels, classifier)
-        print(f"{image_set.title}: accuracy on test {accuracy:.2%}", flush=True)
-        tensors.save_weights(HERE / f"{name}.pth", classifier, dataset=name, test_accuracy=accuracy)
+        dataset = load(name, chosen.data_dir)
+        if dataset.is_sample:
+            raise Mistake(f"--data-dir: the full {dataset.title} is needed, not the sample")
+        classifier = train(dataset, RECIPES[name], chosen.seed)
+        accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier)
+        print(f"{dataset.title}: accuracy on test {accuracy:.2%}", flush=True)
+        save_weights(WEIGHTS / f"{name}.pth", classifier, dataset.spec, test_accuracy=accuracy)
     write_checksums()
 
 
-def train(image_set: data.ImageSet, recipe: Recipe, seed: int) -> Classifier:
+def train(dataset: Dataset, recipe: Recipe, seed: int) -> nn.Module:
     """Train a classifier on all training images and return it in evaluation mode.
 
     AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith and Topin 2018),
     which ends near zero and so leaves weights that need no averaging.
     """
     torch.manual_seed(seed)  # for the initial weights, which torch draws from its global stream
-    classifier = Classifier().to(memory_format=torch.channels_last)  # faster on a CPU
-    chance = stream(seed, f"classifier/{image_set.name}")
+    classifier = build(
+        CLASSIFIERS, "cnn", shape=dataset.spec.shape, classes=len(dataset.spec.class_names)
+    ).to(memory_format=torch.channels_last)  # faster on a CPU
+    chance = stream(seed, f"classifier/{dataset.name}")
     optimizer = AdamW(classifier.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    batches = math.ceil(len(image_set.train_images) / BATCH_SIZE)
+    batches = math.ceil(len(dataset.train_images) / BATCH_SIZE)
     schedule = OneCycleLR(
         optimizer,
         PEAK_LEARNING_RATE,
@@ -108,7 +108,7 @@ def train(image_set: data.ImageSet, recipe: Recipe, seed: int) -> Classifier:
     for epoch in range(1, recipe.epochs + 1):
         classifier.train()
         total_loss = 0.0
-        for images, labels in shuffled_batches(image_set, chance):
+        for images, labels in shuffled_batches(dataset, chance):
             loss = cross_entropy(classifier(augment(images, recipe, chance)), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -116,26 +116,23 @@ def train(image_set: data.ImageSet, recipe: Recipe, seed: int) -> Classifier:
             schedule.step()
             total_loss += loss.item()
         print(
-            f"{image_set.title}: epoch {epoch} of {recipe.epochs}, "
+            f"{dataset.title}: epoch {epoch} of {recipe.epochs}, "
             f"loss {total_loss / batches:.4f}, {time.perf_counter() - start:.0f} s",
             flush=True,
         )
-    # The plain memory layout is the one `storage` expects of a file.
-    return classifier.to(memory_format=torch.contiguous_format).eval()
+    return classifier.eval()
 
 
-def shuffled_batches(
-    image_set: data.ImageSet, chance: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every training image once, in random order, as float32 (B, 1, 28, 28)."""
-    order = torch.randperm(len(image_set.train_images), generator=chance)
+def shuffled_batches(dataset: Dataset, chance: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: every training image once, in random order, as float32 (B, C, H, W)."""
+    order = torch.randperm(len(dataset.train_images), generator=chance)
     for rows in order.split(BATCH_SIZE):
-        yield data.to_float(image_set.train_images[rows]), image_set.train_labels[rows]
+        yield to_float(dataset.train_images[rows]), dataset.train_labels[rows]
 
 
 def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
-    """Shift, turn, zoom and mirror each image at random; (N, 1, 28, 28) in [-1, 1] stays so."""
-    count = len(images)
+    """Shift, turn, zoom and mirror each image at random; (N, C, H, W) in [-1, 1] stays so."""
+    count, _, height, width = images.shape
 
     def between(most: float, *shape: int) -> Tensor:
         return torch.empty(count, *shape).uniform_(-most, most, generator=chance)
@@ -145,11 +142,11 @@ def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
     side = 1.0 - 2 * recipe.mirror * torch.randint(2, (count,), generator=chance)
     cosine, sine = size * angle.cos(), size * angle.sin()
     # Each row maps a point of the new image to where it is read in the old one; both axes run
-    # from -1 to 1, so that a pixel is 2/28 wide.
+    # from -1 to 1, so that a pixel is 2 / width wide.
     moves = torch.empty(count, 2, 3)
     moves[:, 0, 0], moves[:, 0, 1] = side * cosine, -side * sine
     moves[:, 1, 0], moves[:, 1, 1] = sine, cosine
-    moves[:, :, 2] = between(recipe.shift, 2).round() * 2 / data.IMAGE_SIDE
+    moves[:, :, 2] = between(recipe.shift, 2).round() * 2 / torch.tensor([width, height])
     grid = affine_grid(moves, list(images.shape), align_corners=False)
     # Outside the image grid_sample reads 0: black, which is -1, has to be 0 while it works.
     return grid_sample(images + 1, grid, align_corners=False) - 1
@@ -157,18 +154,9 @@ def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def accuracy_on(images: Tensor, labels: Tensor, classifier: nn.Module) -> float:
-    """The fraction of uint8 `images` (N, 1, 28, 28) to which the classifier gives its label."""
-    guesses = [classifier(data.to_float(batch)).argmax(1) for batch in images.split(250)]
+    """The fraction of uint8 `images` (N, C, H, W) to which the classifier gives its label."""
+    guesses = [classifier(to_float(batch)).argmax(1) for batch in images.split(250)]
     return (torch.cat(guesses) == labels).double().mean().item()
-
-
-def write_checksums() -> None:
-    """Write `SHA256SUMS` for the weights files here, as the program sha256sum does."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(HERE.glob("*.pth"))
-    ]
-    storage.write_text(HERE / "SHA256SUMS", "".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 // The generator, forwards and backwards, without a library: a list of operations on rows of numbers.
-// lab/live.py writes the list and says what each operation is.
+// lab/report/web_export.py writes the list and says what each operation is.
 
 function decodeWeights(text) {
   // float16, little-endian, base64 -> Float32Array; a table has the 65,536 values there are.
@@ -102,40 +102,41 @@ function linearBackward(dy, x, [weight, bias], count) {
   return dx.subarray(0, x.length);
 }
 
-// The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of side s become maps of side
-// 2 s. What one number of a map adds to the next maps is 4 x 4 of them; a margin of 1 around these
-// saves asking where the maps end.
-function shapeOfDoubling(length, [weight, bias]) {
-  const maps = weight.length / bias.length / 16;
-  const side = Math.sqrt(length / maps);
-  return { maps, side, wide: 2 * side + 2 };
+// The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of height x width become maps of
+// twice both. What one number of a map adds to the next maps is 4 x 4 of them; a margin of 1 around
+// these saves asking where the maps end.
+function marginsOfDoubling({ height, width }) {
+  return { tall: 2 * height + 2, wide: 2 * width + 2 };
 }
 
 // visit(place in the maps, place in the maps with their margin) for the start of every row.
-function eachRowOfMaps(count, side, visit) {
-  for (let row = 0; row < count * side; row++) {
-    visit(row * side, (Math.floor(row / side) * (side + 2) + (row % side) + 1) * (side + 2) + 1);
+function eachRowOfMaps(count, height, width, visit) {
+  for (let row = 0; row < count * height; row++) {
+    const map = Math.floor(row / height);
+    visit(row * width, (map * (height + 2) + (row % height) + 1) * (width + 2) + 1);
   }
 }
 
-function doubling(x, [weight, bias], count) {
+function doubling(x, step, count) {
+  const { height, width, weights: [weight, bias] } = step;
+  const { tall, wide } = marginsOfDoubling(step);
   const narrow = x.length / count;
-  const { maps, side, wide } = shapeOfDoubling(narrow, [weight, bias]);
-  const size = 4 * side * side * bias.length;
+  const maps = narrow / (height * width);
+  const size = 4 * height * width * bias.length;
   const y = new Float32Array(count * size);
   for (let n = 0; n < count; n++) {
-    const padded = new Float32Array(bias.length * wide * wide);
-    bias.forEach((start, o) => padded.fill(start, o * wide * wide, (o + 1) * wide * wide));
+    const padded = new Float32Array(bias.length * tall * wide);
+    bias.forEach((start, o) => padded.fill(start, o * tall * wide, (o + 1) * tall * wide));
     for (let pair = 0; pair < maps * bias.length; pair++) {
-      const from = n * narrow + Math.floor(pair / bias.length) * side * side;
-      const to = (pair % bias.length) * wide * wide;
+      const from = n * narrow + Math.floor(pair / bias.length) * height * width;
+      const to = (pair % bias.length) * tall * wide;
       for (let k = 0; k < 4; k++) {
         // One row of the kernel at a time, over all rows of the map.
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
-        for (let h = 0; h < side; h++) {
+        for (let h = 0; h < height; h++) {
           let place = to + (2 * h + k) * wide;
-          for (let w = from + h * side; w < from + (h + 1) * side; w++, place += 2) {
+          for (let w = from + h * width; w < from + (h + 1) * width; w++, place += 2) {
             const v = x[w];
             padded[place] += v * ka;
             padded[place + 1] += v * kb;
@@ -145,32 +146,34 @@ function doubling(x, [weight, bias], count) {
         }
       }
     }
-    eachRowOfMaps(bias.length, 2 * side, (plain, inner) => {
-      y.set(padded.subarray(inner, inner + 2 * side), n * size + plain);
+    eachRowOfMaps(bias.length, 2 * height, 2 * width, (plain, inner) => {
+      y.set(padded.subarray(inner, inner + 2 * width), n * size + plain);
     });
   }
   return y;
 }
 
-function doublingBackward(dy, x, [weight, bias], count) {
+function doublingBackward(dy, x, step, count) {
+  const { height, width, weights: [weight, bias] } = step;
+  const { tall, wide } = marginsOfDoubling(step);
   const narrow = x.length / count;
-  const { maps, side, wide } = shapeOfDoubling(narrow, [weight, bias]);
-  const size = 4 * side * side * bias.length;
+  const maps = narrow / (height * width);
+  const size = 4 * height * width * bias.length;
   const dx = new Float32Array(x.length);
   for (let n = 0; n < count; n++) {
-    const padded = new Float32Array(bias.length * wide * wide);
-    eachRowOfMaps(bias.length, 2 * side, (plain, inner) => {
-      padded.set(dy.subarray(n * size + plain, n * size + plain + 2 * side), inner);
+    const padded = new Float32Array(bias.length * tall * wide);
+    eachRowOfMaps(bias.length, 2 * height, 2 * width, (plain, inner) => {
+      padded.set(dy.subarray(n * size + plain, n * size + plain + 2 * width), inner);
     });
     for (let pair = 0; pair < maps * bias.length; pair++) {
-      const to = n * narrow + Math.floor(pair / bias.length) * side * side;
-      const from = (pair % bias.length) * wide * wide;
+      const to = n * narrow + Math.floor(pair / bias.length) * height * width;
+      const from = (pair % bias.length) * tall * wide;
       for (let k = 0; k < 4; k++) {
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
-        for (let h = 0; h < side; h++) {
+        for (let h = 0; h < height; h++) {
           let place = from + (2 * h + k) * wide;
-          for (let w = to + h * side; w < to + (h + 1) * side; w++, place += 2) {
+          for (let w = to + h * width; w < to + (h + 1) * width; w++, place += 2) {
             dx[w] +=
               padded[place] * ka +
               padded[place + 1] * kb +
@@ -191,8 +194,8 @@ const KINDS = {
     (step, dy, x, y, count) => linearBackward(dy, x, step.weights, count),
   ],
   doubling: [
-    (step, x, count) => doubling(x, step.weights, count),
-    (step, dy, x, y, count) => doublingBackward(dy, x, step.weights, count),
+    (step, x, count) => doubling(x, step, count),
+    (step, dy, x, y, count) => doublingBackward(dy, x, step, count),
   ],
   affine: [
     ({ weights: [scale, shift] }, x) =>
@@ -209,19 +212,20 @@ const KINDS = {
   ],
   clip: [
     (step, x) => x.map((v) => Math.max(-1, Math.min(1, v))),
-    (step, dy, x) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as models.Clip says
+    (step, dy, x) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as layers.Clip says
   ],
 };
 
 class Generator {
   constructor(facts, weights) {
     this.latent = facts.latent;
-    this.side = facts.side;
-    this.pixels = facts.side ** 2;
+    this.shape = facts.shape; // channels, height, width
+    this.pixels = facts.shape.reduce((product, side) => product * side, 1);
     this.operations = buildOperations(facts.operations, weights);
   }
 
-  // Float32Array of count latents -> every result, the last one the pixels in [-1, 1].
+  // Float32Array of count latents -> every result, the last one the pixels in [-1, 1], of each
+  // image channel after channel.
   results(latents) {
     const count = latents.length / this.latent;
     const results = [latents];

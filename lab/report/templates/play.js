@@ -34,10 +34,14 @@ function slerp(a, b, share) {
 
 const level = (pixel) => Math.max(0, Math.min(255, Math.round((pixel + 1) * 127.5)));
 
-function draw(canvas, pixels, side, x = 0, y = 0) {
-  const picture = new ImageData(side, side);
-  for (let i = 0; i < side * side; i++) {
-    picture.data.fill(level(pixels[i]), 4 * i, 4 * i + 3);
+// pixels: one image of shape [channels, height, width], grey or colour.
+function draw(canvas, pixels, [channels, height, width], x = 0, y = 0) {
+  const picture = new ImageData(width, height);
+  const places = height * width;
+  for (let i = 0; i < places; i++) {
+    for (let band = 0; band < 3; band++) {
+      picture.data[4 * i + band] = level(pixels[(band % channels) * places + i]);
+    }
     picture.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(picture, x, y);
@@ -59,7 +63,7 @@ function startSteering(generator, directions) {
       slider.setAttribute("aria-valuetext", `${distance.toFixed(1)} standard deviations`);
       for (let i = 0; i < latent.length; i++) latent[i] += distance * directions[k][i];
     });
-    draw(find("sample"), generator.images(latent), generator.side);
+    draw(find("sample"), generator.images(latent), generator.shape);
   }
 
   function take(latent) {
@@ -75,8 +79,8 @@ function startSteering(generator, directions) {
     button.setAttribute("aria-label", `Bring sample ${kept} back`);
     const canvas = document.createElement("canvas");
     canvas.className = "pixels";
-    canvas.width = canvas.height = generator.side;
-    draw(canvas, generator.images(latent), generator.side);
+    [canvas.height, canvas.width] = generator.shape.slice(1);
+    draw(canvas, generator.images(latent), generator.shape);
     button.append(canvas);
     button.addEventListener("click", () => take(latent));
     strip.prepend(button);
@@ -98,7 +102,9 @@ function startSteering(generator, directions) {
 // ---- Walk between four corners ----
 
 function startWalk(generator) {
-  const SIDE = 8;
+  const SIDE = 8; // images a side
+  const STEPS = 4 * (SIDE - 1); // of the arrow keys from one side to the other
+  const [, height, width] = generator.shape;
   const area = find("walk-area");
   let corners = [];
   let place = [0.5, 0.5]; // from left, from top
@@ -114,9 +120,10 @@ function startWalk(generator) {
     }
     const images = generator.images(latents);
     for (let i = 0; i < SIDE * SIDE; i++) {
-      const [x, y] = [i % SIDE, Math.floor(i / SIDE)].map((k) => k * (generator.side + 1));
+      const x = (i % SIDE) * (width + 1);
+      const y = Math.floor(i / SIDE) * (height + 1);
       const pixels = images.subarray(i * generator.pixels, (i + 1) * generator.pixels);
-      draw(find("walk"), pixels, generator.side, x, y);
+      draw(find("walk"), pixels, generator.shape, x, y);
     }
   }
 
@@ -126,7 +133,7 @@ function startWalk(generator) {
     [marker.style.left, marker.style.top] = place.map(
       (share) => `${(100 * (0.5 + share * (SIDE - 1))) / SIDE}%`,
     );
-    draw(find("walk-here"), generator.images(between(...place)), generator.side);
+    draw(find("walk-here"), generator.images(between(...place)), generator.shape);
     const [right, down] = place.map((share) => `${Math.round(100 * share)}%`);
     find("walk-place").textContent = `${right} to the right, ${down} down`;
   }
@@ -156,7 +163,7 @@ function startWalk(generator) {
     const move = moves[event.key];
     if (!move) return;
     event.preventDefault();
-    go(place[0] + move[0] / 28, place[1] + move[1] / 28);
+    go(place[0] + move[0] / STEPS, place[1] + move[1] / STEPS);
   });
   find("new-corners").addEventListener("click", begin);
   begin();
@@ -242,7 +249,8 @@ function startRestoring(generator) {
     find("descent").setAttribute("points", "");
     find("descent-note").textContent = "Error against the clean image, by step";
     find("psnr-restored").textContent = "";
-    find("restored").getContext("2d").clearRect(0, 0, generator.side, generator.side);
+    const restored = find("restored");
+    restored.getContext("2d").clearRect(0, 0, restored.width, restored.height);
     button.textContent = "Restore";
   }
 
@@ -250,19 +258,19 @@ function startRestoring(generator) {
     clear();
     find("sigma-value").textContent = (+sigma.value).toFixed(2);
     noisy = clean.map((v, i) => v + 2 * sigma.value * noise[i]);
-    draw(find("noisy"), noisy, generator.side);
+    draw(find("noisy"), noisy, generator.shape);
     find("psnr-noisy").textContent = decibels(noisy);
   }
 
   function newImage() {
     clean = generator.images(normals(generator.latent));
     noise = normals(generator.pixels);
-    draw(find("clean"), clean, generator.side);
+    draw(find("clean"), clean, generator.shape);
     addNoise();
   }
 
   function show() {
-    draw(find("restored"), descent.best, generator.side);
+    draw(find("restored"), descent.best, generator.shape);
     find("psnr-restored").textContent = decibels(descent.best);
     errors.push(Math.sqrt(squaredError(descent.best)));
     const highest = Math.max(...errors);
@@ -298,7 +306,7 @@ function startGenerator() {
   startWalk(generator);
   startRestoring(generator);
   document.documentElement.classList.add("playable");
-  // For the console, and for the tests: latents in, rows of grey levels out.
+  // For the console, and for the tests: latents in, rows of levels out.
   window.lab = {
     generate: (latents) => {
       const images = generator.images(Float32Array.from(latents.flat()));

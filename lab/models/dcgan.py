@@ -1,0 +1,107 @@
+"""The convolutional generator and discriminator: Radford et al. 2016, "DCGAN"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from lab.models.layers import ACTIVATIONS, OUTPUTS, layer_called
+from lab.models.mlp import hidden_layers
+from lab.text import sized
+
+
+class DCGANGenerator(nn.Module):
+    """Convolutional generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
+
+    Fully connected layers first, then transposed convolutions: with `channels` (C1, C2) from C1
+    maps of a quarter of the side to C2 of half of it to the image. ValueError for an unknown
+    activation or output, and for more channels than halvings of the sides.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent_dim: int = 100,
+        hidden: Sequence[int] = (512, 512, 512),
+        batch_norm: bool = False,
+        activation: str = "leaky-relu",
+        channels: Sequence[int] = (64, 32),
+        output: str = "tanh",
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        height, width = smallest_maps(shape, channels)
+        bias = not batch_norm  # normalising subtracts the mean, and what a bias adds with it
+
+        def activated(layer: nn.Module, norm: type[nn.Module], maps: int) -> list[nn.Module]:
+            norms = [norm(maps)] if batch_norm else []
+            return [layer, *norms, layer_called(activation, ACTIVATIONS)]
+
+        layers: list[nn.Module] = []
+        for wide_in, wide in pairwise((latent_dim, *hidden, height * width * channels[0])):
+            layers += activated(nn.Linear(wide_in, wide, bias), nn.BatchNorm1d, wide)
+        layers.append(nn.Unflatten(1, (channels[0], height, width)))
+        for maps_in, maps in pairwise(channels):
+            layers += activated(_doubling(maps_in, maps, bias), nn.BatchNorm2d, maps)
+        self.layers = nn.Sequential(*layers, _doubling(channels[-1], shape[0]))
+        self.output = layer_called(output, OUTPUTS)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(N, latent_dim) -> (N, *shape)."""
+        # In bfloat16 a tanh soon is 1 and has no slope.
+        return self.output(self.layers(latent).float())
+
+
+class DCGANDiscriminator(nn.Module):
+    """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
+
+    Convolutions to `channels` maps of half the side each, then fully connected layers. ValueError
+    for more channels than halvings of the sides.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int] = (512, 256),
+        dropout: float = 0.0,
+        channels: Sequence[int] = (32, 64),
+    ) -> None:
+        super().__init__()
+        height, width = smallest_maps(shape, channels)
+        layers: list[nn.Module] = []
+        for maps_in, maps in pairwise((shape[0], *channels)):
+            layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
+        numbers = channels[-1] * height * width
+        self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(numbers, hidden, dropout))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, *shape) -> (N,)."""
+        return self.layers(images).float().squeeze(1)
+
+
+def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the maps after as many halvings as there are `channels`.
+
+    ValueError where the sides of `shape` cannot be halved so often, or there are no channels.
+    """
+    factor = 2 ** len(channels)
+    height, width = shape[1:]
+    if not channels or height % factor or width % factor:
+        raise ValueError(
+            f"images of {sized(shape)} cannot be halved {len(channels)} times, one time a channel"
+            if channels
+            else "it has no channels"
+        )
+    return height // factor, width // factor
+
+
+def _halving(maps_in: int, maps: int) -> nn.Conv2d:
+    """Maps (N, C, H, W) -> (N, C', H / 2, W / 2)."""
+    return nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
+
+
+def _doubling(maps_in: int, maps: int, bias: bool = True) -> nn.ConvTranspose2d:
+    """Maps (N, C, H, W) -> (N, C', 2 H, 2 W)."""
+    return nn.ConvTranspose2d(maps_in, maps, 4, stride=2, padding=1, bias=bias)

@@ -1,0 +1,85 @@
+"""The fully connected generator and discriminator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from lab.models.layers import ACTIVATIONS, OUTPUTS, laplacian_pyramid, layer_called
+
+
+class MLPGenerator(nn.Module):
+    """Fully connected generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
+
+    ValueError for an unknown activation or output.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent_dim: int = 100,
+        hidden: Sequence[int] = (512, 512, 512),
+        batch_norm: bool = False,
+        activation: str = "leaky-relu",
+        output: str = "tanh",
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent_dim = tuple(shape), latent_dim
+        layers: list[nn.Module] = []
+        widths = (latent_dim, *hidden)
+        for width_in, width in pairwise(widths):
+            # Normalising subtracts the mean, and what a bias adds with it.
+            layers.append(nn.Linear(width_in, width, bias=not batch_norm))
+            layers += [nn.BatchNorm1d(width)] if batch_norm else []
+            layers.append(layer_called(activation, ACTIVATIONS))
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(shape)))
+        self.output = layer_called(output, OUTPUTS)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(N, latent_dim) -> (N, *shape)."""
+        # In bfloat16 a tanh soon is 1 and has no slope.
+        return self.output(self.layers(latent).float()).view(-1, *self.shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Fully connected discriminator: images (N, *shape) -> logits (N,), positive for real.
+
+    pyramid: it is shown the bands of `laplacian_pyramid` instead of the pixels; ValueError where
+    the shape does not allow that.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int] = (512, 256),
+        dropout: float = 0.0,
+        pyramid: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        if pyramid and height != width:
+            raise ValueError(f"a pyramid is for square images, not {height} x {width}")
+        # Fixed, so it is computed anew rather than kept in weights files.
+        bands = laplacian_pyramid(height) if pyramid else None
+        self.register_buffer("bands", bands, persistent=False)
+        numbers = math.prod(shape) if bands is None else channels * bands.shape[1]
+        self.layers = nn.Sequential(*hidden_layers(numbers, hidden, dropout))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, *shape) -> (N,)."""
+        seen = images.flatten(1)
+        if self.bands is not None:
+            seen = (images.flatten(2) @ self.bands).flatten(1)  # of each channel its bands
+        return self.layers(seen).float().squeeze(1)
+
+
+def hidden_layers(numbers: int, hidden: Sequence[int], dropout: float) -> list[nn.Module]:
+    """Layers of a discriminator from so many `numbers` an image to its logit (N, 1)."""
+    layers: list[nn.Module] = []
+    for width_in, width in pairwise((numbers, *hidden)):
+        layers += [nn.Linear(width_in, width), ACTIVATIONS["leaky-relu"]()]
+        layers += [nn.Dropout(dropout)] if dropout else []
+    return [*layers, nn.Linear((numbers, *hidden)[-1], 1)]

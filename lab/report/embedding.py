@@ -1,0 +1,127 @@
+"""The pictures of a run as `data:` addresses that a page can hold.
+
+What is missing or damaged is passed over: a page does without it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lab.data import pictures
+from lab.report.figures import grid, scale_of
+from lab.runs.run import Run
+
+MOST_FRAMES = 80  # of the film
+GRID_PIXELS = 4_000_000  # more than a sample grid has
+COLUMNS = 10  # of the grid of final images, which has as many rows at most
+PRINTED = 5  # frames that stay where a film cannot run
+
+Shape = Sequence[int]  # (C, H, W) of a run's images
+
+
+def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
+    """The sample grids in order, at most MOST_FRAMES: epoch, data address, whether on paper too."""
+    frames = ((epoch, _opened(path, GRID_PIXELS)) for epoch, path in run.grids(MOST_FRAMES))
+    sources = [(epoch, data_url(_compact(picture, shape))) for epoch, picture in frames if picture]
+    printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
+    return [
+        {"epoch": epoch, "source": source, "printed": index in printed}
+        for index, (epoch, source) in enumerate(sources)
+    ]
+
+
+def thumbnail(run: Run, shape: Shape | None) -> str | None:
+    """The newest sample grid of a run, small."""
+    found = run.grids()
+    picture = _opened(found[-1][1], GRID_PIXELS) if found else None
+    return data_url(_compact(picture, shape)) if picture else None
+
+
+def final_grid(run: Run) -> str | None:
+    """Up to a hundred of the final images as one picture, its gaps transparent."""
+    paths = run.final_images()[: COLUMNS * COLUMNS]
+    tiles = [tile for tile in (_opened(path, GRID_PIXELS) for path in paths) if tile]
+    tiles = [_grey_or_rgb(tile) for tile in tiles]
+    tiles = [tile for tile in tiles if (tile.size, tile.mode) == (tiles[0].size, tiles[0].mode)]
+    tiles = tiles[: len(tiles) // COLUMNS * COLUMNS]  # whole rows
+    if not tiles:
+        return None
+    levels = torch.stack([torch.from_numpy(np.array(tile)) for tile in tiles])
+    images = levels[:, None] if levels.dim() == 3 else levels.permute(0, 3, 1, 2)  # (N, C, H, W)
+    return data_url(_with_clear_gaps(grid(images, COLUMNS, scale=1), images.shape))
+
+
+def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Name and data address of each picture, and the names of those there is no room for."""
+    shown, left_out = [], []
+    for path in paths:
+        if not _opened(path):
+            continue
+        if path.stat().st_size * 4 / 3 > room:
+            left_out.append(path.name)
+            continue
+        source = _png_url(path.read_bytes())
+        room -= len(source)
+        shown.append({"name": path.name, "source": source})
+    return shown, left_out
+
+
+def data_url(picture: Image.Image) -> str:
+    """The picture as a PNG inside a `data:` address."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return _png_url(buffer.getvalue())
+
+
+def _png_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
+    """A grid of `figures.grid` at its own size: one pixel a pixel, the gaps transparent.
+
+    What is no such grid of images of that shape is shown as it is.
+    """
+    picture = _grey_or_rgb(picture)
+    if shape is None:
+        return picture
+    scale, (height, width) = scale_of(shape), shape[-2:]
+    small = (picture.width // scale, picture.height // scale)
+    is_grid = (small[0] * scale, small[1] * scale) == picture.size and all(
+        pixels > 1 and (pixels - 1) % (side + 1) == 0
+        for pixels, side in zip(small, (width, height), strict=True)
+    )
+    if not is_grid:
+        return picture
+    return _with_clear_gaps(picture.resize(small, Image.Resampling.NEAREST), shape)
+
+
+def _with_clear_gaps(picture: Image.Image, shape: Shape) -> Image.Image:
+    """A grid, one pixel a pixel, with transparent gaps and without the border."""
+    height, width = shape[-2:]
+    opacity = np.full((picture.height, picture.width), 255, np.uint8)
+    opacity[:: height + 1] = opacity[:, :: width + 1] = 0
+    picture.putalpha(Image.fromarray(opacity))
+    return picture.crop((1, 1, picture.width - 1, picture.height - 1))
+
+
+def _grey_or_rgb(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == "L" else picture.convert("RGB")
+
+
+def _opened(path: Path, most_pixels: int = pictures.MOST_PIXELS) -> Image.Image | None:
+    """The picture, or None if it cannot be read, or is a link: pages are passed on to others."""
+    if path.is_symlink():
+        return None
+    try:
+        return pictures.opened(path, most_pixels=most_pixels)
+    except pictures.Unreadable:
+        return None

@@ -1,0 +1,132 @@
+"""What a training leaves behind while it runs: grids, scores, history, checkpoints, the screen."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.data import Dataset
+from lab.device import full_precision
+from lab.errors import Fault, Interrupted, StopSwitch
+from lab.evaluation import Evaluator, diagnosis
+from lab.models import generate
+from lab.report import figures
+from lab.report.report import show
+from lab.runs import Run
+from lab.seeding import stream
+from lab.training.losses import LOSSES
+from lab.training.progress import ProgressBar, TensorBoard
+from lab.training.state import CheckpointClock, TrainingState, save_checkpoint
+
+GRID_COLUMNS = 5  # sample grids are 5 x 5
+HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
+
+
+class Recorder:
+    """Writes a training down. options: those of gan_lab.py.
+
+    As a context it shows a bar. A training that is stopped or diverges inside keeps the generator
+    it has, and its page says how it ended.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        options: Any,
+        state: TrainingState,
+        dataset: Dataset,
+        evaluator: Evaluator | None,
+        stop: StopSwitch,
+        again: str,
+    ) -> None:
+        """again: the command that takes the run up again, in words."""
+        self.run, self.options, self.state, self.dataset = run, options, state, dataset
+        self.evaluator, self.stop, self.again = evaluator, stop, again
+
+        self.clock = CheckpointClock()
+        self.to_close = contextlib.ExitStack()
+
+    def __enter__(self) -> Recorder:
+        options = self.options
+        self.board = (
+            self.to_close.enter_context(TensorBoard(self.run.tensorboard_folder))
+            if options.tensorboard
+            else None
+        )
+        steps = len(self.dataset.train_images) // options.batch_size
+        self.bar = self.to_close.enter_context(
+            ProgressBar(self.state, options.epochs, steps, options.batch_size)
+        )
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        with self.to_close:
+            if isinstance(error, Interrupted):
+                self.save_generator()
+                self.run.save_status("stopped")
+            elif isinstance(error, Fault):
+                self.run.save_status("diverged")
+            if isinstance(error, Interrupted | Fault):
+                show(self.run)
+
+    def after_step(self) -> None:
+        """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
+        self.bar.advance(self.state)
+        if self.stop.requested or self.clock.is_due(end_of_epoch=False):
+            self.state.check_divergence(LOSSES[self.options.loss])
+            self.save_checkpoint()
+
+    def after_epoch(self) -> None:
+        """Add the epoch to the history; make a grid, a score and a checkpoint when it is time."""
+        state, options = self.state, self.options
+        state.check_divergence(LOSSES[options.loss])
+        row = state.end_epoch(options.batch_size)
+        is_last = state.epoch == options.epochs
+        if state.epoch % options.sample_every == 0 or is_last:
+            self.save_samples()
+            if self.evaluator:
+                row.update(self.evaluator.quick(state.ema))
+        notes = diagnosis.during(state.history, asdict(options))
+        try:
+            self.run.save_history(state.history)
+        except PermissionError as error:  # on Windows while a spreadsheet shows it; tried again
+            notes.append(f"history.csv was not written ({error.strerror}): is it open elsewhere?")
+        if self.board:
+            self.board.row(row)
+        self.bar.epoch(row, notes)
+        if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
+            self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """What --resume needs. Raises Interrupted if Ctrl-C has asked for an end."""
+        with self.clock.saving():
+            save_checkpoint(self.run.checkpoint_path, self.state)
+        self.stop.raise_if_requested(self.again)
+
+    def save_samples(self) -> None:
+        """The grid of the same latents each time, and the weights that made it."""
+        epoch = self.state.epoch
+        grid = figures.grid(self.generate(GRID_COLUMNS**2, "grid"), GRID_COLUMNS)
+        self.run.grid_folder.mkdir(exist_ok=True)
+        figures.save_png(self.run.grid_path(epoch), grid)
+        self.save_generator()
+        if self.board:
+            self.board.grid(epoch, grid)
+            fake = self.generate(HISTOGRAM_IMAGES, "opinions")
+            real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
+            self.board.histograms(epoch, self.state.discriminator, real, fake)
+
+    def save_generator(self) -> None:
+        """The averaged weights, which are those one uses."""
+        self.run.save_network("generator", self.state.ema, self.dataset.spec, self.state.epoch)
+
+    def generate(self, count: int, purpose: str) -> Tensor:
+        """uint8 (count, *shape) from the averaged generator; a purpose has its latents for good."""
+        seed = stream(self.options.seed, purpose)
+        latents = torch.randn(count, self.options.latent_dim, generator=seed)
+        with full_precision():
+            return generate(self.state.ema, latents.to(self.state.device))

@@ -1,0 +1,178 @@
+"""What denoise_images.py makes: sheets of restored images, and scores.json, which says what of.
+
+What networks have made that have been replaced since would be taken for the work of those that
+there are now: it is removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import files
+from lab.errors import Fault, Mistake
+from lab.runs import schema
+from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder
+from lab.runs.schema import Scores, Sheet
+from lab.text import listed
+
+if TYPE_CHECKING:
+    from lab.runs.generators import TrainedGenerator
+
+RESULTS = "denoising_results"  # the folder's name, in a run folder or in outputs
+OWN_FOLDERS = ("denoised", "projected")  # beside the sheets: the user's own images, restored
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that sheets are made with, and the name of the set they were trained on."""
+
+    dataset: str
+    generator: Path
+    generator_sha256: str
+    denoiser_sha256: str | None  # None if there was none
+
+
+class RestorationResults:
+    """A folder of restored images, and what is in it.
+
+    remarks: what was found damaged, a line each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.remarks: list[str] = []
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def scores_path(self) -> Path:
+        """What every sheet shows, and what the images in it score."""
+        return self.folder / "scores.json"
+
+    def sheet_path(self, name: str) -> Path:
+        """A sheet: rows of images, clean, corrupted, restored."""
+        return self.folder / name
+
+    def own_folder(self, name: str) -> Path:
+        """One's own images, restored; name: one of OWN_FOLDERS."""
+        return self.folder / name
+
+    def denoiser_path(self, generator: Path) -> Path:
+        """The denoiser of a generator's set lies beside it; where it cannot, with the results."""
+        beside = RunFiles(generator.parent).denoiser_path
+        can = beside.is_file() or os.access(beside.parent, os.W_OK)
+        return beside if can else RunFiles(self.folder).denoiser_path
+
+    def check_images(self, folder: Path) -> None:
+        """Mistake if --images is a run folder, or one whose pictures could be written over."""
+        if is_run_folder(folder):
+            raise Mistake(
+                f"--images {folder}: is a run folder, with grids and curves; name the "
+                "final_generated_images in it, or a folder of your own"
+            )
+        written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
+        if folder.resolve() in [path.resolve() for path in written]:
+            raise Mistake(f"--images {folder}: could be written over; give another --out")
+
+    @cached_property
+    def scores(self) -> Scores:
+        """scores.json; without one, or of a damaged one, an empty record."""
+        return self._read()
+
+    def _read(self) -> Scores:
+        if not self.scores_path.is_file():
+            return Scores()
+        try:
+            found, damaged = schema.read(self.scores_path, Scores)
+        except (Fault, OSError) as error:
+            self.remarks.append(f"{error}: passed over")
+            return Scores()
+        if damaged:
+            self.remarks.append(f"{self.scores_path}: damaged, passed over ({', '.join(damaged)})")
+        return found
+
+    def save(
+        self,
+        name: str,
+        sheet: Sheet,
+        networks: Networks,
+        draw: Callable[[Path], object],
+    ) -> None:
+        """Have `draw` write a sheet, and record it; what is there of the same networks is kept.
+
+        name: the sheet's file. The folder is held meanwhile: two programs that restore with one run
+        both keep what they made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with files.held(self.folder):
+            sheets = self._kept_sheets(networks, but=sheet.pictures)
+            if name in sheets:
+                self._remove_pictures(sheets[name], but=sheet.pictures)
+            draw(self.sheet_path(name))
+            made_by = {"denoiser_sha256": networks.denoiser_sha256}
+            sheets[name] = sheet.model_copy(update=made_by)
+            self.scores = Scores(
+                dataset=networks.dataset,
+                generator=str(networks.generator),
+                generator_sha256=networks.generator_sha256,
+                sheets=dict(sorted(sheets.items())),
+            )
+            files.write_json(self.scores_path, self.scores.model_dump(exclude_unset=True))
+
+    def _kept_sheets(self, networks: Networks, but: Collection[str]) -> dict[str, Sheet]:
+        """The sheets in scores.json that the same networks made; those by others are removed."""
+        found = self._read()
+        same_generator = found.generator_sha256 == networks.generator_sha256
+        kept, removed = {}, []
+        for name, sheet in found.sheets.items():
+            shown = (sheet.denoiser_sha256, networks.denoiser_sha256)
+            same_denoiser = None in shown or shown[0] == shown[1]
+            if same_generator and same_denoiser:
+                kept[name] = sheet
+                continue
+            removed.append(name)
+            self._remove_pictures(sheet, but)
+            if _is_picture(name) and self.sheet_path(name).is_file():
+                self.sheet_path(name).unlink()
+        if removed:
+            print(f"removed, since these networks did not make them: {listed(removed)}")
+        return kept
+
+    def _remove_pictures(self, sheet: Sheet, but: Collection[str]) -> None:
+        """Remove the user's restored pictures that a sheet showed, `but` for those just made."""
+        for name in sheet.pictures:
+            if _is_picture(name) and name not in but:
+                for own in OWN_FOLDERS:
+                    (self.own_folder(own) / name).unlink(missing_ok=True)
+
+
+def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResults:
+    """Where restored images go: into --out, else into the run, or of a --generator into outputs.
+
+    Mistake if they cannot, or if another generator's are there.
+    """
+    into_run = not (out or trained.named_by_file)
+    results = trained.run.restorations if into_run else RestorationResults(out or OUTPUTS / RESULTS)
+    if out:
+        check_out(out)
+    flag = "--run" if into_run else "--out"
+    files.check_writable(flag, results.folder, cure="name a folder for the results with --out")
+    files.check_closed(flag, results.folder)
+    made_by = results.scores.generator_sha256
+    if not into_run and made_by not in (None, trained.weights.sha256):
+        raise Mistake(
+            f"--out {results}: has the results of another generator, {results.scores.generator}; "
+            "name a folder of their own for these"
+        )
+    return results
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a name from a file, which anyone may have written, is that of a PNG in its folder."""
+    return files.is_plain_name(name) and name.lower().endswith(".png")

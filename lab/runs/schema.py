@@ -1,0 +1,222 @@
+"""What the files of a run hold: one schema for those who write them and those who read them.
+
+Anyone may have written these files. A part that is missing has its default; a part that is damaged
+has it too, and is remarked on (`read`). Where a file as a whole is no JSON object, that is a Fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from lab.errors import Fault
+from lab.files import is_plain_name, read_json
+
+MOST_FIGURE = 1e30  # no loss or score that one would show is beyond
+
+STATUSES = ("running", "finished", "stopped", "diverged")
+
+
+def _showable(value: float) -> float:
+    if not abs(value) < MOST_FIGURE:  # NaN fails every comparison and ends here too
+        raise ValueError("is not a number one can show")
+    return value
+
+
+def _showable_only(figures: Any) -> Any:
+    """A dictionary without the entries that hold no number one can show."""
+    if not isinstance(figures, dict):
+        return figures
+    return {
+        name: value
+        for name, value in figures.items()
+        if type(value) in (int, float) and abs(value) < MOST_FIGURE
+    }
+
+
+Number = Annotated[StrictInt | StrictFloat, AfterValidator(_showable)]
+Figures = Annotated[dict[str, Number], BeforeValidator(_showable_only)]
+
+
+class Record(BaseModel):
+    """A JSON object of which damaged parts are replaced by their defaults."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _default_where_damaged(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            if info.context is not None:
+                info.context.append(info.field_name)
+            return cls.model_fields[info.field_name].get_default(call_default_factory=True)
+
+
+Kind = TypeVar("Kind", bound=Record)
+
+
+def read(path: Path, kind: type[Kind]) -> tuple[Kind, list[str]]:
+    """What the JSON file at `path` holds, and the names of its damaged parts.
+
+    Raises Fault if it is no JSON object at all.
+    """
+    damaged: list[str] = []
+    try:
+        return kind.model_validate(read_json(path), context=damaged), list(dict.fromkeys(damaged))
+    except ValidationError as error:
+        raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
+
+
+class DataFacts(Record):
+    """Which images a run was trained on."""
+
+    title: StrictStr = ""
+    source: StrictStr = ""
+    fingerprint: StrictStr = ""
+    is_sample: StrictBool = False
+    training_images: StrictInt | None = None
+
+
+class Config(Record):
+    """config.json: everything that decided a run, the command that began it, how it has ended."""
+
+    status: StrictStr = ""  # one of STATUSES
+    written: Annotated[StrictStr, Field(pattern=r"^[0-9: -]{16}$")] | None = None  # local time
+    options: dict[str, Any] = Field(default_factory=dict)
+    other_than_recipe: StrictStr = ""
+    data: DataFacts = Field(default_factory=DataFacts)
+    machine: dict[str, StrictStr | StrictInt | StrictFloat] = Field(default_factory=dict)
+    command: StrictStr = ""
+    resumed_by: StrictStr = ""
+
+
+class Comparison(Record):
+    """Which images an evaluation compared with."""
+
+    set: StrictStr = ""
+    source: StrictStr = ""
+    fingerprint: StrictStr = ""
+    is_sample: StrictBool = False
+    training_images_for_fcd_train: StrictInt | None = None
+    test_images: StrictInt | None = None
+    images_looked_for_as_copies: StrictInt | None = None
+
+
+class Evaluation(Record):
+    """evaluation.json: the figures of images by their key, and what they were compared with.
+
+    Figures stand at the top level of the file, beside what is not a figure.
+    """
+
+    figures: Figures = Field(default_factory=dict)
+    class_histogram: Figures = Field(default_factory=dict)
+    real: Figures = Field(default_factory=dict)  # the figures of real images
+    words: list[StrictStr] = Field(default_factory=list)
+    generator_sha256: StrictStr | None = None
+    compared_with: Comparison = Field(default_factory=Comparison)
+    evaluated: StrictStr = ""
+    dataset: StrictStr = ""
+    machine: dict[str, StrictStr | StrictInt | StrictFloat] = Field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the file holds."""
+        rest = self.model_dump(exclude={"figures"}, exclude_defaults=True)
+        return {**self.figures, **rest}
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[Evaluation, list[str]]:
+        """As `schema.read`: every figure that can be shown, under whatever name."""
+        content = read_json(path)
+        rest = {name: content[name] for name in cls.model_fields if name in content}
+        figures = {name: each for name, each in content.items() if name not in cls.model_fields}
+        damaged: list[str] = []
+        record = cls.model_validate({**rest, "figures": figures}, context=damaged)
+        return record, list(dict.fromkeys(damaged))
+
+
+Score = dict[str, Number | StrictStr | None]  # null: infinite, as the PSNR of equal images
+
+
+class Sheet(Record):
+    """What scores.json says of one sheet of restored images."""
+
+    model_config = ConfigDict(extra="allow")  # each kind of sheet has facts of its own
+
+    title: StrictStr = ""
+    corruption: StrictStr = ""
+    sigma: Number | dict[str, Number] | None = None  # of one's own pictures a level each
+    clipped: StrictBool = False
+    images: StrictInt | None = None
+    scores: dict[str, Score] = Field(default_factory=dict)  # by restorer
+    pictures: list[StrictStr] = Field(default_factory=list)  # restored files, one's own
+    denoiser_sha256: StrictStr | None = None
+    bundled_sample: StrictBool = False
+
+
+class Scores(Record):
+    """scores.json: which generator restored, and a record for each sheet by its file's name."""
+
+    dataset: StrictStr = ""
+    generator: StrictStr = ""
+    generator_sha256: StrictStr | None = None
+    sheets: dict[str, Sheet] = Field(default_factory=dict)
+
+    @field_validator("sheets", mode="after")
+    @classmethod
+    def _plain_names_only(cls, sheets: dict[str, Sheet]) -> dict[str, Sheet]:
+        return {name: sheet for name, sheet in sheets.items() if is_plain_name(name)}
+
+
+# history.csv
+
+
+def history_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of a history, one an epoch; columns in the order they first appear."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def history_from_csv(text: str) -> list[dict[str, float]]:
+    """The rows back: cells that were empty, or hold no number one can show, are absent.
+
+    ValueError for what is no such table. Rows without an epoch are left out.
+    """
+    try:
+        rows = [
+            {column: float(cell) for column, cell in row.items() if cell}
+            for row in csv.DictReader(io.StringIO(text))
+        ]
+    except (TypeError, csv.Error) as error:
+        raise ValueError(str(error)) from None
+    sane = (
+        {name: round(cell, 30) for name, cell in row.items() if abs(cell) < MOST_FIGURE}
+        for row in rows
+    )
+    return [row for row in sane if row.get("epoch", -1) >= 0]

@@ -1,0 +1,178 @@
+"""The plan of a training: what the size of the set decides, what does not go together, in words.
+
+`options` is the Options of gan_lab.py throughout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab.data.datasets import SAMPLE_EPOCHS, SAMPLE_NOTICE, Dataset
+from lab.device import available_cores
+from lab.errors import Fault, Mistake
+from lab.models import DISCRIMINATORS, GENERATORS, build, count_parameters, parameters_of
+from lab.options import flag_of, said
+from lab.text import counted
+from lab.training.losses import LOSSES
+from lab.training.progress import check_tensorboard, tensorboard_is_installed
+from lab.training.state import TrainingState, load_checkpoint
+
+MOST_EPOCHS = 100_000
+OF_THE_CALL = {"resume", "dry_run", "report", "list"}  # options that are not the run's
+# Options that the plan does not list as changes of the recipe.
+OF_THE_PLAN = {
+    *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
+    *("sample_every", "seed", "device"),
+}
+NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
+
+
+def checked(options: Any, given: dict[str, Any]) -> Any:
+    """The options, once nothing that was `given` on the command line contradicts something else.
+
+    Raises Mistake for an option that another leaves without effect, and for --tensorboard where it
+    is not installed; a run that is resumed goes on without it.
+    """
+    if options.tensorboard and options.resume and not tensorboard_is_installed():
+        print("note: the tensorboard package is not installed here, the run goes on without events")
+        options = dataclasses.replace(options, tensorboard=False)
+    if options.tensorboard:
+        check_tensorboard()
+    if {"epochs", "images_shown"} <= given.keys():
+        raise Mistake(
+            f"{said('images_shown', given)}: --epochs decides that, too; give one of them"
+        )
+    for name, other in NEEDS.items():
+        if name in given and not getattr(options, other):
+            raise Mistake(
+                f"{said(name, given)}: has no effect while {flag_of(other)} is 0; raise that, too, "
+                "or leave it out"
+            )
+    return options
+
+
+def of_the_run(options: Any) -> dict[str, Any]:
+    """The options that decided a run, for its config.json."""
+    decided = {
+        name: value
+        for name, value in dataclasses.asdict(options).items()
+        if name not in OF_THE_CALL
+    }
+    if options.data_dir:  # scripts are started from other folders, too
+        decided["data_dir"] = options.data_dir.resolve()
+    return decided
+
+
+def go_on(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset) -> None:
+    """Put `state` where the checkpoint was saved; without one the run begins again.
+
+    The same seed then gives the same run. Fault if the checkpoint is damaged, or of a longer run.
+    """
+    if not checkpoint.is_file():
+        return
+    load_checkpoint(checkpoint, state)
+    steps = len(dataset.train_images) // options.batch_size
+    if state.epoch > options.epochs or state.step > steps:
+        raise Fault(f"{checkpoint}: is of a longer run than this one")
+
+
+def planned(options: Any, dataset: Dataset) -> Any:
+    """The options with what depends on the set filled in; Mistake for what does not fit it."""
+    image_count = len(dataset.train_images)
+    if options.batch_size > image_count:
+        raise Mistake(
+            f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
+            "give a smaller batch"
+        )
+    _check_networks(options, dataset.spec.shape)
+    if options.label_smoothing and not LOSSES[options.loss].has_labels:
+        raise Mistake(
+            f"--label-smoothing {options.label_smoothing:g}: the {options.loss} loss has no "
+            "labels; leave it out, or choose another --loss"
+        )
+    epochs = options.epochs or max(1, round(options.images_shown / image_count))
+    if epochs > MOST_EPOCHS:
+        raise Mistake(
+            f"--images-shown {options.images_shown:,}: is {epochs:,} epochs, at most "
+            f"{MOST_EPOCHS:,}; show fewer"
+        )
+    # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
+    r1_every = min(options.r1_every, image_count // options.batch_size)
+    return dataclasses.replace(
+        options,
+        epochs=epochs,
+        images_shown=epochs * image_count,
+        sample_every=options.sample_every or max(1, epochs // 10),
+        r1_every=r1_every,
+    )
+
+
+def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
+    """Mistake for channels or a pyramid that an architecture or the images' `shape` refuse."""
+    chosen = {"g": (GENERATORS, options.generator), "d": (DISCRIMINATORS, options.discriminator)}
+    for end, (kinds, kind) in chosen.items():
+        channels, hidden = (getattr(options, f"{part}_{end}") for part in ("channels", "hidden"))
+        is_said = said(f"channels_{end}", vars(options))
+        taken = parameters_of(kinds, kind)
+        if channels and "channels" not in taken:
+            raise Mistake(
+                f"{is_said}: the network {kind} has no convolutions; give --channels-{end} none, "
+                f"or another --network-{end}"
+            )
+        if "channels" in taken and not channels:
+            raise Mistake(
+                f"--network-{end} {kind}: needs the maps of its convolutions; add --channels-{end}"
+            )
+        if end == "d" and options.pyramid and "pyramid" not in taken:
+            raise Mistake(
+                f"{is_said}: convolutions are shown pixels, not --pyramid's bands; add "
+                "--no-pyramid, or --channels-d none"
+            )
+        offered = {**vars(options), "shape": shape, "hidden": hidden, "channels": channels}
+        try:
+            with torch.device("meta"):  # without memory
+                build(kinds, kind, **offered)
+        except ValueError as error:
+            flag, cure = (is_said, "give fewer") if channels else ("--pyramid", "add --no-pyramid")
+            raise Mistake(f"{flag}: {error}; {cure}") from None
+
+
+def changes_of_recipe(options: Any, recipe: dict[str, Any]) -> str:
+    """The options that are not as the recipe has them, as they may be typed."""
+    usual, chosen = vars(type(options)(**recipe)), vars(options)
+    told = OF_THE_CALL | OF_THE_PLAN
+    names = [name for name in chosen if name not in told and chosen[name] != usual[name]]
+    return " ".join(said(name, chosen) for name in names)
+
+
+def print_plan(
+    options: Any, recipe: dict[str, Any], dataset: Dataset, state: TrainingState
+) -> None:
+    """Say what is about to happen, before it does. recipe: what it changes of the defaults."""
+    count = len(dataset.train_images)
+    print(
+        f"{dataset.title}: {count:,} training images from {dataset.source}\n"
+        f"{options.recipe} recipe: {counted(options.epochs, 'epoch')} of "
+        f"{counted(count // options.batch_size, 'step')}, "
+        f"batch {options.batch_size}, seed {options.seed}, "
+        f"on {state.device.type} with {counted(available_cores(), 'thread')}\n"
+        f"generator {count_parameters(state.generator):,} parameters, "
+        f"discriminator {count_parameters(state.discriminator):,}"
+    )
+    if changes := changes_of_recipe(options, recipe):
+        print(f"other than the recipe: {changes}")
+    if dataset.is_sample:
+        print(SAMPLE_NOTICE)
+        if options.images_shown < type(options)(**recipe).images_shown:
+            print(
+                f"*** Its epochs are short: as many steps as {counted(options.epochs, 'epoch')} of "
+                f"the full set\n*** are had with --epochs {SAMPLE_EPOCHS * options.epochs}."
+            )
+    if dataset.is_sample and options.dry_run and not (options.data_dir or options.resume):
+        print("a real run first tries to download the full set")
+    if options.resume:
+        print(f"going on after epoch {state.epoch}, step {state.step}")

@@ -1,0 +1,153 @@
+"""lab/data/sources.py: a clear line for every damaged file, and a network that may be anything."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from idx_files import idx, write_set, zipped
+
+from lab.data import sources
+from lab.data.sources import NoDownload, read_idx, read_part
+from lab.errors import Fault
+
+SIDES = (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not an IDX file"),
+        (b"GIF89a" + b"\0" * 40, "not an IDX file"),
+        (struct.pack(">4B3I", 0, 0, 13, 3, 20, 28, 28), "found type 13"),
+        (struct.pack(">4B1I", 0, 0, 8, 1, 20) + b"\0" * 20, "in 1"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 20, 32, 32), "20 x 32 x 32"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 28, 28), "4,294,967,295"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 0, 28, 28), "wrong size"),
+        (struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28), "truncated"),
+        (idx(torch.zeros(2, 28, 28, dtype=torch.uint8)) + b"!", "more bytes"),
+        (b"\x1f\x8b" + b"garbage" * 9, "damaged gzip"),
+        (zipped(idx(torch.zeros(9, 28, 28, dtype=torch.uint8)))[:-12], "damaged gzip"),
+    ],
+)
+def test_each_kind_of_damage_is_named(tmp_path, content, says):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(Fault, match=says) as caught:
+        read_idx(path, SIDES)
+    assert str(path) in str(caught.value)
+
+
+def test_images_of_other_sides_are_read_where_they_are_asked_for(tmp_path):
+    images = torch.arange(2 * 20 * 24).remainder(256).byte().view(2, 20, 24)
+    (tmp_path / "file").write_bytes(idx(images))
+    assert torch.equal(read_idx(tmp_path / "file", (20, 24)), images)
+    with pytest.raises(Fault, match=r"expected 1 to 300,000 x 28 x 28, .* 2 x 20 x 24"):
+        read_idx(tmp_path / "file", SIDES)
+
+
+def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "bytearray", pytest.fail, raising=False)  # what is read into
+    (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
+    with pytest.raises(Fault, match="truncated"):
+        read_idx(tmp_path / "file", SIDES)
+
+
+GOOD = {
+    "raw": idx(torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28)),
+    "gzip": zipped(idx(torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28))),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(GOOD)),
+    keep=st.integers(0, 3000),
+    flips=st.lists(st.tuples(st.integers(0, 2999), st.integers(1, 255)), max_size=6),
+)
+def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, kind, keep, flips):
+    content = bytearray(GOOD[kind][:keep])
+    for place, change in flips:
+        if place < len(content):
+            content[place] ^= change
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(content)
+    try:
+        images = read_idx(path, SIDES)
+    except Fault as fault:
+        assert "\n" not in str(fault)
+    else:
+        assert images.shape[1:] == SIDES and images.dtype == torch.uint8
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 40), seed=st.integers(0, 2**31))
+def test_what_is_written_is_read_back(tmp_path_factory, count, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=random)
+    path = tmp_path_factory.getbasetemp() / "whole"
+    path.write_bytes(idx(images))
+    assert torch.equal(read_idx(path, SIDES), images)
+
+
+def test_labels_must_be_of_one_of_the_classes_there_are(tmp_path):
+    write_set(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(torch.full((20,), 4).byte()))
+    assert read_part(tmp_path, "train", (1, 28, 28), classes=5).labels.tolist() == [4] * 20
+    with pytest.raises(Fault, match="label 4 found, 0 to 3 expected"):
+        read_part(tmp_path, "train", (1, 28, 28), classes=4)
+
+
+# The network
+
+
+def test_a_proxy_without_a_name_is_no_network(monkeypatch, capfd):
+    monkeypatch.setenv("https_proxy", "http://.x:80")
+    with pytest.raises(NoDownload, match="label empty"):
+        sources.await_answer("https://dataset.invalid/file")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_download_that_fails_counts_as_no_network(tmp_path, monkeypatch):
+    class Failing:
+        mirrors, resources = ("https://dataset.invalid/",), (("file", "digest"),)
+
+        def __call__(self, place, download):
+            raise RuntimeError("Error downloading")  # torchvision's, when every mirror failed
+
+    monkeypatch.setattr(sources, "await_answer", lambda url: None)
+    monkeypatch.setattr("torchvision.datasets.MNIST", Failing())
+    before = socket.getdefaulttimeout()
+    with pytest.raises(NoDownload, match="Error downloading"):
+        sources.download_set("MNIST", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert socket.getdefaulttimeout() == before
+
+
+def test_a_silent_network_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(sources, "NETWORK_PATIENCE", 0.2)
+    hanging = threading.Event()  # never set: the server neither answers nor refuses
+    monkeypatch.setattr(sources.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
+    with pytest.raises(NoDownload, match="no answer"):  # and it does not wait for ever
+        sources.await_answer("https://dataset.invalid/file")
+
+
+def test_a_page_that_answers_anything_is_no_network(monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"welcome to our hotel\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = server.getsockname()[1]
+        with pytest.raises(NoDownload, match="welcome to our hotel"):
+            sources.await_answer(f"http://127.0.0.1:{port}/file")
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,99 @@
+"""What a diagnosis says of runs and of images."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.evaluation import diagnosis
+from lab.training.state import STEP_FIGURES
+
+
+def row(epoch: int, **changes: float) -> dict[str, float]:
+    healthy = {"d_loss": 1.1, "g_loss": 0.9, "d_real": 0.6, "d_fake": 0.4}
+    return {"epoch": epoch, **healthy, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "option"),
+    [
+        ({"d_real": 0.99, "d_fake": 0.01, "d_loss": 0.02}, "winning", "--r1-gamma"),
+        ({"d_loss": 0.01}, "winning", "--lr-d"),  # least squares and hinge have other opinions
+        ({"d_loss": 80.0, "g_loss": 90.0}, "diverging", "--lr-g"),
+        ({"fcd_train_5k": 90.0}, "getting worse", "--lr-g"),
+        ({"thin_classes": 2}, "Mode collapse", "--r1-gamma"),
+        ({"thin_classes": 2, "fcd_train_5k": 51.0}, "trained too little, or", "--r1-gamma"),
+    ],
+)
+def test_each_trouble_is_named_once_with_its_cure(changes, word: str, option: str):
+    history = [row(epoch, fcd_train_5k=40.0, thin_classes=0) for epoch in range(1, 7)]
+    history += [row(epoch, **changes) for epoch in range(7, 13)]
+    options = {"epochs": 12, "r1_gamma": 0.0, "ema_decay": 0.9995}
+    said = [diagnosis.during(history[:end], options) for end in range(1, 13)]
+    lines = [line for lines in said for line in lines]
+    assert len(lines) == 1
+    assert word in lines[0] and option in lines[0]
+    assert not any(said[:6])
+
+
+def test_a_healthy_run_is_not_alarmed():
+    history = [
+        row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start
+        *(row(epoch, fcd_train_5k=200 / epoch, thin_classes=0) for epoch in range(2, 20)),
+        row(20, fcd_train_5k=14.0),  # a little more than 200 / 19
+    ]
+    assert not any(diagnosis.during(history[:end], {"epochs": 20}) for end in range(1, 21))
+    figures = {"images": 10_000, "fcd_test": 10.2, "fcd_real": 0.1, "near_copies": 0.005}
+    shares = {str(label): 0.1 for label in range(10)}
+    first, second = diagnosis.after(history, figures, shares, {})
+    assert first.startswith("FCD 10.2 ")
+    rare = diagnosis.after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
+    assert "rare: digit 7 1.0% (fair" in rare[1]
+    assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
+
+
+FEW = {"images": 300, "near_copies": 0.0}
+EVEN = {"0": 0.5, "1": 0.5}
+
+
+def test_words_are_found_for_any_history():
+    row = dict.fromkeys(("epoch", *STEP_FIGURES), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
+    partial = diagnosis.after([{"epoch": 1.0}] * 3, FEW, EVEN, {})
+    assert partial == diagnosis.after([], FEW, EVEN, {})
+    assert diagnosis.after([row], FEW, EVEN, {})[0].startswith("Too few epochs")
+    assert "is winning" in diagnosis.after([row] * 3, FEW, EVEN, {})[0]  # not "is not winning"
+
+
+def test_images_that_are_none_of_the_set_are_asked_about():
+    for distance, options, asked in ((85.0, None, True), (9.0, None, False), (85.0, {}, False)):
+        figures = {**FEW, "fcd_test": distance, "fcd_real": 0.1}
+        words = " ".join(diagnosis.after([], figures, EVEN, options))
+        assert ("--invert" in words) is asked
+
+
+def test_a_cure_is_what_the_run_does_not_do_yet():
+    said = {
+        what: diagnosis.after([], FEW, {"0": 1.0, "1": 0.0}, options)[0]
+        for what, options in (
+            ("classic", {"r1_gamma": 0.0, "ema_decay": 0.0}),
+            ("modern", {"r1_gamma": 1.0, "ema_decay": 0.9995}),
+            ("of another program", None),
+        )
+    }
+    assert "--r1-gamma 1 and --ema-decay 0.9995, or more --epochs" in said["classic"]
+    assert "--r1-gamma" not in said["modern"] and "more --epochs" in said["modern"]
+    assert said["of another program"].endswith("(fair would be 50%).")
+
+
+def test_a_class_is_rare_by_the_number_of_classes():
+    shares = {"cat": 0.07, "dog": 0.08, "cow": 0.4, "hen": 0.45}  # 0.25 would be fair
+    (words,) = diagnosis.after([], FEW, shares, None)
+    assert "rare: cat 7.0% (fair would be 25%)" in words
+    many = {f"class {label}": 1 / 47 for label in range(47)}
+    assert "that takes 1,175" in diagnosis.after([], FEW, many, None)[0]
+    assert "Healthy" in diagnosis.after([], {**FEW, "images": 1_175}, many, None)[0]
+
+
+def test_without_classes_none_are_spoken_of():
+    (words,) = diagnosis.after([], FEW, {}, {})
+    assert words == "Healthy: no training images are copied."
+    assert "Memorising" in diagnosis.after([], {**FEW, "near_copies": 0.5}, {}, {})[0]

@@ -1,0 +1,242 @@
+"""The networks: shapes for any images, pinned parameter counts, configs that rebuild them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lab.data import DATASETS, load_sample, to_float
+from lab.device import matrix_products
+from lab.models import (
+    CLASSIFIERS,
+    DENOISERS,
+    DISCRIMINATORS,
+    GENERATORS,
+    ROLES,
+    build,
+    count_parameters,
+    is_convolutional,
+    layers,
+    parameters_of,
+)
+from lab.models.layers import ACTIVATIONS, OUTPUTS, Clip, laplacian_pyramid
+
+GREY, TWENTY, COLOUR = (1, 28, 28), (3, 20, 20), (3, 32, 32)
+
+
+def generator(kind: str = "mlp", shape=GREY, **config) -> nn.Module:
+    return build(GENERATORS, kind, shape=shape, **config)
+
+
+def discriminator(kind: str = "mlp", shape=GREY, **config) -> nn.Module:
+    return build(DISCRIMINATORS, kind, shape=shape, **config)
+
+
+def test_parameter_counts_are_pinned():
+    # 100*512+512 + 2*(512*512+512) + 512*784+784
+    assert count_parameters(generator()) == 979_216
+    # ... with a scale and a shift in place of the bias of each of 3 * 512 units
+    assert count_parameters(generator(batch_norm=True)) == 979_216 + 1536
+    # 784*512+512 + 512*256+256 + 256+1
+    assert count_parameters(discriminator()) == 533_505
+    # ... of 784+196+49 numbers in place of 784
+    assert count_parameters(discriminator(pyramid=True)) == 533_505 + 245 * 512
+    # 100*8+8 + 8*49*6+49*6 + 6*4*16+4 + 4*16+1
+    assert count_parameters(generator("dcgan", hidden=(8,), channels=(6, 4))) == 3_907
+    # 16*4+4 + 4*6*16+6 + 49*6*8+8 + 8+1
+    assert count_parameters(discriminator("dcgan", hidden=(8,), channels=(4, 6))) == 2_827
+
+
+def test_parameter_counts_of_colour_are_pinned():
+    # 100*8+8 + 8*1200+1200
+    assert count_parameters(generator(shape=TWENTY, hidden=(8,))) == 808 + 10_800
+    # 1200*8+8 + 8+1; with the pyramid 3 * (400+100+25) numbers in place of 1200
+    assert count_parameters(discriminator(shape=TWENTY, hidden=(8,))) == 9_617
+    assert count_parameters(discriminator(shape=TWENTY, hidden=(8,), pyramid=True)) == 12_617
+    # 100*8+8 + 8*64*6+64*6 + 6*4*16+4 + 4*3*16+3
+    network = generator("dcgan", COLOUR, hidden=(8,), channels=(6, 4))
+    assert count_parameters(network) == 808 + 3_456 + 388 + 195
+    # 3*4*16+4 + 4*6*16+6 + 64*6*8+8 + 8+1
+    network = discriminator("dcgan", COLOUR, hidden=(8,), channels=(4, 6))
+    assert count_parameters(network) == 196 + 390 + 3_080 + 9
+
+
+def test_parameter_counts_of_the_other_networks_are_pinned():
+    # 9 * (1*32 + 32*64 + 64*128 + 128*128), 2 * (32+64+128+128), 128*10+10
+    assert count_parameters(build(CLASSIFIERS, "cnn", shape=GREY, classes=10)) == 241_898
+    # 6*48*9+48 + 2*(48*48*9+48) + 48*96*4+96 + 4*(96*96*9+96) + 96*192+192
+    # + 2*(48*48*9+48) + 48*4*9+4
+    assert count_parameters(build(DENOISERS, "unet", shape=GREY)) == 456_820
+
+
+@pytest.mark.parametrize("shape", [GREY, TWENTY, COLOUR, (2, 12, 8)], ids=str)
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("channels", [(), (5,), (6, 5)])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_generator_makes_images_between_minus_one_and_one(
+    shape, batch_norm, activation, channels, output
+):
+    network = generator(
+        "dcgan" if channels else "mlp",
+        shape,
+        **{"latent_dim": 7, "hidden": (16, 24), "batch_norm": batch_norm},
+        **{"activation": activation, "output": output, "channels": channels},
+    )
+    made = network(torch.randn(5, 7) * 10)
+    assert made.shape == (5, *shape)
+    assert made.abs().max() <= 1
+    assert network.latent_dim == 7
+    assert is_convolutional(network) == bool(channels)
+
+
+@pytest.mark.parametrize("shape", [GREY, TWENTY, COLOUR], ids=str)
+def test_a_discriminator_gives_one_logit_an_image(shape):
+    shown = torch.rand(4, *shape)
+    assert discriminator(shape=shape, hidden=(16,), dropout=0.5)(shown).shape == (4,)
+    assert discriminator(shape=shape, hidden=(16,), pyramid=True)(shown).shape == (4,)
+    assert discriminator("dcgan", shape, hidden=(), channels=(3,))(shown).shape == (4,)
+    assert discriminator("dcgan", shape, hidden=(8,), channels=(3, 5))(shown).shape == (4,)
+
+
+@pytest.mark.parametrize("shape", [GREY, TWENTY, COLOUR], ids=str)
+def test_classifier_and_denoiser_take_any_shape(shape):
+    images = torch.rand(4, *shape)
+    classifier = build(CLASSIFIERS, "cnn", shape=shape, classes=7)
+    features, logits = classifier.features_and_logits(images)
+    assert features.shape == (4, 128) and logits.shape == classifier(images).shape == (4, 7)
+    denoiser = build(DENOISERS, "unet", shape=shape, width=4, inner_width=6)
+    restored = denoiser(images, torch.full((4,), 0.3), torch.tensor([True, False, True, False]))
+    assert restored.shape == images.shape
+
+
+def test_clipped_pixels_reach_black_and_learn_like_tanh():
+    pixels = torch.tensor([-3.0, -1.0, -0.5, 0.0, 0.999, 7.0], requires_grad=True)
+    made = Clip()(pixels)
+    assert made.tolist() == [-1, -1, -0.5, 0, pytest.approx(0.999), 1]
+    made.sum().backward()
+    assert torch.allclose(pixels.grad, 1 - pixels.detach().tanh() ** 2)
+
+
+def test_the_leaky_slope_is_the_one_that_weights_files_were_made_with():
+    below = ACTIVATIONS["leaky-relu"]()(torch.tensor(-1.0))
+    assert below.item() == pytest.approx(-0.2)  # no config says it
+
+
+def test_dropout_is_there_in_training_only():
+    network, shown = discriminator(hidden=(16,), dropout=0.5), torch.ones(1, *GREY)
+    network.layers[0].bias.data.fill_(1)  # so that there is something to drop
+    assert len({network(shown).item() for _ in range(20)}) > 1
+    network.eval()
+    assert len({network(shown).item() for _ in range(20)}) == 1
+
+
+def test_what_the_sides_do_not_allow_is_refused():
+    for kinds in (GENERATORS, DISCRIMINATORS):
+        with pytest.raises(ValueError, match="28 x 28 cannot be halved 3 times"):
+            build(kinds, "dcgan", shape=GREY, channels=(2, 2, 2))
+        with pytest.raises(ValueError, match="20 x 30 cannot be halved 2 times"):
+            build(kinds, "dcgan", shape=(1, 20, 30), channels=(2, 2))
+        with pytest.raises(ValueError, match="no channels"):
+            build(kinds, "dcgan", shape=GREY, channels=())
+    for shape, says in (
+        ((1, 20, 24), "square images, not 20 x 24"),
+        ((1, 30, 30), "which 30 does not allow"),
+        ((1, 128, 128), "128 is too large, 64 at most"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            discriminator(shape=shape, pyramid=True)
+    with pytest.raises(ValueError, match="30 x 28 refuses"):
+        build(DENOISERS, "unet", shape=(1, 30, 28))
+
+
+def test_unknown_names_are_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="'transformer' is none of mlp, dcgan"):
+        generator("transformer")
+    with pytest.raises(ValueError, match="'swish' is none of leaky-relu, relu"):
+        generator(activation="swish")
+    with pytest.raises(ValueError, match="'sine' is none of tanh, clip"):
+        generator("dcgan", output="sine")
+
+
+def test_a_network_takes_what_it_knows_of_what_it_is_offered():
+    offered = {"shape": GREY, "hidden": (8,), "channels": (4,), "pyramid": True, "loss": "hinge"}
+    fully_connected = build(DISCRIMINATORS, "mlp", **offered)
+    convolutional = build(DISCRIMINATORS, "dcgan", **offered)
+    assert fully_connected.config == {"shape": [1, 28, 28], "hidden": [8], "pyramid": True}
+    assert convolutional.config == {"shape": [1, 28, 28], "hidden": [8], "channels": [4]}
+    assert (fully_connected.kind, convolutional.kind) == ("mlp", "dcgan")
+    assert "pyramid" not in parameters_of(DISCRIMINATORS, "dcgan")
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "config"),
+    [
+        ("generator", "mlp", {"latent_dim": 9, "hidden": (8, 12), "batch_norm": True}),
+        ("generator", "mlp", {"shape": TWENTY, "activation": "relu", "output": "clip"}),
+        ("generator", "dcgan", {"latent_dim": 9, "hidden": (8,), "channels": (6, 4)}),
+        ("generator", "dcgan", {"shape": COLOUR, "batch_norm": True, "channels": (6, 5, 4)}),
+        ("discriminator", "mlp", {"hidden": (8, 4), "dropout": 0.25}),
+        ("discriminator", "mlp", {"hidden": (8, 4), "pyramid": True, "shape": TWENTY}),
+        ("discriminator", "dcgan", {"hidden": (8,), "channels": (4, 6)}),
+        ("denoiser", "unet", {"width": 4, "inner_width": 6, "shape": COLOUR}),
+        ("classifier", "cnn", {"classes": 7, "widths": (4, 5, 6, 7), "shape": TWENTY}),
+    ],
+)
+def test_a_config_rebuilds_its_network(role, kind, config):
+    network = build(ROLES[role], kind, **{"shape": GREY, **config})
+    again = build(ROLES[role], network.kind, **network.config)
+    assert {name: value.shape for name, value in again.state_dict().items()} == {
+        name: value.shape for name, value in network.state_dict().items()
+    }
+    assert str(again) == str(network)
+    assert again.config == network.config
+
+
+def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
+    bands = laplacian_pyramid(28)
+    assert bands.shape == (784, 784 + 196 + 49)
+    assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
+    flat, speckle = torch.ones(784), torch.ones(28, 28)
+    speckle[::2, ::2] = speckle[1::2, 1::2] = -1
+    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
+    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
+    assert laplacian_pyramid(20).shape == (400, 400 + 100 + 25)
+
+
+def test_the_pyramid_is_of_each_channel_alone():
+    network = discriminator(shape=TWENTY, hidden=(), pyramid=True)
+    seen = []
+    network.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    red = torch.zeros(1, *TWENTY)
+    red[:, 0] = torch.rand(20, 20)
+    network(red)
+    first, *others = seen[0].view(3, -1)
+    assert torch.allclose(first, red[0, 0].flatten() @ laplacian_pyramid(20), atol=1e-6)
+    assert not any(other.any() for other in others)
+
+
+def test_the_bands_of_both_sets_are_of_a_like_strength():
+    for name in DATASETS:
+        shown = to_float(load_sample(name).test_images).flatten(1)
+        bands = (shown @ laplacian_pyramid(28)).split((784, 196, 49), dim=1)
+        assert all(0.45 < band.std() < 0.75 for band in bands)
+
+
+def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
+    # Within one step the discriminator is updated and then asked again.
+    monkeypatch.setattr("lab.device.bfloat16_is_fast", lambda device: True)
+    network = discriminator("dcgan", hidden=(4,), channels=(3,))
+    shown = torch.randn(2, *GREY)
+    with matrix_products("bfloat16", torch.device("cpu"), convolutions=True):
+        before = network(shown)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.mul_(2)
+        assert not torch.allclose(network(shown), before, rtol=0.1)
+        assert before.dtype == torch.float32
+
+
+def test_bounds_let_every_matrix_be_built():
+    assert 4 * layers.MOST_PYRAMID_SIDE**4 * 21 / 16 < 100e6  # bytes

@@ -1,0 +1,390 @@
+"""lab/models/serialization.py: weights come back as they were, also those of the first version."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small_files import MNIST, refused, saved, saved_as_version_1, small
+
+from lab.data import DATASETS, DatasetSpec
+from lab.errors import Fault
+from lab.models import (
+    CLASSIFIERS,
+    DENOISERS,
+    DISCRIMINATORS,
+    GENERATORS,
+    build,
+    count_parameters,
+    layers,
+    shipped,
+)
+from lab.models.serialization import load_weights, role_of, save_weights
+from lab.models.tensor_files import MOST_WEIGHT_BYTES, digest, plain_state
+
+BIRDS = DatasetSpec("birds", "Birds of 1911", (3, 20, 20), ("wren", "Häher"))
+
+
+def test_weights_come_back_as_they_were(tmp_path):
+    path, generator = tmp_path / "g.pth", small(batch_norm=True).eval()
+    save_weights(path, generator, MNIST, epoch=3)
+    again = load_weights(path, "generator")
+    assert again.facts == {"epoch": 3}
+    assert again.spec is MNIST
+    assert (again.path, again.sha256) == (path, digest(path))
+    latents = torch.randn(4, 8)
+    assert torch.equal(generator(latents), again.network(latents))
+    assert not again.network.training
+    assert not any(weight.requires_grad for weight in again.network.parameters())
+    assert (again.network.kind, again.network.config) == (generator.kind, generator.config)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        build(GENERATORS, "mlp", shape=BIRDS.shape, hidden=(8,), output="clip"),
+        build(GENERATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(6, 4)),
+        build(DISCRIMINATORS, "mlp", shape=BIRDS.shape, hidden=(8,), pyramid=True, dropout=0.3),
+        build(DISCRIMINATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(4, 6)),
+        build(DENOISERS, "unet", shape=BIRDS.shape, width=4, inner_width=6),
+        build(CLASSIFIERS, "cnn", shape=BIRDS.shape, classes=2, widths=(4, 5, 6, 7)),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
+    path = tmp_path / "n.pth"
+    save_weights(path, network, BIRDS)
+    again = load_weights(path, role_of(network))
+    assert again.spec == BIRDS and again.spec.class_names == ("wren", "Häher")
+    assert again.facts == {}
+    for name, value in network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], value), name
+    for other in {"generator", "discriminator", "denoiser", "classifier"} - {role_of(network)}:
+        assert f"this is 'gan-lab {role_of(network)}'" in refused(path, other)
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path):
+    network = small()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        save_weights(tmp_path / name / "g.pth", network, MNIST)
+    assert (tmp_path / "one/g.pth").read_bytes() == (tmp_path / "two/g.pth").read_bytes()
+
+
+def test_weights_and_digest_are_of_one_file_also_where_it_is_just_replaced(tmp_path, monkeypatch):
+    path, before, after = tmp_path / "g.pth", small(), small()
+    save_weights(path, before, MNIST)
+    asked = []
+
+    def digest_and_replace(path):
+        found = digest(path)
+        if not asked:  # a training writes its next weights now
+            save_weights(path, after, MNIST)
+        asked.append(found)
+        return found
+
+    monkeypatch.setattr("lab.models.serialization.digest", digest_and_replace)
+    found = load_weights(path, "generator")
+    assert found.sha256 == digest(path) != asked[0]
+    weights = found.network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in after.state_dict().items())
+
+
+# The lab's first version
+
+
+OLD_G = {"latent_dim": 9, "hidden": [8, 6], "batch_norm": True, "activation": "relu"}
+OLD_D = {"hidden": [8], "dropout": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "config", "more"),
+    [
+        ("generator", "mlp", {**OLD_G, "channels": [], "output": "clip"}, {}),
+        ("generator", "mlp", {"latent_dim": 9, "hidden": [8]}, {}),  # before outputs, channels
+        ("generator", "dcgan", {**OLD_G, "channels": [6, 4], "output": "tanh"}, {}),
+        ("discriminator", "mlp", {**OLD_D, "pyramid": True, "channels": []}, {}),
+        ("discriminator", "mlp", {**OLD_D, "pyramid": False, "channels": []}, {}),
+        ("discriminator", "dcgan", {**OLD_D, "pyramid": False, "channels": [4, 6]}, {}),
+        ("denoiser", "unet", {"width": 4, "inner_width": 6}, {}),
+        ("classifier", "cnn", {"widths": [4, 5, 6, 7]}, {"classes": 10}),
+    ],
+)
+def test_files_of_the_first_version_load(tmp_path, role, kind, config, more):
+    path = tmp_path / "old.pth"
+    network = saved_as_version_1(path, role, config, kind=kind, **more)
+    found = load_weights(path, role)
+    assert found.spec is MNIST
+    assert found.facts == {"dataset": "mnist", "epoch": 3}
+    assert found.network.kind == kind and found.network.config["shape"] == [1, 28, 28]
+    assert str(found.network) == str(network)
+    weights = found.network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+    save_weights(path, found.network, found.spec, **found.facts)  # and go on as the second's
+    assert str(load_weights(path, role).network) == str(network)
+
+
+def test_old_files_make_the_images_that_they_made(tmp_path):
+    path, latents = tmp_path / "old.pth", torch.randn(4, 9)
+    network = saved_as_version_1(path, "generator", {**OLD_G, "channels": []}, kind="mlp")
+    assert torch.equal(load_weights(path, "generator").network(latents), network(latents))
+
+
+@pytest.mark.parametrize("facts", [{}, [], "mnist", {"dataset": "cifar"}, {"dataset": ["mnist"]}])
+def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
+    path = tmp_path / "old.pth"
+    saved_as_version_1(path, "generator", OLD_G, facts, kind="mlp")
+    assert "does not say which set" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"nonsense": 1}, {"pyramid": True, "channels": [4]}, {"hidden": [9]}, {"shape": [1]}]
+)
+def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
+    path = tmp_path / "old.pth"
+    saved_as_version_1(path, "discriminator", OLD_D, kind="mlp")
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "config": {**OLD_D, **change}}, path)
+    refused(path, "discriminator")
+
+
+def test_the_classifiers_that_ship_are_what_their_checksums_say(tmp_path, monkeypatch):
+    for spec in DATASETS.values():
+        assert shipped.has_classifier(spec)
+        network = shipped.load_classifier(spec)
+        assert network(torch.zeros(2, *spec.shape)).shape == (2, len(spec.class_names))
+    assert shipped.load_classifier(BIRDS) is None
+    other = DatasetSpec("mnist", "MNIST", (3, 32, 32), MNIST.class_names)
+    assert shipped.load_classifier(other) is None  # of its name, but of other images
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
+    save_weights(tmp_path / "mnist.pth", small(), MNIST)
+    shipped.write_checksums()
+    assert refused_classifier().endswith("this is 'gan-lab generator'")
+    save_weights(tmp_path / "mnist.pth", small(), MNIST)
+    assert "is not the file that SHA256SUMS beside it lists" in refused_classifier()
+
+
+def refused_classifier() -> str:
+    with pytest.raises(Fault) as caught:
+        shipped.load_classifier(MNIST)
+    return str(caught.value)
+
+
+# Files from elsewhere
+
+
+def test_what_is_no_weights_file_is_refused(tmp_path):
+    path = tmp_path / "g.pth"
+    assert "does not exist" in refused(path)
+    path.write_text("just text")
+    assert "not a weights file" in refused(path)
+    path.write_bytes(b"")
+    assert "not a weights file" in refused(path)
+    torch.save([1, 2, 3], path)
+    assert "something else" in refused(path)
+    save_weights(path, build(DISCRIMINATORS, "mlp", shape=MNIST.shape, hidden=(8,)), MNIST)
+    assert "'gan-lab discriminator'" in refused(path)
+    assert "is not a file" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 3, 99, "2", None, True, torch.ones(2)])
+def test_another_version_is_refused(tmp_path, version):
+    said = refused(saved(tmp_path / "g.pth", version=version))
+    assert said.endswith("is of another version of the lab; this one reads version 1 and 2")
+
+
+def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
+    path, network = tmp_path / "g.pth", small()
+    state, config = network.state_dict(), network.config
+    assert "has shape (16, 8)" in refused(saved(path, config={**config, "hidden": [17]}))
+    assert "weights are not those" in refused(saved(path, config={**config, "hidden": [16, 16]}))
+    name = next(iter(state))
+    bad = {**state, name: state[name].double()}
+    assert "float64" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: state[name] * float("nan")}
+    assert "NaN" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: torch.zeros(1).expand(16, 8)}
+    assert "plain" in refused(saved(path, state_dict=bad))
+    bad = {**state, name: "text"}
+    assert "shape ()" in refused(saved(path, state_dict=bad))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": [1_000_000]},
+        {"hidden": [64] * 100},
+        {"hidden": (64,) * 100},
+        {"hidden": dict.fromkeys(range(100), 64)},
+        {"hidden": [0]},
+        {"latent_dim": 0},
+        {"latent_dim": 10**12},
+        {"latent_dim": -1},
+        {"latent_dim": float("nan")},
+        {"hidden": "abc"},
+        {"hidden": None},
+        {"hidden": [[16]]},
+        {"latent_dim": {}},
+        {"channels": [2048]},
+        {"channels": [4, 4, 4]},
+        {"nonsense": 1},
+        {7: 1},
+        {"shape": [1, 28, 27]},
+        {"shape": [1, 10**6, 10**6]},
+        {"shape": "28"},
+        {"shape": 28},
+    ],
+)
+@pytest.mark.parametrize("kind", ["mlp", "dcgan"])
+def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, kind, change):
+    config = {**small().config, **({"channels": [4]} if kind == "dcgan" else {}), **change}
+    refused(saved(tmp_path / "g.pth", kind=kind, config=config))
+
+
+@pytest.mark.parametrize("missing", ["config", "kind", "dataset", "state_dict", "format"])
+def test_what_is_missing_is_refused(tmp_path, missing):
+    path = saved(tmp_path / "g.pth")
+    content = torch.load(path, weights_only=True)
+    del content[missing]
+    torch.save(content, path)
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"hidden": [1_000_000]}, "hidden 1,000,000 is out of range"),
+        ({"hidden": [64] * 100}, "hidden has 100 layers"),
+        ({"channels": [2048]}, "channels 2,048 is out of range"),
+        ({"channels": [4] * 5}, "channels has 5 layers, at most 4"),
+        ({"nonsense": 1, "more": 2}, "its config has more, nonsense, which mlp does not take"),
+    ],
+)
+def test_sizes_are_looked_at_before_anything_is_built(tmp_path, change, says, monkeypatch):
+    monkeypatch.setattr("lab.models.serialization.build", lambda *_, **__: pytest.fail("built"))
+    path = saved(tmp_path / "g.pth", config={**small().config, **change})
+    assert says in refused(path)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "unet", 3, None, ["mlp"]])
+def test_a_kind_of_network_that_there_is_not_is_refused(tmp_path, kind):
+    refused(saved(tmp_path / "g.pth", kind=kind))
+
+
+def test_a_pyramid_that_fits_no_memory_is_refused(tmp_path):
+    spec = DatasetSpec("large", "Large", (1, 512, 512))
+    path = tmp_path / "d.pth"
+    network = build(DISCRIMINATORS, "mlp", shape=spec.shape, hidden=())
+    save_weights(path, network, spec)
+    content = torch.load(path, weights_only=True)
+    content["config"]["pyramid"] = True  # a matrix of 360 GB
+    numbers = 512**2 * 21 // 16
+    content["state_dict"]["layers.0.weight"] = torch.zeros(1, numbers)
+    torch.save(content, path)
+    assert "512 is too large" in refused(path, "discriminator")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        None,
+        "cifar",
+        [],
+        {},
+        {"name": 3},
+        {"shape": [1, 28]},
+        {"shape": [1, 28, 10**9]},
+        {"shape": [3, 28, 28]},  # of other images than its network
+        {"class_names": [7]},
+        {"class_names": ["x" * 201]},
+        {"title": "\n" * 300},
+    ],
+)
+def test_damaged_facts_of_the_set_are_refused(tmp_path, facts):
+    if isinstance(facts, dict) and facts:
+        facts = {**MNIST.as_facts(), **facts}
+    assert "\n" not in refused(saved(tmp_path / "g.pth", dataset=facts))
+
+
+def test_facts_that_are_none_are_no_facts(tmp_path):
+    assert load_weights(saved(tmp_path / "g.pth", facts=["epoch"]), "generator").facts == {}
+
+
+def test_loading_draws_nothing_from_the_global_stream(tmp_path):
+    path = saved(tmp_path / "g.pth")
+    before = torch.get_rng_state()
+    load_weights(path, "generator")
+    assert torch.equal(torch.get_rng_state(), before)  # dropout's, in a training
+
+
+def test_a_negative_variance_is_refused(tmp_path):
+    path, network = tmp_path / "g.pth", small(batch_norm=True)
+    network.layers[1].running_var[3] = -1
+    save_weights(path, network, MNIST)
+    assert "negative variance" in refused(path)
+
+
+def test_the_largest_checkpoint_that_options_allow_can_be_read():
+    widest = {"hidden": (layers.MOST_WIDTH,) * layers.MOST_LAYERS}
+    for shape in ((1, 28, 28), (3, 32, 32)):
+        for channels in ((), (layers.MOST_CHANNELS,) * 2):
+            offered = {"shape": shape, "channels": channels, **widest}
+            kind = "dcgan" if channels else "mlp"
+            with torch.device("meta"):
+                generator = build(GENERATORS, kind, latent_dim=layers.MOST_LATENT, **offered)
+                discriminator = build(DISCRIMINATORS, kind, **offered)
+            # Weights, average and two moments of the one; weights and two moments of the other.
+            numbers = 4 * count_parameters(generator) + 3 * count_parameters(discriminator)
+            assert 4 * numbers < MOST_WEIGHT_BYTES
+
+
+def bytes_of(version: int) -> bytes:
+    """A small generator's file, whole."""
+    network, file = small(latent_dim=2, hidden=(3,)), io.BytesIO()
+    origin = {"facts": {"dataset": "mnist"}}
+    if version == 2:
+        origin = {"kind": "mlp", "dataset": MNIST.as_facts(), "facts": {}}
+    config = {name: value for name, value in network.config.items() if name != "shape"}
+    content = {
+        "format": "gan-lab generator",
+        "version": version,
+        "config": network.config if version == 2 else config,
+        **origin,
+        "state_dict": plain_state(network),
+    }
+    torch.save(content, file)
+    return file.getvalue()
+
+
+WHOLE = {1: bytes_of(1), 2: bytes_of(2)}
+
+
+@pytest.mark.parametrize("version", WHOLE)
+def test_a_whole_one_is_read(tmp_path, version):
+    (tmp_path / "g.pth").write_bytes(WHOLE[version])
+    assert load_weights(tmp_path / "g.pth", "generator").spec is MNIST
+
+
+@settings(max_examples=300, deadline=None)
+@example(version=1, flips=[(10, 110)])  # a name of the config gets a line's end
+@example(version=2, flips=[(10, 110)])
+@given(
+    version=st.sampled_from(sorted(WHOLE)),
+    flips=st.lists(st.tuples(st.integers(0, 999), st.integers(1, 255)), min_size=1, max_size=8),
+)
+def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, version, flips):
+    content = bytearray(WHOLE[version])
+    for place, change in flips:
+        content[place * len(content) // 1000] ^= change
+    path = tmp_path_factory.getbasetemp() / "mutated.pth"
+    path.write_bytes(content)
+    try:
+        found = load_weights(path, "generator")
+    except Fault as fault:
+        assert "\n" not in str(fault)
+    else:
+        assert all(torch.isfinite(weight).all() for weight in found.network.parameters())
+        assert found.network(torch.zeros(1, found.network.latent_dim)).shape[1:] == found.spec.shape

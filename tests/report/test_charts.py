@@ -1,0 +1,65 @@
+"""The charts of a training as the page draws them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from report_runs import HISTORY
+
+from lab.report import charts
+
+LOSS = "non-saturating"
+
+
+def test_opinions_are_no_probabilities_with_every_loss() -> None:
+    notes = {
+        loss: [plot.note for plot in charts.plots(HISTORY, loss)] for loss in (LOSS, "hinge", "?")
+    }
+    assert any("probability it gives" in note for note in notes[LOSS])
+    for loss in ("hinge", "?"):
+        assert not any("probability it gives" in note for note in notes[loss])
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert [text for _, text in charts.linear_ticks(0, 1)] == ["0", "0.5", "1"]
+    assert [text for _, text in charts.linear_ticks(0, 3, whole=True)] == ["0", "1", "2", "3"]
+    assert [text for _, text in charts.log_ticks(0.5, 2.5)] == ["10", "30", "100", "300"]
+    ticks = charts.log_ticks(math.log10(0.9), math.log10(4.2))
+    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # not 0.9 and 1, one over the other
+    for low, high in ((0.0, 1e-9), (-5.0, 9.0), (math.log10(20), math.log10(21)), (0.0, 1e29)):
+        for kind in (charts.linear_ticks, charts.log_ticks)[: 1 if high > 10 else 2]:
+            ticks = kind(low, high)
+            assert 1 < len(ticks) < 8 and all(
+                low <= value <= high * (1 + 1e-9) for value, _ in ticks
+            )
+
+
+def test_curves_and_ticks_are_higher_where_figures_are() -> None:
+    plots = {plot.title: plot for plot in charts.plots(HISTORY, LOSS)}
+    opinions = plots["Discriminator’s opinion"]
+    labels = {curve.column: curve.label for curve in opinions.curves}
+    assert labels == {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
+    for curve in opinions.curves:
+        places = [(25 * row["epoch"], 100 * (1 - row[curve.column])) for row in HISTORY]
+        assert curve.dots == [pytest.approx(place) for place in places]  # from left and top
+    assert (0.0, "1") in opinions.y_ticks
+    (quality,) = plots["Quality"].curves  # 90 and 30, on a logarithmic scale
+    (_, at_90), (_, at_30) = quality.dots
+    for place, text in plots["Quality"].y_ticks:
+        share = (math.log(float(text)) - math.log(30)) / (math.log(90) - math.log(30))
+        assert place == pytest.approx(at_30 + share * (at_90 - at_30), abs=0.01)
+    assert at_30 > at_90 and len(plots["Quality"].y_ticks) > 1
+
+
+def test_long_curves_are_thinned_out_and_keep_their_end() -> None:
+    points = [(float(n), 0.0) for n in range(charts.MOST + 2)]
+    thin = charts.thinned(points)
+    assert len(thin) <= charts.MOST and thin[-1] == points[-1]
+
+
+def test_a_constant_history_is_drawn() -> None:
+    rows = [{"epoch": 1.0, "d_loss": 0.0, "g_loss": 0.0}]
+    (plot,) = charts.plots(rows, LOSS)
+    assert "nan" not in plot.curves[0].points
+    assert charts.plots([], LOSS) == []

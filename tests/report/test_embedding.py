@@ -1,0 +1,111 @@
+"""The pictures of a run inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from report_runs import COLOUR, GREY, TOY, make_run, network
+
+from lab.models.sampling import generate
+from lab.report import embedding, figures
+from lab.runs.run import Run
+
+
+def opened_url(url: str) -> Image.Image:
+    """The picture in a data address."""
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def test_final_images_stand_in_whole_rows_in_their_order(tmp_path: Path) -> None:
+    levels = torch.arange(25).byte().view(-1, 1, 1, 1).expand(-1, *GREY)
+    run, few = Run(tmp_path), Run(tmp_path / "few")
+    figures.save_each(run.final_folder, levels)
+    few.path.mkdir()
+    picture = opened_url(embedding.final_grid(run))
+    assert picture.size == (10 * 29 - 1, 2 * 29 - 1)
+    shown = [[picture.getpixel((x, y)) for x in range(5, 290, 29)] for y in (5, 34)]
+    assert shown == [[(level + row, 255) for level in range(10)] for row in (0, 10)]
+    figures.save_each(few.final_folder, levels[:9])
+    assert embedding.final_grid(few) is None
+
+
+def test_final_images_keep_their_colours_and_gaps_are_clear(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    figures.save_each(
+        run.final_folder, torch.tensor([9, 5, 7]).byte().view(1, 3, 1, 1).expand(10, *COLOUR)
+    )
+    picture = opened_url(embedding.final_grid(run))
+    assert picture.size == (10 * 21 - 1, 20)
+    assert picture.getpixel((19, 3)) == (9, 5, 7, 255) and picture.getpixel((20, 3))[3] == 0
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR, (3, 64, 32)])
+def test_a_frame_of_the_film_is_the_grid_pixel_for_pixel(tmp_path: Path, shape) -> None:
+    run = Run(tmp_path)
+    run.grid_folder.mkdir()
+    images = torch.randint(0, 256, (25, *shape), dtype=torch.uint8)
+    figures.save_png(run.grid_path(1), figures.grid(images, 5))
+    (frame,) = embedding.film(run, shape)
+    picture = opened_url(frame["source"])
+    channels, height, width = shape
+    assert picture.size == (5 * (width + 1) - 1, 5 * (height + 1) - 1)
+    box = (2 * (width + 1), height + 1, 2 * (width + 1) + width, 2 * height + 1)
+    shown = picture.crop(box).convert("L" if channels == 1 else "RGB")
+    assert shown.tobytes() == figures.as_picture(images[7]).tobytes()  # second row, third column
+    assert picture.getpixel((width, 0))[-1] == 0  # the gap
+
+
+def test_the_thumbnail_is_the_newest_grid(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    first, *_, last = embedding.film(run, GREY)
+    assert embedding.thumbnail(run, GREY) == last["source"] != first["source"]
+
+
+def test_a_grid_of_images_of_an_unknown_shape_is_shown_as_it_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path, spec=TOY, generator=network("mlp", TOY.shape))
+    with Image.open(run.grid_path(4)) as grid:
+        assert opened_url(embedding.thumbnail(run, None)).tobytes() == grid.tobytes()
+
+
+def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.grid_folder.mkdir()
+    for epoch in range(0, 1200, 5):
+        Image.new("L", (584, 584)).save(run.grid_path(epoch))
+    epochs = [frame["epoch"] for frame in embedding.film(run, GREY)]
+    assert len(epochs) == embedding.MOST_FRAMES
+    assert (epochs[0], epochs[-1]) == (0, 1195)
+    assert epochs == sorted(set(epochs))
+
+
+def test_pictures_from_elsewhere_stay_out_of_the_page(tmp_path: Path) -> None:
+    run, private = make_run(tmp_path / "outputs"), tmp_path / "private.png"
+    Image.new("L", (30, 30)).save(private)
+    for path in (run.latent_walk_path, run.grid_path(77)):
+        path.symlink_to(private)
+    Image.new("L", (4400, 4400)).save(run.grid_path(78))
+    assert embedding.embedded([run.latent_walk_path], room=10**6) == ([], [])
+    assert not {77, 78} & {frame["epoch"] for frame in embedding.film(run, GREY)}
+
+
+def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.png", "b.png", "missing.png")]
+    for path in paths[:2]:
+        Image.new("L", (20, 20)).save(path)
+    room = 1.5 * paths[0].stat().st_size * 4 / 3 + 40
+    shown, left_out = embedding.embedded(paths, room)
+    assert [picture["name"] for picture in shown] == ["a.png"]
+    assert left_out == ["b.png"]
+
+
+def test_a_large_grid_is_not_passed_over(tmp_path: Path) -> None:
+    run, shape = Run(tmp_path), (3, 64, 64)
+    run.grid_folder.mkdir()
+    images = generate(network("mlp", shape), torch.randn(100, 16))
+    figures.save_png(run.grid_path(1), figures.grid(images, 10))
+    assert len(embedding.film(run, shape)) == 1

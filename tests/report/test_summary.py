@@ -1,0 +1,172 @@
+"""Figures in plain words, and the tables of the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from report_runs import HISTORY, OPTIONS, TOY, a_run
+
+from lab.data.datasets import DATASETS
+from lab.evaluation.catalogue import METRICS
+from lab.report import summary, tables
+from lab.runs.schema import Evaluation, Scores
+from lab.training.losses import LOSSES
+
+
+def test_sentences_tell_the_epochs_apart() -> None:
+    assert "Before training" in summary.of_epoch(0, HISTORY, OPTIONS)
+    third = summary.of_epoch(3, HISTORY, OPTIONS)
+    assert "real images 0.55 and generated ones 0.45" in third and "30.0, 67% closer" in third
+    assert summary.of_epoch(9, HISTORY, OPTIONS) == ""
+    thin = [*HISTORY[:-1], {**HISTORY[-1], "thin_classes": 3.0}]
+    assert "Mode collapse" in summary.of_epoch(int(thin[-1]["epoch"]), thin, OPTIONS)
+
+
+def test_a_history_without_losses_has_sentences_too() -> None:
+    history = [{"epoch": float(n), "fcd_train_5k": 90.0 / n} for n in range(1, 5)]
+    assert "30.0, 33% closer" in summary.of_epoch(3, history, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("d_real", "says"),
+    [(0.52, "hardly tell"), (0.6, "often tells"), (0.8, "tells most"), (0.95, "is winning")],
+)
+def test_the_discriminators_opinion_is_put_into_words(d_real: float, says: str) -> None:
+    row = {"epoch": 1, "d_real": d_real, "d_fake": 1 - d_real}
+    assert says in summary.of_epoch(1, [row], OPTIONS)
+
+
+def test_other_losses_make_no_probabilities_to_speak_of() -> None:
+    for name in (*LOSSES, "of another program", ["no name"]):
+        sentence = summary.of_epoch(3, HISTORY, {**OPTIONS, "loss": name})
+        assert ("tell" in sentence) == (name == "non-saturating")
+
+
+def test_the_head_has_each_distance_under_its_name(tmp_path: Path) -> None:
+    run = a_run(tmp_path, fcd_test=31.4, fcd_real=0.1, fcd_train=30.0, fid=12.5)
+    figures = summary.key_figures(run, None)
+    assert figures[:2] == [("31.4", "FCD, test images"), ("0.1", "FCD of real images")]
+    assert figures[2] == ("12.5", "Inception FID")
+
+
+def test_durations_are_in_the_units_one_would_say() -> None:
+    said = [summary.duration(seconds) for seconds in (47.6, 312, 7_390)]
+    assert said == ["48 s", "5 min 12 s", "2 h 03 min"]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("finished", "4 epochs of training|After 4 epochs"),
+        ("stopped", "Stopped after 4 of 9 epochs"),
+        ("diverged", "Diverged in epoch 5"),
+    ],
+)
+def test_the_verdict_knows_how_a_run_ended(tmp_path: Path, status: str, says: str) -> None:
+    run = a_run(tmp_path, status, {**OPTIONS, "epochs": 9})
+    assert re.match(says, summary.verdict(run))
+
+
+def test_the_verdict_on_a_run_that_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    run = a_run(tmp_path, "running", {**OPTIONS, "epochs": 9})
+    with run.held():
+        assert summary.verdict(run) == "Under way: 4 of 9 epochs so far."
+
+
+def test_the_verdict_calls_nothing_real_that_is_far_from_it(tmp_path: Path) -> None:
+    figures = {"thin_classes": 1, "class_histogram": {"0": 0.99, "1": 0.01}, "recall": 0.4}
+
+    def said(distance: float) -> str:
+        return summary.verdict(a_run(tmp_path, **figures, fcd_test=distance))
+
+    assert said(3.9) == (
+        "Not far from real images: the distance (FCD) is 3.9. 1 of 2 classes is missing or rare. "
+        "40% of real images have a similar one among the generated."
+    )
+    assert said(35.5).startswith("Far from") and said(35.5).endswith("missing or rare.")
+    assert said(117) == "Very far from real images: the distance (FCD) is 117.0."
+
+
+def test_shares_keep_their_last_digit() -> None:
+    shares = [0.1205, 0.1795, *[0.1] * 7]
+    assert summary.shares_of(dict(enumerate(shares))) == shares and sum(shares) != 1
+    assert summary.shares_of({"0": 1, "1": 3}) == [0.25, 0.75]
+    assert summary.shares_of({"0": 0, "1": 0}) == summary.shares_of({}) == []
+
+
+def test_images_a_second_are_those_of_all_seconds(tmp_path: Path) -> None:
+    history = [
+        {"epoch": 1, "seconds": 10.0, "images_per_second": 6000},
+        {"epoch": 2, "seconds": 40.0, "images_per_second": 1500},
+    ]
+    figures = summary.key_figures(a_run(tmp_path, history=history), None)
+    assert ("2,400", "images a second") in figures and ("50 s", "of training") in figures
+
+
+# Tables
+
+
+def test_metrics_stand_in_the_order_of_the_catalogue_and_what_is_not_in_it_last() -> None:
+    keys = ["its_own", *reversed(METRICS), "images"]
+    evaluation = Evaluation(figures=dict.fromkeys(keys, 0.25))
+    rows = tables.results(evaluation, None, ())["rows"]
+    assert [row["label"] for row in rows] == [*(m.label for m in METRICS.values()), "its own"]
+    by_label = {row["label"]: row["value"] for row in rows}
+    assert by_label["Recall"] == "0.250" and by_label["its own"] == "0.25"
+    assert by_label["Rarest class"] == "25.0%"
+
+
+def test_real_images_stand_beside_and_then_their_distance_is_no_row() -> None:
+    figures = {"fcd_test": 20.0, "fcd_real": 0.1, "recall": 0.25}
+    evaluation = Evaluation(figures=figures, real={"fcd_test": 0.1})
+    rows = tables.results(evaluation, None, ())["rows"]
+    assert [(row["value"], row["real"]) for row in rows] == [("20.00", "0.10"), ("0.250", "")]
+
+
+def test_a_new_metric_is_shown_by_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    like = METRICS["recall"]
+    row = type(like)(**{**vars(like), "label": "Toy", "format": ".1f", "better": "lower"})
+    monkeypatch.setitem(METRICS, "toy", row)
+    (cells,) = tables.results(Evaluation(figures={"toy": 2.0}), None, ())["rows"]
+    assert (cells["label"], cells["value"], cells["better"]) == ("Toy", "2.0", "lower")
+
+
+def test_classes_are_named_as_the_set_names_them() -> None:
+    evaluation = Evaluation(class_histogram={"a": 3, "b": 1, "c": 0, "d": 0})
+    found = tables.results(evaluation, None, TOY.class_names)
+    assert [(bar["name"], bar["share"], bar["width"]) for bar in found["classes"]][:2] == [
+        ("red", "75.0%", 100.0),
+        ("green", "25.0%", 33.33),
+    ]
+    assert (found["equal_share"], found["equal_width"]) == ("25%", 33.33)
+    others = tables.results(evaluation, None, ("one", "two"))["classes"]
+    assert [bar["name"] for bar in others] == ["0", "1", "2", "3"]
+    assert tables.results(Evaluation(), None, TOY.class_names)["classes"] == []
+
+
+def test_scores_stand_in_order_and_say_what_was_clipped() -> None:
+    sheet = {"scores": {"noisy": {"psnr": 9.0}}}
+    sheets = {f"{sigma}": {**sheet, "sigma": sigma} for sigma in (0.1, 0, 0.005)}
+    sheets["0.1c"] = {**sheet, "sigma": 0.1, "clipped": True, "images": 16}
+    sheets["blur"] = {**sheet, "corruption": "blur:1.5"}
+    rows = tables.scores(Scores(sheets=sheets))["rows"]
+    assert [corruption for corruption, *_ in rows] == [
+        "blur:1.5",
+        *("gaussian:0", "gaussian:0.005", "gaussian:0.1", "gaussian-clipped:0.1, 16 images"),
+    ]
+    endless = {"one": {"scores": {"noisy": {"psnr": None, "accuracy": 0.5, "note": "x"}}}}
+    found = tables.scores(Scores(sheets=endless))  # of equal images
+    assert found["head"] == ["PSNR, dB", "accuracy", "note"]
+    assert found["rows"] == [("", "noisy", ["∞", "0.5", "x"])]
+    assert tables.scores(Scores()) is None
+
+
+def test_published_figures_are_those_of_the_set() -> None:
+    for dataset, (figure, own) in {"mnist": ("6.8 ± 0.5", 4), "fashion": ("26.5 ± 1.6", 3)}.items():
+        rows = tables.published(DATASETS[dataset], {"fid": 12.5})
+        assert rows[0][1:] == (figure, False) and rows[own] == ("This run", "12.5", True)
+        assert tables.published(DATASETS[dataset], {"fcd_test": 3.0}) == []
+    assert tables.published(TOY, {"fid": 12.5}) == tables.published(None, {"fid": 12.5}) == []

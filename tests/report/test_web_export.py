@@ -1,0 +1,92 @@
+"""The generator as operations that a page can run."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from report_runs import COLOUR, GREY, network
+from torch import nn
+
+from lab.report import web_export
+
+
+def unsettled(generator: nn.Module) -> nn.Module:
+    """With normalisations that have seen something."""
+    generator.train()
+    for _ in range(5):
+        generator(3 + 2 * torch.randn(20, generator.latent_dim))
+    return generator.eval()
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR, (3, 20, 12)])
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("mlp", {"hidden": (32, 48)}),
+        ("mlp", {"batch_norm": True, "activation": "relu"}),
+        ("dcgan", {"channels": (6, 4)}),
+        ("mlp", {"output": "clip"}),
+        ("dcgan", {"channels": (6, 4), "batch_norm": True, "activation": "relu"}),
+    ],
+    ids=["plain", "batch norm", "convolutions", "clipped", "both"],
+)
+def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -> None:
+    torch.manual_seed(1)
+    monkeypatch.setattr(web_export, "MOST_LEVELS_OFF", 1)
+    generator = unsettled(network(kind, shape, **config))
+    exported = web_export.export(generator)  # compares the two: Unsuited beyond that
+    numbers = sum(math.prod(s) for step in exported.operations for s in step["shapes"])
+    assert len(exported.weights) == 2 * numbers
+    assert len(exported.directions) == web_export.DIRECTIONS
+    assert exported.shares == sorted(exported.shares, reverse=True)
+
+
+def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch) -> None:
+    def nothing(operations: list, latents: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.zeros(64, math.prod(GREY))]
+
+    monkeypatch.setattr(web_export, "evaluate", nothing)
+    with pytest.raises(web_export.Unsuited, match="differ by up to"):
+        web_export.export(network())
+
+
+def test_directions_move_the_first_layer_most() -> None:
+    torch.manual_seed(0)
+    operations = web_export.operations_of(network(hidden=(32, 48)))
+    directions, _ = web_export.principal_directions(operations, 16)
+    random = torch.nn.functional.normalize(torch.randn(200, 16), dim=1)
+    towards = torch.nn.functional.normalize(directions[:1], dim=1)
+    latents = torch.randn(500, 16)
+
+    def moved(ways: torch.Tensor) -> torch.Tensor:
+        results = [
+            web_export.evaluate(operations[:2], latents + step * ways) for step in (0.5, -0.5)
+        ]
+        return (results[0][-1] - results[1][-1]).norm(dim=1).mean()
+
+    assert moved(towards) > 1.2 * torch.stack([moved(way[None]) for way in random]).mean()
+
+
+def test_unknown_networks_are_refused_with_the_reason() -> None:
+    odd = network()
+    odd.layers[1] = nn.SiLU()
+    with pytest.raises(web_export.Unsuited, match="SiLU"):
+        web_export.export(odd)
+    with pytest.raises(web_export.Unsuited, match="knows no Linear"):
+        web_export.export(nn.Linear(16, 10))
+    with pytest.raises(web_export.Unsuited, match="MB"):
+        web_export.export(network(latent_dim=100, hidden=(2048, 2048)))
+    loud = network()
+    loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
+    with pytest.raises(web_export.Unsuited, match="not numbers"):
+        web_export.export(loud)
+
+
+def test_layers_in_another_order_than_they_are_listed_are_refused() -> None:
+    crossed = network(hidden=(32, 48))
+    crossed.layers[0], crossed.layers[2] = crossed.layers[2], crossed.layers[0]
+    crossed.forward = lambda latents: torch.zeros(len(latents), *GREY)
+    with pytest.raises(web_export.Unsuited, match="one after another"):
+        web_export.export(crossed)

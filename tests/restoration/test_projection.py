@@ -1,0 +1,162 @@
+"""Projection onto a generator, and samples of what corrupted images may show."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.models import GENERATORS, build
+from lab.restoration import projection
+from lab.restoration.corruptions import Corruption, Gaussian, GaussianClipped
+from lab.seeding import stream
+
+
+def small_generator(shape: tuple[int, int, int]) -> nn.Module:
+    """A generator of random weights, whose images differ well from each other."""
+    torch.manual_seed(3)
+    network = build(GENERATORS, "mlp", shape=shape, latent_dim=8, hidden=(64,))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(2)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def generator() -> nn.Module:
+    """One for images of 28 x 28."""
+    return small_generator((1, 28, 28))
+
+
+@pytest.fixture(scope="module")
+def made(generator: nn.Module) -> Tensor:
+    """Five images of the generator, (5, 1, 28, 28) in [0, 1]."""
+    latents = torch.randn(5, 8, generator=stream(1, "test"))
+    return (generator(latents) + 1) / 2
+
+
+def test_projection_finds_what_the_generator_made(generator: nn.Module, made: Tensor) -> None:
+    error = (projection.project(generator, made, Gaussian(0.0)) - made).square().mean()
+    nearest = (projection.project(generator, made, Gaussian(0.0), steps=0) - made).square().mean()
+    assert error < 2e-4
+    assert error < nearest / 10
+
+
+def test_the_bank_knows_the_latents_of_its_own_images(generator: nn.Module) -> None:
+    bank = projection._bank(generator, torch.device("cpu"))
+    shown = projection.pixels(generator, bank[:5])
+    objective = projection.Objective(generator, shown, Gaussian(torch.full((5,), 0.1)))
+    assert objective.of_bank(bank).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_as_many_starts_as_asked_for_are_followed(
+    generator: nn.Module, made: Tensor, monkeypatch
+) -> None:
+    followed, descend = [], projection._descend
+    monkeypatch.setattr(
+        projection, "_descend", lambda *given: followed.append(len(given[1])) or descend(*given)
+    )
+    projection.project(generator, made, Gaussian(0.3), restarts=7, steps=10)
+    assert followed == [5 * 7, 5 * projection.FINALISTS]
+
+
+def test_the_best_start_of_each_image_is_kept() -> None:
+    latents, values = torch.arange(6.0)[:, None], torch.tensor([3.0, 1, 2, 5, 6, 4])
+    assert projection._best(latents, values, images=2, count=1).tolist() == [[1], [5]]
+
+
+def test_projection_takes_noise_away(generator: nn.Module, made: Tensor) -> None:
+    noisy = Gaussian(0.3).apply(made, 0)
+    restored = projection.project(generator, noisy, Gaussian(0.3))
+    assert (restored - made).square().mean() < (noisy - made).square().mean() / 5
+    clipped = GaussianClipped(0.3).apply(made, 0)
+    aware = projection.project(generator, clipped, GaussianClipped(0.3))
+    unaware = projection.project(generator, clipped, Gaussian(0.3))
+    assert (aware - made).square().mean() < (unaware - made).square().mean()
+
+
+def test_projection_is_the_same_twice_and_of_fewer_images(
+    generator: nn.Module, made: Tensor
+) -> None:
+    first = projection.project(generator, made, Gaussian(0.1), restarts=4, steps=30)
+    assert torch.equal(
+        first, projection.project(generator, made, Gaussian(0.1), restarts=4, steps=30)
+    )
+    alone = projection.project(generator, made[:2], Gaussian(0.1), restarts=4, steps=30)
+    assert torch.allclose(first[:2], alone, atol=1e-3)
+
+
+def test_noise_levels_may_differ_from_image_to_image(generator: nn.Module, made: Tensor) -> None:
+    levels = torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0])
+    mixed = projection.project(generator, made, Gaussian(levels), steps=50)
+    same = projection.project(generator, made, Gaussian(0.1), steps=50)
+    assert torch.allclose(mixed[0], same[0], atol=1e-3)
+    assert not torch.allclose(mixed[4], same[4], atol=1e-3)
+
+
+def test_descent_never_ends_above_its_start(generator: nn.Module) -> None:
+    noisy = torch.rand(3, 1, 28, 28)
+    noisy[1] = torch.nan  # an image that no step can improve leaves the others alone
+    objective = projection.Objective(generator, noisy, Gaussian(torch.full((3,), 0.1)))
+    starts = torch.randn(3, 8, generator=stream(0, "test"))
+    latents, values = projection._descend(objective, starts, 40)
+    assert torch.isfinite(latents).all()
+    assert (values[[0, 2]] < objective(starts)[[0, 2]]).all()
+
+
+def test_samples_are_different_and_decided_by_the_seed(generator: nn.Module, made: Tensor) -> None:
+    noisy = Gaussian(0.9).apply(made[:2], 0)
+    first = projection.sample(generator, noisy, Gaussian(0.9), 4, steps=20)
+    assert first.shape == (2, 4, 1, 28, 28)
+    assert float(first.std(dim=1).mean()) > 0.01
+    assert torch.equal(first, projection.sample(generator, noisy, Gaussian(0.9), 4, steps=20))
+    assert not torch.equal(
+        first, projection.sample(generator, noisy, Gaussian(0.9), 4, steps=20, seed=1)
+    )
+
+
+def test_samples_of_a_linear_generator_follow_the_known_posterior() -> None:
+    class Linear(nn.Module):
+        """Two latents, each the height of a row of pixels of its own, of norm 1 on 0 to 1."""
+
+        latent_dim = 2
+
+        def forward(self, latents: Tensor) -> Tensor:
+            rows = torch.zeros(len(latents), 28, 28)
+            rows[:, :2] = 2 * latents[:, :, None] / 28**0.5 - 1
+            return rows.view(-1, 1, 28, 28)
+
+    noisy = torch.zeros(1, 1, 28, 28)
+    noisy[0, 0, 2:] = 0.5  # what the other rows always are
+    noisy[0, 0, 0] = 1.6 / 28**0.5  # a least-squares latent of (1.6, 0)
+    found = projection.sample(Linear(), noisy, Gaussian(1.0), count=600, steps=300)
+    latents = found[0, :, 0, :2].sum(2) / 28**0.5  # (600, 2)
+    variance = 1.0 + projection.MISFIT**2  # of the noise; the prior's is 1
+    assert torch.allclose(latents.mean(0), torch.tensor([1.6, 0.0]) / (1 + variance), atol=0.1)
+    assert torch.allclose(latents.var(0), torch.full((2,), variance / (1 + variance)), atol=0.1)
+
+
+class TopErased(Corruption):
+    """A share `severity` of the rows, from above, is black."""
+
+    name = "top-erased"
+    variance = 0.0
+
+    def apply(self, images: Tensor, seed: int) -> Tensor:
+        return self.expected(images)
+
+    def expected(self, images: Tensor) -> Tensor:
+        rows = torch.arange(images.shape[2]).view(-1, 1) / images.shape[2]  # (H, 1)
+        return torch.where(rows >= self.severity_beside(images), images, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 24)])
+def test_what_is_missing_is_filled_in(shape: tuple[int, int, int]) -> None:
+    network = small_generator(shape)
+    clean = projection.pixels(network, torch.randn(3, 8, generator=stream(1, "test")))
+    corruption = TopErased(0.5)
+    found = projection.project(network, corruption.apply(clean, 0), corruption)
+    assert found.shape == clean.shape
+    half = slice(0, shape[1] // 2)
+    error = (found - clean)[:, :, half].square().mean()
+    assert error < clean[:, :, half].var(0).mean() / 10

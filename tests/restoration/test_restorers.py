@@ -1,0 +1,84 @@
+"""Which restorer can undo what, and what each makes of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.data.pixels import to_unit
+from lab.models import DENOISERS, GENERATORS, build
+from lab.models.sampling import generate
+from lab.restoration import denoising, projection
+from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, GaussianClipped
+from lab.restoration.restorers import RESTORERS, Context, able
+from lab.runs.results import OWN_FOLDERS
+from lab.seeding import per_image_noise
+
+SHAPE = (3, 20, 20)
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    """Small networks of random weights for colour images."""
+    torch.manual_seed(0)
+    generator = build(GENERATORS, "mlp", shape=SHAPE, latent_dim=4, hidden=(16,)).eval()
+    denoiser = build(DENOISERS, "unet", shape=SHAPE, width=8, inner_width=8).eval()
+    for network in (generator, denoiser):
+        network.requires_grad_(False)
+    return Context(generator, denoiser, seed=3, restarts=2, steps=5)
+
+
+class Cut(Corruption):
+    """A corruption that no restorer can look through."""
+
+    name = "cut"
+    is_differentiable = False
+
+    def apply(self, images: Tensor, seed: int) -> Tensor:
+        return images.round()
+
+
+def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
+    alone = Context(context.generator)
+    for name in CORRUPTIONS:
+        assert set(able(context, CORRUPTIONS[name](0.3))) == set(RESTORERS)
+        assert set(able(alone, CORRUPTIONS[name](0.3))) == {"regeneration", "projection"}
+    assert set(able(context, Cut(1))) == {"regeneration"}
+
+
+def test_every_restorer_does_what_its_name_says(context: Context) -> None:
+    noisy, noise = torch.rand(3, *SHAPE), GaussianClipped(0.3)
+    made = {name: row.restore(context, noisy, noise) for name, row in RESTORERS.items()}
+    for images in made.values():
+        assert images.shape == noisy.shape and 0 <= images.min() <= images.max() <= 1
+    latents = per_image_noise(3, (4,), 3, "regeneration")
+    assert torch.equal(made["regeneration"], to_unit(generate(context.generator, latents)))
+    projected = projection.project(context.generator, noisy, noise, restarts=2, steps=5)
+    assert torch.equal(made["projection"], projected)
+    assert torch.equal(made["denoiser"], denoising.denoise(context.denoiser, noisy, noise))
+
+
+def test_what_a_fresh_sample_is_does_not_depend_on_the_picture(context: Context) -> None:
+    fresh = RESTORERS["regeneration"]
+    one, other = (fresh.restore(context, torch.rand(2, *SHAPE), Gaussian(0.1)) for _ in range(2))
+    assert torch.equal(one, other) and not fresh.is_learned
+
+
+def test_samples_are_as_many_as_asked_for(context: Context) -> None:
+    (sampler,) = [row for row in RESTORERS.values() if row.sample]
+    found = sampler.sample(context, torch.rand(2, *SHAPE), Gaussian(0.9), 3)
+    assert found.shape == (2, 3, *SHAPE)
+
+
+def test_every_folder_for_own_pictures_belongs_to_a_restorer() -> None:
+    assert sorted(row.own_folder for row in RESTORERS.values() if row.own_folder) == list(
+        OWN_FOLDERS
+    )
+
+
+def test_a_new_restorer_is_one_row(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = RESTORERS["regeneration"]
+    monkeypatch.setitem(RESTORERS, "mine", row)
+    assert able(context, Gaussian(0.1))["mine"] is row
+    assert isinstance(context.generator, nn.Module)

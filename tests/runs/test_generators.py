@@ -1,0 +1,67 @@
+"""The generator that a script is to use: where it is looked for, and the images that go with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SAMPLE
+
+from lab.data import DATASETS
+from lab.errors import Mistake
+from lab.files import write_json
+from lab.models import GENERATORS, build
+from lab.models.serialization import save_weights
+from lab.runs.generators import find_generator
+from lab.runs.run import Run
+
+MNIST = DATASETS["mnist"]
+
+
+@pytest.fixture
+def own_run(tmp_path: Path) -> Path:
+    """A run folder with a small generator."""
+    run = tmp_path / "outputs" / "mnist-001"
+    run.mkdir(parents=True)
+    network = build(GENERATORS, "mlp", shape=MNIST.shape, latent_dim=8, hidden=(32,))
+    save_weights(run / "generator.pth", network, MNIST, epoch=1)
+    write_json(run / "config.json", {"options": {"dataset": "mnist", "data_dir": str(SAMPLE)}})
+    return run
+
+
+def test_a_run_may_be_named_as_the_list_names_it(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Run.open("--run", Path("mnist-001"), outputs=own_run.parent).path == own_run
+    for name in ("mnist-002", "../outputs/mnist-001x"):
+        with pytest.raises(Mistake, match="does not exist"):
+            Run.open("--run", Path(name), outputs=own_run.parent)
+
+
+def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> None:
+    begun = Run.create(own_run.parent, "mnist")
+    write_json(begun.config_path, {"status": "running"})
+    assert [run.path for run in Run.all_in(own_run.parent)] == [begun.path, own_run]
+    assert Run.newest(own_run.parent).path == own_run
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: bool) -> None:
+    given = (None, own_run / "generator.pth") if by_file else (own_run, None)
+    found = find_generator(*given)
+    assert found.run.data_dir == SAMPLE and found.named_by_file is by_file
+    assert found.stage == ", after epoch 1"
+    assert found.load_dataset().source == str(SAMPLE / "mnist")
+    write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
+    assert find_generator(*given).run.data_dir is None
+
+
+@pytest.mark.parametrize("nonsense", ["cats", ["mnist"], None, {"name": "cats", "shape": [1, 2]}])
+def test_a_file_that_does_not_say_its_set_is_refused(own_run: Path, nonsense: object) -> None:
+    path = own_run / "generator.pth"
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "dataset": nonsense}, path)
+    with pytest.raises(Mistake, match=r"--generator .*generator\.pth: .* set"):
+        find_generator(None, path)

@@ -1,0 +1,128 @@
+"""denoising_results/: what is recorded in scores.json, and what goes when networks change."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.errors import Mistake
+from lab.files import is_held
+from lab.runs.results import Networks, RestorationResults
+from lab.runs.schema import Scores, Sheet
+
+NETWORKS = Networks("mnist", Path("generator.pth"), "of the generator", "of the denoiser")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> RestorationResults:
+    """A folder that is not there yet."""
+    return RestorationResults(tmp_path / "results")
+
+
+def save(results: RestorationResults, name: str, networks=NETWORKS, **facts: object) -> None:
+    sheet = Sheet(title=f"of {name}", **facts)
+    results.save(name, sheet, networks, draw=lambda path: path.write_bytes(name.encode()))
+
+
+def names_in(results: RestorationResults) -> set[str]:
+    return {path.name for path in results.folder.glob("*.png")}
+
+
+def test_what_is_saved_is_read_back_with_every_fact(results: RestorationResults) -> None:
+    assert results.scores == Scores()
+    scores = {"noisy": {"psnr": None, "ssim": "not a number"}, "projection": {"psnr": 17.25}}
+    save(results, "b.png", sigma=0.3, scores=scores, fcd={"of some kind": 9.5}, pictures=[])
+    save(results, "a.png", sigma={"one.png": 0.1, "caf\udce9.png": 0.2})
+    content = json.loads(results.scores_path.read_text())
+    assert list(content["sheets"]) == ["a.png", "b.png"]
+    assert (content["dataset"], content["generator"]) == ("mnist", "generator.pth")
+    assert content["sheets"]["b.png"] == {
+        **{"title": "of b.png", "sigma": 0.3, "scores": scores, "pictures": []},
+        **{"fcd": {"of some kind": 9.5}, "denoiser_sha256": "of the denoiser"},
+    }
+    again = RestorationResults(results.folder)
+    assert again.scores == results.scores and not again.remarks
+    assert again.scores.sheets["a.png"].sigma["caf\udce9.png"] == 0.2
+
+
+def test_the_folder_is_held_while_a_sheet_is_written(results: RestorationResults) -> None:
+    held = []
+    results.save("a.png", Sheet(), NETWORKS, lambda path: held.append(is_held(path.parent)))
+    assert held == [True] and not is_held(results.folder)
+
+
+def test_what_another_program_saved_meanwhile_is_kept(results: RestorationResults) -> None:
+    assert not results.scores.sheets  # read, and from here on known
+    save(RestorationResults(results.folder), "a.png")
+    save(results, "b.png")
+    assert list(results.scores.sheets) == ["a.png", "b.png"]
+
+
+def test_sheets_of_other_networks_go(
+    results: RestorationResults, capsys: pytest.CaptureFixture
+) -> None:
+    without = dataclasses.replace(NETWORKS, denoiser_sha256=None)
+    save(results, "without.png", without)
+    save(results, "first.png")
+    save(results, "second.png", dataclasses.replace(NETWORKS, denoiser_sha256="of another"))
+    assert names_in(results) == set(results.scores.sheets) == {"without.png", "second.png"}
+    assert "removed, since these networks did not make them: first.png" in capsys.readouterr().out
+    save(results, "third.png", without)  # no denoiser: none is contradicted
+    assert len(results.scores.sheets) == 3
+    save(results, "other.png", dataclasses.replace(NETWORKS, generator_sha256="of another"))
+    assert names_in(results) == set(results.scores.sheets) == {"other.png"}
+
+
+def test_pictures_that_a_sheet_showed_go_with_it(results: RestorationResults) -> None:
+    for name in ("denoised", "projected"):
+        results.own_folder(name).mkdir(parents=True)
+        for picture in ("one.png", "two.png", "notes.txt"):
+            (results.own_folder(name) / picture).touch()
+    save(results, "own.png", pictures=["one.png", "two.png", "notes.txt", "../own.png"])
+    save(results, "own.png", pictures=["two.png"])
+    for name in ("denoised", "projected"):
+        left = {path.name for path in results.own_folder(name).iterdir()}
+        assert left == {"two.png", "notes.txt"}
+    assert names_in(results) == {"own.png"}
+
+
+@pytest.mark.parametrize("text", ['{"sheets": {"a', "[1, 2]", "\xff"])
+def test_damaged_scores_are_remarked_on_and_replaced(
+    results: RestorationResults, text: str
+) -> None:
+    results.folder.mkdir()
+    results.scores_path.write_text(text, encoding="latin-1")
+    assert results.scores == Scores()
+    assert len(results.remarks) == 1 and str(results.scores_path) in results.remarks[0]
+    save(results, "a.png")
+    assert list(RestorationResults(results.folder).scores.sheets) == ["a.png"]
+
+
+def test_a_damaged_part_is_remarked_on_and_the_rest_is_kept(results: RestorationResults) -> None:
+    results.folder.mkdir()
+    sheets = {"a.png": {"title": 3, "sigma": 0.5}, "../b.png": {}}
+    results.scores_path.write_text(json.dumps({"sheets": sheets}))
+    assert list(results.scores.sheets) == ["a.png"]
+    assert results.scores.sheets["a.png"].sigma == 0.5
+    assert "damaged, passed over (title)" in results.remarks[0]
+
+
+def test_the_denoiser_lies_beside_its_generator_if_it_can(
+    results: RestorationResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results.denoiser_path(tmp_path / "generator.pth") == tmp_path / "denoiser.pth"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    elsewhere = results.denoiser_path(tmp_path / "generator.pth")
+    assert elsewhere == results.folder / "denoiser.pth"
+    (tmp_path / "denoiser.pth").touch()  # it may be used, if not replaced
+    assert results.denoiser_path(tmp_path / "generator.pth") == tmp_path / "denoiser.pth"
+
+
+def test_pictures_that_could_be_written_over_are_refused(results: RestorationResults) -> None:
+    for folder in (results.folder, results.own_folder("projected")):
+        with pytest.raises(Mistake, match="could be written over"):
+            results.check_images(folder)
+    results.check_images(results.folder.parent)

@@ -1,0 +1,161 @@
+"""lab/runs/resume.py: a run that goes on keeps its options, and its config is not trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+import pytest
+from conftest import SAMPLE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan_lab import RECIPES, Options
+from lab import files
+from lab.data import load_sample
+from lab.errors import Fault, Mistake
+from lab.options import parse
+from lab.runs.resume import resumed
+from lab.runs.run import Run
+from lab.training import of_the_run, planned
+
+TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", str(SAMPLE)]
+
+
+@cache
+def planned_options() -> Options:
+    """The options of the runs here, as gan_lab.py plans them."""
+    return planned(parse(Options, TYPED, RECIPES), load_sample("fashion"))
+
+
+def begun(outputs: Path, status: str = "stopped") -> Run:
+    """A run as gan_lab.py begins it."""
+    dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
+    run.begin(of_the_run(planned_options()), "", dataset, {})
+    run.save_status(status)
+    return Run(run.path)
+
+
+def changed(run: Run, **options: object) -> Run:
+    """The run with other options in its config.json."""
+    content = files.read_json(run.config_path)
+    content["options"] = {**content["options"], **options}
+    files.write_json(run.config_path, content)
+    return Run(run.path)
+
+
+def go_on(run: Run, **given: object):
+    """What --resume of this run comes to, with what else is typed."""
+    return resumed(Options, {"resume": str(run), **given})
+
+
+def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
+    run = begun(tmp_path)
+    options, found = go_on(run)
+    assert options == dataclasses.replace(planned_options(), resume=str(run))
+    assert found.path == run.path
+    options, _ = go_on(run, epochs=7, device="cpu")
+    assert (options.epochs, options.device, options.seed) == (7, "cpu", 5)
+
+
+def test_the_newest_one_is_meant_where_none_is_named(tmp_path):
+    begun(tmp_path)
+    newest = begun(tmp_path)
+    begun(tmp_path, "finished")
+    _, found = resumed(Options, {"resume": "newest", "out": tmp_path})
+    assert found.path == newest.path
+
+
+def test_what_a_resumed_run_refuses(tmp_path):
+    run = begun(tmp_path)
+    with pytest.raises(Mistake, match=r"^--lr-g 0.1: a resumed run keeps its own; .* --epochs"):
+        go_on(run, lr_g=0.1)
+    with pytest.raises(Mistake, match="--epochs 2: the run has 3; give more"):
+        go_on(run, epochs=2)
+    with files.held(run.path), pytest.raises(Mistake, match="is being trained; wait"):
+        go_on(run)
+    with pytest.raises(Mistake, match="--resume none: does not exist"):
+        go_on(Path("none"))
+
+
+def test_a_finished_run_goes_on_with_more_epochs_only(tmp_path):
+    run = begun(tmp_path, "finished")
+    with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to go on"):
+        go_on(run)
+    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing, without it"):
+        go_on(run, epochs=4)  # to begin again would destroy what it has
+    run.checkpoint_path.touch()
+    assert go_on(run, epochs=4)[0].epochs == 4
+
+
+def test_a_data_folder_that_is_gone_is_asked_for(tmp_path):
+    run = changed(begun(tmp_path), data_dir=str(tmp_path / "gone"))
+    with pytest.raises(Mistake, match="gone, which is gone; say with --data-dir where they are"):
+        go_on(run)
+    assert go_on(run, data_dir=SAMPLE)[0].data_dir == SAMPLE
+
+
+def test_the_folder_that_runs_were_made_in_then_does_not_matter(tmp_path):
+    run = changed(begun(tmp_path), out="\0 of another machine")
+    assert go_on(run)[0].seed == 5
+
+
+def test_a_run_of_the_labs_first_version_goes_on_with_its_average(tmp_path):
+    run = begun(tmp_path)
+    content = files.read_json(run.config_path)
+    del content["options"]["ema_decay"]
+    content["options"]["average"] = 0.75
+    files.write_json(run.config_path, content)
+    assert go_on(Run(run.path))[0].ema_decay == 0.75
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": "many"},
+        {"latent_dim": 10**9},
+        {"hidden_g": [1_000_000]},
+        {"hidden_g": 512},
+        {"lr_g": []},
+        {"lr_g": [1]},
+        {"epochs": None},
+        {"epochs": 0},
+        {"network_g": "../mlp"},
+    ],
+)
+def test_a_hostile_config_is_refused(tmp_path, change):
+    run = changed(begun(tmp_path), **change)
+    with pytest.raises(Fault, match=r"config\.json"):
+        go_on(run, epochs=4)
+
+
+@pytest.mark.parametrize("options", [None, [], "text", {}])
+def test_a_config_without_options_is_refused(tmp_path, options):
+    run = begun(tmp_path)
+    files.write_json(run.config_path, {"status": "stopped", "options": options})
+    with pytest.raises(Fault, match=r"config\.json: its options are missing"):
+        go_on(run, epochs=4)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+NAMES = [field.name for field in dataclasses.fields(Options)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, min_size=1, max_size=3))
+def test_any_options_in_a_config_are_taken_or_refused(tmp_path_factory, changes):
+    outputs = tmp_path_factory.getbasetemp() / "resumed"
+    run = Run.all_in(outputs)[0] if outputs.is_dir() else begun(outputs)
+    content = {**of_the_run(planned_options()), **changes}
+    files.write_json(run.config_path, {"status": "stopped", "options": content})
+    try:
+        options, _ = go_on(Run(run.path))
+    except (Fault, Mistake) as refusal:
+        assert "\n" not in str(refusal)
+    else:
+        assert options.epochs >= 1 and isinstance(options.hidden_g, tuple)

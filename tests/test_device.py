@@ -1,0 +1,109 @@
+"""lab/device.py: where to compute, how precisely, and who else is at work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lab import device
+from lab.errors import Mistake
+
+
+@pytest.mark.parametrize(
+    ("whole", "idle", "own", "crowded"),
+    [
+        (20.0, 0.5, 10.0, True),  # two trainings at once
+        (20.0, 0.5, 19.0, False),  # alone
+        (20.0, 10.0, 9.5, False),  # alone, networks too small for two threads
+        (20.0, 10.0, 1.0, False),  # others, but there is room for them
+        (0.5, 0.0, 0.1, False),  # too soon to say
+    ],
+)
+def test_other_programs_on_the_cores_are_noticed(monkeypatch, whole, idle, own, crowded):
+    readings = iter([(1000.0, 500.0, 7.0), (1000.0 + whole, 500.0 + idle, 7.0 + own), None])
+    monkeypatch.setattr(device, "cpu_seconds", lambda: next(readings))
+    contention = device.Contention()
+    assert contention.is_crowded() is crowded
+    assert not contention.is_crowded()  # where nothing can be read nothing is said
+
+
+@pytest.mark.skipif(device.cpu_seconds() is None, reason="needs Linux")
+def test_what_a_process_uses_is_part_of_what_all_use():
+    before = device.cpu_seconds()
+    while device.cpu_seconds()[2] < before[2] + 0.3:
+        pass
+    whole, idle, own = (now - then for now, then in zip(device.cpu_seconds(), before, strict=True))
+    assert own >= 0.3
+    assert whole - idle > own - 0.1  # the system counts in hundredths of a second, for each core
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_gpu_that_torch_cannot_use_is_passed_over(monkeypatch, capsys):
+    with pytest.raises(Mistake, match="--device cuda: this machine has none"):
+        device.pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # too old a one says so, too
+    assert device.pick_device("auto").type in ("mps", "cpu")
+    assert "note: cuda: torch cannot use it (" in capsys.readouterr().out
+    with pytest.raises(Mistake, match=r"--device cuda: torch cannot use it \(.*--device auto"):
+        device.pick_device("cuda")
+
+
+def test_the_cpu_is_always_of_use(capsys):
+    assert device.pick_device("cpu") == torch.device("cpu")
+    assert device.pick_device("auto").type in device.DEVICES
+    assert capsys.readouterr().out == ""
+
+
+def test_matrices_are_multiplied_as_asked_and_only_where_asked():
+    before = torch.get_float32_matmul_precision()
+    for precision, wanted in (("bfloat16", "medium"), ("float32", "highest")):
+        with device.matrix_products(precision, torch.device("cpu")):
+            assert torch.get_float32_matmul_precision() == wanted
+            with device.full_precision():  # scores and pictures
+                assert torch.get_float32_matmul_precision() == "highest"
+            assert torch.get_float32_matmul_precision() == wanted
+        assert torch.get_float32_matmul_precision() == before
+    with device.matrix_products("float32", torch.device("cuda")):
+        assert torch.get_float32_matmul_precision() == "high"  # TF32
+
+
+def test_only_convolutions_keep_bfloat16_between_them(monkeypatch):
+    monkeypatch.setattr(device, "bfloat16_is_fast", lambda device: True)
+    for precision, convolutions, kept in (
+        *(("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False)),
+    ):
+        with device.matrix_products(precision, torch.device("cpu"), convolutions):
+            assert torch.is_autocast_enabled("cpu") is kept
+    monkeypatch.setattr(device, "bfloat16_is_fast", lambda device: False)
+    with device.matrix_products("bfloat16", torch.device("cpu"), convolutions=True):
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_precision_is_put_back_after_an_error():
+    before = torch.get_float32_matmul_precision()
+    for context in (device.matrix_products("bfloat16", torch.device("cpu")),):
+        with pytest.raises(ZeroDivisionError), context:
+            1 / 0  # noqa: B018
+    with pytest.raises(ZeroDivisionError), device.full_precision():
+        1 / 0  # noqa: B018
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(("said", "cores"), [("37", 37), ("99999999999", device.MOST_THREADS)])
+def test_the_number_of_threads_is_the_users_if_they_say_so(monkeypatch, said, cores):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert device.available_cores() == cores
+
+
+@pytest.mark.parametrize("said", ["", "0", "many", "-3"])
+def test_what_says_no_number_of_threads_is_passed_over(monkeypatch, said):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    found = device.available_cores()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert found == device.available_cores() >= 1
+
+
+def test_the_machine_is_described_in_plain_values():
+    found = device.describe_machine(torch.device("cpu"))
+    assert found["torch"] == torch.__version__ and found["device"].startswith("cpu (")
+    assert all(isinstance(value, str | int) for value in found.values())

@@ -1,0 +1,125 @@
+"""lab/errors.py: every ending is one line and a fixed exit code."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from lab import errors
+from lab.errors import (
+    Fault,
+    Interrupted,
+    Mistake,
+    StopSwitch,
+    going_on,
+    made_good,
+    run_script,
+    signals_call,
+)
+
+
+def ending(main, capfd) -> tuple[int, str]:
+    """Exit code and stderr of a script with that `main`."""
+    with pytest.raises(SystemExit) as left:
+        run_script(main)
+    return left.value.code, capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Mistake("--lr-g 0: give more"), 2),
+        (Fault("config.json: damaged"), 1),
+        (Interrupted("stopped and saved"), 130),
+        (Interrupted("stopped and saved", signal.SIGTERM), 143),
+        (OSError(28, "No space left on device", "x"), 1),
+        (MemoryError(), 1),
+    ],
+)
+def test_each_ending_has_its_code_and_one_line(capfd, error, code):
+    def main():
+        raise error
+
+    left, said = ending(main, capfd)
+    assert left == code
+    assert said.count("\n") == 1 and "Traceback" not in said
+
+
+def test_a_bug_is_no_fault(capfd):
+    def main():
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):  # with its traceback
+        run_script(main)
+
+
+def test_a_reader_that_went_away_is_no_fault(capfd):
+    def main():
+        with made_good("go on with: this command"):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    assert ending(main, capfd) == (141, "")
+
+
+def test_a_fault_quotes_nothing_that_steers_a_terminal():
+    assert str(Fault("\x1b[2J\x9b2Ja name\nof two lines")) == "?[2J?2Ja name of two lines"
+
+
+def test_no_message_is_longer_than_a_screen(capfd):
+    def main():
+        raise Mistake("x" * 10_000 + "\n\x1b[2J")
+
+    code, said = ending(main, capfd)
+    assert code == 2 and said.count("\n") == 1 and len(said) < errors.MOST_SAID + 100
+    assert said.endswith("...\n")
+
+
+def test_a_full_disk_says_where_and_how_to_go_on(capfd):
+    def main():
+        with made_good("go on with: this command"):
+            raise OSError(28, "No space left on device", "run/history.csv")
+
+    code, said = ending(main, capfd)
+    assert code == 1 and said.count("\n") == 1
+    assert "No space left on device: run/history.csv; once that is put right, go on with" in said
+
+
+def test_what_a_signal_ends_says_what_gets_it_done_after_all():
+    with (
+        pytest.raises(Interrupted, match="interrupted; go on with") as caught,
+        going_on("go on with: this command"),
+    ):
+        raise Interrupted("interrupted", signal.SIGTERM)
+    assert caught.value.signal_number == signal.SIGTERM
+
+
+def test_running_out_of_memory_is_one_line(capfd):
+    code, said = ending(lambda: torch.empty(2**60), capfd)
+    assert code == 1 and said.count("\n") == 1 and "out of memory" in said
+
+
+def test_without_its_packages_a_script_says_what_to_install(monkeypatch):
+    required = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    names = re.findall(r"^[a-z0-9]+", required, re.MULTILINE)
+    assert sorted(errors.PACKAGES.values()) == sorted(names)
+    monkeypatch.setattr(errors, "find_spec", lambda module: None if module == "PIL" else 1)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own stays
+    with pytest.raises(SystemExit, match=r"pillow not installed for .*; pip install -r"):
+        errors.prepare_script()
+
+
+def test_a_second_signal_ends_the_program_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    stop = StopSwitch()
+    with signals_call(stop.note):
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == before != signal.SIG_DFL
+    with pytest.raises(Interrupted, match="stopped and saved; go on"):
+        stop.raise_if_requested("go on")
+    StopSwitch().raise_if_requested("go on")  # nobody asked

@@ -1,0 +1,271 @@
+"""lab/files.py: files that appear whole, JSON from anywhere, folders that one program holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab import files
+from lab.data import pictures
+from lab.errors import Fault, Mistake
+from lab.models.tensor_files import digest
+
+# Written whole
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "file"
+    files.write_text(path, "before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(OSError, match="No space"):
+        files.write_whole(path, fail)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_another_program_has_open_is_tried_again(tmp_path, monkeypatch):
+    path, replace, tries = tmp_path / "file", Path.replace, []
+
+    def in_use(beside, path):  # as Windows says it
+        tries.append(beside)
+        if len(tries) < 3:
+            raise PermissionError(13, os.strerror(13), str(path))
+        return replace(beside, path)
+
+    monkeypatch.setattr(Path, "replace", in_use)
+    monkeypatch.setattr(files, "RENAMES_TRIED", 2)
+    with pytest.raises(PermissionError):
+        files.write_text(path, "held for too long")
+    assert not list(tmp_path.iterdir())
+    files.write_text(path, "free again")
+    assert path.read_text() == "free again"
+
+
+def test_a_file_is_replaced_not_written_into(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "its other name"
+    files.write_text(path, "before")
+    other.hardlink_to(path)
+    files.write_text(path, "after")
+    assert (path.read_text(), other.read_text()) == ("after", "before")
+
+
+def test_the_longest_name_there_is_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    files.write_text(path, "here")
+    assert path.read_text() == "here"
+
+
+def test_two_processes_of_one_number_do_not_meet(tmp_path):
+    """As in two containers that share a folder."""
+    path = tmp_path / "file"
+
+    def overtaken(file):
+        files.write_text(path, "the other's")
+        file.write(b"ours")
+
+    files.write_whole(path, overtaken)
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match=r"report\.html'$"):
+        files.write_text(tmp_path / "report.html", "text")
+
+
+# Read without trust
+
+
+def test_damaged_json_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # deeper than pages can be made of
+    for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"', nested):
+        path.write_bytes(content)
+        with pytest.raises(Fault, match=r"config\.json"):
+            files.read_json(path)
+    path.write_text("{}", encoding="utf-8-sig")  # with Notepad's mark
+    assert files.read_json(path) == {}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]":,019eE.-tfnul \\', max_size=60))
+def test_any_bytes_are_an_object_or_a_fault_of_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    try:
+        assert isinstance(files.read_json(path), dict)
+    except Fault as fault:
+        assert "any.json" in str(fault) and "\n" not in str(fault)
+
+
+def test_json_comes_back(tmp_path):
+    content = {"name": "Häher", "figures": [1, 2.5, None, True], "inner": {"path": Path("a/b")}}
+    files.write_json(tmp_path / "c.json", content)
+    inner = {"inner": {"path": str(Path("a/b"))}}
+    assert files.read_json(tmp_path / "c.json") == {**content, **inner}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
+@pytest.mark.parametrize("read", [files.read_json, files.read_text, digest, pictures.opened])
+def test_what_never_ends_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**35)  # takes no room
+    for name in ("pipe", "endless", "huge"):
+        with pytest.raises((Fault, pictures.Unreadable)):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.png", "a/b.png", "..", ".", "a\0.png", "\ud800.png", "n" * 256, "", 3, None]
+)
+def test_a_name_from_a_file_is_a_name(name):
+    assert not files.is_plain_name(name)
+    assert files.is_plain_name("Übung 1.png")
+
+
+# Held
+
+
+def test_asking_for_a_lock_is_not_holding_it(tmp_path):
+    assert not files.is_held(tmp_path) and not list(tmp_path.iterdir())  # to ask writes nothing
+    with files.held(tmp_path):
+        assert files.is_held(tmp_path)
+        with pytest.raises(Fault, match="at work in it"), files.held(tmp_path, wait=False):
+            pass
+        assert files.is_held(tmp_path)
+    assert not files.is_held(tmp_path)
+    with files.held(tmp_path, wait=False):
+        assert files.is_held(tmp_path)
+
+
+def test_who_only_asks_keeps_nobody_out(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / files.LOCK_FILE).touch()
+    asking = os.open(tmp_path / files.LOCK_FILE, os.O_RDWR)
+    fcntl.flock(asking, fcntl.LOCK_EX)  # as another program's is_held does, for a moment
+    threading.Timer(files.PATIENCE / 4, os.close, [asking]).start()
+    with files.held(tmp_path, wait=False):
+        assert files.is_held(tmp_path)
+
+
+def test_who_waits_gets_it_when_it_is_free(tmp_path):
+    order, holds = [], threading.Event()
+
+    def other() -> None:
+        with files.held(tmp_path):
+            holds.set()
+            order.append("the other")
+            threading.Event().wait(3 * files.PATIENCE)
+            order.append("the other still")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert holds.wait(10)
+    with files.held(tmp_path):
+        order.append("this one")
+    thread.join()
+    assert order == ["the other", "the other still", "this one"]
+
+
+def test_a_killed_program_holds_nothing(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from lab.files import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        assert files.is_held(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+    assert not files.is_held(tmp_path)
+
+
+def test_where_there_are_no_locks_nothing_is_held_and_work_goes_on(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(files.FileLock, "acquire", none)
+    with files.held(tmp_path, wait=False):
+        (tmp_path / files.LOCK_FILE).touch()
+        assert not files.is_held(tmp_path)
+
+
+def test_an_error_inside_frees_it(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.held(tmp_path):
+        1 / 0  # noqa: B018
+    assert not files.is_held(tmp_path)
+
+
+# Folders that a user names
+
+
+def test_folders_that_cannot_be_written_to_are_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for folder, says in (
+        ("file", "--out .*file: is a file, name a folder"),
+        ("file/below", "below: .*file is a file, name a folder"),
+        ("nowhere", "is a link to nothing; remove it"),
+        ("nowhere/below", "is a link to nothing; remove it"),
+    ):
+        with pytest.raises(Mistake, match=says):
+            files.check_writable("--out", tmp_path / folder)
+    files.check_writable("--out", tmp_path / "new" / "below")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nowhere"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
+def test_a_folder_of_somebody_elses_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(Mistake, match="is not writable, copy the run"):
+        files.check_writable("--run", tmp_path, cure="copy the run")
+
+
+def test_links_out_of_a_folder_are_named(tmp_path):
+    inside, outside = tmp_path / "run", tmp_path / "precious"
+    inside.mkdir(), outside.mkdir()
+    (inside / "kept").symlink_to(inside)
+    files.check_closed("--run", inside)
+    files.check_closed("--run", tmp_path / "not there yet")
+    (inside / "grids").symlink_to(outside)
+    with pytest.raises(Mistake, match="grids leads out of it; remove that link"):
+        files.check_closed("--run", inside)
+    (inside / "grids").unlink()
+    (inside / "circle").symlink_to(inside / "circle")
+    with pytest.raises(Mistake, match="circle: is a link to nothing"):
+        files.check_closed("--run", inside)
+
+
+def test_a_folder_that_must_be_there_is_asked_for(tmp_path):
+    (tmp_path / "file").touch()
+    files.check_path("--data-dir", tmp_path, folder=True)
+    for path, says in (
+        (tmp_path / "file", "is a file, not a folder"),
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / ("x" * 300), "--data-dir .*: File name too long; give another"),
+    ):
+        with pytest.raises(Mistake, match=says):
+            files.check_path("--data-dir", path, folder=True)
+    files.check_path("--run", tmp_path / "none")

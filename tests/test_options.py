@@ -1,0 +1,198 @@
+"""lab/options.py: options as they are typed, written down, and read back from anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan_lab import RECIPES, Options
+from lab.errors import Fault, Mistake
+from lab.models import DISCRIMINATORS, GENERATORS, parameters_of
+from lab.options import flag_of, given_options, option, parse, refuse_others, restored, said
+from lab.training import of_the_run
+
+CONFIG = Path("config.json")
+TAKEN_BY_NETWORKS = {
+    name
+    for kinds in (GENERATORS, DISCRIMINATORS)
+    for kind in kinds
+    for name in parameters_of(kinds, kind)
+}
+FIELDS = {field.name: field for field in dataclasses.fields(Options)}
+# What the lab's first version wrote down of `--recipe dcgan --dataset mnist --epochs 3`.
+FIRST_VERSION = {
+    **{"dataset": "mnist", "data_dir": None, "out": "outputs", "recipe": "dcgan", "epochs": 3},
+    **{"images_shown": 30000, "batch_size": 64, "latent_dim": 100, "hidden_g": [512, 512, 512]},
+    **{"hidden_d": [256], "channels_g": [64, 32], "channels_d": [32, 64]},
+    **{"activation": "leaky-relu", "batch_norm": False, "output": "tanh", "dropout": 0.0},
+    **{"pyramid": False, "loss": "non-saturating", "label_smoothing": 0.0, "lr_g": 0.001},
+    **{"lr_d": 0.001, "beta1": 0.0, "beta2": 0.99, "lr_decay": 0.3, "lr_floor": 0.1},
+    **{"r1_gamma": 1.0, "r1_every": 8, "average": 0.987, "precision": "bfloat16"},
+    **{"sample_every": 1, "quality": True, "final_images": 100, "tensorboard": False},
+    **{"seed": 0, "device": "auto"},
+}
+
+
+def test_help_has_the_default_of_each_recipe(capsys):
+    with pytest.raises(SystemExit):
+        parse(Options, ["--help"], RECIPES)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "images a step, from 2 to 60000 (default 128; dcgan 64)" in shown
+    assert "(default clip; classic tanh; dcgan tanh)" in shown
+
+
+def test_what_is_typed_overrides_the_recipe_and_the_recipe_the_default():
+    options = parse(Options, ["--recipe", "classic", "--lr-g", "0.1"], RECIPES)
+    assert (options.lr_g, options.lr_d) == (0.1, 2e-4)
+    assert parse(Options, [], RECIPES) == Options()
+    for recipe, changes in RECIPES.items():
+        assert parse(Options, ["--recipe", recipe], RECIPES) == Options(recipe=recipe, **changes)
+
+
+def test_several_numbers_may_be_typed_in_any_fashion():
+    for typed in (["8", "9"], ["8,9"], ["8, 9"], ["8 9"]):
+        assert parse(Options, ["--hidden-g", *typed]).hidden_g == (8, 9)
+    assert parse(Options, ["--channels-g", "none"]).channels_g == ()
+    with pytest.raises(Mistake, match="--hidden-g 'none': give a whole number"):
+        parse(Options, ["--hidden-g", "none"])
+
+
+def test_a_mistyped_option_is_guessed():
+    with pytest.raises(Mistake, match=r"did you mean --epochs?"):
+        parse(Options, ["--epoch", "3"])
+    with pytest.raises(Mistake, match="--help lists the options"):
+        parse(Options, ["--frobnicate", "3"])
+
+
+def test_options_are_said_as_they_are_typed():
+    given = {"hidden_g": (5, 6), "pyramid": False, "dry_run": True, "lr_g": 0.1, "channels_g": ()}
+    assert [said(name, given) for name in given] == [
+        *("--hidden-g 5 6", "--no-pyramid", "--dry-run", "--lr-g 0.1", "--channels-g none")
+    ]
+    with pytest.raises(Mistake, match=r"^--lr-g 0.1: with --seed, --epochs only$"):
+        refuse_others({"seed": 1, "lr_g": 0.1}, ("seed", "epochs"), "with {} only")
+    refuse_others({"seed": 1}, ("seed", "epochs"), "with {} only")
+
+
+@pytest.mark.parametrize("typed", [["--average", "0.9"], ["--average=0.9"]])
+def test_an_option_that_has_another_name_now_says_which(typed):
+    with pytest.raises(Mistake, match=r"^--average: is called --ema-decay now; give that$"):
+        given_options(Options, typed, RECIPES)
+    assert parse(Options, ["--ema-decay", "0.9"]).ema_decay == 0.9
+
+
+# Read back from a config.json
+
+
+def test_a_config_of_the_first_version_is_understood():
+    options = restored(Options, FIRST_VERSION, CONFIG)
+    assert options.ema_decay == 0.987
+    same = {name: value for name, value in FIRST_VERSION.items() if name not in ("average", "out")}
+    for name, value in same.items():
+        assert getattr(options, name) == (tuple(value) if isinstance(value, list) else value), name
+    assert (options.generator, options.discriminator) == ("dcgan", "dcgan")
+    with pytest.raises(Fault, match=r"config\.json: --ema-decay 7: out of range"):
+        restored(Options, {"average": 7}, CONFIG)
+    assert restored(Options, {"average": 0.5, "ema_decay": 0.25}, CONFIG).ema_decay == 0.25
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        [],
+        ["--recipe", "classic", "--seed", str(2**63 - 1), "--no-quality"],
+        ["--recipe", "dcgan", "--network-g", "dcgan", "--channels-g", "8", "--epochs", "7"],
+        ["--ema-decay", "0", "--lr-g", "3e-05", "--sample-every", "2", "--dropout", "0.123456789"],
+    ],
+)
+def test_what_a_run_writes_down_comes_back(typed):
+    options = parse(Options, typed, RECIPES)
+    content = json.loads(json.dumps(of_the_run(options), default=str))
+    assert restored(Options, content, CONFIG) == options
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 3])
+def test_no_options_at_all_are_a_fault(content):
+    with pytest.raises(Fault, match=r"config\.json: its options are missing"):
+        restored(Options, content, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"batch_norm": "no"}, "--batch-norm is 'no', true or false is expected"),
+        ({"batch_norm": 1}, "--batch-norm is 1, true or false is expected"),
+        ({"hidden_g": 512}, "--hidden-g is 512, a list is expected"),
+        ({"hidden_g": []}, "--hidden-g '': is empty"),
+        ({"hidden_g": [1_000_000]}, "--hidden-g 1000000: out of range"),
+        ({"hidden_g": [8] * 9}, "--hidden-g: 9 values given, at most 8"),
+        ({"lr_g": []}, r"--lr-g is \[\], a single value is expected"),
+        ({"lr_g": True}, "--lr-g is True, a single value is expected"),
+        ({"lr_g": float("nan")}, "--lr-g nan: out of range"),
+        ({"latent_dim": 10**9}, "--latent-dim 1000000000: out of range"),
+        ({"batch_size": "many"}, "--batch-size 'many': give a whole number"),
+        ({"dataset": "cifar"}, "--dataset 'cifar': choose one of"),
+        ({"network_g": "transformer"}, "--network-g 'transformer': choose one of mlp, dcgan"),
+    ],
+)
+def test_damaged_options_are_a_fault(content, says):
+    with pytest.raises(Fault, match=rf"^config\.json: {says}"):
+        restored(Options, content, CONFIG)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_subnormal=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "average"]), JSON, max_size=4))
+def test_any_options_are_taken_or_refused_in_a_line(content):
+    try:
+        options = restored(Options, content, CONFIG)
+    except Fault as fault:
+        assert "\n" not in str(fault)
+        return
+    for name, field in FIELDS.items():
+        value, low = getattr(options, name), field.metadata["low"]
+        numbers = value if isinstance(value, tuple) else (value,)
+        if low is not None and value is not None:
+            assert all(low <= number <= field.metadata["high"] for number in numbers), name
+
+
+# Declared
+
+
+def test_every_option_is_read_somewhere():
+    paths = [REPOSITORY / "gan_lab.py", *(REPOSITORY / "lab").rglob("*.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in paths)
+    for name in set(FIELDS) - TAKEN_BY_NETWORKS:
+        ways = ("options.{}", "self.{} or ", 'given["{}"]', 'given.get("{}"', '"{}" in given')
+        read = "|".join(re.escape(way.format(name)) + r"(?!\w)" for way in ways)
+        assert re.search(read, source), f"{flag_of(name)} is declared and never read"
+
+
+def test_a_network_has_an_option_for_each_argument():
+    for end, kinds in (("_g", GENERATORS), ("_d", DISCRIMINATORS)):
+        for kind in kinds:
+            wanted = parameters_of(kinds, kind) - {"shape"}
+            assert not {name for name in wanted if not {name, name + end} & set(FIELDS)}, kind
+
+
+def test_a_declaration_keeps_each_argument_by_its_name():
+    field = option(3, "what it is", 1, 7, most=2, heading="numbers", was="old")
+    assert field.default == 3
+    kept = {name: value for name, value in field.metadata.items() if value not in (None, False)}
+    assert kept == {
+        **{"default": 3, "help": "what it is", "low": 1, "high": 7},
+        **{"most": 2, "heading": "numbers", "was": "old"},
+    }

@@ -1,0 +1,110 @@
+"""Small trainings for tests of lab/training: gan_lab.py's own loop over a few images of the sample.
+
+Matrices are multiplied in full precision, so that the same is computed on any processor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import gan_lab
+from gan_lab import RECIPES, Options
+from lab.data import Dataset, load_sample
+from lab.options import parse
+from lab.training.state import TrainingState, save_checkpoint
+
+BATCH = 50
+MAPS = ("--channels-g", "6", "4", "--channels-d", "4", "6")
+SMALL = (
+    *("--hidden-g", "24", "32", "--hidden-d", "32", "24", "--latent-dim", "8"),
+    *("--batch-size", str(BATCH), "--device", "cpu", "--precision", "float32", "--epochs", "1"),
+)
+CPU = torch.device("cpu")
+
+
+def small_options(recipe: str = "modern", *more: str) -> Options:
+    """The options of a small training of one epoch, changed by what is typed in `more`."""
+    return parse(Options, ["--recipe", recipe, *SMALL, *more], RECIPES)
+
+
+@cache
+def images(count: int) -> Dataset:
+    """The first `count` training images of Fashion-MNIST's sample."""
+    sample = load_sample("fashion")
+    return dataclasses.replace(sample, train_images=sample.train_images[:count])
+
+
+def begun(options: Options, device: torch.device = CPU) -> TrainingState:
+    """A training before its first step."""
+    return gan_lab.begin(options, images(1000), device)
+
+
+class Recorder:
+    """Writes nothing down: calls `after_step` and `after_epoch` where gan_lab.py's does."""
+
+    def __init__(self, options: Options, state: TrainingState) -> None:
+        self.options, self.state = options, state
+        self.rows: list[dict] = []
+        self.each_step: Callable[[], object] = lambda: None
+
+    def save_samples(self) -> None:
+        """Not here."""
+
+    def after_step(self) -> None:
+        """Call what is to be called."""
+        self.each_step()
+
+    def after_epoch(self) -> None:
+        """Take note of the epoch's row."""
+        self.rows.append(self.state.end_epoch(self.options.batch_size))
+
+
+def trained(
+    options: Options,
+    state: TrainingState,
+    dataset: Dataset,
+    each_step: Callable[[], object] = lambda: None,
+) -> list[dict]:
+    """Train to the end as gan_lab.py does; the rows of the epochs."""
+    recorder = Recorder(options, state)
+    recorder.each_step = each_step
+    gan_lab.train(options, state, dataset, recorder)
+    return recorder.rows
+
+
+class Stopped(Exception):
+    """The training was stopped."""
+
+
+def stopped_after(steps: int, options: Options, path: Path) -> None:
+    """Train with 200 images, 4 steps an epoch, and save a checkpoint after so many steps."""
+    state = begun(options)
+
+    def each_step() -> None:
+        if state.updates == steps:
+            save_checkpoint(path, state)
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained(options, state, images(200), each_step)
+
+
+def weights_of(state: TrainingState) -> dict[str, Tensor]:
+    """Copies of everything that a training's networks hold."""
+    return {
+        f"{name}.{key}": value.clone()
+        for name in ("generator", "discriminator", "ema")
+        for key, value in getattr(state, name).state_dict().items()
+    }
+
+
+def are_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    """Whether two networks hold the same, bit for bit."""
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

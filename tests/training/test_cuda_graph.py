@@ -1,0 +1,115 @@
+"""lab/training/cuda_graph.py: replayed steps are the steps, and a bad recording is never used."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from small_trainings import CPU, MAPS, are_equal, begun, images, small_options
+
+import gan_lab
+from lab.data import to_float
+from lab.training import cuda_graph
+from lab.training.cuda_graph import WARM_UP, GraphedStep
+
+STEPS = 30
+
+
+def graphed(options, device=CPU):
+    """A training, and its step as gan_lab.py makes it."""
+    state = begun(options, device)
+    return state, GraphedStep(partial(gan_lab.train_step, options, state), state)
+
+
+def as_if_on_cuda(options, monkeypatch, record):
+    """A training and its step, which is replayed; `record` stands for CUDA's recording."""
+    state, step = graphed(options)
+    monkeypatch.setattr(cuda_graph, "record", record)
+    step.possible = True
+    return state, step
+
+
+def weights_after(options, state, step):
+    """The networks' weights after STEPS steps."""
+    shown = images(STEPS * options.batch_size).train_images.to(state.device)
+    for number, batch in enumerate(shown.split(options.batch_size)):
+        penalised = options.r1_gamma > 0 and number % options.r1_every == 0
+        state.totals += step(to_float(batch), penalised)
+    found = state.discriminator.state_dict() | state.generator.state_dict()
+    return found | {"totals": state.totals}
+
+
+def test_replayed_steps_are_the_steps(monkeypatch):
+    options, calls = small_options("modern", "--dropout", "0.3"), []
+
+    def faithful(step, real):
+        calls.append("recorded")
+        return lambda real: calls.append("replayed") or step(real)
+
+    state, step = as_if_on_cuda(options, monkeypatch, faithful)
+    found = weights_after(options, state, step)
+    assert are_equal(found, weights_after(options, *graphed(options)))
+    assert calls.count("recorded") == 2  # with the penalty and without
+    assert calls.count("replayed") == STEPS - 2 * WARM_UP
+    assert set(step.recorded) == {False, True}
+
+
+def test_on_a_cpu_nothing_is_recorded(monkeypatch):
+    monkeypatch.setattr(cuda_graph, "record", lambda *_: pytest.fail("it was"))
+    options = small_options()
+    state, step = graphed(options)
+    weights_after(options, state, step)
+    assert not step.possible and not step.recorded
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["does something else", "forgets its input", "keeps its latents", "draws in vain", "refuses"],
+)
+def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
+    options = small_options("modern")
+
+    def stale(step, real):
+        if how == "refuses":
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        kept, latents = torch.zeros_like(real), state.latents
+        recorded = latents.get_state()
+
+        def replay(real):
+            before = latents.get_state()
+            if how == "keeps its latents":
+                latents.set_state(recorded)
+            given = {"does something else": real * 0.5, "forgets its input": kept}
+            figures = step(given.get(how, real))
+            if how == "draws in vain":
+                latents.set_state(before)
+            return figures
+
+        return replay
+
+    state, step = as_if_on_cuda(options, monkeypatch, stale)
+    found = weights_after(options, state, step)
+    assert are_equal(found, weights_after(options, *graphed(options)))
+    assert capsys.readouterr().out.count("not replayed as CUDA graphs") == 1
+    assert not step.recorded
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("recipe", ["modern", "classic", "dcgan"])
+def test_recorded_steps_are_the_steps_on_a_gpu(recipe):
+    options = small_options(recipe, *(MAPS if recipe == "dcgan" else ()), "--dropout", "0.3")
+    found = []
+    for recording in (True, False):
+        state, step = graphed(options, torch.device("cuda"))
+        torch.manual_seed(0)
+        step.possible = recording
+        weights = weights_after(options, state, step)
+        kinds = {False} if recipe == "classic" else {False, True}  # without and with the penalty
+        assert set(step.recorded) == (kinds if recording else set())
+        assert state.optimizer_g.steps == STEPS
+        found.append((weights, state.latents.get_state()))
+    (replayed_weights, replayed_latents), (plain_weights, plain_latents) = found
+    for name, weight in plain_weights.items():
+        torch.testing.assert_close(replayed_weights[name], weight, rtol=1e-2, atol=1e-3)
+    assert torch.equal(replayed_latents, plain_latents)

@@ -1,0 +1,200 @@
+"""lab/training/plan.py: what the set decides, what does not go together, what is said before."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SAMPLE
+from small_trainings import begun, images, small_options, stopped_after
+
+from gan_lab import RECIPES, Options
+from lab.data import DatasetSpec
+from lab.errors import Fault, Mistake
+from lab.options import given_options, parse
+from lab.training import (
+    changes_of_recipe,
+    checked,
+    go_on,
+    of_the_run,
+    plan,
+    planned,
+    print_plan,
+)
+
+
+class Several:
+    """Images of which only the number counts."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def set_of(count: int, shape=(1, 28, 28)):
+    """A set of so many training images, which are not there."""
+    spec = DatasetSpec("birds", "Birds", shape)
+    return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
+
+
+@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 32), ("classic", 32), ("dcgan", 12)])
+def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
+    options = parse(Options, ["--recipe", recipe], RECIPES)
+    assert planned(options, set_of(60_000)).epochs == epochs
+    small = planned(options, set_of(10_000))
+    assert small.epochs == 6 * epochs
+    assert small.images_shown == 60_000 * epochs
+    assert small.sample_every == max(1, 6 * epochs // 10)
+
+
+def test_the_penalty_comes_at_least_once_an_epoch():
+    options = planned(Options(r1_every=1000, batch_size=128), set_of(1300))
+    assert options.r1_every == 10  # so that its weight is that of the steps it stands for
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["--batch-size", "20000"], r"--batch-size 20000: the set has 10,000 training images"),
+        (["--channels-d", "8"], r"--channels-d 8: convolutions are shown pixels.*--no-pyramid"),
+        (["--recipe", "dcgan", "--pyramid"], r"--channels-d 32 64: .* --channels-d none"),
+        (["--channels-g", *["8"] * 3], r"--channels-g 8 8 8: images of 28 x 28 cannot be h"),
+        (
+            ["--no-pyramid", "--channels-d", *["8"] * 3],
+            r"--channels-d 8 8 8: .* cannot be h",
+        ),
+        (
+            ["--network-g", "mlp", "--channels-g", "8"],
+            r"--channels-g 8: the network mlp has no con",
+        ),
+        (["--recipe", "dcgan", "--network-d", "mlp"], r"--channels-d 32 64: .* --channels-d none"),
+        (["--network-g", "dcgan"], r"--network-g dcgan: needs .* add --channels-g"),
+        (["--network-d", "dcgan"], r"--network-d dcgan: needs .* add --channels-d"),
+        (["--loss", "hinge", "--label-smoothing", "0.1"], r"--label-smoothing 0.1: the hinge loss"),
+        (["--images-shown", "3000000000"], r"--images-shown 3,000,000,000: is 300,000 epochs"),
+    ],
+)
+def test_what_does_not_fit_is_a_mistake(typed, says):
+    options = parse(Options, typed, RECIPES)
+    with pytest.raises(Mistake, match=rf"^{says}"):
+        planned(options, set_of(10_000))
+
+
+def test_what_images_of_other_sides_do_not_allow_is_a_mistake():
+    with pytest.raises(Mistake, match="--pyramid: a pyramid is for square images, not 20 x 24"):
+        planned(Options(), set_of(10_000, (3, 20, 24)))
+    with pytest.raises(Mistake, match=r"--pyramid: .* which 30 does not allow; add --no-pyramid"):
+        planned(Options(), set_of(10_000, (1, 30, 30)))
+    planned(Options(pyramid=False), set_of(10_000, (1, 30, 30)))
+    planned(parse(Options, ["--channels-g", *["8"] * 4], RECIPES), set_of(10_000, (3, 32, 32)))
+    planned(parse(Options, ["--recipe", "dcgan"], RECIPES), set_of(10_000, (3, 20, 24)))
+
+
+def test_a_plan_allocates_no_networks():
+    wide = Options(hidden_g=(4096,) * 8, hidden_d=(4096,) * 8)
+    before = torch.get_rng_state()
+    planned(wide, set_of(10_000))
+    assert torch.equal(torch.get_rng_state(), before)  # nothing was initialised
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["--epochs", "3", "--images-shown", "600"], "--images-shown 600: --epochs decides that"),
+        (
+            ["--recipe", "classic", "--r1-every", "4"],
+            "--r1-every 4: has no effect while --r1-",
+        ),
+        (
+            ["--lr-floor", "0.5", "--lr-decay", "0"],
+            "--lr-floor 0.5: has no effect while --lr-",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_a_mistake(typed, says):
+    options, given = parse(Options, typed, RECIPES), given_options(Options, typed, RECIPES)
+    with pytest.raises(Mistake, match=f"^{says}"):
+        checked(options, given)
+    assert checked(options, {}) == options  # a recipe's own may have no effect
+
+
+def test_events_are_asked_for_where_they_can_be_written(monkeypatch, capsys):
+    monkeypatch.setattr("lab.training.progress.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"--tensorboard: .*pip install"):
+        checked(Options(tensorboard=True), {"tensorboard": True})
+    resumed = checked(Options(tensorboard=True, resume="fashion-001"), {"resume": "fashion-001"})
+    assert not resumed.tensorboard
+    assert "goes on without events" in capsys.readouterr().out
+
+
+def test_any_option_overrides_its_recipe():
+    typed = ["--recipe", "dcgan", "--channels-g", "none", "--channels-d", "none"]
+    options = parse(Options, typed, RECIPES)
+    assert options.channels_g == options.channels_d == ()
+    changes = changes_of_recipe(options, RECIPES["dcgan"])
+    assert changes == "--channels-g none --channels-d none"
+    assert changes_of_recipe(parse(Options, ["--recipe", "dcgan"], RECIPES), RECIPES["dcgan"]) == ""
+    told = ["--seed", "3", "--epochs", "2", "--batch-size", "9", "--dry-run"]  # elsewhere
+    assert changes_of_recipe(parse(Options, told), {}) == ""
+
+
+def test_what_decides_a_run_is_written_down(monkeypatch):
+    monkeypatch.chdir(SAMPLE.parent)
+    options = Options(data_dir=Path(SAMPLE.name), dry_run=True, resume="fashion-001", seed=3)
+    decided = of_the_run(options)
+    assert decided["data_dir"] == SAMPLE and decided["seed"] == 3  # from the root
+    assert not {"resume", "dry_run", "report", "list"} & set(decided)
+    json.dumps(decided, default=str)
+
+
+def test_the_plan_is_said_before_it_begins(capsys):
+    typed = ["--dropout", "0.3", "--seed", "7", "--epochs", "2"]
+    options = planned(parse(Options, typed, RECIPES), images(1024))
+    print_plan(options, {}, images(1024), begun(options))
+    shown = capsys.readouterr().out
+    for part in (
+        *("Fashion-MNIST: 1,024 training images from", "modern recipe: 2 epochs of 8 steps"),
+        *("batch 128, seed 7, on cpu with", "generator 979,216 parameters, discriminator 658,945"),
+        *("other than the recipe: --dropout 0.3\n", "BUNDLED SAMPLE", "are had with --epochs 12"),
+    ):
+        assert part in shown, part
+    assert "going on" not in shown and "first tries to download" not in shown
+
+
+# Going on
+
+
+def test_a_run_goes_on_where_its_checkpoint_is(tmp_path, capsys):
+    path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
+    state = begun(options)
+    go_on(path, state, options, images(200))  # there is none: it begins again
+    assert (state.epoch, state.step) == (0, 0)
+    stopped_after(6, options, path)
+    go_on(path, state, options, images(200))
+    assert (state.epoch, state.step, state.updates) == (1, 2, 6)
+    resumed = dataclasses.replace(planned(options, images(200)), resume="fashion-001")
+    print_plan(resumed, RECIPES["modern"], images(200), state)
+    assert "going on after epoch 1, step 2" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
+    path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
+    stopped_after(8, options, path)  # at the end of the second epoch's steps
+    go_on(path, begun(options), options, images(200))
+    for changed, dataset in (
+        (options, images(150)),  # of which 3 steps are made an epoch, not 4
+        (dataclasses.replace(options, epochs=0), images(200)),
+    ):
+        with pytest.raises(Fault, match=r"checkpoint\.pth: is of a longer run than this one"):
+            go_on(path, begun(options), changed, dataset)
+
+
+def test_options_that_the_plan_speaks_of_are_there():
+    names = {field.name for field in dataclasses.fields(Options)}
+    assert names >= plan.OF_THE_CALL | plan.OF_THE_PLAN
+    assert {*plan.NEEDS, *plan.NEEDS.values()} <= names

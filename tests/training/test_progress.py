@@ -1,0 +1,77 @@
+"""lab/training/progress.py: the bar, and a line an epoch. TensorBoard: test_tensorboard.py."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_trainings import begun, small_options
+
+from lab.training import progress
+from lab.training.progress import ProgressBar
+
+ROW = {
+    **{"epoch": 3, "seconds": 2.0, "images_per_second": 12345},
+    **{"d_loss": 1.2345, "g_loss": 0.8761, "d_real": 0.614, "d_fake": 0.379},
+}
+
+
+@pytest.fixture
+def state():
+    return begun(small_options())
+
+
+def test_without_a_terminal_there_are_only_lines(state, capsys):
+    with ProgressBar(state, epochs=12, steps=2, batch_size=50) as bar:
+        bar.advance(state)
+        bar.epoch(ROW, ["Healthy."])
+        bar.epoch({**ROW, "epoch": 12, "fcd_train_5k": 31.44}, [])
+    lines = capsys.readouterr().out.splitlines()
+    figures = "d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38  12,345 images/s"
+    assert lines == [f"epoch  3/12  {figures}", "    Healthy.", f"epoch 12/12  {figures}  FCD 31.4"]
+
+
+def test_a_coarse_clock_stops_no_bar(state, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    state.step = 1  # in no time, says a clock that ticks every 16 ms
+    with ProgressBar(state, epochs=1, steps=2, batch_size=50) as bar:
+        bar.looked_at = -math.inf
+        bar.advance(state)
+        assert bar.bar.n == bar.bar.total == 100
+        assert "images/s" in bar.bar.postfix
+
+
+@pytest.mark.parametrize(("columns", "losses"), [(80, False), (120, True)])
+def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losses):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    state.step, state.seconds = 2, 0.5
+    state.totals += torch.tensor([2.0, 4.0, 1.2, 0.8])
+    with ProgressBar(state, epochs=1, steps=9, batch_size=50) as bar:
+        bar.looked_at = -math.inf
+        bar.advance(state)
+        shown = bar.bar.postfix
+    opinions = "D(x) 0.60  D(G(z)) 0.40"
+    wanted = f"d_loss 1.000  g_loss 2.000  {opinions}" if losses else opinions
+    assert shown == f"200 images/s  {wanted}"
+
+
+def test_a_run_that_goes_on_begins_where_it_was(state, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    state.epoch, state.step = 2, 3
+    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+        assert (bar.bar.n, bar.bar.total) == ((2 * 4 + 3) * 50, 5 * 4 * 50)
+
+
+def test_crowded_cores_are_spoken_of_once(state, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "available_cores", lambda: 2)
+    monkeypatch.setattr(progress.Contention, "is_crowded", lambda self: True)
+    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+        bar.epoch(ROW, [])
+        bar.epoch(ROW, [])
+    assert capsys.readouterr().out.count("--resume with OMP_NUM_THREADS=1") == 1
+    monkeypatch.setattr(progress, "available_cores", lambda: 1)  # one thread waits for no other
+    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+        bar.epoch(ROW, [])
+    assert "OMP_NUM_THREADS" not in capsys.readouterr().out

@@ -1,0 +1,63 @@
+"""TensorBoard's events: asked for in one line where the package is missing, and what is in them."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.data.pixels import to_float
+from lab.errors import Mistake
+from lab.models import DISCRIMINATORS, build
+from lab.report import figures
+from lab.training import progress
+
+GREY, COLOUR = (1, 28, 28), (3, 20, 20)
+
+
+def test_tensorboard_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"--tensorboard.*pip install tensorboard"):
+        progress.check_tensorboard()
+
+
+def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {}
+
+    class Writer:
+        def __init__(self, folder: str) -> None: ...
+
+        def add_histogram(self, name: str, values: torch.Tensor, epoch: int) -> None:
+            written[name] = values
+
+    module = types.SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    discriminator = build(DISCRIMINATORS, "mlp", shape=GREY, hidden=(8,), dropout=0.5)
+    shown = [torch.full((1, *GREY), level).byte() for level in (255, 0)]
+    progress.TensorBoard(Path("none")).histograms(1, discriminator, *shown)
+    assert discriminator.training
+    discriminator.eval()  # without dropout
+    for name, image in zip(("D(x)", "D(G(z))"), shown, strict=True):
+        assert torch.equal(written[name], discriminator(to_float(image)).sigmoid())
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_tensorboard_gets_scalars_grid_and_histograms(tmp_path: Path, shape) -> None:
+    pytest.importorskip("tensorboard", reason="the optional tensorboard package is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    images = torch.zeros(4, *shape, dtype=torch.uint8)
+    discriminator = build(DISCRIMINATORS, "mlp", shape=shape, hidden=(8,))
+    with progress.TensorBoard(tmp_path) as board:
+        board.row({"epoch": 1, "d_loss": 1.3, "fcd_train_5k": 90.0})
+        board.grid(1, figures.grid(images, 2))
+        board.histograms(1, discriminator, images, images)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    tags = events.Tags()
+    assert {"d_loss", "fcd_train_5k"} <= set(tags["scalars"])
+    assert tags["images"] == ["samples"]
+    assert set(tags["histograms"]) == {"D(x)", "D(G(z))"}
