@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 # One thread each: what is tested is tiny, and pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -44,6 +45,12 @@ def run(script: str, *arguments: object, cwd: Path, **environment: str):
         process.kill()
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> None:
+    """A script that was called in this process flushes them, which hypothesis does not expect."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

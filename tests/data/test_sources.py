@@ -108,6 +108,7 @@ def test_labels_must_be_of_one_of_the_classes_there_are(tmp_path):
 
 def test_a_proxy_without_a_name_is_no_network(monkeypatch, capfd):
     monkeypatch.setenv("https_proxy", "http://.x:80")
+    monkeypatch.setattr("urllib.request._opener", None)  # made once, with the proxies of then
     with pytest.raises(NoDownload, match="label empty"):
         sources.await_answer("https://dataset.invalid/file")
     assert capfd.readouterr().err == ""
