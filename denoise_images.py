@@ -2,8 +2,8 @@
 
     python denoise_images.py
 
-Takes the newest run in outputs/ and real test images of its set, or your own with --images; what it
-makes goes into the run's denoising_results/.
+Takes the newest run in outputs/, the denoiser that ships for its set and real test images, or your
+own pictures with --images; what it makes goes into the run's denoising_results/.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Options:
         0, "restorations of each image, at the highest --sigma, else at 0.7", low=0, high=20
     )
     train_denoiser: bool = option(
-        False, "train the denoiser anew; --images trains one only if there is none", only_on=True
+        False, "train a denoiser of your own and keep it; else the lab's is used", only_on=True
     )
     seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=DEVICES)

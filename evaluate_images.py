@@ -21,9 +21,10 @@ from lab.data.datasets import SAMPLE_NOTICE
 from lab.device import DEVICES, pick_device, set_up_torch
 from lab.evaluation import Evaluator, Judgement, diagnosis, inception
 from lab.evaluation.subject import Subject, find_subject
+from lab.files import check_writable
 from lab.options import option, parse
 from lab.report import save_evaluation, show
-from lab.runs import OUTPUTS, Run
+from lab.runs import OUTPUTS, Run, check_out
 from lab.runs.layout import RunFiles, new_folder
 from lab.text import counted
 
@@ -53,13 +54,16 @@ def main() -> None:
     """Find the images, score them, write it down, say what it means; then the FID, if wanted."""
     options = parse(Options)
     device = pick_device(options.device)
-    subject = find_subject(
-        options.run, options.generator, options.images, options.dataset, options.invert
-    )
+    named = (options.run, options.generator, options.images)
+    subject = find_subject(*named, options.dataset, options.invert)
     if subject.run and options.out:
         raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
     outputs = options.out or OUTPUTS
-    subject.check_results(outputs)
+    if subject.run:
+        cure = f"score {subject.trained.path} with --generator and --out instead"
+        check_writable("--run", subject.run.path, cure)
+    else:
+        check_out(outputs)
     set_up_torch()
     dataset = subject.load_dataset(options.data_dir)
     if options.fid:
@@ -99,17 +103,13 @@ def save(
 ) -> list[str]:
     """Write the figures down and into the run's page; returns what they mean, in sentences."""
     options = subject.options
-    words = diagnosis.after(subject.history, judgement.figures, judgement.class_histogram, options)
-    facts = [
-        f"{name} {options[name]}" for name in ("recipe", "seed") if options and name in options
-    ]
-    facts = [evaluator.dataset.title, *facts, counted(len(judgement.images), "image")]
+    history = subject.run.history if subject.run else ()
+    words = diagnosis.after(history, judgement.figures, judgement.class_histogram, options)
+    known = [f"{name} {options[name]}" for name in ("recipe", "seed") if name in (options or {})]
+    facts = [evaluator.dataset.title, *known, counted(len(judgement.images), "image")]
+    title = f"{Path(subject.name).name}: {', '.join(facts)}"
     save_evaluation(
-        results,
-        evaluator,
-        judgement,
-        f"{Path(subject.name).name}: {', '.join(facts)}",
-        words,
+        *(results, evaluator, judgement, title, words),
         real=evaluator.real_figures,
         evaluated=subject.name,
         generator_sha256=subject.trained.weights.sha256 if subject.trained else None,

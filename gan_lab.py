@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from lab import errors
 from lab.errors import StopSwitch
 
 if __name__ == "__main__":
+    BEGAN = time.monotonic()
     errors.prepare_script()
 
 import torch
@@ -26,13 +28,11 @@ from torch import Tensor
 
 from lab import device, models, report, training
 from lab.data import DATASETS, MOST_IMAGES, Dataset, load, to_float
-from lab.evaluation import Evaluator, diagnosis
-from lab.files import check_writable
+from lab.evaluation import Evaluator
 from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
 from lab.runs import OUTPUTS, Run, check_out, resumed
 from lab.seeding import seed_for, stream
-from lab.text import command_line
 from lab.training import LOSSES, MOST_EPOCHS, Adam, TrainingState
 
 WIDTHS = {"low": 1, "high": layers.MOST_WIDTH, "most": layers.MOST_LAYERS}
@@ -41,7 +41,9 @@ CHANNELS = {"low": 1, "high": layers.MOST_CHANNELS, "most": layers.MOST_CONVOLUT
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
     "classic": {
+        "images_shown": 1_920_000,
         "hidden_g": (256, 512, 1024),
+        "hidden_d": (512, 256),
         "output": "tanh",
         "pyramid": False,
         "precision": "float32",
@@ -56,6 +58,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         "images_shown": 720_000,
         "batch_size": 64,
+        "hidden_g": (512, 512, 512),
         "channels_g": (64, 32),
         "output": "tanh",
         "hidden_d": (256,),
@@ -81,7 +84,10 @@ class Options:
         None, "passes over the images; left out, as many as show --images-shown", 1, MOST_EPOCHS
     )
     images_shown: int = option(
-        1_920_000, "images shown in all, where --epochs is not given", 1, MOST_EPOCHS * MOST_IMAGES
+        1_800_000, "images shown in all, where --epochs is not given", 1, MOST_EPOCHS * MOST_IMAGES
+    )
+    minutes: float | None = option(
+        None, "end the whole command in about so many: the speed decides the images", 0.5, 10_000
     )
     batch_size: int = option(128, "images a step", 2, 60_000)
     latent_dim: int = option(
@@ -98,10 +104,10 @@ class Options:
         choices=DISCRIMINATORS,
     )
     hidden_g: tuple[int, ...] = option(
-        (512, 512, 512), "widths of the generator's hidden layers", **WIDTHS
+        (256, 384, 512), "widths of the generator's hidden layers", **WIDTHS
     )
     hidden_d: tuple[int, ...] = option(
-        (512, 256), "widths of the discriminator's hidden layers", **WIDTHS
+        (512, 128), "widths of the discriminator's hidden layers", **WIDTHS
     )
     channels_g: tuple[int, ...] = option(
         (), "maps of the generator's transposed convolutions, after its hidden layers", **CHANNELS
@@ -207,6 +213,7 @@ def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingSt
         order=stream(options.seed, "order"),
         latents=stream(options.seed, "latents", where),
         totals=torch.zeros(len(training.STEP_FIGURES), device=where),
+        length=training.Length.of(options, len(dataset.train_images)),
         origin=f"{options.dataset}, seed {options.seed}",
     )
 
@@ -214,7 +221,7 @@ def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingSt
 def train(
     options: Options, state: TrainingState, dataset: Dataset, recorder: report.Recorder
 ) -> None:
-    """Train until `options.epochs` are completed, recording the epochs as they go by.
+    """Train until `state.length` is completed, recording the epochs as they go by.
 
     Raises Interrupted on Ctrl-C and SIGTERM, and Fault on divergence; a checkpoint is kept.
     """
@@ -223,8 +230,8 @@ def train(
         recorder.save_samples()
     step = training.GraphedStep(partial(train_step, options, state), state)
     convolutional = models.is_convolutional(state.generator, state.discriminator)
-    while state.epoch < options.epochs:
-        factor = training.lr_factor(state.epoch, options.epochs, options.lr_decay, options.lr_floor)
+    while state.epoch < state.length.epochs:
+        factor = state.length.lr_factor(state.epoch, options)
         state.optimizer_g.lr, state.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
         for batch in state.batches_left(len(real_images), options.batch_size):
             real = to_float(real_images.index_select(0, batch))
@@ -286,13 +293,8 @@ def save_results(
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
     if recorder.evaluator:
-        judgement = recorder.evaluator.full(state.ema)
-        words = diagnosis.after(
-            *(state.history, judgement.figures, judgement.class_histogram), asdict(options)
-        )
-        report.save_evaluation(
-            *(run, recorder.evaluator, judgement, title, words),
-            generator_sha256=run.generator_sha256,
+        words = report.save_verdict(
+            *(run, recorder.evaluator, state.ema, state.history, asdict(options), title)
         )
         print(*words, sep="\n")
 
@@ -300,8 +302,9 @@ def save_results(
 # The script
 
 
-def main() -> None:
-    """Parse, plan, train, save."""
+def main(began: float | None = None) -> None:
+    """Parse, plan, train, save. began: the time.monotonic() at which the command began."""
+    began = began or time.monotonic()
     given = given_options(Options, recipes=RECIPES)
     if "list" in given or "report" in given:
         refuse_others(given, ("list", "report", "out"), "has no effect with --list or --report")
@@ -316,7 +319,7 @@ def main() -> None:
     if not run:
         check_out(options.out)
     elif not options.dry_run:
-        check_writable("--resume", run.path, cure="make it so, or copy the run")
+        run.check_writable("--resume")
     device.set_up_torch()
     if run:
         dataset = run.load_own_dataset(options.data_dir)
@@ -329,7 +332,9 @@ def main() -> None:
     training.print_plan(options, RECIPES[options.recipe], dataset, state)
     if not options.dry_run:
         evaluator = Evaluator(dataset, where) if options.quality else None
-        carry_out(options, state, dataset, evaluator, run)
+        seconds = evaluator.seconds_to_score() if evaluator else 0.0
+        budget = training.TimeBudget(options, state, seconds, began, sys.argv)
+        carry_out(options, state, dataset, evaluator, budget, run)
 
 
 def carry_out(
@@ -337,6 +342,7 @@ def carry_out(
     state: TrainingState,
     dataset: Dataset,
     evaluator: Evaluator | None,
+    budget: training.TimeBudget,
     run: Run | None,
 ) -> None:
     """Train and save. run: the one that is resumed; None for a new one."""
@@ -344,7 +350,7 @@ def carry_out(
     with contextlib.ExitStack() as to_the_end:
         with errors.signals_call(stop.note):
             run = run or Run.create(options.out, options.dataset)
-            again = f"go on with: {command_line(['python', sys.argv[0], '--resume', str(run)])}"
+            again = f"go on with: {run.command('--resume')}"
             to_the_end.enter_context(run.held())
             run.begin(
                 training.of_the_run(options),
@@ -354,21 +360,21 @@ def carry_out(
             )
             to_the_end.enter_context(errors.made_good(again))
             print(f"run folder: {run}", flush=True)
-            with report.Recorder(run, options, state, dataset, evaluator, stop, again) as recorder:
+            with report.Recorder(
+                *(run, options, state, dataset, evaluator, budget, stop, again)
+            ) as recorder:
                 train(options, state, dataset, recorder)
         stop.raise_if_requested(again)  # it came while the bar was closed
         with errors.going_on(again):
             save_results(options, state, dataset, recorder)
             run.save_status("finished")
-        rest = "all is saved but the report: " + command_line(
-            ["python", sys.argv[0], "--report", str(run)]
-        )
+        rest = f"all is saved but the report: {run.command('--report')}"
         with errors.going_on(rest), errors.made_good(rest):
             report.show(run)
     if options.tensorboard:
-        print(f"events: {command_line(['tensorboard', '--logdir', str(run.outputs)])}")
+        print(f"events: {training.tensorboard_command(run.outputs)}")
     print(f"done: {run.report_path}")
 
 
 if __name__ == "__main__":
-    errors.run_script(main)
+    errors.run_script(partial(main, BEGAN))

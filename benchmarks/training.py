@@ -16,7 +16,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import torch
+from pages import write_section
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
@@ -32,7 +33,6 @@ import gan_lab
 from lab.data import Dataset, load
 from lab.device import PRECISIONS, describe_machine, set_up_torch
 from lab.errors import run_script
-from lab.files import write_text
 from lab.options import option, parse
 from lab.training import MOST_EPOCHS, TrainingState, planned
 
@@ -41,27 +41,28 @@ CPU = torch.device("cpu")
 RECIPES = ("classic", "modern")
 BATCHES = (64, 128)
 GROWTH = (1, 2, 4, 8)  # epochs
-TEMPLATE = """# How fast the lab trains
-
-`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
-{cores} cores ({device}), Python {python}, torch {torch}. Each figure is the median of {rounds} rounds of {steps} steps,
-with the least and the most. The loops of a row took turns, after a warm-up, each in a process of its own: the lab's and
-the floor's with the lab's settings (every core, denormals flushed, freed memory kept), the textbook's as torch comes.
+INTRODUCTION = """# How fast the lab trains
 
 Textbook is the loop of the tutorials on the classic recipe's networks, at the row's batch: DataLoader over
 torchvision's set with ToTensor and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is
 `gan_lab.train`, imported. The floor is the time that the matrix products of the lab's step alone take, in float32 and at
-their own shapes, without the recipe's gradient penalty or pyramid; the last column is what a float32 step would gain
-that did nothing else. The modern recipe does more than the textbook (penalty, average); bfloat16 rounds the factors of
-matrix products, so it may be faster than the float32 floor.
+their own shapes, without the recipe's gradient penalty; the last column is what a float32 step would gain that did
+nothing else. The modern recipe does more than the textbook (penalty, average, bands); bfloat16 rounds the factors of
+matrix products where the processor has units for them, so it may be faster than the float32 floor.
+
+Each figure is the median of so many rounds, with the least and the most. The loops of a row took turns, after a warm-up,
+each in a process of its own: the lab's and the floor's with the lab's settings (every core, denormals flushed, freed
+memory kept), the textbook's as torch comes. A machine that has more is made an AVX2 one by
+`ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`.
+"""  # noqa: E501
+SECTION = """`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
+{cores} cores, Python {python}, torch {torch}.
 
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor | floor over textbook |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-## The cost of more epochs
-
-The modern recipe, full set, one after the other in one process: time grows as the images shown do.
+The cost of more epochs, modern recipe, full set, one after the other in one process:
 
 | epochs | images shown | seconds | images/s |
 | --- | --- | --- | --- |
@@ -276,10 +277,10 @@ def spread(values: list[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
-def measure(options: Options) -> list[str]:
+def measure(options: Options, precisions: Sequence[str]) -> list[str]:
     """A row of the table for each recipe, precision and batch size."""
     rows = []
-    for recipe, precision, batch in itertools.product(RECIPES, PRECISIONS, BATCHES):
+    for recipe, precision, batch in itertools.product(RECIPES, precisions, BATCHES):
         common = ("--batch-size", batch, "--seed", options.seed)
         own = training_options("--recipe", recipe, "--precision", precision, *common)
         textbook = training_options("--recipe", "classic", *common)
@@ -321,16 +322,18 @@ def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
     image_count = len(load("fashion", options.data_dir).train_images)
-    text = TEMPLATE.format(
+    facts = describe_machine(CPU)
+    precisions = PRECISIONS if "AVX2" not in facts["processor"] else ("float32",)
+    text = SECTION.format(
         rounds=options.rounds,
         steps=options.steps,
         seed=options.seed,
         images=image_count,
-        rows="\n".join(measure(options)),
+        rows="\n".join(measure(options, precisions)),
         growth="\n".join(growth(options, image_count)),
-        **describe_machine(CPU),
+        **facts,
     )
-    write_text(REPORT, text)
+    write_section(REPORT, INTRODUCTION, facts["processor"], text)
     print(f"done: {REPORT}")
 
 

@@ -68,7 +68,7 @@ def matrix_products(
     convolutions: what lies between them is kept in bfloat16, too; converting maps to and fro would
     take longer than the convolutions themselves. Only where `bfloat16_is_fast`.
     """
-    low = precision == "bfloat16"
+    low = precision == "bfloat16" and (device.type != "cpu" or _instructions() != "AVX2")
     fast = "medium" if low else "high" if device.type == "cuda" else "highest"
     whole: contextlib.AbstractContextManager = contextlib.nullcontext()
     if low and convolutions and bfloat16_is_fast(device):
@@ -97,12 +97,17 @@ def full_precision() -> Iterator[None]:
 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
-    return device.type == "cpu" and _processor_has_amx()
+    return device.type == "cpu" and _instructions() == "AVX512" and _processor_has_amx()
+
+
+def _instructions() -> str:
+    """What torch's own kernels use, `AVX2` or `AVX512`; ATEN_CPU_CAPABILITY may ask for less."""
+    return torch.backends.cpu.get_cpu_capability()
 
 
 @functools.cache
 def _processor_has_amx() -> bool:
-    """Whether the CPU has tiles for matrices; older torch than 2.9 cannot be asked in public."""
+    """Whether the CPU has tiles for matrices; torch before 2.9 cannot be asked in public."""
     if hasattr(torch.cpu, "get_capabilities"):
         return bool(torch.cpu.get_capabilities().get("amx_tile"))
     return torch.cpu._is_amx_tile_supported()
@@ -180,12 +185,23 @@ def cpu_seconds() -> tuple[float, float, float] | None:
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:
-    """What made a figure: versions, device and cores, for config.json."""
+    """What made a figure: versions, device, processor and cores, for config.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    units = ", AMX" if bfloat16_is_fast(torch.device("cpu")) else ""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": platform.system(),
         "device": f"{device.type} ({name})",
+        "processor": f"{_processor_name()} ({_instructions()}{units})",
         "cores": available_cores(),
     }
+
+
+def _processor_name() -> str:
+    """The processor's own name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")

@@ -23,6 +23,7 @@ from lab.errors import Fault, Mistake
 from lab.evaluation.evaluator import can_score, generated_images
 from lab.models import DENOISERS, GENERATORS, build, shipped
 from lab.models.serialization import load_weights, save_weights
+from lab.models.tensor_files import digest
 from lab.restoration import corruptions, denoising, projection, restorers
 from lab.restoration.corruptions import Gaussian
 from lab.runs.run import Run
@@ -54,8 +55,9 @@ def small_denoiser() -> torch.nn.Module:
 
 
 @pytest.fixture
-def own_run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it, without the denoiser."""
+def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, without the denoiser, and none ships."""
+    monkeypatch.setattr(denoising, "load_denoiser", lambda spec: None)
     copied = tmp_path / "outputs" / "mnist-001"
     shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*"))
     return copied
@@ -120,6 +122,53 @@ def test_same_seed_gives_the_same_bytes_and_other_sheets_are_kept(
     assert (elsewhere / "sigma_0.3.png").read_bytes() == (results / "sigma_0.3.png").read_bytes()
     again = json.loads((elsewhere / "scores.json").read_text())
     assert again["sheets"]["sigma_0.3.png"] == content["sheets"]["sigma_0.3.png"]
+
+
+def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+    own_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr(denoising, "load_denoiser", shipped.load_denoiser)
+    monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
+    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
+    scores, file = own_run / "denoising_results" / "scores.json", "denoiser_mnist.pth"
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    assert file in capsys.readouterr().out
+    sheet = json.loads(scores.read_text())["sheets"]["sigma_0.5.png"]
+    assert sheet["denoiser_sha256"] == digest(shipped.WEIGHTS / file)
+    assert sheet["scores"]["denoiser"]["psnr"] > 10 + sheet["scores"]["noisy"]["psnr"]
+    own = tmp_path / "own"
+    own.mkdir()
+    Image.new("L", (28, 28), 99).save(own / "one.png")
+    attempt(monkeypatch, "--run", own_run, "--images", own, *SOON)
+    assert not (own_run / "denoiser.pth").exists()
+    capsys.readouterr()
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, "--train-denoiser", *FEW)
+    said = capsys.readouterr().out
+    assert file not in said and "did not make them: own_images.png, sigma_0.5.png" in said
+    (sheet,) = json.loads(scores.read_text())["sheets"].values()
+    assert sheet["denoiser_sha256"] == digest(own_run / "denoiser.pth")
+
+
+def test_it_goes_on_without_a_denoiser_where_the_one_that_ships_is_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+    own_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(shipped.WEIGHTS, weights)
+    (weights / "denoiser_mnist.pth").write_bytes(b"altered")
+    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    monkeypatch.setattr(denoising, "load_denoiser", shipped.load_denoiser)
+    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    said = capsys.readouterr().out
+    assert said.count("is not the file that SHA256SUMS beside it lists") == 1
+    results = own_run / "denoising_results"
+    sheet = json.loads((results / "scores.json").read_text())["sheets"]["sigma_0.5.png"]
+    assert "denoiser" not in sheet["scores"] and said.endswith(f"done: {results}\n")
 
 
 def test_every_option_reaches_what_it_is_for(

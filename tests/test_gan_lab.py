@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -134,7 +135,7 @@ def test_another_seed_gives_other_weights_and_the_screen_says_what_happens(tiny_
 def test_a_dry_run_counts_parameters_and_writes_nothing(tmp_path):
     done = run("gan_lab.py", "--dry-run", "--out", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "979,216" in done.stdout and "658,945" in done.stdout
+    assert "723,856" in done.stdout and "593,153" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,6 +266,50 @@ def same_run(one: Path, two: Path) -> None:
         for row in rows[-1]:
             del row["seconds"], row["images_per_second"]
     assert rows[0] == rows[1]
+
+
+# In so many minutes
+
+
+def test_the_command_repeats_a_run_of_so_many_minutes(tmp_path):
+    typed = ("--minutes", 0.5, "--seed", 5, *TINY, "--batch-size", 50)
+    done = run("gan_lab.py", "--out", tmp_path / "timed", *typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "as the speed allows in 0.5 minutes" in done.stdout
+    (command,) = re.findall("to repeat it: (.*)", done.stdout)
+    _, _, *words = shlex.split(command)
+    assert "--minutes" not in words and words[-2] == "--images-shown"
+    again = run("gan_lab.py", *words, "--out", tmp_path / "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    one, two = (tmp_path / name / "fashion-001" for name in ("timed", "again"))
+    for name in ("generator.pth", "discriminator.pth"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    for name in ("epochs", "images_shown"):
+        assert Run(one).options[name] == Run(two).options[name]
+    assert len(Run(one).history) == len(Run(two).history) == Run(one).options["epochs"]
+
+
+def test_a_resumed_run_has_the_length_that_its_minutes_came_to(tmp_path, monkeypatch, capfd):
+    typed = ("--minutes", 60, *TINY, "--batch-size", 50)
+    process = start("gan_lab.py", "--out", tmp_path, *typed, cwd=tmp_path)
+    folder = tmp_path / "fashion-001"
+    while not (folder / "history.csv").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    options = Run(folder).options
+    assert "minutes" not in options and options["sample_every"] >= 1
+    monkeypatch.setattr(sys, "argv", ["gan_lab.py", "--resume", str(folder), "--dry-run"])
+    gan_lab.main()
+    assert f"recipe: {options['epochs']:,} epochs of 200 steps" in capfd.readouterr().out
+
+
+def test_a_dry_run_says_that_minutes_leave_the_epochs_to_the_speed(monkeypatch, capfd):
+    arguments = ("--dry-run", "--minutes", 5, "--data-dir", SAMPLE)
+    monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
+    gan_lab.main()
+    assert "as many epochs of 156 steps as the speed allows in 5 min" in capfd.readouterr().out
 
 
 def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
@@ -399,7 +444,7 @@ def is_legal(name: str, value: str) -> bool:
     annotation = typing.get_type_hints(gan_lab.Options)[name]
     if annotation in (int, int | None, tuple[int, ...]):
         return re.fullmatch(r"\d+", value) and metadata["low"] <= int(value) <= metadata["high"]
-    if annotation is float:
+    if annotation in (float, float | None):
         try:
             return metadata["low"] <= float(value) <= metadata["high"]
         except ValueError:
@@ -442,6 +487,10 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
         (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
+        (("--minutes", 5, "--epochs", 3), "--minutes 5.0: --epochs decides that, too; give one"),
+        (("--minutes", 5, "--images-shown", 600), "--minutes 5.0: --images-shown decides that"),
+        (("--minutes", 0.4), "--minutes 0.4: out of range, give a number from 0.5 to 10000"),
+        (("--resume", tiny_run, "--minutes", 5), "--minutes 5.0: a resumed run keeps its own"),
         (("--recipe", "classic", "--r1-every", 4), "--r1-every 4: has no effect while --r1-gamma"),
         (("--lr-floor", 0.5, "--lr-decay", 0), "--lr-floor 0.5: has no effect while --lr-decay"),
         (("--loss", "hinge", "--label-smoothing", "0.1", "--data-dir", SAMPLE), "has no labels"),

@@ -37,10 +37,7 @@ MOST_SIZES = 3  # that have a line of their own
 
 
 def files_in(folder: Path, below: bool) -> list[Path]:
-    """The pictures in the folder that --images names, by name, and those `below` it.
-
-    Mistake if there are none.
-    """
+    """The pictures in the folder of --images, by name, and those `below` it; Mistake if none."""
 
     def closed(error: OSError) -> None:
         raise error  # a folder that is passed over in silence would change every figure
@@ -90,10 +87,7 @@ def read_images(
 
 
 def read_image(path: Path, shape: Sequence[int], invert: bool = False) -> tuple[Tensor, list[str]]:
-    """One picture as uint8 (*shape), and what had to be done for that; raises Unreadable.
-
-    invert: dark becomes light.
-    """
+    """One picture as uint8 (*shape), and what had to be done for that; raises Unreadable."""
     picture, changes = to_channels(opened(path, FORMATS), shape[0], invert)
     small, resized = to_size(picture, shape)
     return as_image(small), changes + resized
@@ -119,12 +113,10 @@ def read_pictures(
     """Every readable picture in `folder`, by name; a line for what is left out or was changed.
 
     Pictures of the set's size are taken as they are; one whose sides are multiples of the set's is
-    cut into tiles; any other is resized. invert: dark becomes light. Mistake if there is nothing to
-    restore.
+    cut into tiles; any other is resized. invert: dark becomes light. Mistake if there is none.
     """
-    paths = files_in(folder, below=False)
     pictures, unreadable, tiles, names = [], [], 0, {}
-    for path in paths:
+    for path in files_in(folder, below=False):
         try:
             picture = _read(path, shape, invert)
         except Unreadable as reason:
@@ -138,10 +130,8 @@ def read_pictures(
         pictures.append(picture)
         tiles += len(picture.tiles)
         if tiles > MOST_TILES:
-            raise Mistake(
-                f"--images {folder}: more than {MOST_TILES:,} images of {sized(shape)} up to "
-                f"{path.name}; give fewer at a time"
-            )
+            many = f"more than {MOST_TILES:,} images of {sized(shape)} up to {path.name}"
+            raise Mistake(f"--images {folder}: {many}; give fewer at a time")
     if not pictures:
         raise Mistake(f"--images {folder}: no picture in it can be read, e.g. {unreadable[0]}")
     others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in OTHER_KINDS)
@@ -175,13 +165,8 @@ def save_pictures(folder: Path, pictures: Sequence[Picture], tiles: Tensor) -> N
     """Write the tiles of all pictures, uint8 (N, C, H, W), as one PNG a picture, by its name."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = tiles.split([len(picture.tiles) for picture in pictures])
+    channels, _, width = tiles.shape[1:]
     for picture, part in zip(pictures, parts, strict=True):
-        save_picture(folder / picture.name, picture, part)
-
-
-def save_picture(path: Path, picture: Picture, tiles: Tensor) -> None:
-    """Write uint8 `tiles`, in the order of the picture's own, as one PNG."""
-    channels, height, width = tiles.shape[1:]
-    joined = tiles.view(-1, picture.columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    joined = joined.reshape(channels, -1, picture.columns * width)
-    write_png(path, as_picture(joined))
+        rows = part.unflatten(0, (-1, picture.columns)).permute(2, 0, 3, 1, 4)
+        joined = rows.reshape(channels, -1, picture.columns * width)
+        write_png(folder / picture.name, as_picture(joined))

@@ -21,7 +21,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,32 +42,14 @@ class Part:
     label_digest: str
 
 
-class SetFiles(Protocol):
-    """What a row of DATASETS says of its files: where they may lie, and how they are read.
-
-    wanted: the file that a set is known by, in words. system_folder: where a system's package puts
-    it. published: SHA-256 of the pixels of known images -> `full` or `sample`.
-    """
-
-    wanted: str
-    system_folder: str | None
-    published: Mapping[str, str]
-
-    def find(self, place: Path) -> Path | None:
-        """The folder at or below `place` that holds the set."""
-
-    def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Training and test half; Fault for a file that is missing or damaged."""
-
-    def download(self, folder: Path) -> None:
-        """Fetch the set into `folder`, whole; NoDownload if that fails."""
-
-
 @dataclass(frozen=True)
 class IdxFiles:
     """The four IDX files of a set of the MNIST family.
 
     torchvision_class: that downloads them. folders: where they usually lie below a data folder.
+    system_folder: where a system's package puts them. published: SHA-256 of the pixels of known
+    images -> `full` or `sample`. wanted: the file that a set is known by, in words. Files of
+    another kind need the last three, and the three methods.
     """
 
     torchvision_class: str
@@ -91,12 +72,6 @@ class IdxFiles:
         download_set(self.torchvision_class, folder)
 
 
-def fingerprint(parts: Sequence[Part]) -> str:
-    """SHA-256 over the digests of images and labels of every part."""
-    digests = "".join(part.image_digest + part.label_digest for part in parts)
-    return hashlib.sha256(digests.encode()).hexdigest()
-
-
 def read_part(folder: Path, part: str, shape: Sequence[int], classes: int) -> Part:
     """Read `train` or `t10k` of a set; Fault for a file that is missing, damaged or another's.
 
@@ -106,9 +81,8 @@ def read_part(folder: Path, part: str, shape: Sequence[int], classes: int) -> Pa
     for what, path in paths.items():
         if path is None:
             file = f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
-            raise Fault(
-                f"{folder}: {file} (or .gz) is missing beside the set's other files; fetch it"
-            )
+            missing = f"{file} (or .gz) is missing beside the set's other files"
+            raise Fault(f"{folder}: {missing}; fetch it")
     images = read_idx(paths["images"], shape[1:]).unsqueeze(1)
     labels = read_idx(paths["labels"], ())
     if len(images) != len(labels):
@@ -134,16 +108,13 @@ def read_idx(path: Path, sides: Sequence[int]) -> Tensor:
             shape = _read_idx_header(path, file.read(8 + 4 * len(sides)), sides)
             count = math.prod(shape)
             if count > most_bytes:
-                raise Fault(
-                    f"{path}: truncated: too short for the {count:,} bytes it announces; "
-                    "fetch it again"
-                )
+                what = f"too short for the {count:,} bytes it announces"
+                raise Fault(f"{path}: truncated: {what}; fetch it again")
             content = bytearray(count)
             found = file.readinto(content)
             if found < count:
-                raise Fault(
-                    f"{path}: truncated: {count:,} bytes expected, {found:,} found; fetch it again"
-                )
+                what = f"{count:,} bytes expected, {found:,} found"
+                raise Fault(f"{path}: truncated: {what}; fetch it again")
             if file.read(1):
                 raise Fault(f"{path}: damaged: more bytes than the {count:,} its header announces")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -172,12 +143,9 @@ def _read_idx_header(path: Path, header: bytes, sides: Sequence[int]) -> tuple[i
 def _find_file(folder: Path, part: str, what: str) -> Path | None:
     """`train-images-idx3-ubyte` in the spellings it is met in, raw first."""
     axes = 3 if what == "images" else 1
-    for joint in ("-", "."):
-        for ending in ("", ".gz"):
-            path = folder / f"{part}-{what}{joint}idx{axes}-ubyte{ending}"
-            if path.is_file():
-                return path
-    return None
+    endings = (f"{joint}idx{axes}-ubyte{ending}" for joint in "-." for ending in ("", ".gz"))
+    paths = (folder / f"{part}-{what}{ending}" for ending in endings)
+    return next((path for path in paths if path.is_file()), None)
 
 
 # The network

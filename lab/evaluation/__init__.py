@@ -3,24 +3,12 @@
 metrics       definitions, on features or on images
 catalogue     METRICS: a row each, with what people are told about it
 reference     images as the classifier sees them; the real images of a set
-evaluator     computes every metric of images or of a generator
-judgement     what it has found, and its table
+evaluator     computes every metric of images or of a generator; what it has found
 diagnosis     what the figures mean, and the option that cures
 inception     the Inception FID, an extra
 latent_space  walks between latents, nearest training images
 """
 
-from lab.evaluation.catalogue import METRICS, Metric
-from lab.evaluation.evaluator import Evaluator, can_score, generated_images
-from lab.evaluation.judgement import Judgement
-from lab.evaluation.reference import FULL_COUNT
+from lab.evaluation.evaluator import Evaluator, Judgement
 
-__all__ = [
-    "FULL_COUNT",
-    "METRICS",
-    "Evaluator",
-    "Judgement",
-    "Metric",
-    "can_score",
-    "generated_images",
-]
+__all__ = ["Evaluator", "Judgement"]

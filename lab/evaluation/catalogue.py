@@ -34,7 +34,7 @@ class Metric:
     better: str
     format: str
     meaning: str
-    compute: Callable[[Sample, Reference], float | None] | None
+    compute: Callable[[Sample, Reference], float] | None
     fewest: int = 1
     quick_name: str = ""
     needs_classifier: bool = False
@@ -51,26 +51,6 @@ class Metric:
         return format(value, self.format)
 
 
-def fcd_train(sample: Sample, reference: Reference) -> float:
-    """Distance to the reference that recipes are chosen by."""
-    return metrics.frechet_distance(sample.moments, reference.training.moments)
-
-
-def fcd_test(sample: Sample, reference: Reference) -> float:
-    """Distance to the reference that nothing is chosen by."""
-    return metrics.frechet_distance(sample.moments, reference.test.moments)
-
-
-def kernel_distance(sample: Sample, reference: Reference) -> float:
-    """Kernel distance to the test images."""
-    return metrics.kernel_distance(reference.test.features, sample.features)
-
-
-def class_imbalance(sample: Sample, reference: Reference) -> float:
-    """Divergence of the classes seen from equal shares."""
-    return metrics.divergence_from_uniform(reference.shares(sample))
-
-
 # What the metrics of a kind need.
 OF_FEATURES = {"needs_classifier": True, "fewest": FEWEST_FOR_FRECHET}
 OF_NEIGHBOURS = {"needs_classifier": True, "fewest": FEWEST_FOR_NEIGHBOURS}
@@ -78,123 +58,95 @@ OF_CLASSES = {**OF_FEATURES, "fewest_a_class": FEWEST_A_CLASS}
 
 METRICS = {
     "fcd_test": Metric(
-        "FCD, test images",
-        "lower",
-        ".2f",
+        *("FCD, test images", "lower", ".2f"),
         "Fréchet distance between 10,000 generated and the test images, seen through the lab’s "
         "own small classifier. Not an Inception FID.",
-        fcd_test,
+        lambda sample, real: metrics.frechet_distance(sample.moments, real.test.moments),
         **OF_FEATURES,
     ),
     "fcd_real": Metric(
-        "FCD of real images",
-        "",
-        ".2f",
+        *("FCD of real images", "", ".2f"),
         "What training images score against the test images: the floor of the line above.",
-        lambda sample, reference: reference.fcd,
+        lambda sample, real: real.fcd,
         **OF_FEATURES,
     ),
     "fcd_train": Metric(
-        "FCD, training images",
-        "lower",
-        ".2f",
+        *("FCD, training images", "lower", ".2f"),
         "The same against 10,000 training images: what recipes are chosen by.",
-        fcd_train,
-        of_real=lambda reference: reference.fcd,
+        lambda sample, real: metrics.frechet_distance(sample.moments, real.training.moments),
+        of_real=lambda real: real.fcd,
         quick_name="fcd_train_5k",
         quick_digits=4,
         **OF_FEATURES,
     ),
     "fid": Metric(
-        "Inception FID",
-        "lower",
-        ".2f",
+        *("Inception FID", "lower", ".2f"),
         "Fréchet Inception distance by the protocol of Lucic et al. 2018; comparable with "
         "published tables.",
         None,  # it takes long and a package of its own: `inception` measures it when asked to
     ),
     "kernel_distance": Metric(
-        "Kernel distance",
-        "lower",
-        ".4f",
+        *("Kernel distance", "lower", ".4f"),
         "The same question asked with a polynomial kernel, without assuming a bell curve.",
-        kernel_distance,
+        lambda sample, real: metrics.kernel_distance(real.test.features, sample.features),
         **OF_NEIGHBOURS,
     ),
     "precision": Metric(
-        "Precision",
-        "higher",
-        ".3f",
+        *("Precision", "higher", ".3f"),
         "Share of generated images that lie among the real ones, as the classifier sees them; far "
         "from real images it means little.",
-        lambda sample, reference: reference.support(sample).precision,
+        lambda sample, real: real.support(sample).precision,
         **OF_NEIGHBOURS,
     ),
     "recall": Metric(
-        "Recall",
-        "higher",
-        ".3f",
+        *("Recall", "higher", ".3f"),
         "Share of real images that the generator comes close to.",
-        lambda sample, reference: reference.support(sample).recall,
+        lambda sample, real: real.support(sample).recall,
         **OF_NEIGHBOURS,
     ),
     "density": Metric(
-        "Density",
-        "higher",
-        ".3f",
+        *("Density", "higher", ".3f"),
         "Precision that counts how many real images are near; 1 for real images.",
-        lambda sample, reference: reference.support(sample).density,
+        lambda sample, real: real.support(sample).density,
         **OF_NEIGHBOURS,
     ),
     "coverage": Metric(
-        "Coverage",
-        "higher",
-        ".3f",
+        *("Coverage", "higher", ".3f"),
         "Share of real images with a generated one nearby; misses show dropped modes.",
-        lambda sample, reference: reference.support(sample).coverage,
+        lambda sample, real: real.support(sample).coverage,
         **OF_NEIGHBOURS,
     ),
     "confidence": Metric(
-        "Confidence",
-        "higher",
-        ".3f",
+        *("Confidence", "higher", ".3f"),
         "How sure the classifier is of the class it sees, on average.",
-        lambda sample, reference: round(sample.confidence, 6),
+        lambda sample, real: round(sample.confidence, 6),
         quick_name="confidence",
         needs_classifier=True,
     ),
     "class_kl": Metric(
-        "Class imbalance",
-        "lower",
-        ".4f",
+        *("Class imbalance", "lower", ".4f"),
         "Kullback–Leibler divergence of the class histogram from uniform, in nats; 0 is even.",
-        class_imbalance,
+        lambda sample, real: metrics.divergence_from_uniform(real.shares(sample)),
         **OF_CLASSES,
     ),
     "smallest_class": Metric(
-        "Rarest class",
-        "higher",
-        ".1%",
+        *("Rarest class", "higher", ".1%"),
         "Its share of the samples; an equal share would be fair.",
-        lambda sample, reference: min(reference.shares(sample)),
+        lambda sample, real: min(real.shares(sample)),
         quick_name="smallest_class",
         **OF_CLASSES,
     ),
     "thin_classes": Metric(
-        "Thin classes",
-        "lower",
-        ".0f",
+        *("Thin classes", "lower", ".0f"),
         "How many classes have less than three tenths of an equal share of the samples.",
-        lambda sample, reference: metrics.thin_classes(reference.shares(sample)),
+        lambda sample, real: metrics.thin_classes(real.shares(sample)),
         quick_name="thin_classes",
         **OF_CLASSES,
     ),
     "near_copies": Metric(
-        "Near-copies",
-        "lower",
-        ".1%",
+        *("Near-copies", "lower", ".1%"),
         "Share of samples that are training images again.",
-        lambda sample, reference: reference.near_copies(sample.images),
-        of_real=lambda reference: reference.near_copies(reference.dataset.test_images),
+        lambda sample, real: real.near_copies(sample.images),
+        of_real=lambda real: real.near_copies(real.dataset.test_images),
     ),
 }

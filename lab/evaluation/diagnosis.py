@@ -13,6 +13,8 @@ from lab.evaluation.metrics import thin_share
 from lab.training.state import STEP_FIGURES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
+Figures = Mapping[str, float]
+Options = Mapping[str, Any] | None  # a run's, as far as they are known; None of other images
 
 FEWEST_ROWS = 3  # epochs before anything is said, and over which losses and D(x) are averaged
 WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
@@ -34,38 +36,30 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
 
 
 def after(
-    history: History,
-    figures: Mapping[str, float],
-    class_histogram: Mapping[str, float],
-    options: Mapping[str, Any] | None,
+    history: History, figures: Figures, class_histogram: Figures, options: Options
 ) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures, class_histogram: those of an evaluator's `Judgement`. options: those of the run, as far
-    as they are known; None for images of another program. First how good, then what is wrong, if
-    anything is. Rows that lack a column are passed over: history.csv may come from anywhere.
+    figures, class_histogram: of a `Judgement`. First how good, then what is wrong, if anything is.
+    Rows that lack a column are passed over: history.csv may come from anywhere.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
+    about_classes = (figures, class_histogram, options)
     wrong = [
         *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(
-            _foreign(figures, class_histogram, options)
-            or _missing_classes(figures, class_histogram, options)
-        ),
+        *(_foreign(*about_classes) or _missing_classes(*about_classes)),
         *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
 
 
-def _quality(figures: Mapping[str, float]) -> list[str]:
+def _quality(figures: Figures) -> list[str]:
     """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
     if "fcd_test" not in figures:
         return []
-    return [
-        f"FCD {figures['fcd_test']:.1f} to the test images; real images have "
-        f"{figures['fcd_real']:.1f}, less is better."
-    ]
+    ours, real = figures["fcd_test"], figures["fcd_real"]
+    return [f"FCD {ours:.1f} to the test images; real images have {real:.1f}, less is better."]
 
 
 def _healthy(history: History, has_classes: bool) -> str:
@@ -76,9 +70,7 @@ def _healthy(history: History, has_classes: bool) -> str:
         return f"Healthy: {images}"
     if len(history) < FEWEST_ROWS:
         return f"Too few epochs to say who is ahead; {images}"
-    d_real, d_fake = _recent_outputs(history)
-    outputs = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
-    return f"Healthy: the discriminator is not winning {outputs}, {images}"
+    return f"Healthy: the discriminator is not winning {_outputs(history)}, {images}"
 
 
 def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
@@ -100,18 +92,17 @@ def _discriminator_trends(history: History) -> dict[str, str]:
     """Who is ahead, from the losses, D(x) and D(G(z)) in the last rows."""
     if len(history) < FEWEST_ROWS:
         return {}
-    d_real, d_fake = _recent_outputs(history)
-    outputs = f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
     d_loss, g_loss = _recent_mean(history, "d_loss"), _recent_mean(history, "g_loss")
+    gap = _recent_mean(history, "d_real") - _recent_mean(history, "d_fake")
     if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
         return {
             "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
             "cure: lower --lr-g and --lr-d."
         }
-    if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
+    if gap > WINNING_GAP or d_loss < WINNING_LOSS:
         return {
-            "winning": f"The discriminator is winning {outputs}: never fooled, it teaches the "
-            "generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
+            "winning": f"The discriminator is winning {_outputs(history)}: never fooled, it "
+            "teaches the generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
         }
     return {}
 
@@ -131,11 +122,7 @@ def _distance_trend(history: History) -> dict[str, str]:
     }
 
 
-def _foreign(
-    figures: Mapping[str, float],
-    class_histogram: Mapping[str, float],
-    options: Mapping[str, Any] | None,
-) -> list[str]:
+def _foreign(figures: Figures, class_histogram: Figures, options: Options) -> list[str]:
     """Images that are hardly like the set at all, so that its classes say little about them."""
     if figures.get("fcd_test", 0.0) < FOREIGN:
         return []
@@ -143,18 +130,14 @@ def _foreign(
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
     if options is not None:
         return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
-    return [
-        f"Hardly images of this set: collapsed to a few kinds {seen}, of another --dataset, or "
-        "dark on light (--invert)?"
-    ]
+    reasons = f"collapsed to a few kinds {seen}, of another --dataset, or dark on light (--invert)"
+    return [f"Hardly images of this set: {reasons}?"]
 
 
 def _far(distance: float) -> str:
     """Of a run that has learned too little yet, or has lost what it had learned."""
-    return (
-        f"The images are far from real ones (FCD {distance:.0f}): trained too little, or collapsed "
-        "to a few kinds"
-    )
+    far = f"The images are far from real ones (FCD {distance:.0f})"
+    return f"{far}: trained too little, or collapsed to a few kinds"
 
 
 def _named(name: str) -> str:
@@ -162,9 +145,7 @@ def _named(name: str) -> str:
     return f"digit {name}" if name.isdecimal() else name
 
 
-def _missing_classes(
-    figures: Mapping[str, float], shares: Mapping[str, float], options: Mapping[str, Any] | None
-) -> list[str]:
+def _missing_classes(figures: Figures, shares: Figures, options: Options) -> list[str]:
     """Mode collapse, class by class. shares: by class; empty if they are not known."""
     if not shares:
         return []
@@ -178,13 +159,11 @@ def _missing_classes(
     ]
     if not thin:
         return []
-    return [
-        f"Mode collapse, classes missing or rare: {', '.join(thin)} (fair would be "
-        f"{1 / len(shares):.0%}){_cure(options)}."
-    ]
+    fair = f"(fair would be {1 / len(shares):.0%})"
+    return [f"Mode collapse, classes missing or rare: {', '.join(thin)} {fair}{_cure(options)}."]
 
 
-def _cure(options: Mapping[str, Any] | None) -> str:
+def _cure(options: Options) -> str:
     """`; usual cure: ...`, of what the run does not do yet, as far as its options are known."""
     if options is None:
         return ""
@@ -195,20 +174,18 @@ def _cure(options: Mapping[str, Any] | None) -> str:
     return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
 
 
-def _copying(figures: Mapping[str, float], options: Mapping[str, Any] | None) -> list[str]:
-    """Memorising."""
+def _copying(figures: Figures, options: Options) -> list[str]:
     if figures["near_copies"] <= COPYING:
         return []
     cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
-    return [
-        f"Memorising: {figures['near_copies']:.1%} of the images are near-copies of training "
-        f"images{'' if options is None else cure}."
-    ]
+    copies = f"{figures['near_copies']:.1%} of the images are near-copies of training images"
+    return [f"Memorising: {copies}{'' if options is None else cure}."]
 
 
-def _recent_outputs(history: History) -> tuple[float, float]:
-    """Recent D(x) and D(G(z))."""
-    return _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+def _outputs(history: History) -> str:
+    """`(D(x) 0.61, D(G(z)) 0.39)`, recently."""
+    d_real, d_fake = _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+    return f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
 
 
 def _recent_mean(history: History, column: str) -> float:

@@ -1,9 +1,5 @@
 """The evaluator: computes the metrics of generated images against the real images of a set.
 
-    evaluator = Evaluator(dataset, device)
-    evaluator.quick(generator)              the columns of history.csv, in half a second
-    judgement = evaluator.full(generator)   every figure; `record` is what evaluation.json holds
-
 Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
 same generator scores the same to the last digit. A set without a classifier is scored by what needs
 none.
@@ -11,7 +7,9 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +21,12 @@ from lab.data.pixels import to_float
 from lab.device import describe_machine, full_precision
 from lab.errors import Fault
 from lab.evaluation.catalogue import FEWEST_FOR_FRECHET, METRICS, Metric
-from lab.evaluation.judgement import Judgement, left_out
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
 from lab.models.sampling import generate
 from lab.models.shipped import has_classifier, load_classifier
 from lab.runs import schema
 from lab.seeding import stream
+from lab.text import counted
 
 QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
 BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
@@ -38,6 +36,41 @@ def can_score(dataset: Dataset) -> bool:
     """Whether the set has images enough to compare others with."""
     fewest = FEWEST_FOR_FRECHET if has_classifier(dataset.spec) else 1
     return min(len(dataset.train_images), len(dataset.test_images)) >= fewest
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Images, the classes seen in them, and every figure about them by its key in METRICS.
+
+    classes: (N,); None without a classifier, and then class_histogram is empty. left_out: which
+    figures are missing and why, in a line; empty if none are.
+    """
+
+    images: Tensor  # uint8 (N, C, H, W) on the CPU
+    classes: Tensor | None
+    figures: dict[str, float]
+    class_histogram: dict[str, float]
+    left_out: str = ""
+
+    def table(self, real: Mapping[str, float]) -> str:
+        """Every figure beside that of real images, then the share of each class."""
+        lines = [f"{'':24}{'these images':>14}{'real images':>14}   better"]
+        for key, metric in METRICS.items():
+            if key in self.figures and metric.better:
+                value = metric.shown(self.figures[key])
+                beside = metric.shown(real[key]) if key in real else ""
+                lines.append(f"{metric.label:24}{value:>14}{beside:>14}   {metric.better}")
+        shares = [f"{name} {share:.1%}" for name, share in self.class_histogram.items()]
+        if shares:
+            lines += ["", f"classes: {', '.join(shares)}"]
+        if self.left_out:
+            lines.append(f"left out: {self.left_out}")
+        if len(self.images) < FULL_COUNT:
+            lines.append(
+                f"note: fewer than {FULL_COUNT:,} images; distances and recall come out higher "
+                "than they are, coverage lower"
+            )
+        return "\n".join(lines)
 
 
 class Evaluator:
@@ -68,6 +101,14 @@ class Evaluator:
             for key, value in self._figures(self.sample(images), rows).items()
         }
 
+    def seconds_to_score(self) -> float:
+        """About what `quick` takes on this machine, from some hundred images."""
+        images = self.dataset.train_images[: 6 * BATCH]
+        self.sample(images[:BATCH])  # the first is slower
+        began = time.monotonic()
+        self.sample(images)
+        return (time.monotonic() - began) / len(images) * QUICK_COUNT
+
     def full(self, generator: nn.Module) -> Judgement:
         """Every figure, from 10,000 generated images."""
         return self.full_of_images(generated_images(generator, FULL_COUNT, self.device))
@@ -83,48 +124,43 @@ class Evaluator:
             sample.classes,
             {"images": len(images), **figures},
             dict(zip(names, shares, strict=True)),
-            left_out(len(images), self.reference.classes, self.classifier is not None),
+            self._left_out(len(images)),
         )
 
     @cached_property
     def real_figures(self) -> dict[str, float]:
-        """The figures of real images: what a perfect generator would score.
+        """What a perfect generator would score: training images in its place, against test images.
 
-        The 10,000 training images stand in its place and are compared with the test images, in
-        `fcd_train` too. `near_copies` are the test images' among the training images.
+        `near_copies` are the test images' among the training images.
         """
         reference, training = self.reference, self.reference.training
         rows = {key: row for key, row in self._rows(len(training.images)).items() if row.better}
         with full_precision():
-            found = {
+            return {
                 key: row.of_real(reference) if row.of_real else row.compute(training, reference)
                 for key, row in rows.items()
             }
-        return {key: value for key, value in found.items() if value is not None}
 
     def record(self, judgement: Judgement, words: Sequence[str], **facts: Any) -> schema.Evaluation:
         """What evaluation.json holds of a judgement; facts are other fields of `schema`'s."""
-        return schema.Evaluation(
-            figures=judgement.figures,
-            class_histogram=judgement.class_histogram,
-            words=list(words),
-            compared_with=self.compared_with(len(judgement.images)),
-            dataset=self.dataset.name,
-            machine=describe_machine(self.device),
-            **facts,
-        )
-
-    def compared_with(self, images: int) -> schema.Comparison:
-        """Which real images so many others are compared with."""
         dataset = self.dataset
-        return schema.Comparison(
+        compared_with = schema.Comparison(
             set=dataset.title,
             source=dataset.source,
             fingerprint=dataset.fingerprint,
             is_sample=dataset.is_sample,
             training_images_for_fcd_train=len(self.reference.training.images),
             test_images=len(dataset.test_images),
-            images_looked_for_as_copies=min(COPIES_COUNT, images),
+            images_looked_for_as_copies=min(COPIES_COUNT, len(judgement.images)),
+        )
+        return schema.Evaluation(
+            figures=judgement.figures,
+            class_histogram=judgement.class_histogram,
+            words=list(words),
+            compared_with=compared_with,
+            dataset=dataset.name,
+            machine=describe_machine(self.device),
+            **facts,
         )
 
     @torch.inference_mode()
@@ -135,17 +171,14 @@ class Evaluator:
         features, confidences, classes = [], [], []
         with full_precision():
             for batch in images.split(BATCH):
-                batch_features, logits = self.classifier.features_and_logits(
-                    to_float(batch.to(self.device))
-                )
+                pixels = to_float(batch.to(self.device))
+                batch_features, logits = self.classifier.features_and_logits(pixels)
                 confidence, seen = logits.softmax(1).max(1)
                 features.append(batch_features)
                 confidences.append(confidence)
                 classes.append(seen)
-        mean_confidence = torch.cat(confidences).cpu().double().mean()
-        return Sample(
-            images, torch.cat(features), torch.cat(classes).cpu(), confidence=float(mean_confidence)
-        )
+        confidence = float(torch.cat(confidences).cpu().double().mean())
+        return Sample(images, torch.cat(features), torch.cat(classes).cpu(), confidence)
 
     def _rows(self, images: int) -> dict[str, Metric]:
         """The metrics that so many images of this set allow."""
@@ -158,10 +191,23 @@ class Evaluator:
         }
 
     def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
-        """The figures of a sample, those left out that are None."""
         with full_precision():
-            found = {key: row.compute(sample, self.reference) for key, row in rows.items()}
-        return {key: value for key, value in found.items() if value is not None}
+            return {key: row.compute(sample, self.reference) for key, row in rows.items()}
+
+    def _left_out(self, images: int) -> str:
+        """`20 images: FCD and rarest class need 256; ...`; empty where no metric is left out."""
+        missing: dict[str, list[str]] = {}
+        for metric in METRICS.values():
+            fewest = metric.fewest_images(self.reference.classes)
+            if not metric.compute or not metric.better:
+                continue
+            if metric.needs_classifier and not self.classifier:
+                what = "a classifier of this set, and none ships with the lab"
+                missing.setdefault(what, []).append(metric.label)
+            elif images < fewest:
+                missing.setdefault(f"{fewest:,}", []).append(metric.label)
+        parts = [f"{_joined(labels)} need {what}" for what, labels in missing.items()]
+        return f"{counted(images, 'image')}: {'; '.join(parts)}" if parts else ""
 
 
 def generated_images(generator: nn.Module, count: int, device: torch.device) -> Tensor:
@@ -169,3 +215,11 @@ def generated_images(generator: nn.Module, count: int, device: torch.device) -> 
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
     with full_precision():
         return generate(generator, latents.to(device))
+
+
+def _joined(labels: Sequence[str]) -> str:
+    """Labels in a sentence: `FCD, test images` and `Rarest class` -> `FCD and rarest class`."""
+    short = [label.partition(",")[0] for label in labels]
+    lower = [name if name.isupper() else name[:1].lower() + name[1:] for name in short]
+    *most, last = dict.fromkeys(lower)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -62,8 +62,7 @@ def network_file() -> Path:
 def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
     """FID of uint8 images (N, C, H, W) against the set's test images; N from 2,048 up.
 
-    The statistics of the test images are kept in the lab's `data` folder: they take ten
-    minutes on two cores.
+    The statistics of the test images, ten minutes on two cores, are kept in the `data` folder.
     """
     cache = DOWNLOAD_FOLDER / f"fid-{dataset.name}-{dataset.fingerprint[:16]}.pt"
     real = _read_cache(cache, dataset)
@@ -76,14 +75,11 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
 
 
 def known(evaluation: Evaluation | None, dataset: Dataset) -> dict[str, float]:
-    """{"fid": ...} from an evaluation of the same weights, if it has one for these real images.
-
-    It takes long: an evaluation that does not measure it should not throw it away.
-    """
-    if not evaluation or not evaluation.generator_sha256:
+    """{"fid": ...}, which takes long, from an evaluation of the same weights and real images."""
+    if not evaluation or not evaluation.generator_sha256 or "fid" not in evaluation.figures:
         return {}
     same = evaluation.compared_with.fingerprint == dataset.fingerprint
-    return {"fid": evaluation.figures["fid"]} if same and "fid" in evaluation.figures else {}
+    return {"fid": evaluation.figures["fid"]} if same else {}
 
 
 def load_network(device: torch.device) -> Any:
@@ -98,16 +94,10 @@ def load_network(device: torch.device) -> Any:
 
 @torch.inference_mode()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
-    """(N, 2048) features of uint8 images (N, C, H, W), under a bar called `title`.
-
-    Without a terminal there is a line every 1,000 images instead.
-    """
-    parts, done = [], 0
-    seen = sys.stderr.isatty()
-    with (
-        full_precision(),
-        tqdm(total=len(images), desc=title, unit=" images", disable=not seen) as bar,
-    ):
+    """(N, 2048) features of uint8 images (N, C, H, W); a bar, or a line every 1,000 images."""
+    parts, done, seen = [], 0, sys.stderr.isatty()
+    bar = tqdm(total=len(images), desc=title, unit=" images", disable=not seen)
+    with full_precision(), bar:
         for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
             if not seen and done % LINE_EVERY < len(batch):
                 print(f"{title}: {done:,} of {len(images):,}", flush=True)
@@ -118,9 +108,8 @@ def features(network: Any, images: Tensor, device: torch.device, title: str) -> 
 
 
 def as_network_input(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
+    """uint8 (N, 1 or 3, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
 
-    C is 1, which is repeated, or 3.
     TensorFlow 1's bilinear enlargement reads output pixel i at input position i * H / 299, without
     the half-pixel shift that torch makes; hence the offset. Then (x - 128) / 128.
     """
@@ -141,23 +130,17 @@ def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
     try:
         content = read_tensors(path, CACHE_FORMAT, versions=(CACHE_VERSION,))
         kept = Moments(content["mean"], content["covariance"])
-        same = content["fingerprint"] == dataset.fingerprint
+        same = content["fingerprint"] == dataset.fingerprint and kept.mean.dtype == torch.float64
         shapes = (kept.mean.shape, kept.covariance.shape)
-        right = shapes == ((FEATURES,), (FEATURES, FEATURES))
     except (Fault, KeyError, AttributeError):
         return None
-    return kept if same and right and kept.mean.dtype == torch.float64 else None
+    return kept if same and shapes == ((FEATURES,), (FEATURES, FEATURES)) else None
 
 
 def _write_cache(path: Path, dataset: Dataset, real: Moments) -> None:
     """Keep the statistics; a folder that can't be written to only costs the time again."""
-    content = {
-        "format": CACHE_FORMAT,
-        "version": CACHE_VERSION,
-        "fingerprint": dataset.fingerprint,
-        "mean": real.mean,
-        "covariance": real.covariance,
-    }
+    facts = {"format": CACHE_FORMAT, "version": CACHE_VERSION, "fingerprint": dataset.fingerprint}
+    content = facts | real._asdict()  # mean and covariance
     try:
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, content)

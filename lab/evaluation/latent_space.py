@@ -18,10 +18,7 @@ Rows = list[tuple[str, Tensor]]  # of a sheet: a label, and uint8 images (N, C, 
 
 
 def walks(generator: nn.Module) -> Rows:
-    """Four walks from one latent to another along the sphere, a row of 11 images each.
-
-    The latents are the same for every run with as many numbers in a latent.
-    """
+    """Four walks along the sphere between fixed latents, a row of 11 images each."""
     ends = _latents(generator, 2 * WALKS, "walk ends")
     shares = torch.linspace(0, 1, STEPS)
     return [
@@ -58,10 +55,8 @@ def nearest(found: Tensor, among: Tensor) -> Tensor:
     """
     wanted = found.flatten(1).float().cpu()
     chunk = max(1, MOST_NUMBERS // wanted.shape[1])
-    distances = [
-        torch.cdist(wanted, part.flatten(1).float().cpu()) for part in among.split(chunk)
-    ]  # (N, chunk) each
-    return torch.cat(distances, 1).argmin(1)
+    parts = (part.flatten(1).float().cpu() for part in among.split(chunk))
+    return torch.cat([torch.cdist(wanted, part) for part in parts], 1).argmin(1)
 
 
 def _latents(generator: nn.Module, count: int, purpose: str) -> Tensor:

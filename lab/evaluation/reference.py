@@ -41,12 +41,8 @@ class Reference:
     ) -> None:
         """read: shows images to the set's classifier."""
         self.dataset, self.device, self._read = dataset, device, read
+        self.classes = len(dataset.spec.class_names)
         self._supported: tuple[Sample, Support] | None = None
-
-    @property
-    def classes(self) -> int:
-        """How many classes the set has."""
-        return len(self.dataset.spec.class_names)
 
     @cached_property
     def training(self) -> Sample:
@@ -68,8 +64,7 @@ class Reference:
     def support(self, sample: Sample) -> Support:
         """Precision, recall, density and coverage of a sample; one computation gives all four."""
         if self._supported is None or self._supported[0] is not sample:
-            found = metrics.support(self.test.features, sample.features)
-            self._supported = sample, found
+            self._supported = sample, metrics.support(self.test.features, sample.features)
         return self._supported[1]
 
     def near_copies(self, images: Tensor) -> float:

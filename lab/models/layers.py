@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
 
 # Bounds for options and for weights files from elsewhere: a width is refused before it is built.
 MOST_LATENT = 4_096
@@ -15,10 +13,6 @@ MOST_WIDTH = 4_096
 MOST_LAYERS = 8
 MOST_CHANNELS = 1_024
 MOST_CONVOLUTIONS = 4  # each halves or doubles the side
-MOST_PYRAMID_SIDE = 64  # the matrix of `laplacian_pyramid` has 88 MB there, and grows by side^4
-
-# 0.6 over the standard deviation of each band of the training images, about, in both MNIST sets.
-BAND_GAINS = (2.5, 2.1, 1.1)
 
 
 class Clip(nn.Module):
@@ -46,29 +40,3 @@ def layer_called(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn
     if name not in layers:
         raise ValueError(f"{name!r} is none of {', '.join(layers)}")
     return layers[name]()
-
-
-def laplacian_pyramid(side: int) -> Tensor:
-    """The matrix (side^2, numbers) that splits a square channel into three bands of detail.
-
-    Burt and Adelson 1983, "The Laplacian pyramid as a compact image code": what the pixels have
-    beyond their averages over 2 x 2, what these have beyond theirs, and those. Each band is scaled
-    to a like strength: most of an image's energy is in the coarse one, while the speckle that gives
-    a fully connected generator away is in the fine one. ValueError for a side that 4 does not
-    divide, or beyond MOST_PYRAMID_SIDE.
-    """
-    if side % 4:
-        raise ValueError(f"a pyramid halves the side twice, which {side} does not allow")
-    if side > MOST_PYRAMID_SIDE:
-        raise ValueError(f"a pyramid of side {side} is too large, {MOST_PYRAMID_SIDE} at most")
-    image = torch.eye(side * side).view(-1, 1, side, side)
-    half = avg_pool2d(image, 2)
-    quarter = avg_pool2d(half, 2)
-    bands = (image - _doubled(half), half - _doubled(quarter), quarter)
-    return torch.cat(
-        [gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True)], dim=1
-    )
-
-
-def _doubled(images: Tensor) -> Tensor:
-    return interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)

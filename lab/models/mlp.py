@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lab.models.layers import ACTIVATIONS, OUTPUTS, laplacian_pyramid, layer_called
+from lab.models.bands import BandLinear
+from lab.models.layers import ACTIVATIONS, OUTPUTS, layer_called
 
 
 class MLPGenerator(nn.Module):
@@ -47,8 +48,8 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """Fully connected discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    pyramid: it is shown the bands of `laplacian_pyramid` instead of the pixels; ValueError where
-    the shape does not allow that.
+    pyramid: its first layer sees the bands of a pyramid (`BandLinear`) instead of pixels;
+    ValueError where the shape does not allow that.
     """
 
     def __init__(
@@ -60,20 +61,16 @@ class MLPDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width = shape
-        if pyramid and height != width:
-            raise ValueError(f"a pyramid is for square images, not {height} x {width}")
-        # Fixed, so it is computed anew rather than kept in weights files.
-        bands = laplacian_pyramid(height) if pyramid else None
-        self.register_buffer("bands", bands, persistent=False)
-        numbers = math.prod(shape) if bands is None else channels * bands.shape[1]
-        self.layers = nn.Sequential(*hidden_layers(numbers, hidden, dropout))
+        layers = hidden_layers(math.prod(shape), hidden, dropout)
+        if pyramid:
+            if height != width:
+                raise ValueError(f"a pyramid is for square images, not {height} x {width}")
+            layers[0] = BandLinear(channels, height, layers[0].out_features)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, *shape) -> (N,)."""
-        seen = images.flatten(1)
-        if self.bands is not None:
-            seen = (images.flatten(2) @ self.bands).flatten(1)  # of each channel its bands
-        return self.layers(seen).float().squeeze(1)
+        return self.layers(images.flatten(1)).float().squeeze(1)
 
 
 def hidden_layers(numbers: int, hidden: Sequence[int], dropout: float) -> list[nn.Module]:

@@ -38,10 +38,17 @@ class Weights:
     sha256: str
 
 
-def save_weights(path: Path, network: nn.Module, spec: DatasetSpec, **facts: Any) -> None:
+def save_weights(
+    path: Path,
+    network: nn.Module,
+    spec: DatasetSpec,
+    dtype: torch.dtype = torch.float32,
+    **facts: Any,
+) -> None:
     """Save a network with the config that rebuilds it, its set, and plain facts about its origin.
 
-    network: made by `lab.models.build`, which gave it kind and config.
+    network: made by `lab.models.build`, which gave it kind and config. dtype: float16 makes a file
+    of half the size; `load_weights` gives float32 again.
     """
     content = {
         "format": f"gan-lab {role_of(network)}",
@@ -50,7 +57,7 @@ def save_weights(path: Path, network: nn.Module, spec: DatasetSpec, **facts: Any
         "config": network.config,
         "dataset": spec.as_facts(),
         "facts": facts,
-        "state_dict": plain_state(network),
+        "state_dict": plain_state(network, dtype),
     }
     write_tensors(path, content)
 
@@ -96,6 +103,11 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
         config = {"shape": list(spec.shape), **config}
         if role == "classifier":
             config["classes"] = len(spec.class_names)
+    state = content.get("state_dict")
+    if role == "discriminator" and isinstance(config, dict) and config.get("pyramid"):
+        first = state.get("layers.0.weight") if isinstance(state, dict) else None
+        if isinstance(first, torch.Tensor) and first.ndim == 2:  # it lay the other way round
+            content = {**content, "state_dict": {**state, "layers.0.weight": first.T.contiguous()}}
     is_convolutional = isinstance(config, dict) and config.get("channels")
     kinds = {"denoiser": "unet", "classifier": "cnn"}
     kind = kinds.get(role, "dcgan" if is_convolutional else "mlp")
@@ -121,12 +133,12 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")
     try:
         with torch.device("meta"):  # shapes without memory: the config is not trusted yet
-            check_state(path, build(ROLES[role], kind, **config), state)
+            check_state(path, build(ROLES[role], kind, **config), state, halves=True)
         with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
             network = build(ROLES[role], kind, **config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {role} ({error})") from None
-    network.load_state_dict(state)
+    network.load_state_dict(state)  # halves become float32
     network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast
     return network.eval().requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""The weights that ship with the lab: a small fixed classifier for some of the sets."""
+"""The weights that ship with the lab: a classifier and a denoiser for some of the sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from lab.data.datasets import DATASETS, DatasetSpec
 from lab.errors import Fault
 from lab.files import read_text, write_text
-from lab.models.serialization import load_weights
+from lab.models.serialization import Weights, load_weights
 from lab.models.tensor_files import digest
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -18,7 +18,7 @@ CHECKSUMS = "SHA256SUMS"
 
 def has_classifier(spec: DatasetSpec) -> bool:
     """Whether a classifier ships for the set; its file is not looked at."""
-    return DATASETS.get(spec.name) == spec and _file_of(spec) in _checksums()
+    return _ships(spec, f"{spec.name}.pth")
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
@@ -26,15 +26,22 @@ def load_classifier(spec: DatasetSpec) -> nn.Module | None:
 
     Fault unless its file has the checksum that is listed beside it.
     """
-    if not has_classifier(spec):
-        return None
-    path = WEIGHTS / _file_of(spec)
-    if digest(path) != _checksums()[path.name]:
-        raise Fault(
-            f"{path}: is not the file that {CHECKSUMS} beside it lists; figures from another "
-            "classifier could not be compared: put the lab's own back"
-        )
-    return load_weights(path, "classifier").network
+    cure = "figures from another classifier could not be compared: put the lab's own back"
+    found = _load(spec, f"{spec.name}.pth", "classifier", cure)
+    return found and found.network
+
+
+def load_denoiser(spec: DatasetSpec) -> Weights | None:
+    """The denoiser that ships for the set; None if none does.
+
+    Fault unless its file has the checksum that is listed beside it.
+    """
+    return _load(spec, denoiser_file(spec.name), "denoiser", "put the lab's own back")
+
+
+def denoiser_file(name: str) -> str:
+    """What the file of the denoiser that ships for a set is called."""
+    return f"denoiser_{name}.pth"
 
 
 def write_checksums() -> None:
@@ -43,8 +50,18 @@ def write_checksums() -> None:
     write_text(WEIGHTS / CHECKSUMS, "".join(lines))
 
 
-def _file_of(spec: DatasetSpec) -> str:
-    return f"{spec.name}.pth"
+def _ships(spec: DatasetSpec, file: str) -> bool:
+    return DATASETS.get(spec.name) == spec and file in _checksums()
+
+
+def _load(spec: DatasetSpec, file: str, role: str, cure: str) -> Weights | None:
+    """The weights of a set in a file that ships; None if it does not."""
+    if not _ships(spec, file):
+        return None
+    path = WEIGHTS / file
+    if digest(path) != _checksums()[file]:
+        raise Fault(f"{path}: is not the file that {CHECKSUMS} beside it lists; {cure}")
+    return load_weights(path, role)
 
 
 def _checksums() -> dict[str, str]:

@@ -34,7 +34,7 @@ OWN_OPERATIONS = {
 OWN_GLOBALS = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
-    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Byte")),
+    *(f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "Long", "Byte")),
 }
 
 
@@ -49,13 +49,22 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state on the CPU, in the memory layout that files have."""
-    return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+def plain_state(network: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The network's state on the CPU, in the memory layout that files have.
+
+    dtype: float16 makes of float32 numbers half as many bytes; 11 bits of each are kept.
+    """
+    return {
+        name: tensor.to("cpu", dtype if tensor.dtype == torch.float32 else None).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
 
 
-def check_state(path: Path, network: nn.Module, state: Any) -> None:
-    """Fault unless `state`, found in `path`, is finite and has the network's names and shapes."""
+def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False) -> None:
+    """Fault unless `state`, found in `path`, is finite and has the network's names and shapes.
+
+    halves: float16 may stand where the network has float32.
+    """
     expected = network.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
         raise Fault(
@@ -67,7 +76,9 @@ def check_state(path: Path, network: nn.Module, state: Any) -> None:
             found = tuple(getattr(tensor, "shape", ()))
             raise Fault(f"{path}: {name} has shape {found} where {tuple(wanted.shape)} is expected")
         # A view with stride 0 claims more numbers than its file holds: hence the contiguity.
-        if tensor.dtype != wanted.dtype or tensor.is_sparse or not tensor.is_contiguous():
+        is_half = halves and (tensor.dtype, wanted.dtype) == (torch.float16, torch.float32)
+        fits = is_half or tensor.dtype == wanted.dtype
+        if not fits or tensor.is_sparse or not tensor.is_contiguous():
             raise Fault(f"{path}: {name} is {tensor.dtype}, a plain {wanted.dtype} is expected")
         if not torch.isfinite(tensor).all():
             raise Fault(f"{path}: {name} holds NaN or infinity")

@@ -1,31 +1,29 @@
 """The charts of a training: one list of them, drawn by the page as SVG and by `figures` as a PNG.
 
-For the page the figures of the history become points in a box of 100 x 100. The page stretches the
-box to whatever width it has and writes the labels beside it, so that they stay legible on a phone;
-templates/page.html.jinja draws what is computed here.
+For the page the figures of the history become points in a box of 100 x 100, which it stretches to
+whatever width it has; the labels stand beside it, so that they stay legible on a phone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lab.evaluation.diagnosis import History
 from lab.training.losses import LOSSES
 
 FEW = 25  # points that are drawn as dots too
 MOST = 400  # points of a curve; more no screen shows
-
-History = Sequence[Mapping[str, Any]]  # the rows of history.csv
 
 
 @dataclass(frozen=True)
 class Chart:
     """What is drawn over the epochs.
 
-    columns: of history.csv, with their labels. bounds: of the y axis, where the figures do not
-    decide them. levels: what the figures are where the discriminator says 1/2 to everything.
+    columns: of history.csv, with their labels. bounds: of the y axis; None where the figures decide
+    them. levels: what the figures are where the discriminator says 1/2 to everything.
     """
 
     title: str
@@ -73,13 +71,11 @@ def charts(history: History, loss_name: str) -> list[Chart]:
         ),
     )
     measured = {column for row in history for column in row}
-    present = (_with_columns(chart, measured) for chart in all_charts)
-    return [chart for chart in present if chart.columns]
-
-
-def _with_columns(chart: Chart, measured: set[str]) -> Chart:
-    columns = {column: label for column, label in chart.columns.items() if column in measured}
-    return replace(chart, columns=columns)
+    found = []
+    for chart in all_charts:
+        columns = {column: label for column, label in chart.columns.items() if column in measured}
+        found += [replace(chart, columns=columns)] if columns else []
+    return found
 
 
 def points(history: History, column: str) -> list[tuple[float, float]]:
@@ -87,37 +83,16 @@ def points(history: History, column: str) -> list[tuple[float, float]]:
     return [(row["epoch"], row[column]) for row in history if column in row]
 
 
-# For the page
+def plots(history: History, loss_name: str) -> list[dict[str, Any]]:
+    """Every chart as the page draws it: title, note, the last of the epochs, curves and ticks.
 
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a plot."""
-
-    column: str
-    label: str
-    points: str  # SVG: "x,y x,y ..."
-    dots: list[tuple[float, float]]  # the points themselves, where they are few
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A chart as a box with curves. Ticks are (place in percent from the left or the top, text)."""
-
-    title: str
-    note: str
-    curves: list[Curve]
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
-    epochs: int  # the last one; the first is 0
-
-
-def plots(history: History, loss_name: str) -> list[Plot]:
-    """Every chart as the page draws it."""
+    A curve has its column, label, points as SVG has them, "x,y x,y", and where they are few, dots
+    (x, y). Ticks are (place in percent from the left or the top, text).
+    """
     return [_plot(chart, history) for chart in charts(history, loss_name)]
 
 
-def _plot(chart: Chart, history: History) -> Plot:
+def _plot(chart: Chart, history: History) -> dict[str, Any]:
     last = max(1, int(history[-1]["epoch"]))
     series = {column: thinned(points(history, column)) for column in chart.columns}
     if chart.logarithmic:
@@ -129,22 +104,24 @@ def _plot(chart: Chart, history: History) -> Plot:
     low, high = chart.bounds or padded(min(values), max(values))
     labels = log_ticks(low, high) if chart.logarithmic else linear_ticks(low, high)
 
-    def curve(column: str, label: str) -> Curve:
-        places = [
-            (round(100 * x / last, 2), round(100 * (high - y) / (high - low), 2))
-            for x, y in series[column]
-        ]
-        line = " ".join(f"{x:g},{y:g}" for x, y in places)
-        return Curve(column, label, line, dots=places if len(places) <= FEW else [])
+    def across(x: float) -> float:
+        return 100 * x / last
 
-    return Plot(
-        title=chart.title,
-        note=chart.note,
-        curves=[curve(column, label) for column, label in chart.columns.items()],
-        x_ticks=[(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
-        y_ticks=[(100 * (high - y) / (high - low), text) for y, text in labels],
-        epochs=last,
-    )
+    def down(y: float) -> float:
+        return 100 * (high - y) / (high - low)
+
+    def curve(column: str, label: str) -> dict[str, Any]:
+        places = [(round(across(x), 2), round(down(y), 2)) for x, y in series[column]]
+        line = " ".join(f"{x:g},{y:g}" for x, y in places)
+        dots = places if len(places) <= FEW else []
+        return {"column": column, "label": label, "points": line, "dots": dots}
+
+    return {
+        **{"title": chart.title, "note": chart.note, "epochs": last},
+        "curves": [curve(column, label) for column, label in chart.columns.items()],
+        "x_ticks": [(across(x), text) for x, text in linear_ticks(0, last, whole=True)],
+        "y_ticks": [(down(y), text) for y, text in labels],
+    }
 
 
 def thinned(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:

@@ -1,7 +1,4 @@
-"""The pictures of a run as `data:` addresses that a page can hold.
-
-What is missing or damaged is passed over: a page does without it.
-"""
+"""The pictures of a run as `data:` addresses; what is missing or damaged is passed over."""
 
 from __future__ import annotations
 
@@ -40,16 +37,14 @@ def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
 
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
     """The newest sample grid of a run, small."""
-    found = run.grids()
-    picture = _opened(found[-1][1], GRID_PIXELS) if found else None
+    picture = next((_opened(path, GRID_PIXELS) for _, path in run.grids()[-1:]), None)
     return data_url(_compact(picture, shape)) if picture else None
 
 
 def final_grid(run: Run) -> str | None:
     """Up to a hundred of the final images as one picture, its gaps transparent."""
-    paths = run.final_images()[: COLUMNS * COLUMNS]
-    tiles = [tile for tile in (_opened(path, GRID_PIXELS) for path in paths) if tile]
-    tiles = [_grey_or_rgb(tile) for tile in tiles]
+    found = (_opened(path, GRID_PIXELS) for path in run.final_images()[: COLUMNS * COLUMNS])
+    tiles = [_grey_or_rgb(tile) for tile in found if tile]
     tiles = [tile for tile in tiles if (tile.size, tile.mode) == (tiles[0].size, tiles[0].mode)]
     tiles = tiles[: len(tiles) // COLUMNS * COLUMNS]  # whole rows
     if not tiles:
@@ -62,15 +57,13 @@ def final_grid(run: Run) -> str | None:
 def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
     """Name and data address of each picture, and the names of those there is no room for."""
     shown, left_out = [], []
-    for path in paths:
-        if not _opened(path):
-            continue
-        if path.stat().st_size * 4 / 3 > room:
-            left_out.append(path.name)
-            continue
+    for path in filter(_opened, paths):
         source = _png_url(path.read_bytes())
-        room -= len(source)
-        shown.append({"name": path.name, "source": source})
+        if len(source) > room:
+            left_out.append(path.name)
+        else:
+            room -= len(source)
+            shown.append({"name": path.name, "source": source})
     return shown, left_out
 
 
@@ -86,20 +79,17 @@ def _png_url(content: bytes) -> str:
 
 
 def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
-    """A grid of `figures.grid` at its own size: one pixel a pixel, the gaps transparent.
-
-    What is no such grid of images of that shape is shown as it is.
-    """
+    """A grid of `figures.grid` at one pixel a pixel, the gaps transparent; else it stays."""
     picture = _grey_or_rgb(picture)
     if shape is None:
         return picture
     scale, (height, width) = scale_of(shape), shape[-2:]
     small = (picture.width // scale, picture.height // scale)
-    is_grid = (small[0] * scale, small[1] * scale) == picture.size and all(
+    whole = all(
         pixels > 1 and (pixels - 1) % (side + 1) == 0
         for pixels, side in zip(small, (width, height), strict=True)
     )
-    if not is_grid:
+    if not whole or (small[0] * scale, small[1] * scale) != picture.size:
         return picture
     return _with_clear_gaps(picture.resize(small, Image.Resampling.NEAREST), shape)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lab.data.pictures import Unreadable, opened
+from lab.data.writers import as_picture, write_png
+from lab.evaluation.metrics import class_shares
 from lab.files import write_whole
 from lab.report import charts
+from lab.runs.layout import FINAL_NAME
 from lab.text import printable, shortened
 
 GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an image has at most
@@ -37,10 +40,9 @@ def scale_of(shape: Sequence[int], most: int = GRID_SIDE) -> int:
 
 
 def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
-    """Lay images (N, C, H, W) out in full rows of `columns`, enlarged without smoothing.
+    """Lay images (N, C, H, W) out in full rows of `columns`, enlarged by `scale` or `scale_of`.
 
-    Between and around them is one pixel of PAPER, enlarged as theirs are. scale: how much; by
-    default as `scale_of` says.
+    Between and around them is one pixel of PAPER, enlarged as theirs are.
     """
     tiles = pad(images.cpu(), (1, 0, 1, 0), value=PAPER)  # (N, C, H + 1, W + 1)
     rows = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
@@ -48,28 +50,17 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
     return ImageOps.scale(as_picture(sheet), scale or scale_of(images.shape), Image.NEAREST)
 
 
-def as_picture(image: Tensor) -> Image.Image:
-    """One image (C, H, W) as Pillow has it, grey or colour."""
-    levels = image.cpu().permute(1, 2, 0).numpy()
-    return Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
-
-
-def save_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, whole."""
-    write_whole(path, lambda file: picture.save(file, format="PNG"))
-
-
 def save_each(folder: Path, images: Tensor) -> None:
     """Write images (N, C, H, W) as `img_000.png` and on, at their own size."""
     folder.mkdir(exist_ok=True)
     for index, image in enumerate(images):
-        save_png(folder / f"img_{index:03d}.png", as_picture(image))
+        write_png(folder / FINAL_NAME.format(index), as_picture(image))
 
 
 def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
     """Join PNG frames, each with its epoch, into an endless GIF that rests on its last frame.
 
-    Damaged ones are left out; without a single one there is no GIF.
+    Damaged ones are left out; without one there is no GIF.
     """
     pictures = []
     for epoch, frame in frames:
@@ -77,14 +68,10 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
             pictures.append(_captioned(opened(frame), f"epoch {epoch}"))
     if not pictures:
         return
-    durations = [FRAME_TIME] * (len(pictures) - 1) + [5 * FRAME_TIME]
     first, *others = pictures
-    write_whole(
-        path,
-        lambda file: first.save(
-            file, format="GIF", save_all=True, append_images=others, duration=durations, loop=0
-        ),
-    )
+    durations = [FRAME_TIME] * len(others) + [5 * FRAME_TIME]
+    how = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
+    write_whole(path, lambda file: first.save(file, format="GIF", **how))
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:
@@ -100,20 +87,11 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
 
 
 def save_curves(
-    path: Path,
-    history: Sequence[Mapping[str, Any]],
-    title: str,
-    loss_name: str,
-    footnote: str = "",
+    path: Path, history: charts.History, title: str, loss_name: str, footnote: str = ""
 ) -> None:
-    """Draw the charts of the page, in `charts`, over the epochs.
-
-    history: the rows of history.csv. loss_name: the run's. Dotted lines show what a figure is where
-    the discriminator says 1/2 to everything.
-    """
+    """Draw `charts` over the epochs, with a dotted line at each chart's levels."""
     drawn = charts.charts(history, loss_name)
-    columns = 2 if len(drawn) == 4 else len(drawn)
-    rows = -(-len(drawn) // columns)
+    columns, rows = (2, 2) if len(drawn) == 4 else (len(drawn), 1)
     figure, panels = new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)
     for axes, chart in zip(panels, drawn, strict=True):
         for (column, label), style in zip(chart.columns.items(), ("-", "--"), strict=False):
@@ -132,9 +110,7 @@ def save_curves(
             axes.yaxis.set_minor_formatter("{x:g}")
         axes.legend()
         axes.grid(alpha=0.3)
-    figure.suptitle(title, parse_math=False)
-    _add_footnote(figure, footnote)
-    save_figure(path, figure)
+    _finish(path, figure, title, footnote, fontsize=12)
 
 
 def save_sheet(
@@ -144,10 +120,7 @@ def save_sheet(
     footnote: str = "",
     names: Sequence[str] = (),
 ) -> None:
-    """Draw labelled rows of images (N, C, H, W), one column an image, all of one length.
-
-    names: of the columns, if they have any.
-    """
+    """Draw labelled rows of images (N, C, H, W), all of one length, their columns with `names`."""
     columns = len(rows[0][1])
     scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
@@ -165,9 +138,7 @@ def save_sheet(
     axis.set_xticks(columns_at, labels, rotation=turned, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=11, parse_math=False)
-    _add_footnote(figure, footnote)
-    save_figure(path, figure)
+    _finish(path, figure, title, footnote)
 
 
 def save_class_sheet(
@@ -185,10 +156,8 @@ def save_class_sheet(
     from matplotlib.ticker import PercentFormatter
 
     figure, (bars, samples) = new_figure(2, width=10.5, height=5.4)
-    rows = range(len(class_names))
-    counts = torch.bincount(classes, minlength=len(class_names)).tolist()
-    shares = [count / len(classes) for count in counts]
-    fair = 1 / len(class_names)
+    rows, fair = range(len(class_names)), 1 / len(class_names)
+    shares = class_shares(classes, len(class_names))
     widest = 1.25 * max(*shares, fair)
     bars.barh(rows, shares, color="0.6")
     bars.axvline(fair, color="tab:blue", linestyle="--")
@@ -211,15 +180,15 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    figure.suptitle(shortened(_readable(title), 100), fontsize=11, parse_math=False)
-    _add_footnote(figure, footnote)
+    _finish(path, figure, shortened(_readable(title), 100), footnote)
+
+
+def _finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:
+    """Write a figure under its title; a footnote must not be overlooked."""
+    figure.suptitle(title, fontsize=fontsize, parse_math=False)
+    if footnote:
+        figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
     save_figure(path, figure)
-
-
-def _add_footnote(figure: Any, text: str) -> None:
-    """What must not be overlooked."""
-    if text:
-        figure.supxlabel(text, fontsize=9, fontweight="bold", color="crimson")
 
 
 def _readable(name: str) -> str:

@@ -1,8 +1,4 @@
-"""All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`.
-
-show(run)                                  its page, and the page of all runs
-look_at_runs(outputs, run, list_runs)      what --report and --list ask for
-"""
+"""All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ from lab.files import write_text
 from lab.report import embedding, summary
 from lab.report.page import render
 from lab.runs.run import Run
-from lab.runs.schema import Config
 from lab.text import printable
 
 OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
@@ -26,22 +21,19 @@ TO_THE_RIGHT = ("seed", "epochs", "fcd")  # columns of numbers
 def write(outputs: Path) -> None:
     """Make the page of all runs, a card each with its thumbnail; a page that is not ours stays."""
     path = path_in(outputs)
-    if not _is_ours(path):
-        print(f"note: {path} was not made by the lab and stays as it is")
-        return
-    cards = [
-        {
-            **_row(run),
-            "thumbnail": embedding.thumbnail(run, _shape_of(run)),
-            "link": f"{quote(os.fsencode(run.path.name))}/{run.report_path.name}"
-            if run.report_path.is_file()
-            else None,
-        }
-        for run in Run.all_in(outputs)
-    ]
+    if path.is_file():
+        with path.open("rb") as file:
+            if OWN_MARK not in file.read(1000):
+                print(f"note: {path} was not made by the lab and stays as it is")
+                return
+    cards = []
+    for run in Run.all_in(outputs):
+        link = f"{quote(os.fsencode(run.path.name))}/{run.report_path.name}"
+        thumbnail = embedding.thumbnail(run, _shape_of(run))
+        there = run.report_path.is_file()
+        cards.append({**_row(run), "thumbnail": thumbnail, "link": link if there else None})
     try:
-        page = render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE)
-        write_text(path, page)
+        write_text(path, render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE))
     except PermissionError:  # a run may be ours in a folder that is not
         print(f"note: {path} could not be written, the page of all runs stays as it is")
 
@@ -49,14 +41,6 @@ def write(outputs: Path) -> None:
 def path_in(outputs: Path) -> Path:
     """Where the page of the runs in `outputs` lies."""
     return outputs / "index.html"
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether `path` may be written over."""
-    if not path.is_file():
-        return True
-    with path.open("rb") as file:
-        return OWN_MARK in file.read(1000)
 
 
 def _shape_of(run: Run) -> tuple[int, int, int] | None:
@@ -78,12 +62,10 @@ def table(outputs: Path) -> str:
     rows = [{name: printable(text) for name, text in _row(run).items()} for run in runs]
     head = {name: name for name in rows[0]} | {"fcd": "FCD"}
     width = {name: max(len(row[name]) for row in [head, *rows]) for name in head}
+    sides = {name: ">" if name in TO_THE_RIGHT else "<" for name in head}
     lines = []
     for row in [head, *rows]:
-        cells = (
-            text.rjust(width[name]) if name in TO_THE_RIGHT else text.ljust(width[name])
-            for name, text in row.items()
-        )
+        cells = (f"{text:{sides[name]}{width[name]}}" for name, text in row.items())
         lines.append("  ".join(cells).rstrip())
     if any("~" in row["fcd"] for row in rows):
         lines.append(f"~ {summary.QUICK_NOTE}")
@@ -92,15 +74,14 @@ def table(outputs: Path) -> str:
 
 def _row(run: Run) -> dict[str, str]:
     """What the table and the page say of a run; a damaged one is listed, not fatal."""
-    status, options = run.status, run.options
-    config = Config() if status == "damaged" else run.config
+    config, options = run.readable_config, run.options
     return {
         "name": run.path.name,
         "set": str(options.get("dataset", "?")) + " (sample)" * config.data.is_sample,
         "recipe": str(options.get("recipe", "?")),
         "seed": str(options.get("seed", "?")),
         "epochs": f"{len(run.history)}/{options.get('epochs', '?')}",
-        "status": status,
+        "status": run.status,
         "fcd": summary.fcd(run),
         "when": config.written or "?",
         "other than the recipe": config.other_than_recipe,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lab.data import Dataset
+from lab.data.writers import write_png
 from lab.device import full_precision
 from lab.errors import Fault, Interrupted, StopSwitch
 from lab.evaluation import Evaluator, diagnosis
@@ -19,15 +21,17 @@ from lab.report.report import show
 from lab.runs import Run
 from lab.seeding import stream
 from lab.training.losses import LOSSES
+from lab.training.plan import of_the_run
 from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import CheckpointClock, TrainingState, save_checkpoint
+from lab.training.timing import TimeBudget
 
 GRID_COLUMNS = 5  # sample grids are 5 x 5
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
 
 
 class Recorder:
-    """Writes a training down. options: those of gan_lab.py.
+    """Writes a training down. options: those of gan_lab.py. again: how to go on, in words.
 
     As a context it shows a bar. A training that is stopped or diverges inside keeps the generator
     it has, and its page says how it ended.
@@ -40,27 +44,20 @@ class Recorder:
         state: TrainingState,
         dataset: Dataset,
         evaluator: Evaluator | None,
+        budget: TimeBudget,
         stop: StopSwitch,
         again: str,
     ) -> None:
-        """again: the command that takes the run up again, in words."""
         self.run, self.options, self.state, self.dataset = run, options, state, dataset
-        self.evaluator, self.stop, self.again = evaluator, stop, again
-
+        self.evaluator, self.budget, self.stop, self.again = evaluator, budget, stop, again
         self.clock = CheckpointClock()
         self.to_close = contextlib.ExitStack()
 
     def __enter__(self) -> Recorder:
-        options = self.options
-        self.board = (
-            self.to_close.enter_context(TensorBoard(self.run.tensorboard_folder))
-            if options.tensorboard
-            else None
-        )
-        steps = len(self.dataset.train_images) // options.batch_size
-        self.bar = self.to_close.enter_context(
-            ProgressBar(self.state, options.epochs, steps, options.batch_size)
-        )
+        self.board = None
+        if self.options.tensorboard:
+            self.board = self.to_close.enter_context(TensorBoard(self.run.tensorboard_folder))
+        self.bar = self.to_close.enter_context(ProgressBar(self.state))
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -76,17 +73,24 @@ class Recorder:
     def after_step(self) -> None:
         """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
         self.bar.advance(self.state)
+        said = self.budget.after_step(stops=bool(self.stop.requested))
+        for sentence in said:
+            self.bar.line(sentence)
+        if said and self.options.minutes:
+            self.save_length()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])
             self.save_checkpoint()
 
     def after_epoch(self) -> None:
         """Add the epoch to the history; make a grid, a score and a checkpoint when it is time."""
+        began = time.monotonic()
         state, options = self.state, self.options
         state.check_divergence(LOSSES[options.loss])
         row = state.end_epoch(options.batch_size)
-        is_last = state.epoch == options.epochs
-        if state.epoch % options.sample_every == 0 or is_last:
+        is_last = state.epoch >= state.length.epochs
+        has_grid = is_last or state.epoch % self.budget.every == 0
+        if has_grid:
             self.save_samples()
             if self.evaluator:
                 row.update(self.evaluator.quick(state.ema))
@@ -100,10 +104,24 @@ class Recorder:
         self.bar.epoch(row, notes)
         if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
             self.save_checkpoint()
+        self.budget.after_epoch(began, has_grid)
+
+    def save_length(self) -> None:
+        """The length that --minutes has come to, for the files that say it."""
+        length = self.state.length
+        self.options = replace(
+            self.options,
+            epochs=length.epochs,
+            images_shown=length.images_shown,
+            sample_every=self.budget.every,
+        )
+        self.run.save_options(of_the_run(self.options))
 
     def save_checkpoint(self) -> None:
         """What --resume needs. Raises Interrupted if Ctrl-C has asked for an end."""
         with self.clock.saving():
+            if self.options.minutes:  # first: it fits an older checkpoint, too
+                self.save_length()
             save_checkpoint(self.run.checkpoint_path, self.state)
         self.stop.raise_if_requested(self.again)
 
@@ -112,7 +130,7 @@ class Recorder:
         epoch = self.state.epoch
         grid = figures.grid(self.generate(GRID_COLUMNS**2, "grid"), GRID_COLUMNS)
         self.run.grid_folder.mkdir(exist_ok=True)
-        figures.save_png(self.run.grid_path(epoch), grid)
+        write_png(self.run.grid_path(epoch), grid)
         self.save_generator()
         if self.board:
             self.board.grid(epoch, grid)

@@ -1,8 +1,5 @@
 """One self-contained page of a run, report.html, and what shows runs that are there.
 
-    show(run)                                 its page, and the page of all runs beside it
-    look_at_runs(outputs, run, list_runs)     what gan_lab.py --report and --list ask for
-
 What stands in the run is shown, what is missing is left out: the page can be made again at any
 time, also of a run under way. Names, options and figures come from files that anyone may have
 written: Jinja2 escapes them all, and the page's content security policy runs no script but ours.
@@ -16,7 +13,7 @@ from typing import Any
 
 from lab.data.datasets import DATASETS, DatasetSpec
 from lab.errors import Fault, Mistake
-from lab.files import check_writable, write_text
+from lab.files import write_text
 from lab.models.serialization import Weights
 from lab.report import charts, embedding, index, summary, tables, web_export
 from lab.report.page import render
@@ -44,14 +41,13 @@ NEAREST_CAPTION = (
 
 
 def look_at_runs(outputs: Path, run: Path | None, list_runs: bool) -> None:
-    """What --report and --list ask for: to look at runs that are there.
+    """What --report (its `run`) and --list ask for: a page made anew, the table of the runs.
 
-    run: whose page is to be made anew, if any. list_runs: whether to print the table of the runs
-    beside it, or in `outputs`. Raises Mistake where there is nothing to look at.
+    The table is of the runs beside `run`, else in `outputs`. Mistake where nothing is there.
     """
     if run:
         shown = Run.open("--report", run, outputs)
-        check_writable("--report", shown.path, cure="make it so, or copy the run")
+        shown.check_writable("--report")
         show(shown)
         outputs = shown.outputs
         print(f"done: {shown.report_path}")
@@ -76,11 +72,10 @@ def show(run: Run) -> None:
 def write(run: Run) -> Path:
     """Make the page of `run` and return its path. Raises Fault if config.json is damaged."""
     config = run.config
-    weights, refusal = _load_generator(run)
+    weights, live = _live_part(run)
     spec = weights.spec if weights else DATASETS.get(str(run.options.get("dataset")))
     evaluation = run.evaluation or Evaluation()
     has_ended = run.status == "finished"
-    live = _live_part(weights, refusal)
     html = render(
         "page.html.jinja",
         name=run.name,
@@ -110,14 +105,13 @@ def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
     """The training: its frames, each with what is seen there, and its charts."""
     epochs = run.options.get("epochs")
     planned = {**run.options, "epochs": epochs if type(epochs) is int else len(run.history)}
-    frames = [
-        {**frame, "sentence": summary.of_epoch(frame["epoch"], run.history, planned)}
-        for frame in embedding.film(run, spec.shape if spec else None)
-    ]
+    frames = embedding.film(run, spec.shape if spec else None)
+    for frame in frames:
+        frame["sentence"] = summary.of_epoch(frame["epoch"], run.history, planned)
     shown = {frame["epoch"] for frame in frames}
     return {
         "frames": frames,
-        "plots": charts.plots(run.history, summary.loss_name(run.options)),
+        "plots": charts.plots(run.history, str(run.options.get("loss"))),
         "film": {
             "history": [row for row in run.history if row["epoch"] in shown],
             "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
@@ -125,42 +119,29 @@ def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
     }
 
 
-def _load_generator(run: Run) -> tuple[Weights | None, str]:
-    """The run's generator, or None and the reason."""
+def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
+    """The generator, and its copy for the page; where there is none, `refusal` says why."""
+    weights, nothing = None, {"live": None, "weights": "", "shares": []}
     try:
-        return run.load_generator(), ""
-    except (Fault, OSError) as error:
-        return None, f"The generator could not be read: {error}"
-
-
-def _live_part(weights: Weights | None, refusal: str) -> dict[str, Any]:
-    """The generator's copy for the page; where there is none, `refusal` says why."""
-    nothing = {"live": None, "weights": "", "shares": []}
-    if weights is None:
-        return {"refusal": refusal, **nothing}
-    try:
+        weights = run.load_generator()
         copy = web_export.export(weights.network)
+    except (Fault, OSError) as error:
+        return None, {"refusal": f"The generator could not be read: {error}", **nothing}
     except web_export.Unsuited as reason:
-        return {"refusal": f"This generator does not run in the page: {reason}.", **nothing}
-    return {
-        "refusal": "",
-        "live": {
-            "operations": copy.operations,
-            "directions": copy.directions,
-            "latent": weights.network.latent_dim,
-            "shape": list(weights.spec.shape),
-        },
-        "weights": base64.b64encode(copy.weights).decode(),
-        "shares": copy.shares,
-    }
+        refusal = f"This generator does not run in the page: {reason}."
+        return weights, {"refusal": refusal, **nothing}
+    live = {"latent": weights.network.latent_dim, "shape": list(weights.spec.shape)}
+    live |= {name: copy[name] for name in ("operations", "directions")}
+    numbers = base64.b64encode(copy["weights"]).decode()
+    return weights, {"refusal": "", "live": live, "weights": numbers, "shares": copy["shares"]}
 
 
 def _stills(run: Run) -> list[dict[str, str]]:
     """The latent walk and the nearest training images, where they are there, with captions."""
-    captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
-    by_name = {path.name: caption for path, caption in captions.items()}
-    found, _ = embedding.embedded(list(captions), STILLS_ROOM)
-    return [{**still, "caption": by_name[still["name"]]} for still in found]
+    paths = (run.latent_walk_path, run.nearest_path)
+    captions = {paths[0].name: WALK_CAPTION, paths[1].name: NEAREST_CAPTION}
+    found, _ = embedding.embedded(paths, STILLS_ROOM)
+    return [{**still, "caption": captions[still["name"]]} for still in found]
 
 
 def _restoration_part(run: Run, room: int) -> dict[str, Any]:
@@ -172,10 +153,10 @@ def _restoration_part(run: Run, room: int) -> dict[str, Any]:
         found = Scores()
     sheets = tables.in_order(found.sheets)
     embedded, left_out = embedding.embedded(list(map(results.sheet_path, sheets)), room)
+    for sheet in embedded:
+        sheet["caption"] = sheets[sheet["name"]].title or sheet["name"]
     return {
-        "sheets": [
-            {**sheet, "caption": sheets[sheet["name"]].title or sheet["name"]} for sheet in embedded
-        ],
+        "sheets": embedded,
         "left_out": left_out,
         "restoration_folder": results.folder.name,
         "scores": tables.scores(found),
@@ -183,10 +164,7 @@ def _restoration_part(run: Run, room: int) -> dict[str, Any]:
 
 
 def _classic(run: Run) -> Run | None:
-    """The newest classic run beside `run` that was compared with the same images.
-
-    The sample's figures say nothing of the set's.
-    """
+    """The newest classic run beside `run` that was compared with the same images."""
     images = run.evaluation.compared_with.fingerprint if run.evaluation else ""
     if run.options.get("recipe") == "classic" or not images:
         return None

@@ -6,20 +6,19 @@ Every figure is optional; what is not there is not spoken of.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from lab.evaluation import diagnosis
 from lab.evaluation.catalogue import METRICS
+from lab.evaluation.diagnosis import History
 from lab.models import count_parameters
 from lab.runs.run import Run
 from lab.text import counted
 from lab.training.losses import LOSSES
 from lab.training.state import STEP_FIGURES
-
-History = Sequence[Mapping[str, float]]  # the rows of history.csv
 
 # Below this FCD images are ... real ones. Five epochs of the classic recipe have 42 to 89.
 CLOSENESS = (
@@ -29,56 +28,46 @@ CLOSENESS = (
     (math.inf, "Very far from"),
 )
 
+# Below this D(x) - D(G(z)) the discriminator ...
+OPINIONS = (
+    (0.1, "can hardly tell them apart"),
+    (0.35, "often tells them apart, but is not sure"),
+    (0.7, "tells most of them apart"),
+    (math.inf, "is winning, and the generator learns little from that"),
+)
+
+BEFORE_TRAINING = (
+    "Before training: random weights turn noise into noise. From here on the same latents are "
+    "shown each time."
+)
 # What a `~` before an FCD says in a table of runs.
 QUICK_NOTE = (
     "measured during training: 5,000 images against training images, which makes it a little higher"
 )
 
 
-def figures_of(run: Run) -> dict[str, float]:
-    """The figures of its evaluation; none where there is none."""
-    return run.evaluation.figures if run.evaluation else {}
-
-
 def fcd(run: Run) -> str:
-    """The run's FCD to the test images; "" if unknown.
-
-    With a `~` the one to training images, where only that was measured, during training.
-    """
-    figures = figures_of(run)
-    if "fcd_test" in figures:
-        return f"{figures['fcd_test']:.1f}"
+    """The run's FCD to the test images, else with a `~` the last to training images, else ""."""
+    if "fcd_test" in run.figures:
+        return f"{run.figures['fcd_test']:.1f}"
     quick = [row["fcd_train_5k"] for row in run.history if "fcd_train_5k" in row]
     return f"~{quick[-1]:.1f}" if quick else ""
-
-
-def loss_name(options: Mapping[str, Any]) -> str:
-    """The loss that a run was trained with, as its options have it."""
-    return str(options.get("loss"))
 
 
 def of_epoch(epoch: int, history: History, options: Mapping[str, Any]) -> str:
     """What is seen at the grid of `epoch`, in a sentence or two. options: the run's."""
     if epoch == 0:
-        return (
-            "Before training: random weights turn noise into noise. From here on the same "
-            "latents are shown each time."
-        )
+        return BEFORE_TRAINING
     rows = [row for row in history if row["epoch"] <= epoch]
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
     row, sentences = rows[-1], []
     if _has_probabilities(row, options):
-        sentences.append(
-            f"The discriminator gives real images {row['d_real']:.2f} and generated ones "
-            f"{row['d_fake']:.2f}: {_opinion(row['d_real'] - row['d_fake'])}."
-        )
+        sentences.append(f"The discriminator {_opinion(row)}.")
     if "fcd_train_5k" in row:
-        before = [r["fcd_train_5k"] for r in rows[:-1] if "fcd_train_5k" in r]
-        sentences.append(
-            f"Distance to the training images: {row['fcd_train_5k']:.1f}"
-            f"{_change(before[-1], row['fcd_train_5k']) if before else ''}."
-        )
+        *before, now = (r["fcd_train_5k"] for r in rows if "fcd_train_5k" in r)
+        change = _change(before[-1], now) if before else ""
+        sentences.append(f"Distance to the training images: {now:.1f}{change}.")
     if all(row.keys() >= set(STEP_FIGURES) for row in rows):
         sentences += diagnosis.during(rows, options)
     return " ".join(sentences)
@@ -86,7 +75,7 @@ def of_epoch(epoch: int, history: History, options: Mapping[str, Any]) -> str:
 
 def _has_probabilities(row: Mapping[str, float], options: Mapping[str, Any]) -> bool:
     """Whether D(x) and D(G(z)) are there and are probabilities."""
-    loss = LOSSES.get(loss_name(options))
+    loss = LOSSES.get(str(options.get("loss")))
     return {"d_real", "d_fake"} <= row.keys() and loss is not None and loss.d_is_probability
 
 
@@ -98,15 +87,12 @@ def _change(before: float, now: float) -> str:
     return ", no closer than before" if share > -0.05 else f", {-share:.0%} farther than before"
 
 
-def _opinion(gap: float) -> str:
-    """How well the discriminator tells the two apart, from D(x) - D(G(z))."""
-    if gap < 0.1:
-        return "it can hardly tell them apart"
-    if gap < 0.35:
-        return "it often tells them apart, but is not sure"
-    if gap < 0.7:
-        return "it tells most of them apart"
-    return "it is winning, and the generator learns little from that"
+def _opinion(row: Mapping[str, float]) -> str:
+    """What the discriminator makes of real and generated images, and how well it tells them."""
+    gap = row["d_real"] - row["d_fake"]
+    telling = next(words for most, words in OPINIONS if gap < most)
+    outputs = f"{row['d_real']:.2f} and generated ones {row['d_fake']:.2f}"
+    return f"gives real images {outputs}: it {telling}"
 
 
 def verdict(run: Run) -> str:
@@ -119,18 +105,14 @@ def verdict(run: Run) -> str:
     last = run.history[-1]
     if run.status != "finished":
         so_far = f"{last['epoch']:.0f} of {run.options.get('epochs', '?')} epochs"
-        if run.status == "running":
-            return f"Under way: {so_far} so far."
-        return f"Stopped after {so_far}."
-    if "fcd_test" in figures_of(run):
-        return _quality(figures_of(run), run.evaluation.class_histogram)
+        under_way = run.status == "running"
+        return f"Under way: {so_far} so far." if under_way else f"Stopped after {so_far}."
+    if "fcd_test" in run.figures:
+        return _quality(run.figures, run.evaluation.class_histogram)
+    epochs = counted(round(last["epoch"]), "epoch")
     if _has_probabilities(last, run.options):
-        return (
-            f"After {counted(round(last['epoch']), 'epoch')} the discriminator gives real images "
-            f"{last['d_real']:.2f} and generated ones {last['d_fake']:.2f}: "
-            f"{_opinion(last['d_real'] - last['d_fake'])}."
-        )
-    return f"{counted(round(last['epoch']), 'epoch')} of training."
+        return f"After {epochs} the discriminator {_opinion(last)}."
+    return f"{epochs} of training."
 
 
 def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float]) -> str:
@@ -143,20 +125,16 @@ def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float])
         some = f"{thin:.0f} of {count} classes {'is' if thin == 1 else 'are'} missing or rare."
         said.append(some if thin else f"All {count} classes are there.")
     if distance < diagnosis.TELLING and "recall" in figures:
-        said.append(
-            f"{figures['recall']:.0%} of real images have a similar one among the generated."
-        )
+        share = f"{figures['recall']:.0%}"
+        said.append(f"{share} of real images have a similar one among the generated.")
     return " ".join(said)
 
 
 def key_figures(run: Run, generator: nn.Module | None) -> list[tuple[str, str]]:
     """A handful of (figure, unit) for the head of the page."""
-    measured, history = figures_of(run), run.history
-    figures = [
-        (f"{measured[key]:.1f}", METRICS[key].label)
-        for key in ("fcd_test", "fcd_real", "fid")
-        if key in measured
-    ]
+    history = run.history
+    known = [key for key in ("fcd_test", "fcd_real", "fid") if key in run.figures]
+    figures = [(f"{run.figures[key]:.1f}", METRICS[key].label) for key in known]
     figures.append((f"{len(history)}", f"of {run.options.get('epochs', '?')} epochs"))
     seconds = sum(row.get("seconds", 0.0) for row in history)
     if seconds:
@@ -170,12 +148,10 @@ def key_figures(run: Run, generator: nn.Module | None) -> list[tuple[str, str]]:
 
 def duration(seconds: float) -> str:
     """`48 s`, `5 min 12 s`, `2 h 03 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def shares_of(histogram: Mapping[str, float]) -> list[float]:

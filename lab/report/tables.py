@@ -9,34 +9,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.data.datasets import DatasetSpec
-from lab.evaluation.catalogue import METRICS
+from lab.evaluation.catalogue import METRICS, Metric
+from lab.evaluation.diagnosis import Figures
 from lab.report.summary import shares_of
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Score, Scores, Sheet
 
 # scores.json: key -> (label, format).
 SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
-NOT_METRICS = ("images",)  # among the figures: how many images they are of
 
 
 def results(
     evaluation: Evaluation, classic: Run | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """The table of metrics, with real images and a classic run beside, and the class histogram.
-
-    classic: a run that was compared with the same images, if there is one.
-    """
-    theirs = classic.evaluation.figures if classic else {}
-    real = evaluation.real
-    left_out = (*NOT_METRICS, *(["fcd_real"] if real else []))  # it is in the column beside, then
-    known = [key for key in METRICS if key in evaluation.figures]
-    others = [key for key in evaluation.figures if key not in METRICS]
+    """The table of metrics, with real images and a classic run beside, and the class histogram."""
+    figures, real = evaluation.figures, evaluation.real
+    columns = (figures, real, classic.figures if classic else {})
+    left_out = {"images", "fcd_real"} if real else {"images"}  # no metric; in the column beside
+    keys = dict.fromkeys([*(key for key in METRICS if key in figures), *figures])
     return {
-        "rows": [
-            _metric_row(key, (evaluation.figures, real, theirs))
-            for key in (*known, *others)
-            if key not in left_out
-        ],
+        "rows": [_metric_row(key, columns) for key in keys if key not in left_out],
         "real": bool(real),
         "classic": classic.name if classic else None,
         **_class_histogram(shares_of(evaluation.class_histogram), class_names),
@@ -45,15 +37,10 @@ def results(
 
 def _metric_row(key: str, columns: Sequence[Mapping[str, float]]) -> dict[str, str]:
     """The cells of a metric: of this run, of real images, of a classic run; "" if unknown."""
-    metric = METRICS.get(key)
-    form = metric.format if metric else ".4g"
-    cells = [format(figures[key], form) if key in figures else "" for figures in columns]
-    return {
-        "label": metric.label if metric else key.replace("_", " "),
-        "better": metric.better if metric else "",
-        "meaning": metric.meaning if metric else "",
-        **dict(zip(("value", "real", "classic"), cells, strict=True)),
-    }
+    metric = METRICS.get(key) or Metric(key.replace("_", " "), "", ".4g", "", None)
+    cells = [metric.shown(figures[key]) if key in figures else "" for figures in columns]
+    words = {"label": metric.label, "better": metric.better, "meaning": metric.meaning}
+    return words | dict(zip(("value", "real", "classic"), cells, strict=True))
 
 
 def _class_histogram(shares: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
@@ -71,10 +58,8 @@ def _class_histogram(shares: Sequence[float], names: Sequence[str]) -> dict[str,
     }
 
 
-def published(
-    spec: DatasetSpec | None, figures: Mapping[str, float]
-) -> list[tuple[str, str, bool]]:
-    """Published figures as (what, Inception FID, whether it is this run's), for the run's set.
+def published(spec: DatasetSpec | None, figures: Figures) -> list[tuple[str, str, bool]]:
+    """Published figures of the set as (what, Inception FID, whether it is this run's).
 
     None for a run without an Inception FID: nothing else compares with them.
     """
@@ -85,34 +70,25 @@ def published(
 
 
 def scores(found: Scores) -> dict[str, Any] | None:
-    """Restoration scores as a table, a row a corruption and kind of image; None if there are none.
-
-    {"head": ["PSNR, dB", ...], "rows": [(corruption, image, [cells])]}.
-    """
-    rows = [
-        (_conditions(sheet), name, score)
-        for sheet in in_order(found.sheets).values()
-        for name, score in sheet.scores.items()
-    ]
+    """Restoration scores: {"head": ["PSNR, dB", ...], "rows": [(corruption, image, [cells])]}."""
+    rows = []
+    for sheet in in_order(found.sheets).values():
+        images = f", {sheet.images} images" if sheet.images else ""
+        rows += [(corruption_of(sheet) + images, *score) for score in sheet.scores.items()]
     head = list(dict.fromkeys(key for *_, score in rows for key in score))
     if not head:
         return None
     return {
-        "head": [SCORES[key][0] if key in SCORES else key.replace("_", " ") for key in head],
-        "rows": [
-            (conditions, name, [_cell(key, score) for key in head])
-            for conditions, name, score in rows
-        ],
+        "head": [_known(key)[0] for key in head],
+        "rows": [(done, name, [_cell(key, score) for key in head]) for done, name, score in rows],
     }
 
 
 def corruption_of(sheet: Sheet) -> str:
-    """A sheet's corruption as it is typed, `gaussian:0.3`; "" if it had none.
-
-    Records of the lab's first version have a noise level only.
-    """
+    """A sheet's corruption as it is typed, `gaussian:0.3`; "" if it had none."""
     if sheet.corruption or not isinstance(sheet.sigma, int | float):
         return sheet.corruption
+    # Records of the lab's first version have a noise level only.
     return f"gaussian{'-clipped' if sheet.clipped else ''}:{sheet.sigma:g}"
 
 
@@ -128,15 +104,12 @@ def in_order(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
     return dict(sorted(sheets.items(), key=place))
 
 
-def _conditions(sheet: Sheet) -> str:
-    """`gaussian:0.3, 16 images`, as far as the sheet says it."""
-    images = f", {sheet.images} images" if sheet.images else ""
-    return f"{corruption_of(sheet)}{images}"
-
-
 def _cell(key: str, score: Score) -> str:
     value = score.get(key, "")
     if value is None:  # a PSNR of equal images
         return "∞"
-    form = SCORES[key][1] if key in SCORES else ".4g"
-    return value if isinstance(value, str) else format(value, form)
+    return value if isinstance(value, str) else format(value, _known(key)[1])
+
+
+def _known(key: str) -> tuple[str, str]:
+    return SCORES.get(key, (key.replace("_", " "), ".4g"))

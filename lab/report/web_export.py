@@ -46,18 +46,13 @@ class Operation:
     weights: list[Tensor] = field(default_factory=list)
 
 
-@dataclass
-class Copy:
-    """What the page needs. weights: all operations' numbers as float16, little-endian, in order."""
+def export(generator: nn.Module) -> dict[str, Any]:
+    """The page's copy of `generator`; raises Unsuited, with the reason, where there is none.
 
-    operations: list[dict[str, Any]]
-    weights: bytes
-    directions: list[list[float]]  # (at most DIRECTIONS, latent_dim): one standard deviation each
-    shares: list[float]  # of the first hidden layer's variance along each direction
-
-
-def export(generator: nn.Module) -> Copy:
-    """The page's copy of `generator`; raises Unsuited, with the reason, where there is none."""
+    operations: kind, shapes and facts of each. weights: the bytes of all their numbers as float16,
+    little-endian, in order. directions: at most DIRECTIONS lists of latent_dim numbers, one
+    standard deviation each. shares: of the first hidden layer's variance along each direction.
+    """
     operations = operations_of(generator)
     size = 2 * sum(weight.numel() for step in operations for weight in step.weights)
     if size > MOST_BYTES:
@@ -71,23 +66,16 @@ def export(generator: nn.Module) -> Copy:
             raise Unsuited("at 16 bits its weights are not numbers")
     _check_images(operations, generator)
     directions, shares = principal_directions(operations, generator.latent_dim)
-    return Copy(
-        operations=[
-            {
-                "kind": step.kind,
-                "shapes": [list(weight.shape) for weight in step.weights],
-                **step.facts,
-            }
+    weights = [each.half().numpy().astype("<f2") for step in operations for each in step.weights]
+    return {
+        "operations": [
+            {"kind": step.kind, "shapes": [list(each.shape) for each in step.weights], **step.facts}
             for step in operations
         ],
-        weights=b"".join(
-            weight.half().numpy().astype("<f2").tobytes()
-            for step in operations
-            for weight in step.weights
-        ),
-        directions=[[round(value, 5) for value in row] for row in directions.tolist()],
-        shares=[round(value, 4) for value in shares.tolist()],
-    )
+        "weights": b"".join(numbers.tobytes() for numbers in weights),
+        "directions": [[round(value, 5) for value in row] for row in directions.tolist()],
+        "shares": [round(value, 4) for value in shares.tolist()],
+    }
 
 
 def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None:
@@ -106,10 +94,7 @@ def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None
 
 
 def operations_of(generator: nn.Module) -> list[Operation]:
-    """The generator layer by layer; its last operation makes the pixels, channel after channel.
-
-    Unsuited if it is not a row of layers and an output.
-    """
+    """The generator layer by layer; Unsuited if it is not a row of layers and an output."""
     if not (hasattr(generator, "layers") and hasattr(generator, "output")):
         raise Unsuited(f"the page knows no {type(generator).__name__}")
     operations: list[Operation] = []
@@ -125,10 +110,7 @@ def operations_of(generator: nn.Module) -> list[Operation]:
 
 
 def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
-    """What a layer becomes; Unsuited if the page does not know it.
-
-    height, width: of the maps that it is given.
-    """
+    """What a layer becomes, given maps of this size; Unsuited if the page does not know it."""
     if type(layer) in (nn.Linear, nn.ConvTranspose2d):
         numbers = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
         bias = torch.zeros(numbers) if layer.bias is None else layer.bias.detach()

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
-from lab.data import datasets
-from lab.data.datasets import DATASETS, Dataset, DatasetSpec
+from lab.data.datasets import DATASETS, Dataset, load
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
 from lab.runs.run import Run
@@ -16,30 +13,15 @@ from lab.runs.run import Run
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator, and the run that it was trained in as far as that is known.
-
-    run: the run folder that the file lies in. named_by_file: whether --generator named the file, so
-    that results do not go into that run.
-    """
+    """A generator, and the run that it was trained in as far as that is known."""
 
     weights: Weights
-    run: Run | None
-    named_by_file: bool
+    run: Run | None  # whose folder the file lies in
+    named_by_file: bool  # by --generator, so that results do not go into that run
 
-    @property
-    def network(self) -> nn.Module:
-        """The network, in evaluation mode."""
-        return self.weights.network
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """The set it was trained on."""
-        return self.weights.spec
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.weights.path
+    network = property(lambda generator: generator.weights.network)  # in evaluation mode
+    spec = property(lambda generator: generator.weights.spec)  # of the set it was trained on
+    path = property(lambda generator: generator.weights.path)  # of its file
 
     @property
     def stage(self) -> str:
@@ -50,16 +32,11 @@ class TrainedGenerator:
         return f", after epoch {epoch}" if isinstance(epoch, int) else ""
 
     def load_dataset(self, data_dir: Path | None = None) -> Dataset:
-        """Images of the generator's set: those of its run, if it has one; else as `datasets.load`.
-
-        Fault where the set is not one of DATASETS.
-        """
+        """Images of the generator's set, by its run if it has one; Fault where it is no row."""
         name = self.spec.name
         if name not in DATASETS:
             raise Fault(f"{self.path}: its set, {self.spec.title}, is not one that can be loaded")
-        if self.run and self.run.config.data.is_sample and not data_dir:
-            return datasets.load_sample(name)
-        return datasets.load(name, data_dir or (self.run and self.run.data_dir))
+        return self.run.load_dataset(data_dir, name) if self.run else load(name, data_dir)
 
     def was_trained_on(self, dataset: Dataset) -> bool:
         """Whether these are the images of its run; true where none are known."""
@@ -77,7 +54,7 @@ def find_generator(run: Path | None, generator: Path | None) -> TrainedGenerator
     if generator:
         return _from_file(generator)
     found = Run.open("--run", run) if run else Run.newest()
-    if not found.has_generator:
+    if not found.generator_path.is_file():
         raise Mistake(f"--run {found}: has no generator.pth yet; wait, or name another run")
     return TrainedGenerator(found.load_generator(), found, named_by_file=False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
 import re
 from pathlib import Path
@@ -13,6 +15,7 @@ from lab.runs.schema import Evaluation
 
 OUTPUTS = Path(__file__).parents[2] / "outputs"
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
+FINAL_NAME = "img_{:03d}.png"  # of a final image, by its number
 
 
 def _file(name: str) -> property:
@@ -50,10 +53,7 @@ class RunFiles:
         return self.grid_folder / f"epoch_{epoch:03d}.png"
 
     def grids(self, most: int | None = None) -> list[tuple[int, Path]]:
-        """The sample grids, each with its epoch, in order.
-
-        most: if there are more, they are thinned out evenly; the first and the last always stay.
-        """
+        """The sample grids by epoch, in order; if more than `most`, thinned evenly, ends kept."""
         named = [(GRID_NAME.fullmatch(path.name), path) for path in self.grid_folder.glob("*")]
         ordered = sorted((int(match[1]), path) for match, path in named if match)
         if most is None or len(ordered) <= most:
@@ -70,12 +70,6 @@ class RunFiles:
         self.__dict__.pop("evaluation", None)  # what was read before is no longer there
         files.write_json(self.evaluation_path, evaluation.as_json())
 
-    def remove_leftovers(self) -> None:
-        """Remove what a training that was killed while it wrote has left beside its files."""
-        for folder in (self.path, self.grid_folder, self.final_folder):
-            for path in folder.glob(".*.part"):
-                path.unlink(missing_ok=True)
-
 
 def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
     """Make and return the next free folder `outputs/name-001` and on, from number `first`.
@@ -85,14 +79,11 @@ def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
     """
     try:
         outputs.mkdir(parents=True, exist_ok=True)
-        number = first
-        while True:
+        for number in itertools.count(first):
             path = outputs / f"{name}-{number:03d}"
-            try:
+            with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 return path
-            except FileExistsError:
-                number += 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # a full disk is the world's fault

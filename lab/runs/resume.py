@@ -21,11 +21,8 @@ def resumed(kind: type[Options], given: dict[str, Any]) -> tuple[Options, Run]:
 
     kind: the Options of gan_lab.py. given: those that were typed.
     """
-    refuse_others(
-        given,
-        ("resume", *MAY_CHANGE),
-        "a resumed run keeps its own; with --resume only {} may be given",
-    )
+    cure = "a resumed run keeps its own; with --resume only {} may be given"
+    refuse_others(given, ("resume", *MAY_CHANGE), cure)
     outputs = given.get("out", OUTPUTS)
     if given["resume"] == "newest":
         run = Run.newest_unfinished(outputs)

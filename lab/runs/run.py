@@ -1,9 +1,4 @@
-"""A run folder. `Run` alone knows the names of the files in it, and reads each of them once.
-
-run = Run.create(outputs, "fashion")        outputs/fashion-001, the next free number
-run = Run.open("--run", path)               one that is there, checked
-run.config, run.history, run.evaluation     what its files hold, by `schema`
-"""
+"""A run folder as one object, which reads each of its files once; where they lie, `layout` says."""
 
 from __future__ import annotations
 
@@ -59,10 +54,10 @@ class Run(RunFiles):
     def create(cls, outputs: Path, name: str) -> Run:
         """Make the next free folder, `outputs/fashion-001` and on; runs of all sets count together.
 
-        Raises Mistake where no folder can be made, though `check_writable` saw nothing against it.
+        Mistake where no folder can be made.
         """
-        first = 1 + max((number for number, _ in _numbered_runs(outputs)), default=0)
-        return cls(new_folder(outputs, name, first))
+        last = max(map(_number_of, _paths_in(outputs)), default=0)
+        return cls(new_folder(outputs, name, first=max(0, last) + 1))
 
     @classmethod
     def open(cls, flag: str, path: Path, outputs: Path = OUTPUTS) -> Run:
@@ -75,11 +70,8 @@ class Run(RunFiles):
         if not path.exists() and len(path.parts) <= 2:
             path = next((found for found in by_name if is_run_folder(found)), path)
         if not is_run_folder(path):
-            what = (
-                "is not a run folder (no config.json in it)"
-                if path.exists()
-                else ("does not exist")
-            )
+            foreign = "is not a run folder (no config.json in it)"
+            what = foreign if path.exists() else "does not exist"
             raise Mistake(
                 f"{flag} {path}: {what}; name one that gan_lab.py made (its --list shows them)"
             )
@@ -93,31 +85,26 @@ class Run(RunFiles):
 
     @classmethod
     def all_in(cls, outputs: Path) -> list[Run]:
-        """Every run in `outputs`, the newest, that is the highest number, first.
+        """Every run in `outputs`, the highest number first; those with names of their own follow.
 
-        By number, not by date: clocks go backwards and copying changes dates. Runs that were given
-        names of their own follow.
+        By number, not by date: clocks go backwards and copying changes dates.
         """
-        if not outputs.is_dir():
-            return []
-        numbers = {path: number for number, path in _numbered_runs(outputs)}
-        found = [path for path in outputs.iterdir() if is_run_folder(path)]
-        found.sort(key=lambda path: (numbers.get(path, -1), path.name), reverse=True)
+        found = [path for path in _paths_in(outputs) if is_run_folder(path)]
+        found.sort(key=lambda path: (_number_of(path), path.name), reverse=True)
         return [cls(path) for path in found]
 
     @classmethod
     def newest(cls, outputs: Path = OUTPUTS) -> Run:
-        """The newest run with a generator, if there is one that was trained for an epoch.
+        """The newest run with a generator, trained for an epoch if there is such; says if not done.
 
-        Says so of one that has not finished; Mistake with the command that makes one if there is
-        none.
+        Mistake with the command that makes one if there is none.
         """
-        found = [run for run in cls.all_in(outputs) if run.has_generator]
+        found = [run for run in cls.all_in(outputs) if run.generator_path.is_file()]
         if not found:
             raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
-        trained = [run for run in found if run.history and run.stated_status != "diverged"]
+        trained = [run for run in found if run.history and run.readable_config.status != "diverged"]
         run = (trained or found)[0]
-        if run.stated_status != "finished":
+        if run.readable_config.status != "finished":
             print(f"note: {run.name} has not finished its training; --run names another run")
         return run
 
@@ -138,13 +125,23 @@ class Run(RunFiles):
             "--epochs, or begin one: python gan_lab.py"
         )
 
+    def check_writable(self, flag: str) -> None:
+        """Mistake, naming the option that led here, if nothing can be written into the run."""
+        files.check_writable(flag, self.path, cure="make it so, or copy the run")
+
+    def command(self, option: str) -> str:
+        """The command that calls this script with `option` for the run, fit for a shell."""
+        return command_line(["python", sys.argv[0], option, str(self)])
+
     # Held
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the run; Fault if another program holds it. Clears away what a killed one left."""
         with files.held(self.path, wait=False):
-            self.remove_leftovers()
+            for folder in (self.path, self.grid_folder, self.final_folder):
+                for path in folder.glob(".*.part"):
+                    path.unlink(missing_ok=True)
             yield
 
     @property
@@ -162,43 +159,35 @@ class Run(RunFiles):
         return found
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The options in config.json, as far as it has any; they are not checked."""
+    def readable_config(self) -> Config:
+        """config.json; where it is damaged, one without anything in it but status `damaged`."""
         try:
-            return self.config.options
+            return self.config
         except (Fault, OSError):
-            return {}
+            return Config(status="damaged")
 
     @property
-    def stated_status(self) -> str:
-        """The status in config.json; empty where that is damaged."""
-        try:
-            return self.config.status
-        except (Fault, OSError):
-            return ""
+    def options(self) -> dict[str, Any]:
+        """The options in config.json, as far as it has any; they are not checked."""
+        return self.readable_config.options
 
     @property
     def status(self) -> str:
         """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
-        stated = self.stated_status
-        if stated in ("finished", "stopped", "diverged"):
+        stated = self.readable_config.status
+        if stated in ("finished", "stopped", "diverged", "damaged"):
             return stated
-        try:
-            self.config  # noqa: B018
-        except (Fault, OSError):
-            return "damaged"
         return "running" if self.is_held else "stopped"
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
         """The rows of history.csv, one an epoch; none before the first has ended."""
-        path = self.history_path
-        if not path.is_file():
+        if not self.history_path.is_file():
             return []
         try:
-            return schema.history_from_csv(files.read_text(path))
+            return schema.history_from_csv(files.read_text(self.history_path))
         except (ValueError, Fault, OSError) as error:
-            self.remarks.append(f"{path}: damaged, passed over ({error})")
+            self._remark(self.history_path, [str(error)])
             return []
 
     @cached_property
@@ -209,30 +198,23 @@ class Run(RunFiles):
         except (Fault, OSError):
             return None
 
-    @property
-    def has_generator(self) -> bool:
-        """Whether there is a generator.pth."""
-        return self.generator_path.is_file()
-
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """evaluation.json, unless it is of other weights than the run has now."""
-        found = self._read_evaluation()
-        if found and found.generator_sha256 in (None, self.generator_sha256):
-            return found
-        return None
-
-    def _read_evaluation(self) -> Evaluation | None:
-        path = self.evaluation_path
-        if not path.is_file():
+        if not self.evaluation_path.is_file():
             return None
         try:
-            found, damaged = Evaluation.read(path)
+            found, damaged = schema.read(self.evaluation_path, Evaluation)
         except (Fault, OSError) as error:
             self.remarks.append(f"{error}: passed over")
             return None
-        self._remark(path, damaged)
-        return found
+        self._remark(self.evaluation_path, damaged)
+        return found if found.generator_sha256 in (None, self.generator_sha256) else None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures of its evaluation; none where there is none."""
+        return self.evaluation.figures if self.evaluation else {}
 
     @cached_property
     def restorations(self) -> RestorationResults:
@@ -245,17 +227,16 @@ class Run(RunFiles):
 
     def _remark(self, path: Path, damaged: Sequence[str]) -> None:
         if damaged:
-            parts = ", ".join(damaged)
-            self.remarks.append(f"{path}: damaged, passed over ({parts})")
+            self.remarks.append(f"{path}: damaged, passed over ({', '.join(damaged)})")
 
     # The images that it was trained on
 
-    def load_dataset(self, data_dir: Path | None = None) -> Dataset:
-        """Images to go with the run, from `data_dir` if that is given; raises as `datasets.load`.
+    def load_dataset(self, data_dir: Path | None = None, name: Any = None) -> Dataset:
+        """Images of the run's set, or the set `name`; raises as `datasets.load`.
 
         Of a run on the bundled sample they are that sample, also where the full set has come since.
         """
-        name = self.options.get("dataset")
+        name = name or self.options.get("dataset")
         if not isinstance(name, str) or name not in DATASETS:
             raise Fault(f"{self.config_path}: does not say which set the run was trained on")
         if self.config.data.is_sample and not data_dir:
@@ -322,10 +303,15 @@ class Run(RunFiles):
         self.save_status("running")
 
     def save_status(self, status: str) -> None:
-        """Write config.json with this status, one of schema.STATUSES, and the time."""
+        """Write config.json with this status, as in `Config`, and the time."""
         self.config.status = status
         self.config.written = time.strftime("%Y-%m-%d %H:%M")
         files.write_json(self.config_path, self.config.model_dump(exclude_defaults=True))
+
+    def save_options(self, options: Mapping[str, Any]) -> None:
+        """Write config.json with options that were decided while it trains."""
+        self.config.options = dict(options)
+        self.save_status(self.config.status)
 
     def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write history.csv."""
@@ -338,13 +324,11 @@ class Run(RunFiles):
         save_weights(self.path / f"{role}.pth", network, spec, epoch=epoch)
 
 
-def _numbered_runs(outputs: Path) -> list[tuple[int, Path]]:
-    """What in `outputs` is named like a run of a set, with its number."""
-    if not outputs.is_dir():
-        return []
-    named = [(RUN_NAME.fullmatch(path.name), path) for path in outputs.iterdir()]
-    return [
-        (int(match[2]), path)
-        for match, path in named
-        if match and (match[1] in DATASETS or is_run_folder(path))
-    ]
+def _paths_in(outputs: Path) -> list[Path]:
+    return list(outputs.iterdir()) if outputs.is_dir() else []
+
+
+def _number_of(path: Path) -> int:
+    """The number of what is named like a run of a set; -1 of anything else."""
+    match = RUN_NAME.fullmatch(path.name)
+    return int(match[2]) if match and (match[1] in DATASETS or is_run_folder(path)) else -1

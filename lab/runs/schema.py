@@ -18,10 +18,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -32,8 +28,6 @@ from lab.errors import Fault
 from lab.files import is_plain_name, read_json
 
 MOST_FIGURE = 1e30  # no loss or score that one would show is beyond
-
-STATUSES = ("running", "finished", "stopped", "diverged")
 
 
 def _showable(value: float) -> float:
@@ -53,14 +47,19 @@ def _showable_only(figures: Any) -> Any:
     }
 
 
-Number = Annotated[StrictInt | StrictFloat, AfterValidator(_showable)]
+Number = Annotated[int | float, AfterValidator(_showable)]
 Figures = Annotated[dict[str, Number], BeforeValidator(_showable_only)]
 
 
 class Record(BaseModel):
     """A JSON object of which damaged parts are replaced by their defaults."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """The record's fields, from what a file holds."""
+        return content
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -79,13 +78,11 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def read(path: Path, kind: type[Kind]) -> tuple[Kind, list[str]]:
-    """What the JSON file at `path` holds, and the names of its damaged parts.
-
-    Raises Fault if it is no JSON object at all.
-    """
+    """What a JSON file holds, and the names of its damaged parts; Fault if it is no object."""
     damaged: list[str] = []
+    content = kind.from_json(read_json(path))
     try:
-        return kind.model_validate(read_json(path), context=damaged), list(dict.fromkeys(damaged))
+        return kind.model_validate(content, context=damaged), list(dict.fromkeys(damaged))
     except ValidationError as error:
         raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
 
@@ -93,36 +90,36 @@ def read(path: Path, kind: type[Kind]) -> tuple[Kind, list[str]]:
 class DataFacts(Record):
     """Which images a run was trained on."""
 
-    title: StrictStr = ""
-    source: StrictStr = ""
-    fingerprint: StrictStr = ""
-    is_sample: StrictBool = False
-    training_images: StrictInt | None = None
+    title: str = ""
+    source: str = ""
+    fingerprint: str = ""
+    is_sample: bool = False
+    training_images: int | None = None
 
 
 class Config(Record):
     """config.json: everything that decided a run, the command that began it, how it has ended."""
 
-    status: StrictStr = ""  # one of STATUSES
-    written: Annotated[StrictStr, Field(pattern=r"^[0-9: -]{16}$")] | None = None  # local time
+    status: str = ""  # running, finished, stopped or diverged
+    written: Annotated[str, Field(pattern=r"^[0-9: -]{16}$")] | None = None  # local time
     options: dict[str, Any] = Field(default_factory=dict)
-    other_than_recipe: StrictStr = ""
+    other_than_recipe: str = ""
     data: DataFacts = Field(default_factory=DataFacts)
-    machine: dict[str, StrictStr | StrictInt | StrictFloat] = Field(default_factory=dict)
-    command: StrictStr = ""
-    resumed_by: StrictStr = ""
+    machine: dict[str, str | int | float] = Field(default_factory=dict)
+    command: str = ""
+    resumed_by: str = ""
 
 
 class Comparison(Record):
     """Which images an evaluation compared with."""
 
-    set: StrictStr = ""
-    source: StrictStr = ""
-    fingerprint: StrictStr = ""
-    is_sample: StrictBool = False
-    training_images_for_fcd_train: StrictInt | None = None
-    test_images: StrictInt | None = None
-    images_looked_for_as_copies: StrictInt | None = None
+    set: str = ""
+    source: str = ""
+    fingerprint: str = ""
+    is_sample: bool = False
+    training_images_for_fcd_train: int | None = None
+    test_images: int | None = None
+    images_looked_for_as_copies: int | None = None
 
 
 class Evaluation(Record):
@@ -134,12 +131,12 @@ class Evaluation(Record):
     figures: Figures = Field(default_factory=dict)
     class_histogram: Figures = Field(default_factory=dict)
     real: Figures = Field(default_factory=dict)  # the figures of real images
-    words: list[StrictStr] = Field(default_factory=list)
-    generator_sha256: StrictStr | None = None
+    words: list[str] = Field(default_factory=list)
+    generator_sha256: str | None = None
     compared_with: Comparison = Field(default_factory=Comparison)
-    evaluated: StrictStr = ""
-    dataset: StrictStr = ""
-    machine: dict[str, StrictStr | StrictInt | StrictFloat] = Field(default_factory=dict)
+    evaluated: str = ""
+    dataset: str = ""
+    machine: dict[str, str | int | float] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """What the file holds."""
@@ -147,17 +144,13 @@ class Evaluation(Record):
         return {**self.figures, **rest}
 
     @classmethod
-    def read(cls, path: Path) -> tuple[Evaluation, list[str]]:
-        """As `schema.read`: every figure that can be shown, under whatever name."""
-        content = read_json(path)
-        rest = {name: content[name] for name in cls.model_fields if name in content}
+    def from_json(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Every figure that can be shown, under whatever name, is one of the figures."""
         figures = {name: each for name, each in content.items() if name not in cls.model_fields}
-        damaged: list[str] = []
-        record = cls.model_validate({**rest, "figures": figures}, context=damaged)
-        return record, list(dict.fromkeys(damaged))
+        return {**content, "figures": figures}
 
 
-Score = dict[str, Number | StrictStr | None]  # null: infinite, as the PSNR of equal images
+Score = dict[str, Number | str | None]  # null: infinite, as the PSNR of equal images
 
 
 class Sheet(Record):
@@ -165,23 +158,23 @@ class Sheet(Record):
 
     model_config = ConfigDict(extra="allow")  # each kind of sheet has facts of its own
 
-    title: StrictStr = ""
-    corruption: StrictStr = ""
+    title: str = ""
+    corruption: str = ""
     sigma: Number | dict[str, Number] | None = None  # of one's own pictures a level each
-    clipped: StrictBool = False
-    images: StrictInt | None = None
+    clipped: bool = False
+    images: int | None = None
     scores: dict[str, Score] = Field(default_factory=dict)  # by restorer
-    pictures: list[StrictStr] = Field(default_factory=list)  # restored files, one's own
-    denoiser_sha256: StrictStr | None = None
-    bundled_sample: StrictBool = False
+    pictures: list[str] = Field(default_factory=list)  # restored files, one's own
+    denoiser_sha256: str | None = None
+    bundled_sample: bool = False
 
 
 class Scores(Record):
     """scores.json: which generator restored, and a record for each sheet by its file's name."""
 
-    dataset: StrictStr = ""
-    generator: StrictStr = ""
-    generator_sha256: StrictStr | None = None
+    dataset: str = ""
+    generator: str = ""
+    generator_sha256: str | None = None
     sheets: dict[str, Sheet] = Field(default_factory=dict)
 
     @field_validator("sheets", mode="after")
@@ -204,19 +197,16 @@ def history_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def history_from_csv(text: str) -> list[dict[str, float]]:
-    """The rows back: cells that were empty, or hold no number one can show, are absent.
-
-    ValueError for what is no such table. Rows without an epoch are left out.
-    """
+    """The rows that have an epoch, with cells that hold a number one can show; or a ValueError."""
     try:
         rows = [
-            {column: float(cell) for column, cell in row.items() if cell}
+            {
+                column: round(float(cell), 30)
+                for column, cell in row.items()
+                if cell and abs(float(cell)) < MOST_FIGURE
+            }
             for row in csv.DictReader(io.StringIO(text))
         ]
     except (TypeError, csv.Error) as error:
         raise ValueError(str(error)) from None
-    sane = (
-        {name: round(cell, 30) for name, cell in row.items() if abs(cell) < MOST_FIGURE}
-        for row in rows
-    )
-    return [row for row in sane if row.get("epoch", -1) >= 0]
+    return [row for row in rows if row.get("epoch", -1) >= 0]

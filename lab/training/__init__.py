@@ -4,15 +4,17 @@ losses      adversarial losses and the gradient penalty
 optim       Adam, the learning rate over a run, the moving average
 state       everything that changes from step to step, and its checkpoint
 plan        what the set decides, what does not go together, in words
+length      how long a run is
+timing      how long it takes; --minutes
 progress    a bar, a line an epoch, TensorBoard
 cuda_graph  the step, recorded and replayed on a GPU
 """
 
 from lab.training.cuda_graph import GraphedStep
+from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES, gradient_penalty
-from lab.training.optim import Adam, ema_decay, lr_factor, update_ema
+from lab.training.optim import Adam, ema_decay, update_ema
 from lab.training.plan import (
-    MOST_EPOCHS,
     changes_of_recipe,
     checked,
     go_on,
@@ -20,7 +22,9 @@ from lab.training.plan import (
     planned,
     print_plan,
 )
+from lab.training.progress import tensorboard_command
 from lab.training.state import STEP_FIGURES, TrainingState
+from lab.training.timing import TimeBudget
 
 __all__ = [
     "LOSSES",
@@ -28,15 +32,17 @@ __all__ = [
     "STEP_FIGURES",
     "Adam",
     "GraphedStep",
+    "Length",
+    "TimeBudget",
     "TrainingState",
     "changes_of_recipe",
     "checked",
     "ema_decay",
     "go_on",
     "gradient_penalty",
-    "lr_factor",
     "of_the_run",
     "planned",
     "print_plan",
+    "tensorboard_command",
     "update_ema",
 ]

@@ -105,14 +105,16 @@ class Adam:
             square.copy_(state[index]["exp_avg_sq"])
 
 
-def lr_factor(epoch: int, epochs: int, decay: float, floor: float) -> float:
-    """What both learning rates are multiplied with in an epoch (from 0): 1, then down to `floor`.
+def lr_factor(done: int, steps: int, decay: float, floor: float) -> float:
+    """What both learning rates are multiplied with in an epoch: 1, then down to `floor`.
 
-    Half a cosine over the last share `decay` of the epochs: Loshchilov and Hutter 2017, "SGDR",
+    done: steps before that epoch, of `steps` in the whole run.
+
+    Half a cosine over the last share `decay` of the run: Loshchilov and Hutter 2017, "SGDR",
     eq. 5, but changed once an epoch, so that the floor is where an epoch after the last would be.
     The floor is not 0: the average is better over weights that still move.
     """
-    left = 1 - epoch / epochs  # 1 in the first epoch, 1 / epochs in the last
+    left = 1 - done / steps  # 1 in the first epoch, 1 / epochs in the last of whole ones
     fall = 1 - left / decay if left < decay else 0.0  # from 0 towards 1
     return floor + (1 - floor) * (1 + math.cos(math.pi * fall)) / 2
 

@@ -17,12 +17,12 @@ from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build, count_parameters, parameters_of
 from lab.options import flag_of, said
 from lab.text import counted
+from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES
 from lab.training.progress import check_tensorboard, tensorboard_is_installed
 from lab.training.state import TrainingState, load_checkpoint
 
-MOST_EPOCHS = 100_000
-OF_THE_CALL = {"resume", "dry_run", "report", "list"}  # options that are not the run's
+OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that are not the run's
 # Options that the plan does not list as changes of the recipe.
 OF_THE_PLAN = {
     *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
@@ -42,9 +42,11 @@ def checked(options: Any, given: dict[str, Any]) -> Any:
         options = dataclasses.replace(options, tensorboard=False)
     if options.tensorboard:
         check_tensorboard()
-    if {"epochs", "images_shown"} <= given.keys():
+    deciding = [name for name in ("minutes", "images_shown", "epochs") if name in given]
+    if len(deciding) > 1:
         raise Mistake(
-            f"{said('images_shown', given)}: --epochs decides that, too; give one of them"
+            f"{said(deciding[0], given)}: {flag_of(deciding[1])} decides that, too; "
+            "give one of them"
         )
     for name, other in NEEDS.items():
         if name in given and not getattr(options, other):
@@ -75,8 +77,8 @@ def go_on(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset
     if not checkpoint.is_file():
         return
     load_checkpoint(checkpoint, state)
-    steps = len(dataset.train_images) // options.batch_size
-    if state.epoch > options.epochs or state.step > steps:
+    length = Length.of(options, len(dataset.train_images))
+    if state.epoch > length.epochs or state.step > length.steps_of(state.epoch):
         raise Fault(f"{checkpoint}: is of a longer run than this one")
 
 
@@ -94,19 +96,21 @@ def planned(options: Any, dataset: Dataset) -> Any:
             f"--label-smoothing {options.label_smoothing:g}: the {options.loss} loss has no "
             "labels; leave it out, or choose another --loss"
         )
-    epochs = options.epochs or max(1, round(options.images_shown / image_count))
-    if epochs > MOST_EPOCHS:
+    if options.epochs and not options.resume:  # a resumed run knows both
+        options = dataclasses.replace(options, images_shown=options.epochs * image_count)
+    length = Length.of(options, image_count)
+    if length.epochs > MOST_EPOCHS:
         raise Mistake(
-            f"--images-shown {options.images_shown:,}: is {epochs:,} epochs, at most "
+            f"--images-shown {options.images_shown:,}: is {length.epochs:,} epochs, at most "
             f"{MOST_EPOCHS:,}; show fewer"
         )
     # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
     r1_every = min(options.r1_every, image_count // options.batch_size)
     return dataclasses.replace(
         options,
-        epochs=epochs,
-        images_shown=epochs * image_count,
-        sample_every=options.sample_every or max(1, epochs // 10),
+        epochs=length.epochs,
+        images_shown=length.images_shown,
+        sample_every=options.sample_every or (None if options.minutes else length.sample_every),
         r1_every=r1_every,
     )
 
@@ -153,11 +157,9 @@ def print_plan(
     options: Any, recipe: dict[str, Any], dataset: Dataset, state: TrainingState
 ) -> None:
     """Say what is about to happen, before it does. recipe: what it changes of the defaults."""
-    count = len(dataset.train_images)
     print(
-        f"{dataset.title}: {count:,} training images from {dataset.source}\n"
-        f"{options.recipe} recipe: {counted(options.epochs, 'epoch')} of "
-        f"{counted(count // options.batch_size, 'step')}, "
+        f"{dataset.title}: {len(dataset.train_images):,} training images from {dataset.source}\n"
+        f"{options.recipe} recipe: {_length_in_words(options, state.length)}, "
         f"batch {options.batch_size}, seed {options.seed}, "
         f"on {state.device.type} with {counted(available_cores(), 'thread')}\n"
         f"generator {count_parameters(state.generator):,} parameters, "
@@ -167,7 +169,8 @@ def print_plan(
         print(f"other than the recipe: {changes}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
-        if options.images_shown < type(options)(**recipe).images_shown:
+        shown_usually = type(options)(**recipe).images_shown
+        if not options.minutes and options.images_shown < shown_usually:
             print(
                 f"*** Its epochs are short: as many steps as {counted(options.epochs, 'epoch')} of "
                 f"the full set\n*** are had with --epochs {SAMPLE_EPOCHS * options.epochs}."
@@ -176,3 +179,12 @@ def print_plan(
         print("a real run first tries to download the full set")
     if options.resume:
         print(f"going on after epoch {state.epoch}, step {state.step}")
+
+
+def _length_in_words(options: Any, length: Length) -> str:
+    """`12 epochs of 468 steps, the last of 40`; with --minutes the speed decides."""
+    steps, last = counted(length.epoch_steps, "step"), length.steps_of(length.epochs - 1)
+    if options.minutes:
+        return f"as many epochs of {steps} as the speed allows in {options.minutes:g} minutes"
+    short = "" if last == length.epoch_steps else f", the last of {last:,}"
+    return f"{counted(length.epochs, 'epoch')} of {steps}{short}"

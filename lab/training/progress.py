@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores
 from lab.errors import Mistake
+from lab.text import command_line
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
@@ -32,11 +33,11 @@ CROWDED = (
 class ProgressBar:
     """A bar over all images of a run. Without a terminal there is no bar, only the lines."""
 
-    def __init__(self, state: TrainingState, epochs: int, steps: int, batch_size: int) -> None:
-        self.epochs, self.batch_size = epochs, batch_size
+    def __init__(self, state: TrainingState) -> None:
+        self.length = state.length
         self.bar = tqdm(
-            total=epochs * steps * batch_size,
-            initial=(state.epoch * steps + state.step) * batch_size,
+            total=self.length.steps * self.length.batch_size,
+            initial=(state.epoch * self.length.epoch_steps + state.step) * self.length.batch_size,
             unit=" images",
             unit_scale=True,
             disable=not sys.stderr.isatty(),
@@ -60,21 +61,24 @@ class ProgressBar:
         """Count one step; now and then show the figures (reading them waits for a GPU)."""
         if self.bar.disable:
             return
-        self.bar.update(self.batch_size)
+        batch_size = self.length.batch_size
+        self.bar.total = self.length.steps * batch_size  # with --minutes it changes
+        self.bar.update(batch_size)
         if time.monotonic() - self.looked_at > REFRESH:
             self.looked_at = time.monotonic()
             means = list(state.means().values())
             figures = _figures if shutil.get_terminal_size().columns >= WIDE else _opinions
             seconds = max(state.seconds, 1e-3)  # of training alone; a coarse clock may say 0
-            rate = state.step * self.batch_size / seconds
-            self.bar.set_description(f"epoch {state.epoch + 1}/{self.epochs}", refresh=False)
+            rate = state.step * batch_size / seconds
+            self.bar.set_description(f"epoch {state.epoch + 1}/{self.length.epochs}", refresh=False)
             self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures(means)}", refresh=False)
 
     def epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
         """Print the row of the epoch that has just ended, and what there is to say about it."""
         quality = f"  FCD {row['fcd_train_5k']:.1f}" if "fcd_train_5k" in row else ""
+        epochs = self.length.epochs
         self.line(
-            f"epoch {row['epoch']:{len(str(self.epochs))}d}/{self.epochs}  "
+            f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}  "
             f"{_figures([row[name] for name in STEP_FIGURES])}  "
             f"{row['images_per_second']:,} images/s{quality}"
         )
@@ -117,6 +121,11 @@ def check_tensorboard() -> None:
             "--tensorboard: the tensorboard package is not installed; "
             "install it (pip install tensorboard) or leave the option out"
         )
+
+
+def tensorboard_command(outputs: Path) -> str:
+    """What shows the events of all runs in `outputs`."""
+    return command_line(["tensorboard", "--logdir", str(outputs)])
 
 
 class TensorBoard:

@@ -25,6 +25,7 @@ from lab.models.tensor_files import (
     read_tensors,
     write_tensors,
 )
+from lab.training.length import Length
 from lab.training.losses import Loss
 from lab.training.optim import Adam
 
@@ -48,6 +49,7 @@ class TrainingState:
     order: torch.Generator  # which images in which order
     latents: torch.Generator  # what the generator is fed
     totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of this epoch
+    length: Length  # of the whole run; with --minutes it changes
     origin: str = ""  # the set and the seed, for people: by it a checkpoint is known as a run's own
     epoch: int = 0  # epochs completed
     step: int = 0  # steps completed of the epoch under way
@@ -79,12 +81,16 @@ class TrainingState:
     def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:
         """The rest of the epoch under way: the indices (B,) of full batches, in a random order.
 
-        What is left of the shuffle after the last full batch is left out.
+        What is left of the shuffle after the last full batch is left out. The last epoch may have
+        fewer batches, and `length` may change while it goes by.
         """
         self.order_state = self.order.get_state()
         order = torch.randperm(images, generator=self.order).to(self.device)
         self.began = time.monotonic() - self.seconds
-        yield from order.split(batch_size)[self.step : images // batch_size]
+        for number in range(self.step, images // batch_size):
+            if number >= self.length.steps_of(self.epoch):
+                break
+            yield order[number * batch_size : (number + 1) * batch_size]
         self.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
         self.seconds = time.monotonic() - self.began
 

@@ -73,8 +73,8 @@ def test_tiles_are_joined_as_they_were(tmp_path) -> None:
     values = torch.randint(0, 256, (56, 84), dtype=torch.uint8)
     Image.fromarray(values.numpy()).save(tmp_path / "in.png")
     (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
-    image_folder.save_picture(tmp_path / "out.png", picture, picture.tiles)
-    with Image.open(tmp_path / "out.png") as again:
+    image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)
+    with Image.open(tmp_path / "out" / "in.png") as again:
         assert again.size == (84, 56)
         assert again.tobytes() == values.numpy().tobytes()
 

@@ -12,8 +12,10 @@ import torch
 
 from lab.data import DATASETS, Dataset, DatasetSpec, load_sample
 from lab.errors import Fault
-from lab.evaluation import METRICS, Evaluator, Metric, can_score, diagnosis, evaluator, metrics
+from lab.evaluation import Evaluator, diagnosis, evaluator, metrics
 from lab.evaluation import reference as real_images
+from lab.evaluation.catalogue import METRICS, Metric
+from lab.evaluation.evaluator import can_score
 from lab.models import CLASSIFIERS, GENERATORS, build, shipped
 from lab.models.serialization import save_weights
 

@@ -50,12 +50,15 @@ def saved_as_version_1(
     """
     kind = built.pop("kind")
     network = build(ROLES[role], kind, **{"shape": MNIST.shape, **config, **built}).eval()
+    state = plain_state(network)
+    if config.get("pyramid"):  # its first layer lay the other way round
+        state["layers.0.weight"] = state["layers.0.weight"].T.contiguous()
     content = {
         "format": f"gan-lab {role}",
         "version": 1,
         "config": config,
         "facts": {"dataset": "mnist", "epoch": 3} if facts is None else facts,
-        "state_dict": plain_state(network),
+        "state_dict": state,
     }
     torch.save(content, path)
     return network

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from lab.data import DATASETS, load_sample, to_float
 from lab.device import matrix_products
 from lab.models import (
     CLASSIFIERS,
@@ -17,10 +16,10 @@ from lab.models import (
     build,
     count_parameters,
     is_convolutional,
-    layers,
     parameters_of,
 )
-from lab.models.layers import ACTIVATIONS, OUTPUTS, Clip, laplacian_pyramid
+from lab.models.bands import MOST_PYRAMID_SIDE
+from lab.models.layers import ACTIVATIONS, OUTPUTS, Clip
 
 GREY, TWENTY, COLOUR = (1, 28, 28), (3, 20, 20), (3, 32, 32)
 
@@ -194,36 +193,6 @@ def test_a_config_rebuilds_its_network(role, kind, config):
     assert again.config == network.config
 
 
-def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
-    bands = laplacian_pyramid(28)
-    assert bands.shape == (784, 784 + 196 + 49)
-    assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
-    flat, speckle = torch.ones(784), torch.ones(28, 28)
-    speckle[::2, ::2] = speckle[1::2, 1::2] = -1
-    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
-    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
-    assert laplacian_pyramid(20).shape == (400, 400 + 100 + 25)
-
-
-def test_the_pyramid_is_of_each_channel_alone():
-    network = discriminator(shape=TWENTY, hidden=(), pyramid=True)
-    seen = []
-    network.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    red = torch.zeros(1, *TWENTY)
-    red[:, 0] = torch.rand(20, 20)
-    network(red)
-    first, *others = seen[0].view(3, -1)
-    assert torch.allclose(first, red[0, 0].flatten() @ laplacian_pyramid(20), atol=1e-6)
-    assert not any(other.any() for other in others)
-
-
-def test_the_bands_of_both_sets_are_of_a_like_strength():
-    for name in DATASETS:
-        shown = to_float(load_sample(name).test_images).flatten(1)
-        bands = (shown @ laplacian_pyramid(28)).split((784, 196, 49), dim=1)
-        assert all(0.45 < band.std() < 0.75 for band in bands)
-
-
 def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
     # Within one step the discriminator is updated and then asked again.
     monkeypatch.setattr("lab.device.bfloat16_is_fast", lambda device: True)
@@ -239,4 +208,4 @@ def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
 
 
 def test_bounds_let_every_matrix_be_built():
-    assert 4 * layers.MOST_PYRAMID_SIDE**4 * 21 / 16 < 100e6  # bytes
+    assert 4 * MOST_PYRAMID_SIDE**4 * 21 / 16 < 100e6  # bytes

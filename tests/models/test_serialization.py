@@ -50,6 +50,7 @@ def test_weights_come_back_as_they_were(tmp_path):
         build(DISCRIMINATORS, "mlp", shape=BIRDS.shape, hidden=(8,), pyramid=True, dropout=0.3),
         build(DISCRIMINATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(4, 6)),
         build(DENOISERS, "unet", shape=BIRDS.shape, width=4, inner_width=6),
+        build(DENOISERS, "unet", shape=BIRDS.shape, width=4, inner_width=6, overview_width=5),
         build(CLASSIFIERS, "cnn", shape=BIRDS.shape, classes=2, widths=(4, 5, 6, 7)),
     ],
     ids=lambda network: type(network).__name__,
@@ -64,6 +65,35 @@ def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
         assert torch.equal(again.network.state_dict()[name], value), name
     for other in {"generator", "discriminator", "denoiser", "classifier"} - {role_of(network)}:
         assert f"this is 'gan-lab {role_of(network)}'" in refused(path, other)
+
+
+@pytest.mark.parametrize("role", ["generator", "denoiser"])
+def test_halves_come_back_as_float32(tmp_path, role):
+    path, network = tmp_path / "n.pth", small(batch_norm=True)  # has counts, which are whole
+    if role == "denoiser":
+        network = build(DENOISERS, "unet", shape=MNIST.shape, width=32, inner_width=32)
+        network.to(memory_format=torch.channels_last)
+    save_weights(path, network, MNIST, dtype=torch.float16, epoch=3)
+    assert path.stat().st_size < 2.3 * count_parameters(network) + 8_000
+    found = load_weights(path, role)
+    assert found.facts == {"epoch": 3}
+    for name, value in network.state_dict().items():
+        again = found.network.state_dict()[name]
+        assert again.dtype == value.dtype
+        assert torch.equal(again, value.half().float() if value.is_floating_point() else value)
+
+
+def test_halves_are_trusted_no_more_than_other_numbers(tmp_path):
+    path, network = tmp_path / "g.pth", small()
+    state = network.state_dict()
+    name = next(iter(state))
+    for bad, said in (
+        (state[name].half() * float("inf"), "NaN or infinity"),
+        (torch.zeros(1).half().expand(16, 8), "plain"),
+        (torch.zeros(16, 9).half(), "shape"),
+        (state[name].double(), "float64"),
+    ):
+        assert said in refused(saved(path, state_dict={**state, name: bad}))
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

@@ -114,6 +114,15 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
         refused(path)
 
 
+def test_halves_are_read_and_other_short_numbers_are_not(tmp_path):
+    path = tmp_path / "t.pth"
+    write_tensors(path, {"format": "numbers", "version": 2, "one": torch.ones(3).half()})
+    assert read_tensors(path, "numbers")["one"].dtype == torch.float16
+    write_tensors(path, {"format": "numbers", "version": 2, "one": torch.ones(3).bfloat16()})
+    with pytest.raises(Fault, match="it asks for torch BFloat16Storage"):
+        read_tensors(path, "numbers")
+
+
 def test_the_digest_is_of_the_whole_file(tmp_path):
     content = bytes(3 * 2**20) + b"end"
     (tmp_path / "file").write_bytes(content)

@@ -13,6 +13,7 @@ from torch import nn
 
 from lab import files
 from lab.data.datasets import DATASETS, DatasetSpec
+from lab.data.writers import write_png
 from lab.models import GENERATORS, build
 from lab.models.sampling import generate
 from lab.models.serialization import save_weights
@@ -77,7 +78,7 @@ def make_run(
     run.save_network("generator", generator, spec, epoch=4)
     for epoch in (0, 1, 3, 4):
         images = generate(generator, torch.randn(25, 16) + epoch)
-        figures.save_png(run.grid_path(epoch), figures.grid(images, 5))
+        write_png(run.grid_path(epoch), figures.grid(images, 5))
     figures.save_each(run.final_folder, images[:20])
     run.save_history(HISTORY)
     config = Config(

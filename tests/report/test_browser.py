@@ -139,7 +139,7 @@ def test_every_operation_runs_in_the_page_forwards_and_backwards(page, kind, con
     torch.manual_seed(1)
     generator = unsettled(network(kind, shape, **config))
     exported = web_export.export(generator)
-    facts = {"operations": exported.operations, "latent": 16, "shape": shape}
+    facts = {"operations": exported["operations"], "latent": 16, "shape": shape}
     steps = web_export.operations_of(generator)
     for step in steps:
         step.weights = [weight.half().double() for weight in step.weights]
@@ -156,7 +156,7 @@ def test_every_operation_runs_in_the_page_forwards_and_backwards(page, kind, con
         }""",
         [
             facts,
-            base64.b64encode(exported.weights).decode(),
+            base64.b64encode(exported["weights"]).decode(),
             latents.detach().flatten().tolist(),
             upstream.flatten().tolist(),
         ],

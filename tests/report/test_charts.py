@@ -14,7 +14,8 @@ LOSS = "non-saturating"
 
 def test_opinions_are_no_probabilities_with_every_loss() -> None:
     notes = {
-        loss: [plot.note for plot in charts.plots(HISTORY, loss)] for loss in (LOSS, "hinge", "?")
+        loss: [plot["note"] for plot in charts.plots(HISTORY, loss)]
+        for loss in (LOSS, "hinge", "?")
     }
     assert any("probability it gives" in note for note in notes[LOSS])
     for loss in ("hinge", "?"):
@@ -36,20 +37,20 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_curves_and_ticks_are_higher_where_figures_are() -> None:
-    plots = {plot.title: plot for plot in charts.plots(HISTORY, LOSS)}
+    plots = {plot["title"]: plot for plot in charts.plots(HISTORY, LOSS)}
     opinions = plots["Discriminator’s opinion"]
-    labels = {curve.column: curve.label for curve in opinions.curves}
+    labels = {curve["column"]: curve["label"] for curve in opinions["curves"]}
     assert labels == {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
-    for curve in opinions.curves:
-        places = [(25 * row["epoch"], 100 * (1 - row[curve.column])) for row in HISTORY]
-        assert curve.dots == [pytest.approx(place) for place in places]  # from left and top
-    assert (0.0, "1") in opinions.y_ticks
-    (quality,) = plots["Quality"].curves  # 90 and 30, on a logarithmic scale
-    (_, at_90), (_, at_30) = quality.dots
-    for place, text in plots["Quality"].y_ticks:
+    for curve in opinions["curves"]:
+        places = [(25 * row["epoch"], 100 * (1 - row[curve["column"]])) for row in HISTORY]
+        assert curve["dots"] == [pytest.approx(place) for place in places]  # from left and top
+    assert (0.0, "1") in opinions["y_ticks"]
+    (quality,) = plots["Quality"]["curves"]  # 90 and 30, on a logarithmic scale
+    (_, at_90), (_, at_30) = quality["dots"]
+    for place, text in plots["Quality"]["y_ticks"]:
         share = (math.log(float(text)) - math.log(30)) / (math.log(90) - math.log(30))
         assert place == pytest.approx(at_30 + share * (at_90 - at_30), abs=0.01)
-    assert at_30 > at_90 and len(plots["Quality"].y_ticks) > 1
+    assert at_30 > at_90 and len(plots["Quality"]["y_ticks"]) > 1
 
 
 def test_long_curves_are_thinned_out_and_keep_their_end() -> None:
@@ -61,5 +62,5 @@ def test_long_curves_are_thinned_out_and_keep_their_end() -> None:
 def test_a_constant_history_is_drawn() -> None:
     rows = [{"epoch": 1.0, "d_loss": 0.0, "g_loss": 0.0}]
     (plot,) = charts.plots(rows, LOSS)
-    assert "nan" not in plot.curves[0].points
+    assert "nan" not in plot["curves"][0]["points"]
     assert charts.plots([], LOSS) == []

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from report_runs import COLOUR, GREY, TOY, make_run, network
 
+from lab.data.writers import write_png
 from lab.models.sampling import generate
 from lab.report import embedding, figures
 from lab.runs.run import Run
@@ -49,7 +50,7 @@ def test_a_frame_of_the_film_is_the_grid_pixel_for_pixel(tmp_path: Path, shape) 
     run = Run(tmp_path)
     run.grid_folder.mkdir()
     images = torch.randint(0, 256, (25, *shape), dtype=torch.uint8)
-    figures.save_png(run.grid_path(1), figures.grid(images, 5))
+    write_png(run.grid_path(1), figures.grid(images, 5))
     (frame,) = embedding.film(run, shape)
     picture = opened_url(frame["source"])
     channels, height, width = shape
@@ -107,5 +108,5 @@ def test_a_large_grid_is_not_passed_over(tmp_path: Path) -> None:
     run, shape = Run(tmp_path), (3, 64, 64)
     run.grid_folder.mkdir()
     images = generate(network("mlp", shape), torch.randn(100, 16))
-    figures.save_png(run.grid_path(1), figures.grid(images, 10))
+    write_png(run.grid_path(1), figures.grid(images, 10))
     assert len(embedding.film(run, shape)) == 1

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from report_runs import COLOUR, GREY
 
+from lab.data.writers import write_png
 from lab.report import figures
 
 
@@ -60,7 +61,7 @@ def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
 def test_the_film_rests_on_its_last_frame_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
     frames = [(epoch, tmp_path / f"{epoch}.png") for epoch in range(4)]
     for epoch, path in frames:
-        figures.save_png(path, figures.grid(even([60 * epoch], COLOUR if epoch else GREY), 1))
+        write_png(path, figures.grid(even([60 * epoch], COLOUR if epoch else GREY), 1))
     frames[2][1].write_bytes(b"no picture")
     figures.save_gif(tmp_path / "film.gif", frames)
     with Image.open(tmp_path / "film.gif") as film:

@@ -37,10 +37,10 @@ def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -
     monkeypatch.setattr(web_export, "MOST_LEVELS_OFF", 1)
     generator = unsettled(network(kind, shape, **config))
     exported = web_export.export(generator)  # compares the two: Unsuited beyond that
-    numbers = sum(math.prod(s) for step in exported.operations for s in step["shapes"])
-    assert len(exported.weights) == 2 * numbers
-    assert len(exported.directions) == web_export.DIRECTIONS
-    assert exported.shares == sorted(exported.shares, reverse=True)
+    numbers = sum(math.prod(s) for step in exported["operations"] for s in step["shapes"])
+    assert len(exported["weights"]) == 2 * numbers
+    assert len(exported["directions"]) == web_export.DIRECTIONS
+    assert exported["shares"] == sorted(exported["shares"], reverse=True)
 
 
 def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from torch import nn
 from lab.data import datasets
 from lab.data.pixels import to_unit
 from lab.errors import Fault
-from lab.models import DENOISERS, build, count_parameters
+from lab.models import DENOISERS, build, count_parameters, shipped
 from lab.models.denoiser import Denoiser
 from lab.models.serialization import save_weights
 from lab.restoration import denoising
 from lab.restoration.corruptions import Gaussian, GaussianClipped
+from lab.restoration.scoring import scores
 from lab.seeding import stream
 
 SHAPE = (1, 28, 28)
@@ -34,6 +36,26 @@ def squares() -> torch.Tensor:
 
 def test_denoiser_has_the_parameters_it_is_meant_to_have() -> None:
     assert count_parameters(Denoiser(SHAPE)) == 456_820
+    overview = 786 * 256 + 256 + 257 * 16 * 49 + 17 * 64
+    convolutions = count_parameters(Denoiser(SHAPE, 32, 64))
+    places = 32 * 14 * 14
+    trained = denoising.untrained(SHAPE, 0)
+    assert count_parameters(trained) == convolutions + overview + places
+    assert isinstance(trained.leave[1], nn.Conv2d)  # the last one, which Muon leaves alone
+    assert [*trained.modules()][-2] is trained.leave[1]
+
+
+def test_an_overview_lets_every_place_see_all_of_the_image() -> None:
+    network = build(DENOISERS, "unet", shape=(3, 20, 24), width=8, inner_width=8, overview_width=9)
+    noisy = torch.rand(1, 3, 20, 24, requires_grad=True)
+    facts = torch.tensor([0.5]), torch.tensor([False])
+    network(noisy, *facts)[0, 0, 0, 0].backward()
+    assert (noisy.grad[0, :, -1, -1] != 0).all()
+    with torch.no_grad():
+        before = network(noisy, *facts)
+        network.places[0, :, 0, 0] += 1
+        moved = (network(noisy, *facts) - before).abs().sum(1)[0] > 0
+    assert moved[:2, :2].all() and not moved[8:, 8:].any()
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
@@ -142,10 +164,12 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", 2 * denoising.BATCH)
+    monkeypatch.setattr(denoising, "load_denoiser", lambda spec: None)
     dataset, device = datasets.load_sample("mnist"), torch.device("cpu")
     path = tmp_path / "denoiser.pth"
     assert denoising.find(path, dataset, device, seed=7) is None
-    assert "no denoiser yet" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("no denoiser (none ships for MNIST); --train-denoiser trains one, in")
     trained = denoising.find(path, dataset, device, seed=7, must=True).network
     of_its_seed = denoising.train(dataset.train_images, 7, denoising.IMAGES_SHOWN)
     for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
@@ -155,12 +179,63 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     assert path.read_bytes() == written
     for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(weight, other)
-    assert capsys.readouterr().out.count("training the denoiser") == 1
+    assert capsys.readouterr().out.count("training a denoiser") == 1
     fewer = dataclasses.replace(dataset, fingerprint="of fewer images")
     denoising.find(path, fewer, device, seed=7)
     assert "trained on other images" in capsys.readouterr().out
     denoising.find(path, dataset, device, seed=8, anew=True)
     assert path.read_bytes() != written
+
+
+def test_the_denoiser_that_ships_is_used_where_the_user_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
+    dataset, device = datasets.load_sample("fashion"), torch.device("cpu")
+    path = tmp_path / "denoiser.pth"
+    for must in (False, True):
+        found = denoising.find(path, dataset, device, 0, must)
+        assert found.path == shipped.WEIGHTS / "denoiser_fashion.pth" and not path.exists()
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("denoiser: the lab's own for Fashion-MNIST, denoiser_fashion.pth;")
+    assert denoising.find(path, dataset, device, 0, anew=True).path == path
+    capsys.readouterr()
+    own = denoising.find(path, dataset, device, 0)
+    assert own.path == path and not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "no list"])
+def test_a_denoiser_that_ships_but_is_damaged_is_one_line(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(shipped.WEIGHTS, weights)
+    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
+    file = weights / "denoiser_mnist.pth"
+    if damage == "altered":
+        file.write_bytes(b"altered")
+    else:
+        (file if damage == "missing" else weights / "SHA256SUMS").unlink()
+    path, dataset = tmp_path / "denoiser.pth", datasets.load_sample("mnist")
+    assert denoising.find(path, dataset, torch.device("cpu"), 0) is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("no denoiser (") and str(weights) in line
+    trained = denoising.find(path, dataset, torch.device("cpu"), 0, must=True)
+    assert trained.path == path and path.is_file()
+
+
+@pytest.mark.parametrize(("name", "least"), [("mnist", (30, 18)), ("fashion", (27, 19))])
+def test_the_denoisers_that_ship_restore(name: str, least: tuple[float, float]) -> None:
+    dataset = datasets.load_sample(name)
+    found = shipped.load_denoiser(dataset.spec)
+    assert found.path.stat().st_size < 1_500_000
+    assert found.spec == dataset.spec
+    clean = to_unit(dataset.train_images[:50])
+    for sigma, psnr in zip((0.1, 0.5), least, strict=True):
+        noise = Gaussian(sigma)
+        restored = denoising.denoise(found.network, noise.apply(clean, 0), noise)
+        assert scores(restored, clean)["psnr"] > psnr
 
 
 def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(

@@ -312,7 +312,7 @@ def test_a_history_that_is_saved_is_the_one_that_is_read(tmp_path):
 
 def test_networks_are_saved_with_their_set_and_stage(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
-    assert not run.has_generator and run.generator_sha256 is None
+    assert not run.generator_path.is_file() and run.generator_sha256 is None
     discriminator = build(DISCRIMINATORS, "mlp", shape=FASHION.shape, hidden=(8,))
     run.save_network("discriminator", discriminator, FASHION, epoch=2)
     assert load_weights(run.path / "discriminator.pth", "discriminator").facts == {"epoch": 2}
@@ -322,7 +322,7 @@ def test_networks_are_saved_with_their_set_and_stage(tmp_path):
         found = run.load_generator()
         assert found.facts == {"epoch": epoch} and found.spec is FASHION
         assert found.sha256 == run.generator_sha256  # of the new weights, not the old
-    assert run.has_generator
+    assert run.generator_path.is_file()
 
 
 def test_an_evaluation_comes_back(tmp_path):

@@ -18,6 +18,7 @@ import gan_lab
 from gan_lab import RECIPES, Options
 from lab.data import Dataset, load_sample
 from lab.options import parse
+from lab.training.length import Length
 from lab.training.state import TrainingState, save_checkpoint
 
 BATCH = 50
@@ -41,9 +42,11 @@ def images(count: int) -> Dataset:
     return dataclasses.replace(sample, train_images=sample.train_images[:count])
 
 
-def begun(options: Options, device: torch.device = CPU) -> TrainingState:
+def begun(
+    options: Options, dataset: Dataset | None = None, device: torch.device = CPU
+) -> TrainingState:
     """A training before its first step."""
-    return gan_lab.begin(options, images(1000), device)
+    return gan_lab.begin(options, dataset or images(1000), device)
 
 
 class Recorder:
@@ -73,6 +76,7 @@ def trained(
     each_step: Callable[[], object] = lambda: None,
 ) -> list[dict]:
     """Train to the end as gan_lab.py does; the rows of the epochs."""
+    state.length = Length.of(options, len(dataset.train_images))
     recorder = Recorder(options, state)
     recorder.each_step = each_step
     gan_lab.train(options, state, dataset, recorder)

@@ -18,7 +18,7 @@ STEPS = 30
 
 def graphed(options, device=CPU):
     """A training, and its step as gan_lab.py makes it."""
-    state = begun(options, device)
+    state = begun(options, device=device)
     return state, GraphedStep(partial(gan_lab.train_step, options, state), state)
 
 

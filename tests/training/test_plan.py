@@ -24,6 +24,7 @@ from lab.training import (
     planned,
     print_plan,
 )
+from lab.training.length import Length
 
 
 class Several:
@@ -42,7 +43,7 @@ def set_of(count: int, shape=(1, 28, 28)):
     return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 32), ("classic", 32), ("dcgan", 12)])
+@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 30), ("classic", 32), ("dcgan", 12)])
 def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
     assert planned(options, set_of(60_000)).epochs == epochs
@@ -50,6 +51,33 @@ def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     assert small.epochs == 6 * epochs
     assert small.images_shown == 60_000 * epochs
     assert small.sample_every == max(1, 6 * epochs // 10)
+
+
+def test_images_shown_are_exact_and_the_last_epoch_may_be_short():
+    for shown, epochs, steps, exactly in (
+        (25_000, 3, 78 + 78 + 40, 20_000 + 40 * 128),
+        (20_001, 3, 78 + 78 + 1, 20_128),
+        (1, 1, 1, 128),
+        (9_999, 1, 78, 10_000),  # what is left fills no batch
+    ):
+        options = planned(Options(images_shown=shown, batch_size=128), set_of(10_000))
+        assert (options.epochs, options.images_shown) == (epochs, exactly)
+        assert Length.of(options, 10_000).steps == steps
+        resumed = dataclasses.replace(options, resume="fashion-001")
+        assert planned(resumed, set_of(10_000)) == resumed  # as its config.json says
+        longer = planned(dataclasses.replace(resumed, epochs=epochs + 2), set_of(10_000))
+        assert longer.images_shown == (epochs + 2) * 10_000
+    whole = planned(Options(images_shown=25_000, epochs=3), set_of(10_000))
+    assert whole.images_shown == 30_000  # a recipe's images, and --epochs typed
+
+
+def test_with_minutes_the_speed_decides(capsys):
+    options = parse(Options, ["--minutes", "5", "--batch-size", "128"], RECIPES)
+    options = planned(options, images(1024))
+    print_plan(options, {}, images(1024), begun(options, images(1024)))
+    shown = capsys.readouterr().out
+    assert "as many epochs of 8 steps as the speed allows in 5 minutes, batch 128" in shown
+    assert "minutes" not in of_the_run(options) and options.sample_every is None
 
 
 def test_the_penalty_comes_at_least_once_an_epoch():
@@ -106,6 +134,8 @@ def test_a_plan_allocates_no_networks():
     ("typed", "says"),
     [
         (["--epochs", "3", "--images-shown", "600"], "--images-shown 600: --epochs decides that"),
+        (["--epochs", "3", "--minutes", "5"], "--minutes 5.0: --epochs decides that, too; give o"),
+        (["--images-shown", "600", "--minutes", "5"], "--minutes 5.0: --images-shown decides that"),
         (
             ["--recipe", "classic", "--r1-every", "4"],
             "--r1-every 4: has no effect while --r1-",
@@ -153,13 +183,13 @@ def test_what_decides_a_run_is_written_down(monkeypatch):
 
 
 def test_the_plan_is_said_before_it_begins(capsys):
-    typed = ["--dropout", "0.3", "--seed", "7", "--epochs", "2"]
+    typed = ["--dropout", "0.3", "--seed", "7", "--epochs", "2", "--batch-size", "128"]
     options = planned(parse(Options, typed, RECIPES), images(1024))
-    print_plan(options, {}, images(1024), begun(options))
+    print_plan(options, {}, images(1024), begun(options, images(1024)))
     shown = capsys.readouterr().out
     for part in (
         *("Fashion-MNIST: 1,024 training images from", "modern recipe: 2 epochs of 8 steps"),
-        *("batch 128, seed 7, on cpu with", "generator 979,216 parameters, discriminator 658,945"),
+        *("batch 128, seed 7, on cpu with", "generator 723,856 parameters, discriminator 593,153"),
         *("other than the recipe: --dropout 0.3\n", "BUNDLED SAMPLE", "are had with --epochs 12"),
     ):
         assert part in shown, part
@@ -182,13 +212,20 @@ def test_a_run_goes_on_where_its_checkpoint_is(tmp_path, capsys):
     assert "going on after epoch 1, step 2" in capsys.readouterr().out
 
 
+def test_a_plan_says_that_the_last_epoch_is_short(capsys):
+    options = planned(Options(images_shown=2_500, batch_size=128), images(1024))
+    print_plan(options, {}, images(1024), begun(options, images(1024)))
+    assert "3 epochs of 8 steps, the last of 4, batch 128" in capsys.readouterr().out
+
+
 def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
     path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
     stopped_after(8, options, path)  # at the end of the second epoch's steps
     go_on(path, begun(options), options, images(200))
     for changed, dataset in (
         (options, images(150)),  # of which 3 steps are made an epoch, not 4
-        (dataclasses.replace(options, epochs=0), images(200)),
+        (dataclasses.replace(options, epochs=1), images(200)),
+        (dataclasses.replace(options, epochs=2, images_shown=300), images(200)),
     ):
         with pytest.raises(Fault, match=r"checkpoint\.pth: is of a longer run than this one"):
             go_on(path, begun(options), changed, dataset)

@@ -9,6 +9,7 @@ import torch
 from small_trainings import begun, small_options
 
 from lab.training import progress
+from lab.training.length import Length
 from lab.training.progress import ProgressBar
 
 ROW = {
@@ -22,8 +23,14 @@ def state():
     return begun(small_options())
 
 
+def bar_over(state, epochs: int, steps: int) -> ProgressBar:
+    """The bar of a run of so many epochs of so many steps."""
+    state.length = Length(images=50 * steps, batch_size=50, steps=epochs * steps)
+    return ProgressBar(state)
+
+
 def test_without_a_terminal_there_are_only_lines(state, capsys):
-    with ProgressBar(state, epochs=12, steps=2, batch_size=50) as bar:
+    with bar_over(state, epochs=12, steps=2) as bar:
         bar.advance(state)
         bar.epoch(ROW, ["Healthy."])
         bar.epoch({**ROW, "epoch": 12, "fcd_train_5k": 31.44}, [])
@@ -35,7 +42,7 @@ def test_without_a_terminal_there_are_only_lines(state, capsys):
 def test_a_coarse_clock_stops_no_bar(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     state.step = 1  # in no time, says a clock that ticks every 16 ms
-    with ProgressBar(state, epochs=1, steps=2, batch_size=50) as bar:
+    with bar_over(state, epochs=1, steps=2) as bar:
         bar.looked_at = -math.inf
         bar.advance(state)
         assert bar.bar.n == bar.bar.total == 100
@@ -48,7 +55,7 @@ def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losse
     monkeypatch.setenv("COLUMNS", str(columns))
     state.step, state.seconds = 2, 0.5
     state.totals += torch.tensor([2.0, 4.0, 1.2, 0.8])
-    with ProgressBar(state, epochs=1, steps=9, batch_size=50) as bar:
+    with bar_over(state, epochs=1, steps=9) as bar:
         bar.looked_at = -math.inf
         bar.advance(state)
         shown = bar.bar.postfix
@@ -60,18 +67,31 @@ def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losse
 def test_a_run_that_goes_on_begins_where_it_was(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     state.epoch, state.step = 2, 3
-    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+    with bar_over(state, epochs=5, steps=4) as bar:
         assert (bar.bar.n, bar.bar.total) == ((2 * 4 + 3) * 50, 5 * 4 * 50)
+
+
+def test_a_bar_knows_a_short_last_epoch_and_a_length_that_changes(state, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with bar_over(state, epochs=5, steps=4) as bar:
+        state.length.steps = 18
+        bar.advance(state)
+        assert bar.bar.total == 18 * 50
+        state.length.steps = 10
+        bar.advance(state)
+        assert bar.bar.total == 10 * 50
+        bar.epoch(ROW, [])
+    assert "epoch 3/3" in capsys.readouterr().out
 
 
 def test_crowded_cores_are_spoken_of_once(state, monkeypatch, capsys):
     monkeypatch.setattr(progress, "available_cores", lambda: 2)
     monkeypatch.setattr(progress.Contention, "is_crowded", lambda self: True)
-    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+    with bar_over(state, epochs=5, steps=4) as bar:
         bar.epoch(ROW, [])
         bar.epoch(ROW, [])
     assert capsys.readouterr().out.count("--resume with OMP_NUM_THREADS=1") == 1
     monkeypatch.setattr(progress, "available_cores", lambda: 1)  # one thread waits for no other
-    with ProgressBar(state, epochs=5, steps=4, batch_size=50) as bar:
+    with bar_over(state, epochs=5, steps=4) as bar:
         bar.epoch(ROW, [])
     assert "OMP_NUM_THREADS" not in capsys.readouterr().out

@@ -23,6 +23,7 @@ from lab.errors import Fault
 from lab.models.tensor_files import read_tensors, write_tensors
 from lab.training import LOSSES
 from lab.training import state as states
+from lab.training.length import Length
 from lab.training.state import COLUMNS, CheckpointClock, load_checkpoint, save_checkpoint
 
 THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
@@ -59,6 +60,19 @@ def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
     assert rows[0] == rows[1] and len(rows[0]) == 3
 
 
+@pytest.mark.parametrize("after", [5, 8, 9])  # before, at and within the short last epoch
+def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
+    short = dataclasses.replace(small_options(), epochs=3, images_shown=200 + 200 + 100)
+    path, straight, broken = tmp_path / "checkpoint.pth", begun(short), begun(short)
+    rows = trained(short, straight, images(200))
+    assert (straight.epoch, straight.updates, len(rows)) == (3, 10, 3)
+    stopped_after(after, short, path)
+    load_checkpoint(path, broken)
+    trained(short, broken, images(200))
+    assert are_equal(weights_of(straight), weights_of(broken))
+    assert (broken.epoch, broken.updates) == (3, 10)
+
+
 def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     longer = dataclasses.replace(options, epochs=5, lr_decay=0.0)
@@ -74,7 +88,7 @@ def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
 
 
 def test_a_checkpoint_knows_its_place(tmp_path):
-    options, path = small_options(), tmp_path / "checkpoint.pth"
+    options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     state = begun(options)
     state.epoch, state.step, state.seconds = 1, 3, 1.5
     state.history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}]
@@ -96,6 +110,28 @@ def test_what_fills_no_batch_is_left_out():
     assert len(torch.cat(batches).unique()) == 200
     state.step = 3
     assert [len(batch) for batch in state.batches_left(230, 50)] == [50]
+
+
+def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
+    whole, short = begun(small_options()), begun(small_options())
+    short.length = Length(images=230, batch_size=50, steps=6)
+    assert torch.equal(*(torch.cat(list(state.batches_left(230, 50))) for state in (whole, short)))
+    whole.length = Length(images=230, batch_size=50, steps=8)
+    whole.epoch = short.epoch = 1
+    batches = [list(state.batches_left(230, 50)) for state in (whole, short)]
+    assert [len(each) for each in batches] == [4, 2]
+    assert torch.equal(torch.cat(batches[0][:2]), torch.cat(batches[1]))
+
+
+def test_a_length_may_change_while_an_epoch_goes_by():
+    state = begun(small_options())
+    state.length = Length(images=500, batch_size=50, steps=4)
+    seen = []
+    for batch in state.batches_left(500, 50):
+        seen.append(batch)
+        if len(seen) == 3:
+            state.length.steps = 7
+    assert len(seen) == 7
 
 
 def test_an_epochs_row_is_the_mean_of_its_steps():
