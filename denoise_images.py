@@ -36,8 +36,8 @@ from lab.restoration.estimation import noise_of_pictures
 from lab.restoration.restorers import Context, able, regenerate
 from lab.restoration.scoring import in_json, scores
 from lab.restoration.sheets import MOST_SHOWN, Sheets
-from lab.runs.generators import find_generator
-from lab.runs.results import Networks, find_results
+from lab.runs.generators import find_generator, find_results
+from lab.runs.results import Networks
 from lab.text import counted, printable
 
 COUNT = 16  # test images that are restored, unless --count says otherwise

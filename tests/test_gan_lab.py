@@ -309,7 +309,7 @@ def test_a_dry_run_says_that_minutes_leave_the_epochs_to_the_speed(monkeypatch, 
     arguments = ("--dry-run", "--minutes", 5, "--data-dir", SAMPLE)
     monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
     gan_lab.main()
-    assert "as many epochs of 156 steps as the speed allows in 5 min" in capfd.readouterr().out
+    assert "as many epochs of 78 steps as the speed allows in 5 min" in capfd.readouterr().out
 
 
 def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):

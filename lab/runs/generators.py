@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import files
 from lab.data.datasets import DATASETS, Dataset, load
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
+from lab.runs.layout import OUTPUTS, check_out
+from lab.runs.results import RESULTS, RestorationResults
 from lab.runs.run import Run
 
 
@@ -69,3 +72,24 @@ def _from_file(path: Path) -> TrainedGenerator:
     except Fault as fault:
         raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
     return TrainedGenerator(weights, Run.around(path), named_by_file=True)
+
+
+def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResults:
+    """Where restored images go: into --out, else into the run, or of a --generator into outputs.
+
+    Mistake if they cannot, or if another generator's are there.
+    """
+    into_run = not (out or trained.named_by_file)
+    results = trained.run.restorations if into_run else RestorationResults(out or OUTPUTS / RESULTS)
+    if out:
+        check_out(out)
+    flag = "--run" if into_run else "--out"
+    files.check_writable(flag, results.folder, cure="name a folder for the results with --out")
+    files.check_closed(flag, results.folder)
+    made_by = results.scores.generator_sha256
+    if not into_run and made_by not in (None, trained.weights.sha256):
+        raise Mistake(
+            f"--out {results}: has the results of another generator, {results.scores.generator}; "
+            "name a folder of their own for these"
+        )
+    return results

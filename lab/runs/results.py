@@ -11,17 +11,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab import files
 from lab.errors import Fault, Mistake
 from lab.runs import schema
-from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder
+from lab.runs.layout import RunFiles, is_run_folder
 from lab.runs.schema import Scores, Sheet
 from lab.text import listed
-
-if TYPE_CHECKING:
-    from lab.runs.generators import TrainedGenerator
 
 RESULTS = "denoising_results"  # the folder's name, in a run folder or in outputs
 OWN_FOLDERS = ("denoised", "projected")  # beside the sheets: the user's own images, restored
@@ -150,27 +146,6 @@ class RestorationResults:
             if _is_picture(name) and name not in but:
                 for own in OWN_FOLDERS:
                     (self.own_folder(own) / name).unlink(missing_ok=True)
-
-
-def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResults:
-    """Where restored images go: into --out, else into the run, or of a --generator into outputs.
-
-    Mistake if they cannot, or if another generator's are there.
-    """
-    into_run = not (out or trained.named_by_file)
-    results = trained.run.restorations if into_run else RestorationResults(out or OUTPUTS / RESULTS)
-    if out:
-        check_out(out)
-    flag = "--run" if into_run else "--out"
-    files.check_writable(flag, results.folder, cure="name a folder for the results with --out")
-    files.check_closed(flag, results.folder)
-    made_by = results.scores.generator_sha256
-    if not into_run and made_by not in (None, trained.weights.sha256):
-        raise Mistake(
-            f"--out {results}: has the results of another generator, {results.scores.generator}; "
-            "name a folder of their own for these"
-        )
-    return results
 
 
 def _is_picture(name: str) -> bool:
