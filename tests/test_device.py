@@ -54,7 +54,11 @@ def test_the_cpu_is_always_of_use(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_matrices_are_multiplied_as_asked_and_only_where_asked():
+def test_matrices_are_multiplied_as_asked_and_only_where_asked(monkeypatch):
+    monkeypatch.setattr(device, "_instructions", lambda: "AVX2")
+    with device.matrix_products("bfloat16", torch.device("cpu")):
+        assert torch.get_float32_matmul_precision() == "highest"  # there are no units for less
+    monkeypatch.setattr(device, "_instructions", lambda: "AVX512")
     before = torch.get_float32_matmul_precision()
     for precision, wanted in (("bfloat16", "medium"), ("float32", "highest")):
         with device.matrix_products(precision, torch.device("cpu")):
@@ -68,6 +72,7 @@ def test_matrices_are_multiplied_as_asked_and_only_where_asked():
 
 
 def test_only_convolutions_keep_bfloat16_between_them(monkeypatch):
+    monkeypatch.setattr(device, "_instructions", lambda: "AVX512")
     monkeypatch.setattr(device, "bfloat16_is_fast", lambda device: True)
     for precision, convolutions, kept in (
         *(("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False)),

@@ -181,6 +181,7 @@ def watched(tmp_path_factory):
     arguments = ("--out", outputs, "--epochs", 4, "--lr-d", 5e-4, "--loss", "hinge", *TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan_lab, "train_step", step)
+        patch.setattr("lab.device._instructions", lambda: "AVX512")
         patch.setattr(figures, "save_curves", lambda *given: curves.append(given))
         patch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
         gan_lab.main()

@@ -150,6 +150,7 @@ def test_the_penalty_comes_every_so_many_steps_and_first_in_an_epoch(monkeypatch
 
 
 def test_rates_and_precision_reach_every_step(monkeypatch):
+    monkeypatch.setattr("lab.device._instructions", lambda: "AVX512")
     typed = ("--epochs", "4", "--lr-d", "5e-4", "--precision", "bfloat16")
     steps, _ = watched(monkeypatch, *typed)
     rates = [rates for *_, rates, _ in steps]
