@@ -7,8 +7,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lab.models.layers import ACTIVATIONS, OUTPUTS, layer_called
-from lab.models.mlp import hidden_layers
+from lab.models.layers import (
+    ACTIVATIONS,
+    LABEL_DIM,
+    OUTPUTS,
+    LabelledLatent,
+    LabelProjection,
+    layer_called,
+)
+from lab.models.mlp import hidden_layers, logits
 from lab.text import sized
 
 
@@ -16,7 +23,8 @@ class DCGANGenerator(nn.Module):
     """Convolutional generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
 
     Fully connected layers first, then transposed convolutions: with `channels` (C1, C2) from C1
-    maps of a quarter of the side to C2 of half of it to the image. ValueError for an unknown
+    maps of a quarter of the side to C2 of half of it to the image. classes: how many a conditional
+    generator is asked for by label; 0 for an unconditional one. ValueError for an unknown
     activation or output, and for more channels than halvings of the sides.
     """
 
@@ -29,9 +37,10 @@ class DCGANGenerator(nn.Module):
         activation: str = "leaky-relu",
         channels: Sequence[int] = (64, 32),
         output: str = "tanh",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.latent_dim, self.classes = latent_dim, classes
         height, width = smallest_maps(shape, channels)
         bias = not batch_norm  # normalising subtracts the mean, and what a bias adds with it
 
@@ -40,16 +49,20 @@ class DCGANGenerator(nn.Module):
             return [layer, *norms, layer_called(activation, ACTIVATIONS)]
 
         layers: list[nn.Module] = []
-        for wide_in, wide in pairwise((latent_dim, *hidden, height * width * channels[0])):
+        numbers = latent_dim + LABEL_DIM * bool(classes)
+        for wide_in, wide in pairwise((numbers, *hidden, height * width * channels[0])):
             layers += activated(nn.Linear(wide_in, wide, bias), nn.BatchNorm1d, wide)
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
         for maps_in, maps in pairwise(channels):
             layers += activated(_doubling(maps_in, maps, bias), nn.BatchNorm2d, maps)
         self.layers = nn.Sequential(*layers, _doubling(channels[-1], shape[0]))
         self.output = layer_called(output, OUTPUTS)
+        self.labelled = LabelledLatent(classes) if classes else None
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """(N, latent_dim) -> (N, *shape)."""
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, latent_dim), of a conditional one int64 (N,) -> (N, *shape)."""
+        if self.labelled:
+            latent = self.labelled(latent, labels)
         # In bfloat16 a tanh soon is 1 and has no slope.
         return self.output(self.layers(latent).float())
 
@@ -57,8 +70,9 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    Convolutions to `channels` maps of half the side each, then fully connected layers. ValueError
-    for more channels than halvings of the sides.
+    Convolutions to `channels` maps of half the side each, then fully connected layers. classes:
+    how many labels a conditional discriminator is told; 0 for an unconditional one. ValueError for
+    more channels than halvings of the sides.
     """
 
     def __init__(
@@ -67,6 +81,7 @@ class DCGANDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.0,
         channels: Sequence[int] = (32, 64),
+        classes: int = 0,
     ) -> None:
         super().__init__()
         height, width = smallest_maps(shape, channels)
@@ -75,10 +90,12 @@ class DCGANDiscriminator(nn.Module):
             layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
         numbers = channels[-1] * height * width
         self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(numbers, hidden, dropout))
+        features = self.layers[-1].in_features
+        self.projection = LabelProjection(classes, features) if classes else None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, *shape) -> (N,)."""
-        return self.layers(images).float().squeeze(1)
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
+        return logits(self.layers, self.projection, images, labels)
 
 
 def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:

@@ -9,12 +9,20 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from lab.models.bands import BandLinear
-from lab.models.layers import ACTIVATIONS, OUTPUTS, layer_called
+from lab.models.layers import (
+    ACTIVATIONS,
+    LABEL_DIM,
+    OUTPUTS,
+    LabelledLatent,
+    LabelProjection,
+    layer_called,
+)
 
 
 class MLPGenerator(nn.Module):
     """Fully connected generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
 
+    classes: how many a conditional generator is asked for by label; 0 for an unconditional one.
     ValueError for an unknown activation or output.
     """
 
@@ -26,11 +34,12 @@ class MLPGenerator(nn.Module):
         batch_norm: bool = False,
         activation: str = "leaky-relu",
         output: str = "tanh",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        self.shape, self.latent_dim = tuple(shape), latent_dim
+        self.shape, self.latent_dim, self.classes = tuple(shape), latent_dim, classes
         layers: list[nn.Module] = []
-        widths = (latent_dim, *hidden)
+        widths = (latent_dim + LABEL_DIM * bool(classes), *hidden)
         for width_in, width in pairwise(widths):
             # Normalising subtracts the mean, and what a bias adds with it.
             layers.append(nn.Linear(width_in, width, bias=not batch_norm))
@@ -38,9 +47,12 @@ class MLPGenerator(nn.Module):
             layers.append(layer_called(activation, ACTIVATIONS))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(shape)))
         self.output = layer_called(output, OUTPUTS)
+        self.labelled = LabelledLatent(classes) if classes else None
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """(N, latent_dim) -> (N, *shape)."""
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, latent_dim), of a conditional one int64 (N,) -> (N, *shape)."""
+        if self.labelled:
+            latent = self.labelled(latent, labels)
         # In bfloat16 a tanh soon is 1 and has no slope.
         return self.output(self.layers(latent).float()).view(-1, *self.shape)
 
@@ -49,7 +61,8 @@ class MLPDiscriminator(nn.Module):
     """Fully connected discriminator: images (N, *shape) -> logits (N,), positive for real.
 
     pyramid: its first layer sees the bands of a pyramid (`BandLinear`) instead of pixels;
-    ValueError where the shape does not allow that.
+    ValueError where the shape does not allow that. classes: how many labels a conditional
+    discriminator is told; 0 for an unconditional one.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class MLPDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.0,
         pyramid: bool = False,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         channels, height, width = shape
@@ -67,10 +81,12 @@ class MLPDiscriminator(nn.Module):
                 raise ValueError(f"a pyramid is for square images, not {height} x {width}")
             layers[0] = BandLinear(channels, height, layers[0].out_features)
         self.layers = nn.Sequential(*layers)
+        features = self.layers[-1].in_features
+        self.projection = LabelProjection(classes, features) if classes else None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, *shape) -> (N,)."""
-        return self.layers(images.flatten(1)).float().squeeze(1)
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
+        return logits(self.layers, self.projection, images.flatten(1), labels)
 
 
 def hidden_layers(numbers: int, hidden: Sequence[int], dropout: float) -> list[nn.Module]:
@@ -80,3 +96,16 @@ def hidden_layers(numbers: int, hidden: Sequence[int], dropout: float) -> list[n
         layers += [nn.Linear(width_in, width), ACTIVATIONS["leaky-relu"]()]
         layers += [nn.Dropout(dropout)] if dropout else []
     return [*layers, nn.Linear((numbers, *hidden)[-1], 1)]
+
+
+def logits(
+    layers: nn.Sequential, projection: LabelProjection | None, inputs: Tensor, labels: Tensor | None
+) -> Tensor:
+    """(N,): what a discriminator's layers make of inputs (N, ...) and of their labels (N,)."""
+    if projection is None:
+        return layers(inputs).float().squeeze(1)
+    *to_features, last = layers
+    features = inputs
+    for layer in to_features:
+        features = layer(features)
+    return (last(features) + projection(features, labels)).float().squeeze(1)
