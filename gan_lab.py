@@ -255,7 +255,8 @@ def train_step(options: Options, state: TrainingState, real: Tensor, penalised: 
     """
     generator, discriminator = state.generator, state.discriminator
     loss = LOSSES[options.loss]
-    latent = torch.randn(len(real), options.latent_dim, generator=state.latents, device=real.device)
+    size = (options.batch_size, options.latent_dim)
+    latent = training.share(torch.randn(size, generator=state.latents, device=real.device))
     fake = generator(latent)  # (B, *shape), made once and shown to both updates
 
     # (1) Update the discriminator: maximise log D(x) + log(1 - D(G(z))).
@@ -268,6 +269,7 @@ def train_step(options: Options, state: TrainingState, real: Tensor, penalised: 
         penalty = weight * training.gradient_penalty(discriminator, real)
     state.optimizer_d.zero_grad()
     (d_loss + penalty).backward()
+    training.average_gradients(discriminator)  # over the processes, if there are several
     state.optimizer_d.step()
 
     # (2) Update the generator: maximise log D(G(z)).
@@ -275,10 +277,11 @@ def train_step(options: Options, state: TrainingState, real: Tensor, penalised: 
     g_loss = loss.generator(real_logits_now, discriminator(fake))
     state.optimizer_g.zero_grad()
     g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
+    training.average_gradients(generator)
     state.optimizer_g.step()
 
     d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
-    return torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake))
+    return training.average(torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake)))
 
 
 def save_results(
@@ -305,32 +308,37 @@ def save_results(
 def main(began: float | None = None) -> None:
     """Parse, plan, train, save. began: the time.monotonic() at which the command began."""
     began = began or time.monotonic()
-    given = given_options(Options, recipes=RECIPES)
+    given = training.agreed(given_options(Options, recipes=RECIPES))
     if "list" in given or "report" in given:
         refuse_others(given, ("list", "report", "out"), "has no effect with --list or --report")
         report.look_at_runs(given.get("out", OUTPUTS), given.get("report"), "list" in given)
         return
     if "resume" in given:
-        options, run = resumed(Options, given)
+        options, run = training.from_first(partial(resumed, Options, given))
     else:
         options, run = parse(Options, recipes=RECIPES), None
     options = training.checked(options, given)
-    where = device.pick_device(options.device)
+    where = training.own_device(options.device)
     if not run:
         check_out(options.out)
     elif not options.dry_run:
         run.check_writable("--resume")
     device.set_up_torch()
-    if run:
-        dataset = run.load_own_dataset(options.data_dir)
-    else:
-        dataset = load(options.dataset, options.data_dir, download=not options.dry_run)
+    with training.first_on_machine() as is_first:
+        download = is_first and not options.dry_run
+        if run:
+            dataset = run.load_own_dataset(options.data_dir)
+        else:
+            dataset = load(options.dataset, options.data_dir, download=download)
     options = training.planned(options, dataset)
     state = begin(options, dataset, where)
-    if run:
+    if run and training.leads():
         training.go_on(run.checkpoint_path, state, options, dataset)
+    training.begin_alike(state, dataset)
     training.print_plan(options, RECIPES[options.recipe], dataset, state)
-    if not options.dry_run:
+    if not training.leads() and not options.dry_run:
+        training.follow(train, options, state, dataset)
+    elif not options.dry_run:
         evaluator = Evaluator(dataset, where) if options.quality else None
         seconds = evaluator.seconds_to_score() if evaluator else 0.0
         budget = training.TimeBudget(options, state, seconds, began, sys.argv)
@@ -346,7 +354,7 @@ def carry_out(
     run: Run | None,
 ) -> None:
     """Train and save. run: the one that is resumed; None for a new one."""
-    stop = StopSwitch()
+    stop = StopSwitch(training.most)
     with contextlib.ExitStack() as to_the_end:
         with errors.signals_call(stop.note):
             run = run or Run.create(options.out, options.dataset)
@@ -364,7 +372,8 @@ def carry_out(
                 *(run, options, state, dataset, evaluator, budget, stop, again)
             ) as recorder:
                 train(options, state, dataset, recorder)
-        stop.raise_if_requested(again)  # it came while the bar was closed
+        stop.requested = stop.heard  # it came while the bar was closed
+        stop.raise_if_requested(again)
         with errors.going_on(again):
             save_results(options, state, dataset, recorder)
             run.save_status("finished")
@@ -377,4 +386,4 @@ def carry_out(
 
 
 if __name__ == "__main__":
-    errors.run_script(partial(main, BEGAN))
+    errors.run_script(partial(training.take_part, partial(main, BEGAN)))

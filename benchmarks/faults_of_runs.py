@@ -38,7 +38,8 @@ from lab.evaluation import latent_space
 from lab.report import figures
 from lab.report.recorder import Recorder
 from lab.runs import Run
-from lab.training.state import CheckpointClock, TrainingState, save_checkpoint
+from lab.training.state import TrainingState, save_checkpoint
+from lab.training.timing import CheckpointClock
 
 
 def random_death(chance: random.Random) -> Callable[[], None]:

@@ -47,6 +47,12 @@ def _refusal(device: str) -> str | None:
     return None
 
 
+def processes() -> int:
+    """How many processes train together; torchrun starts them."""
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if several else 1
+
+
 def set_up_torch() -> None:
     """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random."""
     torch.set_num_threads(available_cores())
@@ -195,6 +201,7 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
         "device": f"{device.type} ({name})",
         "processor": f"{_processor_name()} ({_instructions()}{units})",
         "cores": available_cores(),
+        **({"processes": processes()} if processes() > 1 else {}),
     }
 
 

@@ -50,17 +50,25 @@ class StopSwitch:
     """Ctrl-C and its like as a question the training asks between two steps.
 
     No step is cut in half; a second signal ends the program at once.
+
+    agree: of several processes, makes one number of what each has heard.
     """
 
-    def __init__(self) -> None:
-        self.requested: int | None = None  # the signal's number, once one has come
+    def __init__(self, agree: Callable[[int], int] = int) -> None:
+        self.agree = agree
+        self.heard = 0  # the signal's number, once one has come to this process
+        self.requested = 0  # the number that was agreed on
 
     def note(self, number: int) -> None:
         """A signal has come."""
-        self.requested = number
+        self.heard = number
+
+    def look(self) -> None:
+        """Ask whether to stop; every process asks at the same step."""
+        self.requested = self.agree(self.heard)
 
     def raise_if_requested(self, message: str) -> None:
-        """Raise Interrupted with `message` if a signal has come."""
+        """Raise Interrupted with `message` if that was the answer."""
         if self.requested:
             raise Interrupted(f"stopped and saved; {message}", self.requested)
 

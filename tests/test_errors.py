@@ -117,6 +117,7 @@ def test_a_second_signal_ends_the_program_at_once():
     stop = StopSwitch()
     with signals_call(stop.note):
         signal.raise_signal(signal.SIGINT)
+        stop.look()
         assert stop.requested == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == before != signal.SIG_DFL

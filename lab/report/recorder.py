@@ -20,11 +20,12 @@ from lab.report import figures
 from lab.report.report import show
 from lab.runs import Run
 from lab.seeding import stream
+from lab.training.distributed import of_first
 from lab.training.losses import LOSSES
 from lab.training.plan import of_the_run
 from lab.training.progress import ProgressBar, TensorBoard
-from lab.training.state import CheckpointClock, TrainingState, save_checkpoint
-from lab.training.timing import TimeBudget
+from lab.training.state import TrainingState, save_checkpoint
+from lab.training.timing import CheckpointClock, TimeBudget
 
 GRID_COLUMNS = 5  # sample grids are 5 x 5
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
@@ -73,11 +74,14 @@ class Recorder:
     def after_step(self) -> None:
         """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
         self.bar.advance(self.state)
+        self.stop.look()
         said = self.budget.after_step(stops=bool(self.stop.requested))
         for sentence in said:
             self.bar.line(sentence)
-        if said and self.options.minutes:
-            self.save_length()
+        if self.options.minutes:
+            of_first(self.state.length.steps)  # the other processes obey it
+            if said:
+                self.save_length()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])
             self.save_checkpoint()
@@ -102,6 +106,7 @@ class Recorder:
         if self.board:
             self.board.row(row)
         self.bar.epoch(row, notes)
+        self.stop.look()
         if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
             self.save_checkpoint()
         self.budget.after_epoch(began, has_grid)

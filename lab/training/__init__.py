@@ -8,9 +8,24 @@ length      how long a run is
 timing      how long it takes; --minutes
 progress    a bar, a line an epoch, TensorBoard
 cuda_graph  the step, recorded and replayed on a GPU
+distributed several processes that train as one
+follower    what those do that do not write
 """
 
 from lab.training.cuda_graph import GraphedStep
+from lab.training.distributed import (
+    agreed,
+    average,
+    average_gradients,
+    first_on_machine,
+    from_first,
+    leads,
+    most,
+    own_device,
+    share,
+    take_part,
+)
+from lab.training.follower import begin_alike, follow
 from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES, gradient_penalty
 from lab.training.optim import Adam, ema_decay, update_ema
@@ -35,14 +50,26 @@ __all__ = [
     "Length",
     "TimeBudget",
     "TrainingState",
+    "agreed",
+    "average",
+    "average_gradients",
+    "begin_alike",
     "changes_of_recipe",
     "checked",
     "ema_decay",
+    "first_on_machine",
+    "follow",
+    "from_first",
     "go_on",
     "gradient_penalty",
+    "leads",
+    "most",
     "of_the_run",
+    "own_device",
     "planned",
     "print_plan",
+    "share",
+    "take_part",
     "tensorboard_command",
     "update_ema",
 ]

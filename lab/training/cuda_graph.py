@@ -5,8 +5,8 @@ for Python between them. A recording is launched as a whole.
 
 Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
 addresses, and plain numbers as they were. Chance comes from `latents` and, for dropout, from the
-global stream; each replay moves both on. Anywhere but on CUDA, and where recording fails, the
-step runs as it is written.
+global stream; each replay moves both on. Anywhere but on CUDA, in one of several processes, and
+where recording fails, the step runs as it is written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lab.device import processes
 from lab.training.state import TrainingState
 
 Step = Callable[[Tensor], Tensor]  # real images (B, C, H, W) -> figures
@@ -36,7 +37,7 @@ class GraphedStep:
 
     def __init__(self, step: Callable[[Tensor, bool], Tensor], state: TrainingState) -> None:
         self.step, self.training = step, state
-        self.possible = state.device.type == "cuda"
+        self.possible = state.device.type == "cuda" and processes() == 1
         dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
         self.streams = (state.latents, dropouts[state.device.index or 0])
         self.made: Counter[bool] = Counter()
@@ -69,31 +70,22 @@ class GraphedStep:
 
         And whether both did the same, and drew from the same streams.
         """
-        before, chance = [part.clone() for part in self._state()], self._chance()
-        replayed = [part.clone() for part in (replay(real), *self._state())]
+        before, chance = [part.clone() for part in self.training.tensors()], self._chance()
+        replayed = [part.clone() for part in (replay(real), *self.training.tensors())]
         drawn = self._have_moved(chance)
-        for part, was in zip(self._state(), before, strict=True):
+        for part, was in zip(self.training.tensors(), before, strict=True):
             part.copy_(was)
         self._set_chance(chance)
         figures = step(real)
         is_good = drawn == self._have_moved(chance) and all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
-            for one, two in zip(replayed, (figures, *self._state()), strict=True)
+            for one, two in zip(replayed, (figures, *self.training.tensors()), strict=True)
         )
         return figures, is_good
 
     def _give_up(self, reason: str) -> None:
         self.possible = False
         tqdm.write(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
-
-    def _state(self) -> list[Tensor]:
-        """All that a step changes, but for chance."""
-        networks = (self.training.generator, self.training.discriminator)
-        optimizers = (self.training.optimizer_g, self.training.optimizer_d)
-        return [
-            *(part for network in networks for part in network.state_dict().values()),
-            *(part for adam in optimizers for part in (*adam.means, *adam.squares, adam.steps)),
-        ]
 
     @contextlib.contextmanager
     def _other_chance(self) -> Iterator[None]:

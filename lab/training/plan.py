@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from lab.data.datasets import SAMPLE_EPOCHS, SAMPLE_NOTICE, Dataset
-from lab.device import available_cores
+from lab.device import available_cores, processes
 from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build, count_parameters, parameters_of
 from lab.options import flag_of, said
 from lab.text import counted
+from lab.training.distributed import check_shared
 from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES
 from lab.training.progress import check_tensorboard, tensorboard_is_installed
@@ -48,6 +49,7 @@ def checked(options: Any, given: dict[str, Any]) -> Any:
             f"{said(deciding[0], given)}: {flag_of(deciding[1])} decides that, too; "
             "give one of them"
         )
+    check_shared(options)
     for name, other in NEEDS.items():
         if name in given and not getattr(options, other):
             raise Mistake(
@@ -161,7 +163,7 @@ def print_plan(
         f"{dataset.title}: {len(dataset.train_images):,} training images from {dataset.source}\n"
         f"{options.recipe} recipe: {_length_in_words(options, state.length)}, "
         f"batch {options.batch_size}, seed {options.seed}, "
-        f"on {state.device.type} with {counted(available_cores(), 'thread')}\n"
+        f"on {state.device.type} with {_workers_in_words()}\n"
         f"generator {count_parameters(state.generator):,} parameters, "
         f"discriminator {count_parameters(state.discriminator):,}"
     )
@@ -179,6 +181,12 @@ def print_plan(
         print("a real run first tries to download the full set")
     if options.resume:
         print(f"going on after epoch {state.epoch}, step {state.step}")
+
+
+def _workers_in_words() -> str:
+    """`2 threads`; of several processes, `2 processes of 1 thread`."""
+    threads = counted(available_cores(), "thread")
+    return f"{processes()} processes of {threads}" if processes() > 1 else threads
 
 
 def _length_in_words(options: Any, length: Length) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lab.data.pixels import to_float
-from lab.device import Contention, available_cores
+from lab.device import Contention, available_cores, processes
 from lab.errors import Mistake
 from lab.text import command_line
 from lab.training.state import STEP_FIGURES, TrainingState
@@ -48,8 +48,8 @@ class ProgressBar:
         )
         self.looked_at = time.monotonic()
         threads = available_cores() if state.device.type == "cpu" else 1
-        # A single thread waits for no other.
-        self.contention = Contention() if threads > 1 else None
+        # A single thread waits for no other; processes of one training are no strangers.
+        self.contention = Contention() if threads > 1 and processes() == 1 else None
 
     def __enter__(self) -> ProgressBar:
         return self

@@ -6,7 +6,6 @@ it holds both optimizers, the average, every stream of random numbers, and the p
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from lab.models.tensor_files import (
     read_tensors,
     write_tensors,
 )
+from lab.training.distributed import share
 from lab.training.length import Length
 from lab.training.losses import Loss
 from lab.training.optim import Adam
@@ -64,6 +64,15 @@ class TrainingState:
         """Where it computes."""
         return self.totals.device
 
+    def tensors(self) -> list[Tensor]:
+        """All that training changes and that lies on its device, but for chance."""
+        return [
+            *(part for net in _networks(self).values() for part in net.state_dict().values()),
+            *(part for adam in _optimizers(self).values() for part in (*adam.means, *adam.squares)),
+            *(adam.steps for adam in _optimizers(self).values()),
+            self.totals,
+        ]
+
     def check_divergence(self, loss: Loss) -> None:
         """Fault if the losses of the epoch under way are absurd, or a weight is not finite."""
         means = self.means()
@@ -81,6 +90,8 @@ class TrainingState:
     def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:
         """The rest of the epoch under way: the indices (B,) of full batches, in a random order.
 
+        Of several processes each has its share of every batch.
+
         What is left of the shuffle after the last full batch is left out. The last epoch may have
         fewer batches, and `length` may change while it goes by.
         """
@@ -90,7 +101,7 @@ class TrainingState:
         for number in range(self.step, images // batch_size):
             if number >= self.length.steps_of(self.epoch):
                 break
-            yield order[number * batch_size : (number + 1) * batch_size]
+            yield share(order[number * batch_size : (number + 1) * batch_size])
         self.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
         self.seconds = time.monotonic() - self.began
 
@@ -220,29 +231,3 @@ def _networks(state: TrainingState) -> dict[str, nn.Module]:
 
 def _optimizers(state: TrainingState) -> dict[str, Adam]:
     return {"generator": state.optimizer_g, "discriminator": state.optimizer_d}
-
-
-class CheckpointClock:
-    """Says when a checkpoint is due: often enough to lose little, seldom enough to cost little.
-
-    At the end of an epoch after 10 s, within one after 60 s; later where saving takes more than a
-    sixtieth of that time. A disk that takes up to 2 s thus costs less than 2 % of the time, and a
-    crash never more than 2 minutes.
-    """
-
-    def __init__(self) -> None:
-        self.saved_at = time.monotonic()
-        self.cost = 0.0  # seconds the last checkpoint took
-
-    def is_due(self, end_of_epoch: bool) -> bool:
-        """Whether to save now."""
-        waited = time.monotonic() - self.saved_at
-        return waited > max(10 if end_of_epoch else 60, 60 * self.cost)
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """Take note of when a checkpoint was written, and how long it took."""
-        began = time.monotonic()
-        yield
-        self.saved_at = time.monotonic()
-        self.cost = self.saved_at - began

@@ -24,7 +24,8 @@ from lab.models.tensor_files import read_tensors, write_tensors
 from lab.training import LOSSES
 from lab.training import state as states
 from lab.training.length import Length
-from lab.training.state import COLUMNS, CheckpointClock, load_checkpoint, save_checkpoint
+from lab.training.state import COLUMNS, load_checkpoint, save_checkpoint
+from lab.training.timing import CheckpointClock
 
 THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
 
