@@ -30,7 +30,7 @@ from lab.text import counted
 
 OF_ONE_MACHINE = {"data_dir", "out"}  # options that may differ from process to process
 OF_ONE_PROCESS = ("list", "report")  # options that look at runs
-COURTESY = 1.0  # seconds in which process 0 may say first what went wrong
+COURTESY = 3.0  # seconds in which process 0 may say first what went wrong
 GONE = "another process of this training has ended, or does not answer"
 
 Made = TypeVar("Made")
@@ -61,14 +61,17 @@ def take_part(main: Callable[[], None]) -> None:
 
 def _leave(error: BaseException, store: dist.Store) -> NoReturn:
     """Raise the error in the process that is first to come here, end any other in silence."""
+    number = dist.get_rank()
     with signals_call(lambda _: None):  # once a process has gone, the launcher ends the others
-        if number := dist.get_rank():
+        if number:
             time.sleep(COURTESY)
+        is_said = number > 0 and isinstance(error, Interrupted)  # process 0 saves, and says so
         with contextlib.suppress(RuntimeError):  # the store has gone with its machine
-            if store.add("said", 1) > 1:
-                os._exit(1)  # at once: a GPU may still wait for the process that has gone
-    if number and isinstance(error, Mistake | Fault):
-        raise type(error)(f"process {number}: {error}") from None
+            is_said = is_said or store.add("said", 1) > 1
+    if is_said:
+        os._exit(1)  # at once: a GPU may still wait for the process that has gone
+    if number:
+        error.args = (f"process {number}: {error}",)
     raise error
 
 

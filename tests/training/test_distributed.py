@@ -1,0 +1,259 @@
+"""Several processes that train as one do what one does, and say once what goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, SAMPLE, TINY, start
+from small_trainings import MAPS, Recorder, begun, images, small_options, weights_of
+
+import gan_lab
+from lab import training
+from lab.data import to_float
+from lab.errors import Mistake, StopSwitch, run_script
+from lab.files import read_json
+from lab.runs import Run
+from lab.training import distributed
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def environment(number: int, count: int, port: int) -> dict[str, str]:
+    """What torchrun tells process `number` of `count`."""
+    names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {name: str(value) for name, value in {**names, **place}.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
+    """What `act` returns in each of `count` processes that train together."""
+    context, port = multiprocessing.get_context("fork"), free_port()
+    pipes = [context.Pipe(duplex=False) for _ in range(count)]
+
+    def live(number: int) -> None:
+        os.environ.update(environment(number, count, port))
+        training.take_part(lambda: pipes[number][1].send(act()))
+
+    children = [context.Process(target=live, args=(number,)) for number in range(count)]
+    for child in children:
+        child.start()
+    for _, end in pipes:
+        end.close()
+    try:
+        return [answer.recv() for answer, _ in pipes]
+    finally:
+        for child in children:
+            child.join(20)
+            child.kill()
+
+
+# As one
+
+
+def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Weights, figures and gradients after so many steps; process 1 at first had another seed."""
+    if not training.leads():
+        typed = (*typed, "--seed", "9")
+    options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
+    state = begun(options, dataset)
+    state.length = training.Length.of(options, len(dataset.train_images))
+    training.begin_alike(state, dataset)
+    recorder = Recorder(options, state)
+    recorder.after_epoch = lambda: setattr(state, "epoch", 1)
+    gan_lab.train(options, state, dataset, recorder)
+    networks = {"g": state.generator, "d": state.discriminator}
+    slopes = {f"slope {end}": _slopes(network) for end, network in networks.items()}
+    everything = {**weights_of(state), "figures": state.totals, **slopes}
+    return {name: values.numpy() for name, values in everything.items()}
+
+
+def _slopes(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([weight.grad.flatten() for weight in network.parameters()])
+
+
+def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """`after_steps`, all of it in float64; for a process of its own."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+    gan_lab.to_float = lambda shown: to_float(shown).double()
+    return after_steps(steps, typed)
+
+
+@pytest.mark.parametrize("typed", [("modern",), ("dcgan", *MAPS)])
+def test_two_processes_do_what_one_does(typed):
+    act = partial(in_float64, 20, typed)
+    (alone,), (first, second) = in_processes(1, act), in_processes(2, act)
+    for name, values in alone.items():
+        assert values.dtype == np.float64
+        assert np.array_equal(first[name], second[name]), name
+        assert np.abs(values - first[name]).max() <= 1e-9, name
+
+
+def test_in_float32_the_first_gradients_are_those_of_one():
+    act = partial(after_steps, 1, ("modern",))
+    (alone,), (first, _) = in_processes(1, act), in_processes(2, act)
+    for name in ("slope g", "slope d"):
+        apart = np.linalg.norm(alone[name] - first[name])
+        assert apart <= 1e-5 * np.linalg.norm(alone[name]), name
+
+
+def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
+    def act() -> list[int]:
+        stop, answers = StopSwitch(training.most), []
+        for step in range(3):
+            if step == 1 and not training.leads():
+                stop.note(signal.SIGTERM)
+            stop.look()
+            answers.append(stop.requested)
+        return answers
+
+    assert in_processes(2, act) == [[0, signal.SIGTERM, signal.SIGTERM]] * 2
+
+
+def test_process_0_decides_the_length_and_what_was_stored():
+    def act() -> list[Any]:
+        own = int(training.leads())
+        return [distributed.of_first(7 + own), training.from_first(lambda: {"epochs": own})]
+
+    assert in_processes(3, act) == [[8, {"epochs": 1}]] * 3
+
+
+# What goes wrong
+
+
+def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
+    """The one line that processes with these options say, each with its own."""
+
+    def act() -> None:
+        own = typed[torch.distributed.get_rank()]
+        sys.argv = ["gan_lab.py", "--out", str(tmp_path / "new"), *map(str, (*TINY, *own))]
+        os.dup2(os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        with open(2, "w", closefd=False) as sys.stderr:  # pytest's own was elsewhere
+            gan_lab.main()
+
+    def live(number: int, port: int) -> None:
+        os.environ.update(environment(number, len(typed), port))
+        distributed.COURTESY = 1.0
+        run_script(partial(training.take_part, act))
+
+    context, port = multiprocessing.get_context("fork"), free_port()
+    children = [context.Process(target=live, args=(n, port)) for n in range(len(typed))]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert sorted(child.exitcode for child in children)[-1] == 2
+    said = (tmp_path / "said").read_text()
+    assert said.count("\n") == 1, said
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "says"),
+    [
+        (("--batch-size", 125),) * 2 + ("--batch-size 125: 2 processes cannot share it evenly",),
+        (("--batch-norm",),) * 2 + ("--batch-norm: each of 2 processes would have its own",),
+        (("--dropout", 0.1),) * 2 + ("--dropout 0.1: each of 2 processes would have its own",),
+        ((), ("--lr-g", 0.1), "--lr-g: process 0 has none, process 1 --lr-g 0.1; start all"),
+        ((), ("--epochs", "x"), "process 1: --epochs 'x': give a whole number"),
+        ((), ("--data-dir", SAMPLE / "none"), "process 1: --data-dir"),
+        (("--list",),) * 2 + ("--list: is for a single process",),
+    ],
+)
+def test_what_processes_cannot_share_is_said_once(tmp_path, one, two, says):
+    assert says in refused(tmp_path, one, two)
+
+
+def test_other_images_are_refused(tmp_path):
+    def act() -> str:
+        dataset = images(100)
+        if not training.leads():
+            object.__setattr__(dataset, "fingerprint", "of others")
+        with contextlib.suppress(Mistake):
+            training.begin_alike(begun(small_options()), dataset)
+            return "begun"
+        return "refused"
+
+    assert in_processes(2, act)[1] == "refused"
+
+
+def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(Mistake, match="--device auto: 1 GPU for 2 processes; start as many"):
+        training.own_device("auto")
+    assert training.own_device("cpu").type == "cpu"
+    with pytest.raises(Mistake, match="--device mps: is for a single process"):
+        training.own_device("mps")
+
+
+# By torchrun
+
+LONG = (*TINY, "--epochs", 6, "--seed", 3, "--batch-size", 200)
+
+
+def wait_for(path: Path, *processes: Any) -> None:
+    while not path.exists():
+        assert all(each.poll() is None for each in processes), [p.communicate() for p in processes]
+        time.sleep(0.02)
+
+
+def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
+    straight, folder = (tmp_path / name / "fashion-001" for name in ("straight", "broken"))
+    launcher = start(
+        "-m",
+        *("torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port()),
+        *(REPOSITORY / "gan_lab.py", "--out", folder.parent, *LONG),
+        cwd=tmp_path,
+    )
+    wait_for(folder / "history.csv", launcher)
+    launcher.send_signal(signal.SIGTERM)
+    _, said = launcher.communicate(timeout=60)
+    (own,) = [line for line in said.splitlines() if line.startswith("gan_lab.py: ")]
+    assert "stopped and saved; go on with: " in own and f"--resume {folder}" in own
+    assert read_json(folder / "config.json")["status"] == "stopped"
+    assert Run(folder).config.machine["processes"] == 2
+
+    port, rows = free_port(), (folder / "history.csv").stat().st_mtime
+    both = [
+        start("gan_lab.py", "--resume", folder, cwd=tmp_path, **environment(number, 2, port))
+        for number in range(2)
+    ]
+    while (folder / "history.csv").stat().st_mtime == rows:
+        time.sleep(0.02)
+    both[1].kill()
+    _, said = both[0].communicate(timeout=30)
+    both[1].communicate()
+    assert both[0].returncode == 1
+    assert said.count("\n") == 1 and "another process of this training has ended" in said
+    assert f"go on with: python {REPOSITORY / 'gan_lab.py'} --resume {folder}" in said
+
+    for typed in (("--resume", folder), ("--out", straight.parent, *LONG)):
+        monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, typed)])
+        gan_lab.main()
+    one, two = Run(straight).history, Run(folder).history
+    for row, other in zip(one, two, strict=True):
+        assert row["d_loss"] == pytest.approx(other["d_loss"], rel=0.02)
