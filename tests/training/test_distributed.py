@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -31,26 +31,25 @@ from lab.training import distributed
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def environment(number: int, count: int, port: int) -> dict[str, str]:
-    """What torchrun tells process `number` of `count`."""
+def environment(number: int, count: int, store: torch.distributed.TCPStore) -> dict[str, str]:
+    """What torchrun, whose store it is, tells process `number` of `count`."""
     names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {name: str(value) for name, value in {**names, **place}.items()}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    elastic = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
+    return {name: str(value) for name, value in {**names, **place, **elastic}.items()}
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def new_store() -> torch.distributed.TCPStore:
+    return torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
     """What `act` returns in each of `count` processes that train together."""
-    context, port = multiprocessing.get_context("fork"), free_port()
+    context, store = multiprocessing.get_context("fork"), new_store()
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
 
     def live(number: int) -> None:
-        os.environ.update(environment(number, count, port))
+        os.environ.update(environment(number, count, store))
         training.take_part(lambda: pipes[number][1].send(act()))
 
     children = [context.Process(target=live, args=(number,)) for number in range(count)]
@@ -143,20 +142,16 @@ def test_process_0_decides_the_length_and_what_was_stored():
 def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
     """The one line that processes with these options say, each with its own."""
 
-    def act() -> None:
-        own = typed[torch.distributed.get_rank()]
-        sys.argv = ["gan_lab.py", "--out", str(tmp_path / "new"), *map(str, (*TINY, *own))]
-        os.dup2(os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-        with open(2, "w", closefd=False) as sys.stderr:  # pytest's own was elsewhere
-            gan_lab.main()
-
-    def live(number: int, port: int) -> None:
-        os.environ.update(environment(number, len(typed), port))
+    def live(number: int) -> None:
+        os.environ.update(environment(number, len(typed), store))
+        own = ("--out", tmp_path / "new", *TINY, *typed[number])
+        sys.argv = ["gan_lab.py", *map(str, own)]
+        sys.stderr = (tmp_path / "said").open("a", buffering=1)
         distributed.COURTESY = 1.0
-        run_script(partial(training.take_part, act))
+        run_script(partial(training.take_part, gan_lab.main))
 
-    context, port = multiprocessing.get_context("fork"), free_port()
-    children = [context.Process(target=live, args=(n, port)) for n in range(len(typed))]
+    context, store = multiprocessing.get_context("fork"), new_store()
+    children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
     for child in children:
         child.start()
     for child in children:
@@ -164,7 +159,7 @@ def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
     assert sorted(child.exitcode for child in children)[-1] == 2
     said = (tmp_path / "said").read_text()
     assert said.count("\n") == 1, said
-    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+    assert not (tmp_path / "new").exists()
     return said
 
 
@@ -184,17 +179,18 @@ def test_what_processes_cannot_share_is_said_once(tmp_path, one, two, says):
     assert says in refused(tmp_path, one, two)
 
 
-def test_other_images_are_refused(tmp_path):
+def test_other_images_are_refused():
     def act() -> str:
         dataset = images(100)
         if not training.leads():
-            object.__setattr__(dataset, "fingerprint", "of others")
-        with contextlib.suppress(Mistake):
-            training.begin_alike(begun(small_options()), dataset)
-            return "begun"
-        return "refused"
+            dataset = dataclasses.replace(dataset, fingerprint="another")
+        try:
+            return training.begin_alike(begun(small_options()), dataset)
+        except (Mistake, OSError) as error:
+            return str(error)
 
-    assert in_processes(2, act)[1] == "refused"
+    said, other = in_processes(2, act)
+    assert said == distributed.GONE and "other images than those of process 0 (" in other
 
 
 def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
@@ -212,7 +208,8 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
 
 # By torchrun
 
-LONG = (*TINY, "--epochs", 6, "--seed", 3, "--batch-size", 200)
+# At rates so low rounding stays rounding.
+LONG = ("--recipe", "classic", *TINY, "--epochs", 40, "--lr-g", 1e-5, "--lr-d", 1e-5)
 
 
 def wait_for(path: Path, *processes: Any) -> None:
@@ -223,9 +220,12 @@ def wait_for(path: Path, *processes: Any) -> None:
 
 def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     straight, folder = (tmp_path / name / "fashion-001" for name in ("straight", "broken"))
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        free_port = found.getsockname()[1]
     launcher = start(
-        "-m",
-        *("torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port()),
+        str(Path(sys.executable).with_name("torchrun")),
+        *("--nproc-per-node", 2, "--master-port", free_port),
         *(REPOSITORY / "gan_lab.py", "--out", folder.parent, *LONG),
         cwd=tmp_path,
     )
@@ -237,9 +237,9 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     assert read_json(folder / "config.json")["status"] == "stopped"
     assert Run(folder).config.machine["processes"] == 2
 
-    port, rows = free_port(), (folder / "history.csv").stat().st_mtime
+    store, rows = new_store(), (folder / "history.csv").stat().st_mtime
     both = [
-        start("gan_lab.py", "--resume", folder, cwd=tmp_path, **environment(number, 2, port))
+        start("gan_lab.py", "--resume", folder, cwd=tmp_path, **environment(number, 2, store))
         for number in range(2)
     ]
     while (folder / "history.csv").stat().st_mtime == rows:
@@ -256,4 +256,4 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
         gan_lab.main()
     one, two = Run(straight).history, Run(folder).history
     for row, other in zip(one, two, strict=True):
-        assert row["d_loss"] == pytest.approx(other["d_loss"], rel=0.02)
+        assert row["d_loss"] == pytest.approx(other["d_loss"], rel=1e-4)
