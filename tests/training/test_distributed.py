@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,28 +141,39 @@ def test_process_0_decides_the_length_and_what_was_stored():
 # What goes wrong
 
 
-def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
-    """The one line that processes with these options say, each with its own."""
+@contextlib.contextmanager
+def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
+    """gan_lab.py in as many processes as there are options; what goes wrong they say in a file."""
+    context, store = multiprocessing.get_context("fork"), new_store()
 
     def live(number: int) -> None:
         os.environ.update(environment(number, len(typed), store))
-        own = ("--out", tmp_path / "new", *TINY, *typed[number])
-        sys.argv = ["gan_lab.py", *map(str, own)]
-        sys.stderr = (tmp_path / "said").open("a", buffering=1)
+        sys.argv = ["gan_lab.py", *map(str, typed[number])]
+        sys.stderr = said.open("a", buffering=1)
         distributed.COURTESY = 1.0
         run_script(partial(training.take_part, gan_lab.main))
 
-    context, store = multiprocessing.get_context("fork"), new_store()
     children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
     for child in children:
         child.start()
-    for child in children:
-        child.join(60)
-    assert sorted(child.exitcode for child in children)[-1] == 2
-    said = (tmp_path / "said").read_text()
-    assert said.count("\n") == 1, said
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+        del store  # not before: torchrun's, too, is there until its processes have ended
+
+
+def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
+    """The one line that processes with these options say, each with its own."""
+    said, always = tmp_path / "said", ("--out", tmp_path / "new", *TINY)
+    with scripts(said, *((*always, *own) for own in typed)) as children:
+        for child in children:
+            child.join(60)
+    assert max(child.exitcode for child in children) == 2
+    assert said.read_text().count("\n") == 1
     assert not (tmp_path / "new").exists()
-    return said
+    return said.read_text()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +222,10 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
 # By torchrun
 
 # At rates so low rounding stays rounding.
-LONG = ("--recipe", "classic", *TINY, "--epochs", 40, "--lr-g", 1e-5, "--lr-d", 1e-5)
+LONG = (
+    *("--recipe", "classic", *TINY, "--epochs", 40, "--sample-every", 40),
+    *("--lr-g", 1e-5, "--lr-d", 1e-5),
+)
 
 
 def wait_for(path: Path, *processes: Any) -> None:
@@ -237,20 +253,17 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     assert read_json(folder / "config.json")["status"] == "stopped"
     assert Run(folder).config.machine["processes"] == 2
 
-    store, rows = new_store(), (folder / "history.csv").stat().st_mtime
-    both = [
-        start("gan_lab.py", "--resume", folder, cwd=tmp_path, **environment(number, 2, store))
-        for number in range(2)
-    ]
-    while (folder / "history.csv").stat().st_mtime == rows:
-        time.sleep(0.02)
-    both[1].kill()
-    _, said = both[0].communicate(timeout=30)
-    both[1].communicate()
-    assert both[0].returncode == 1
-    assert said.count("\n") == 1 and "another process of this training has ended" in said
-    assert f"go on with: python {REPOSITORY / 'gan_lab.py'} --resume {folder}" in said
+    rows, said = (folder / "history.csv").stat().st_mtime, tmp_path / "said"
+    with scripts(said, *[("--resume", folder)] * 2) as (first, second):
+        while (folder / "history.csv").stat().st_mtime == rows:
+            time.sleep(0.02)
+        second.kill()
+        first.join(30)
+    assert first.exitcode == 1
+    assert re.fullmatch(rf"gan_lab.py: {distributed.GONE}.*--resume {folder}\n", said.read_text())
 
+    monkeypatch.setattr(gan_lab, "save_results", lambda *_: None)
+    monkeypatch.setattr(gan_lab.report, "show", lambda *_: None)
     for typed in (("--resume", folder), ("--out", straight.parent, *LONG)):
         monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, typed)])
         gan_lab.main()
