@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +21,7 @@ PACKAGES = {  # of requirements.txt, by the names they are imported by
     **{"PIL": "pillow", "torchmetrics": "torchmetrics", "jinja2": "jinja2"},
     **{"pydantic": "pydantic", "filelock": "filelock"},
 }
+OLDEST_TORCH = "2.6"  # that the tests were seen to pass on
 
 
 class Mistake(Exception):
@@ -132,7 +135,10 @@ def _open_streams() -> None:
 
 
 def prepare_script() -> None:
-    """Before torch loads: let Ctrl-C end the script; leave with a line if a package is missing."""
+    """Before torch loads: let Ctrl-C end the script; leave with a line if a package is missing.
+
+    And where torch is too old.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # run_script listens later
     name = Path(sys.argv[0]).name
     missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
@@ -141,7 +147,20 @@ def prepare_script() -> None:
             f"{name}: {', '.join(missing)} not installed for {sys.executable}; "
             "pip install -r requirements.txt, or start it with the Python that has them"
         )
+    if torch_is_older(OLDEST_TORCH):
+        sys.exit(
+            f"{name}: torch {version('torch')} is too old, {OLDEST_TORCH} or newer is needed; "
+            "pip install -r requirements.txt"
+        )
     os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window, and a user's may not exist
+
+
+def torch_is_older(wanted: str) -> bool:
+    """Whether the installed torch is of an earlier release; not where it does not say."""
+    with contextlib.suppress(PackageNotFoundError):
+        found = re.match(r"(\d+)\.(\d+)", version("torch"))
+        return bool(found) and tuple(map(int, found.groups())) < tuple(map(int, wanted.split(".")))
+    return False
 
 
 def run_script(main: Callable[[], None]) -> None:

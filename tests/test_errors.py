@@ -112,6 +112,18 @@ def test_without_its_packages_a_script_says_what_to_install(monkeypatch):
         errors.prepare_script()
 
 
+def test_a_torch_that_is_too_old_is_named(monkeypatch):
+    required = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    assert f"torch>={errors.OLDEST_TORCH}," in required
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own stays
+    for version, is_old in (("2.5.1+cpu", True), ("2.6.0", False), ("3.0.0a0+git", False)):
+        monkeypatch.setattr(errors, "version", lambda _, found=version: found)
+        assert errors.torch_is_older(errors.OLDEST_TORCH) == is_old
+    monkeypatch.setattr(errors, "version", lambda _: "1.13.1")
+    with pytest.raises(SystemExit, match=r"torch 1.13.1 is too old, 2.6 or newer is needed"):
+        errors.prepare_script()
+
+
 def test_a_second_signal_ends_the_program_at_once():
     before = signal.getsignal(signal.SIGINT)
     stop = StopSwitch()

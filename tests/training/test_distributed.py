@@ -161,7 +161,6 @@ def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
     finally:
         for child in children:
             child.kill()
-        del store  # not before: torchrun's, too, is there until its processes have ended
 
 
 def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
