@@ -38,12 +38,14 @@ def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
 
 
 def _spread(sources: list[tuple[int, str]], room: int) -> list[tuple[int, str]]:
-    """As many frames as there is room for, evenly spaced: the first and the last among them."""
-    total, last = sum(len(source) for _, source in sources), len(sources) - 1
-    if total <= room:
+    """As many frames as there is room for, evenly spaced; the last in any case."""
+    count = len(sources) * room // max(1, sum(len(source) for _, source in sources))
+    if count >= len(sources):
         return sources
-    gaps = max(1, (last + 1) * room // total - 1)
-    return [sources[round(place * last / gaps)] for place in range(gaps + 1)]
+    if count < 2:
+        return sources[-1:]
+    step = (len(sources) - 1) / (count - 1)
+    return [sources[round(place * step)] for place in range(count)]
 
 
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
