@@ -84,7 +84,10 @@ class Options:
         None, "passes over the images; left out, as many as show --images-shown", 1, MOST_EPOCHS
     )
     images_shown: int = option(
-        1_680_000, "images shown in all, where --epochs is not given", 1, MOST_EPOCHS * MOST_IMAGES
+        1_680_000,
+        "images shown in all, without --epochs; a recipe shows fewer of images over 32 x 32",
+        1,
+        MOST_EPOCHS * MOST_IMAGES,
     )
     minutes: float | None = option(
         None, "end the whole command in about so many: the speed decides the images", 0.5, 10_000

@@ -20,7 +20,7 @@ MOST_FRAMES = 80  # of the film
 GRID_PIXELS = 4_000_000  # more than a sample grid has
 COLUMNS = 10  # of the grid of final images, which has as many rows at most
 PRINTED = 5  # frames that stay where a film cannot run
-FILM_ROOM, FINAL_ROOM = 1_700_000, 800_000  # in the page, as text
+FILM_ROOM, FINAL_ROOM = 1_500_000, 700_000  # in the page, as text
 
 Shape = Sequence[int]  # (C, H, W) of a run's images
 
