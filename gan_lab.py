@@ -59,10 +59,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "images_shown": 720_000,
         "batch_size": 64,
         "hidden_g": (512, 512, 512),
-        "channels_g": (64, 32),
+        "channels_g": None,
         "output": "tanh",
         "hidden_d": (256,),
-        "channels_d": (32, 64),
+        "channels_d": None,
         "pyramid": False,
     },
 }
@@ -84,7 +84,10 @@ class Options:
         None, "passes over the images; left out, as many as show --images-shown", 1, MOST_EPOCHS
     )
     images_shown: int = option(
-        1_680_000, "images shown in all, where --epochs is not given", 1, MOST_EPOCHS * MOST_IMAGES
+        1_680_000,
+        "images shown in all, without --epochs; a recipe shows fewer of images over 32 x 32",
+        1,
+        MOST_EPOCHS * MOST_IMAGES,
     )
     minutes: float | None = option(
         None, "end the whole command in about so many: the speed decides the images", 0.5, 10_000
@@ -95,12 +98,12 @@ class Options:
     )
     network_g: str | None = option(
         None,
-        "the generator's architecture; left out, dcgan with --channels-g, else mlp",
+        "the generator's architecture; left out, dcgan with --channels-g, else the recipe's",
         choices=GENERATORS,
     )
     network_d: str | None = option(
         None,
-        "the discriminator's; left out, dcgan with --channels-d, else mlp",
+        "the discriminator's; left out, dcgan with --channels-d, else the recipe's",
         choices=DISCRIMINATORS,
     )
     hidden_g: tuple[int, ...] = option(
@@ -109,10 +112,10 @@ class Options:
     hidden_d: tuple[int, ...] = option(
         (512, 128), "widths of the discriminator's hidden layers", **WIDTHS
     )
-    channels_g: tuple[int, ...] = option(
+    channels_g: tuple[int, ...] | None = option(
         (), "maps of the generator's transposed convolutions, after its hidden layers", **CHANNELS
     )
-    channels_d: tuple[int, ...] = option(
+    channels_d: tuple[int, ...] | None = option(
         (), "maps of the discriminator's convolutions, before its hidden layers", **CHANNELS
     )
     activation: str = option(
@@ -175,13 +178,13 @@ class Options:
 
     @property
     def generator(self) -> str:
-        """Which row of GENERATORS: by its name, else convolutional if it has channels."""
-        return self.network_g or ("dcgan" if self.channels_g else "mlp")
+        """Which row of GENERATORS: by its name, else convolutional unless it has no channels."""
+        return self.network_g or ("mlp" if self.channels_g == () else "dcgan")
 
     @property
     def discriminator(self) -> str:
         """Which row of DISCRIMINATORS, likewise."""
-        return self.network_d or ("dcgan" if self.channels_d else "mlp")
+        return self.network_d or ("mlp" if self.channels_d == () else "dcgan")
 
 
 # The training
@@ -330,7 +333,7 @@ def main(began: float | None = None) -> None:
             dataset = run.load_own_dataset(options.data_dir)
         else:
             dataset = load(options.dataset, options.data_dir, download=download)
-    options = training.planned(options, dataset)
+    options = training.planned(options, dataset, given)
     state = begin(options, dataset, where)
     if run and training.leads():
         training.go_on(run.checkpoint_path, state, options, dataset)
@@ -362,7 +365,7 @@ def carry_out(
             to_the_end.enter_context(run.held())
             run.begin(
                 training.of_the_run(options),
-                training.changes_of_recipe(options, RECIPES[options.recipe]),
+                training.changes_of_recipe(options, RECIPES[options.recipe], dataset.spec.shape),
                 dataset,
                 device.describe_machine(state.device),
             )

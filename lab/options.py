@@ -133,7 +133,7 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
     for field, value_type in _declared(kind):
         value = content.get(field.name, content.get(field.metadata["was"], field.default))
         if value in (None, [], ()) and field.default in (None, ()):  # not given
-            values[field.name] = field.default
+            values[field.name] = None if value is None else field.default
             continue
         several, on_off = typing.get_origin(value_type) is tuple, value_type is bool
         if (several, on_off) != (isinstance(value, list | tuple), isinstance(value, bool)):
@@ -268,6 +268,8 @@ def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) 
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "as the images ask"
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "none"
     if isinstance(value, bool):

@@ -106,12 +106,11 @@ def call(monkeypatch, script, *arguments: object) -> None:
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
 def test_a_row_each_is_all_that_a_new_choice_takes(rows, monkeypatch, tmp_path, capsys, network):
-    maps = ("--channels-g", 8, 8) if network == "dcgan" else ()
     call(
         *(monkeypatch, gan_lab, "--dataset", "toy", "--data-dir", tmp_path, "--out", tmp_path),
         *("--network-d", "linear", "--no-pyramid", "--loss", "wasserstein", "--r1-gamma", 0),
-        *("--epochs", 2, "--batch-size", 50, "--hidden-g", 32, "--device", "cpu", *maps),
-        *("--latent-dim", 8, "--final-images", 3),
+        *("--epochs", 2, "--batch-size", 50, "--hidden-g", 32, "--device", "cpu"),
+        *("--latent-dim", 8, "--final-images", 3, "--network-g", network),
     )
     run = tmp_path / "toy-001"
     weights = load_weights(run / "generator.pth", "generator")

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from lab.models.classifier import Classifier
-from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator, channels_for
 from lab.models.denoiser import Denoiser
 from lab.models.mlp import MLPDiscriminator, MLPGenerator
 from lab.models.sampling import generate
@@ -26,6 +26,7 @@ __all__ = [
     "GENERATORS",
     "ROLES",
     "build",
+    "channels_for",
     "count_parameters",
     "generate",
     "is_convolutional",

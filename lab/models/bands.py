@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import avg_pool2d, interpolate
 
-MOST_PYRAMID_SIDE = 64  # the matrix of `laplacian_pyramid` has 88 MB there, and grows by side^4
+MOST_PYRAMID_SIDE = 64
+MOST_MATRIX_SIDE = 32  # the matrix of `laplacian_pyramid` has 6 MB there
 # 0.6 over the standard deviation of each band of the training images, about, in both MNIST sets.
 BAND_GAINS = (2.5, 2.1, 1.1)
 
@@ -27,7 +28,8 @@ class BandLinear(nn.Module):
     weight: (channels * bands, width). For images x, the pyramid P and the weights W it is
     (x P) W + bias. A CPU in float32 computes x (P W) + bias, the same but for rounding: P is
     sparse, P W is made once for a whole batch of images, and x stays small. Where products are
-    rounded to bfloat16 on units for it, or run on a GPU, x P costs next to nothing.
+    rounded to bfloat16 on units for it, or run on a GPU, x P costs next to nothing. Of images with
+    sides over MOST_MATRIX_SIDE the bands are made by pooling: P grows with the side's fourth power.
     ValueError for a side that a pyramid refuses.
     """
 
@@ -43,6 +45,9 @@ class BandLinear(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, channels * side^2) -> (N, width)."""
+        if self.side > MOST_MATRIX_SIDE:
+            bands = bands_of(images.reshape(-1, 1, self.side, self.side))
+            return torch.addmm(self.bias, bands.view(len(images), -1), self.weight)
         if images.is_cpu and torch.get_float32_matmul_precision() == "highest":
             return torch.addmm(self.bias, images, _SumOfBands.apply(self.weight, self))
         parts = images.chunk(self.channels, dim=1)
@@ -104,10 +109,14 @@ def laplacian_pyramid(side: int) -> Tensor:
     to a like strength: most of an image's energy is in the coarse one, while the speckle that gives
     a fully connected generator away is in the fine one.
     """
-    image = torch.eye(side * side).view(-1, 1, side, side)
-    half = avg_pool2d(image, 2)
+    return bands_of(torch.eye(side * side).view(-1, 1, side, side))
+
+
+def bands_of(images: Tensor) -> Tensor:
+    """The bands of images (N, 1, side, side), each image's in one row: (N, bands)."""
+    half = avg_pool2d(images, 2)
     quarter = avg_pool2d(half, 2)
-    bands = (image - _doubled(half), half - _doubled(quarter), quarter)
+    bands = (images - _doubled(half), half - _doubled(quarter), quarter)
     return torch.cat(
         [gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True)], dim=1
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lab.models.layers import (
     ACTIVATIONS,
     LABEL_DIM,
+    MOST_CONVOLUTIONS,
     OUTPUTS,
     LabelledLatent,
     LabelProjection,
@@ -17,6 +18,28 @@ from lab.models.layers import (
 )
 from lab.models.mlp import hidden_layers, logits
 from lab.text import sized
+
+LEAST_SIDE = 4  # of the smallest maps of `channels_for`
+GREY_MAPS, COLOUR_MAPS = 32, 48  # its maps at half the side
+FULL_SIDE = 32  # larger images have fewer maps there: a step would take too long
+
+
+def channels_for(shape: Sequence[int]) -> tuple[int, ...]:
+    """The `channels` of a generator that suit images of `shape` (C, H, W): (64, 32) for MNIST's.
+
+    The sides are halved as often as they can be down to 4 pixels, and each halving doubles the
+    maps. A discriminator has the same channels in the other order.
+    """
+    sides = shape[1:]
+    halvings = 1
+    while halvings < MOST_CONVOLUTIONS and all(
+        side % 2 ** (halvings + 1) == 0 and side >= LEAST_SIDE * 2 ** (halvings + 1)
+        for side in sides
+    ):
+        halvings += 1
+    most = GREY_MAPS if shape[0] == 1 else COLOUR_MAPS
+    least = max(8, int(most * min(1, FULL_SIDE / max(sides))) // 8 * 8)
+    return tuple(least * 2**place for place in reversed(range(halvings)))
 
 
 class DCGANGenerator(nn.Module):

@@ -20,19 +20,32 @@ MOST_FRAMES = 80  # of the film
 GRID_PIXELS = 4_000_000  # more than a sample grid has
 COLUMNS = 10  # of the grid of final images, which has as many rows at most
 PRINTED = 5  # frames that stay where a film cannot run
+FILM_ROOM, FINAL_ROOM = 1_500_000, 700_000  # in the page, as text
 
 Shape = Sequence[int]  # (C, H, W) of a run's images
 
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
-    """The sample grids in order, at most MOST_FRAMES: epoch, data address, whether on paper too."""
+    """Sample grids in order, as many as there is room for: epoch, data address, if on paper too."""
     frames = ((epoch, _opened(path, GRID_PIXELS)) for epoch, path in run.grids(MOST_FRAMES))
     sources = [(epoch, data_url(_compact(picture, shape))) for epoch, picture in frames if picture]
+    sources = _spread(sources, FILM_ROOM)
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
         {"epoch": epoch, "source": source, "printed": index in printed}
         for index, (epoch, source) in enumerate(sources)
     ]
+
+
+def _spread(sources: list[tuple[int, str]], room: int) -> list[tuple[int, str]]:
+    """As many frames as there is room for, evenly spaced; the last in any case."""
+    count = len(sources) * room // max(1, sum(len(source) for _, source in sources))
+    if count >= len(sources):
+        return sources
+    if count < 2:
+        return sources[-1:]
+    step = (len(sources) - 1) / (count - 1)
+    return [sources[round(place * step)] for place in range(count)]
 
 
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
@@ -42,7 +55,7 @@ def thumbnail(run: Run, shape: Shape | None) -> str | None:
 
 
 def final_grid(run: Run) -> str | None:
-    """Up to a hundred of the final images as one picture, its gaps transparent."""
+    """The final images, a hundred if there is room, as one picture, its gaps transparent."""
     found = (_opened(path, GRID_PIXELS) for path in run.final_images()[: COLUMNS * COLUMNS])
     tiles = [_grey_or_rgb(tile) for tile in found if tile]
     tiles = [tile for tile in tiles if (tile.size, tile.mode) == (tiles[0].size, tiles[0].mode)]
@@ -51,7 +64,11 @@ def final_grid(run: Run) -> str | None:
         return None
     levels = torch.stack([torch.from_numpy(np.array(tile)) for tile in tiles])
     images = levels[:, None] if levels.dim() == 3 else levels.permute(0, 3, 1, 2)  # (N, C, H, W)
-    return data_url(_with_clear_gaps(grid(images, COLUMNS, scale=1), images.shape))
+    while True:
+        source = data_url(_with_clear_gaps(grid(images, COLUMNS, scale=1), images.shape))
+        if len(source) <= FINAL_ROOM or len(images) == COLUMNS:
+            return source
+        images = images[: max(1, len(images) // COLUMNS // 2) * COLUMNS]  # half of the rows
 
 
 def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:

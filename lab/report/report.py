@@ -23,7 +23,7 @@ from lab.text import printable
 
 # Room in the page, as text, for pictures, and for sheets together with the generator's weights;
 # with the film it stays below 12 MB.
-STILLS_ROOM, SHEETS_AND_WEIGHTS_ROOM = 600_000, 8_800_000
+STILLS_ROOM, SHEETS_AND_WEIGHTS_ROOM = 1_000_000, 8_700_000
 STAGES = {
     "finished": "at the end of the run",
     "running": "of a run that has not ended",

@@ -20,7 +20,7 @@ from lab.models.layers import Clip
 from lab.models.sampling import generate
 from lab.seeding import stream
 
-MOST_BYTES = 5_500_000  # of weights at 16 bits: 7.4 MB once written as text
+MOST_BYTES = 6_500_000  # of weights at 16 bits: 8.7 MB once written as text
 MOST_LEVELS_OFF = 2  # levels of 256 between the page's pixels and the network's
 DIRECTIONS = 8
 PROBES = 4_000  # latents the principal directions are found from

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,14 @@ import torch
 from lab.data.datasets import SAMPLE_EPOCHS, SAMPLE_NOTICE, Dataset
 from lab.device import available_cores, processes
 from lab.errors import Fault, Mistake
-from lab.models import DISCRIMINATORS, GENERATORS, build, count_parameters, parameters_of
+from lab.models import (
+    DISCRIMINATORS,
+    GENERATORS,
+    build,
+    channels_for,
+    count_parameters,
+    parameters_of,
+)
 from lab.options import flag_of, said
 from lab.text import counted
 from lab.training.distributed import check_shared
@@ -29,6 +38,8 @@ OF_THE_PLAN = {
     *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
     *("sample_every", "seed", "device"),
 }
+RECIPES_PIXELS = 32 * 32  # of larger images a recipe shows fewer, as many pixels in all
+MAPS = ("channels_g", "channels_d")
 NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
 
 
@@ -84,22 +95,32 @@ def go_on(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset
         raise Fault(f"{checkpoint}: is of a longer run than this one")
 
 
-def planned(options: Any, dataset: Dataset) -> Any:
-    """The options with what depends on the set filled in; Mistake for what does not fit it."""
+def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
+    """The options with what depends on the set filled in; Mistake for what does not fit it.
+
+    given: the options that were on the command line.
+    """
     image_count = len(dataset.train_images)
     if options.batch_size > image_count:
         raise Mistake(
             f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
             "give a smaller batch"
         )
+    options = with_channels(options, dataset.spec.shape)
     _check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
         raise Mistake(
             f"--label-smoothing {options.label_smoothing:g}: the {options.loss} loss has no "
             "labels; leave it out, or choose another --loss"
         )
-    if options.epochs and not options.resume:  # a resumed run knows both
-        options = dataclasses.replace(options, images_shown=options.epochs * image_count)
+    if not options.resume:  # a resumed run knows it
+        images_shown = options.images_shown
+        if options.epochs:
+            images_shown = options.epochs * image_count
+        elif "images_shown" not in given:
+            pixels = math.prod(dataset.spec.shape[1:])
+            images_shown = images_shown * RECIPES_PIXELS // max(RECIPES_PIXELS, pixels)
+        options = dataclasses.replace(options, images_shown=images_shown)
     length = Length.of(options, image_count)
     if length.epochs > MOST_EPOCHS:
         raise Mistake(
@@ -117,6 +138,18 @@ def planned(options: Any, dataset: Dataset) -> Any:
     )
 
 
+def with_channels(options: Any, shape: tuple[int, int, int]) -> Any:
+    """The options with the channels that suit images of `shape`, where they are left out."""
+    suited, filled = channels_for(shape), {}
+    if not options.channels_g:
+        takes = "channels" in parameters_of(GENERATORS, options.generator)
+        filled["channels_g"] = suited if takes else ()
+    if not options.channels_d:
+        takes = "channels" in parameters_of(DISCRIMINATORS, options.discriminator)
+        filled["channels_d"] = suited[::-1] if takes else ()
+    return dataclasses.replace(options, **filled)
+
+
 def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
     """Mistake for channels or a pyramid that an architecture or the images' `shape` refuse."""
     chosen = {"g": (GENERATORS, options.generator), "d": (DISCRIMINATORS, options.discriminator)}
@@ -128,10 +161,6 @@ def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
             raise Mistake(
                 f"{is_said}: the network {kind} has no convolutions; give --channels-{end} none, "
                 f"or another --network-{end}"
-            )
-        if "channels" in taken and not channels:
-            raise Mistake(
-                f"--network-{end} {kind}: needs the maps of its convolutions; add --channels-{end}"
             )
         if end == "d" and options.pyramid and "pyramid" not in taken:
             raise Mistake(
@@ -147,9 +176,9 @@ def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
             raise Mistake(f"{flag}: {error}; {cure}") from None
 
 
-def changes_of_recipe(options: Any, recipe: dict[str, Any]) -> str:
-    """The options that are not as the recipe has them, as they may be typed."""
-    usual, chosen = vars(type(options)(**recipe)), vars(options)
+def changes_of_recipe(options: Any, recipe: dict[str, Any], shape: tuple[int, int, int]) -> str:
+    """The options that are not as the recipe has them for `shape`, as they may be typed."""
+    usual, chosen = vars(with_channels(type(options)(**recipe), shape)), vars(options)
     told = OF_THE_CALL | OF_THE_PLAN
     names = [name for name in chosen if name not in told and chosen[name] != usual[name]]
     return " ".join(said(name, chosen) for name in names)
@@ -167,7 +196,10 @@ def print_plan(
         f"generator {count_parameters(state.generator):,} parameters, "
         f"discriminator {count_parameters(state.discriminator):,}"
     )
-    if changes := changes_of_recipe(options, recipe):
+    maps = [said(name, vars(options)) for name in MAPS if getattr(options, name)]
+    if maps:
+        print(f"convolutions: {' '.join(maps)}")
+    if changes := changes_of_recipe(options, recipe, dataset.spec.shape):
         print(f"other than the recipe: {changes}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)

@@ -31,7 +31,7 @@ def test_the_bands_of_both_sets_are_of_a_like_strength():
         assert all(0.45 < band.std() < 0.75 for band in bands)
 
 
-@pytest.fixture(params=[(1, 28), (3, 20)], ids=["grey", "colour"])
+@pytest.fixture(params=[(1, 28), (3, 20), (2, 36)], ids=["grey", "colour", "pooled"])
 def layer(request) -> BandLinear:
     torch.manual_seed(0)
     return BandLinear(*request.param, width=6)

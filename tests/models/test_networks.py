@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -14,11 +16,13 @@ from lab.models import (
     GENERATORS,
     ROLES,
     build,
+    channels_for,
     count_parameters,
     is_convolutional,
     parameters_of,
 )
-from lab.models.bands import MOST_PYRAMID_SIDE
+from lab.models.bands import MOST_MATRIX_SIDE
+from lab.models.dcgan import smallest_maps
 from lab.models.layers import ACTIVATIONS, OUTPUTS, Clip
 
 GREY, TWENTY, COLOUR = (1, 28, 28), (3, 20, 20), (3, 32, 32)
@@ -59,6 +63,38 @@ def test_parameter_counts_of_colour_are_pinned():
     # 3*4*16+4 + 4*6*16+6 + 64*6*8+8 + 8+1
     network = discriminator("dcgan", COLOUR, hidden=(8,), channels=(4, 6))
     assert count_parameters(network) == 196 + 390 + 3_080 + 9
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "of_dcgan", "of_mlp"),
+    [
+        (GREY, (64, 32), (2_219_105, 836_705), (979_216, 658_945)),
+        (COLOUR, (192, 96, 48), (2_524_051, 1_158_225), (2_152_960, 2_196_481)),
+        ((3, 64, 64), (192, 96, 48, 24), (2_541_355, 1_175_529), (6_880_768, 8_389_633)),
+    ],
+    ids=str,
+)
+def test_networks_suit_the_shape_and_their_parameter_counts_are_pinned(
+    shape, channels, of_dcgan, of_mlp
+):
+    assert channels_for(shape) == channels
+    made = generator("dcgan", shape, channels=channels)
+    judge = discriminator("dcgan", shape, hidden=(256,), channels=channels[::-1])
+    assert (count_parameters(made), count_parameters(judge)) == of_dcgan
+    assert judge(made(torch.randn(2, 100))).shape == (2,)
+    made, judge = generator(shape=shape), discriminator(shape=shape, pyramid=True)
+    assert (count_parameters(made), count_parameters(judge)) == of_mlp
+    assert judge(made(torch.randn(2, 100))).shape == (2,)
+
+
+@pytest.mark.parametrize("side", range(16, 65, 4))
+def test_the_sides_are_halved_down_to_four_pixels(side):
+    for maps in (1, 3):
+        channels = channels_for((maps, side, side))
+        height, width = smallest_maps((maps, side, side), channels)
+        assert height == width >= 4 and (height % 2 or height < 8)
+        assert all(wide == 2 * narrow for wide, narrow in pairwise(channels))
+    assert channels > channels_for((1, side, side))  # colour has more maps
 
 
 def test_parameter_counts_of_the_other_networks_are_pinned():
@@ -208,4 +244,4 @@ def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
 
 
 def test_bounds_let_every_matrix_be_built():
-    assert 4 * MOST_PYRAMID_SIDE**4 * 21 / 16 < 100e6  # bytes
+    assert 4 * MOST_MATRIX_SIDE**4 * 21 / 16 < 10e6  # bytes

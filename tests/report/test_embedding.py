@@ -84,6 +84,21 @@ def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
     assert epochs == sorted(set(epochs))
 
 
+def test_large_colour_images_have_fewer_frames_and_final_images(tmp_path: Path) -> None:
+    run, shape = Run(tmp_path), (3, 64, 64)
+    run.grid_folder.mkdir()
+    noise = torch.randint(0, 256, (100, *shape), dtype=torch.uint8)  # as large as pictures get
+    for epoch in range(6):
+        write_png(run.grid_path(epoch), figures.grid(noise[:25], 5, scale=2))
+    frames = embedding.film(run, shape)
+    assert [frame["epoch"] for frame in frames] == [0, 2, 5]
+    assert sum(len(frame["source"]) for frame in frames) <= embedding.FILM_ROOM
+    figures.save_each(run.final_folder, noise)
+    final = embedding.final_grid(run)
+    assert len(final) <= embedding.FINAL_ROOM
+    assert opened_url(final).size == (10 * 65 - 1, 2 * 65 - 1)
+
+
 def test_pictures_from_elsewhere_stay_out_of_the_page(tmp_path: Path) -> None:
     run, private = make_run(tmp_path / "outputs"), tmp_path / "private.png"
     Image.new("L", (30, 30)).save(private)
