@@ -10,6 +10,7 @@ import io
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,22 @@ def check_room(path: Path, most: int) -> None:
         raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+
+
+def cache_folder() -> Path | None:
+    """Where the lab keeps what it can make again; None where nothing can be written there.
+
+    It is the system's place for such things, which $XDG_CACHE_HOME can name anew.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA", "~")}
+    home = named if Path(named).is_absolute() else usual.get(sys.platform, "~/.cache")
+    try:
+        folder = Path(home).expanduser() / "gan-lab"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 # Folders that are held

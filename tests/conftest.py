@@ -53,6 +53,12 @@ def denormals() -> None:
     torch.set_flush_denormal(False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing that tests make is kept where the user's own lab looks for it."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one tiny finished run; tests that change it work on a copy."""
