@@ -27,7 +27,7 @@ from lab.runs import Run
 HERE = Path(__file__).parent
 EPOCHS = 60  # some 19 minutes of training on two idle cores, of the hour that there is
 FIGURES = (
-    *("fcd_test", "fcd_train", "precision", "recall"),
+    *("fcd_test", "fcd_train", "fcd_mlp_test", "precision", "recall"),
     *("density", "coverage", "near_copies", "smallest_class"),
 )
 

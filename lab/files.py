@@ -111,20 +111,17 @@ def check_room(path: Path, most: int) -> None:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
 
 
-def cache_folder() -> Path | None:
-    """Where the lab keeps what it can make again; None where nothing can be written there.
-
-    It is the system's place for such things, which $XDG_CACHE_HOME can name anew.
-    """
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA", "~")}
-    home = named if Path(named).is_absolute() else usual.get(sys.platform, "~/.cache")
-    try:
-        folder = Path(home).expanduser() / "gan-lab"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: this user has no home
-        return None
-    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+def cache_folder() -> Path:
+    """Where this system keeps what programs can make anew; nothing is made there yet."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # the standard passes over any other
+        return Path(given) / "gan-lab"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path's raises where there is none
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "gan-lab"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "gan-lab"
+    return home / ".cache" / "gan-lab"
 
 
 # Folders that are held

@@ -92,10 +92,9 @@ def _own_recipe(kind: str, dataset: Dataset) -> Recipe:
 
 def _own(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[nn.Module, float]:
     """The classifier kept for this set, else a new one, which is kept."""
-    cache = cache_folder()
-    path = cache and cache / f"classifier-{recipe.kind}-{dataset.fingerprint[:32]}.pth"
+    path = cache_folder() / f"classifier-{recipe.kind}-{dataset.fingerprint[:32]}.pth"
     facts = {"fingerprint": dataset.fingerprint, "recipe": asdict(recipe)}
-    if path and (kept := _read(path, dataset, facts)):
+    if kept := _read(path, dataset, facts):
         return kept
     print(
         f"note: {dataset.title} gets a classifier of its own ({recipe.kind}), which scores images"
@@ -104,8 +103,8 @@ def _own(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[nn.Mod
     classifier = train(dataset, recipe, 0, chance, device)
     accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
     try:
-        if path:
-            save_weights(path, classifier, dataset.spec, test_accuracy=accuracy, **facts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, classifier, dataset.spec, test_accuracy=accuracy, **facts)
     except OSError as error:
         print(f"note: {path}: the classifier could not be kept ({error.strerror})")
     return classifier, accuracy

@@ -20,7 +20,7 @@ from lab.device import describe_machine, full_precision
 from lab.evaluation.catalogue import METRICS, Metric
 from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
-from lab.models.sampling import generate
+from lab.models import CLASSIFIERS, generate
 from lab.runs import schema
 from lab.seeding import stream
 from lab.text import counted
@@ -88,8 +88,9 @@ class Evaluator:
     @cached_property
     def quick_distance(self) -> str:
         """The column of `quick` that images are compared by; "" if the set is too small for any."""
-        names = [row.quick_name for row in self._rows(QUICK_COUNT).values()]
-        return next((name for name in names if name.endswith("_train_5k")), "")
+        rows = (row for row in METRICS.values() if row.quick_name.endswith("_train_5k"))
+        able = (row for row in rows if row.judge in self.judges and self._enough(row))
+        return next((row.quick_name for row in able), "")
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
         """Columns for an epoch's row of history.csv, from 5,000 generated images."""
@@ -97,10 +98,11 @@ class Evaluator:
 
     def quick_of_images(self, images: Tensor) -> dict[str, float]:
         """The same columns of any uint8 images (N, C, H, W); those that N allows."""
-        rows = {key: row for key, row in self._rows(len(images)).items() if row.quick_name}
+        sample = self.sample(images)
+        rows = {key: row for key, row in self._rows(sample).items() if row.quick_name}
         return {
             METRICS[key].quick_name: round(value, METRICS[key].quick_digits)
-            for key, value in self._figures(self.sample(images), rows).items()
+            for key, value in self._figures(sample, rows).items()
         }
 
     def seconds_to_score(self) -> float:
@@ -118,7 +120,7 @@ class Evaluator:
     def full_of_images(self, images: Tensor) -> Judgement:
         """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up."""
         sample = self.sample(images)
-        figures = self._figures(sample, self._rows(len(images)))
+        figures = self._figures(sample, self._rows(sample))
         histograms = [{}, {}]
         if sample.classes is not None:
             names, real = self.dataset.spec.class_names, self.reference
@@ -127,7 +129,7 @@ class Evaluator:
         return Judgement(
             *(images.cpu(), sample.classes, {"images": len(images), **figures}, *histograms),
             judges={name: judge.about for name, judge in self.judges.items()},
-            left_out=self._left_out(len(images)),
+            left_out=self._left_out(sample),
         )
 
     @cached_property
@@ -137,7 +139,7 @@ class Evaluator:
         `near_copies` are the test images' among the training images.
         """
         reference, training = self.reference, self.reference.training
-        rows = self._rows(len(training.images))
+        rows = self._rows(training)
         with full_precision():
             return {
                 key: row.of_real(reference) if row.of_real else row.compute(training, reference)
@@ -174,37 +176,43 @@ class Evaluator:
         views = {name: judge.view(images, self.device) for name, judge in self.judges.items()}
         return Sample(images, views)
 
-    def _rows(self, images: int) -> dict[str, Metric]:
-        """The metrics that so many images, and the images and judges of this set, allow."""
+    def _rows(self, sample: Sample) -> dict[str, Metric]:
+        """The metrics that these images, and the images and judges of the set, allow."""
         return {
             key: row
             for key, row in METRICS.items()
             if row.compute and (not row.judge or row.judge in self.judges)
-            if self._enough(row, images)
+            if self._enough(row) and len(sample.images) >= row.fewest_images(self.reference.classes)
         }
 
-    def _enough(self, row: Metric, images: int) -> bool:
-        """Whether a metric has enough of so many images, and of those it is held against."""
-        real = all(self.reference.count(half) >= row.fewest for half in row.against)
-        return real and images >= row.fewest_images(len(self.dataset.spec.class_names))
+    def _enough(self, row: Metric) -> bool:
+        """Whether the set has images enough to hold others against by a metric."""
+        return all(self.reference.count(half) >= row.fewest for half in row.against)
 
     def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
         with full_precision():
             return {key: row.compute(sample, self.reference) for key, row in rows.items()}
 
-    def _left_out(self, images: int) -> str:
+    def _left_out(self, sample: Sample) -> str:
         """`20 images: FCD and rarest class need 256; ...`; empty where no metric is left out."""
         missing: dict[str, list[str]] = {}
+        images, classes = len(sample.images), self.reference.classes
         for metric in METRICS.values():
-            if not metric.compute or not metric.better:
+            needed, what = metric.judge in ("", *self.judges), ""
+            if (
+                not metric.compute
+                or not metric.better
+                or not (needed or metric.judge in CLASSIFIERS)
+            ):
                 continue
-            if metric.judge and metric.judge not in self.judges:
-                if metric.judge != "random":
-                    missing.setdefault(self._lacking(metric.judge), []).append(metric.label)
-            elif not self._enough(metric, images):
-                fewest = metric.fewest_images(len(self.dataset.spec.class_names))
-                real = " of the set, too" if images >= fewest else ""
-                missing.setdefault(f"{fewest:,}{real}", []).append(metric.label)
+            if not needed:
+                what = self._lacking(metric.judge)
+            elif images < metric.fewest_images(classes):
+                what = f"{metric.fewest_images(classes):,}"
+            elif not self._enough(metric):
+                what = f"{metric.fewest:,} in both halves of the set"
+            if what:
+                missing.setdefault(what, []).append(metric.label)
         parts = [f"{_joined(labels)} need {what}" for what, labels in missing.items()]
         return f"{counted(images, 'image')}: {'; '.join(parts)}" if parts else ""
 

@@ -40,6 +40,7 @@ class Reference:
     ) -> None:
         """read: shows images to the set's judges."""
         self.dataset, self.device, self._read = dataset, device, read
+        self.classes = len(dataset.spec.class_names)
         self._supported: dict[str, tuple[Sample, Support]] = {}
 
     @cached_property
@@ -57,10 +58,10 @@ class Reference:
     @cached_property
     def own_shares(self) -> list[float]:
         """The share of each class among the training images; equal ones if they have no labels."""
-        labels, classes = self.dataset.train_labels, len(self.dataset.spec.class_names)
+        labels = self.dataset.train_labels
         if labels is None:
-            return [1 / classes] * classes
-        return metrics.class_shares(labels, classes)
+            return [1 / self.classes] * self.classes
+        return metrics.class_shares(labels, self.classes)
 
     def count(self, half: str) -> int:
         """How many images there are to compare with in a half, "training" or "test"."""
@@ -90,4 +91,4 @@ class Reference:
 
     def shares(self, sample: Sample) -> list[float]:
         """The share of each class that is seen in a sample."""
-        return metrics.class_shares(sample.classes, len(self.own_shares))
+        return metrics.class_shares(sample.classes, self.classes)

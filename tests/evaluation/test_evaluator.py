@@ -169,11 +169,14 @@ def test_every_figure_has_a_name_of_its_own():
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
-def test_a_small_set_is_scored_by_what_it_has_enough_images_for(fashion: Dataset):
+def test_a_small_set_is_scored_by_what_it_has_enough_images_for(fashion: Dataset, quickly):
     few = dataclasses.replace(fashion, test_images=fashion.test_images[:130])
     found = Evaluator(few, CPU).full_of_images(fashion.train_images[:300])
     assert {"fcd_train", "fcd_mlp_test", "recall"} <= set(found.figures)
-    assert "fcd_test" not in found.figures and "FCD need 256 of the set, too" in found.left_out
+    assert (
+        "fcd_test" not in found.figures
+        and "FCD need 256 in both halves of the set" in found.left_out
+    )
     tiny = dataclasses.replace(few, train_images=few.train_images[:99])
     assert Evaluator(tiny, CPU).quick_distance == ""
 
