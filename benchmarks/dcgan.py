@@ -93,9 +93,9 @@ def main() -> None:
         "against the 10,000 test images, by `python evaluate_images.py --fid`; FCD the Frechet "
         "distance in the features of the lab's own classifier. Test images chose nothing. Minutes "
         "are those of the training steps, on the number of cores in brackets.\n\n"
-        "| set | command | minutes (cores) | FID | FCD test | FCD train | precision | recall "
-        "| density | coverage | near-copies | smallest class |\n"
-        + "| --- " * 12
+        "| set | command | minutes (cores) | FID | FCD test | FCD train | MLP FCD test "
+        "| precision | recall | density | coverage | near-copies | smallest class |\n"
+        + "| --- " * 13
         + "|\n"
         + "\n".join(rows)
         + "\n\nPublished FIDs, by the same protocol:\n\n"
