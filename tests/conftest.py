@@ -53,9 +53,9 @@ def denormals() -> None:
     torch.set_flush_denormal(False)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing that tests make is kept where the user's own lab looks for it."""
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is kept between runs is kept apart from the user's, in the scripts' processes, too."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
