@@ -22,16 +22,19 @@ def load_classifiers(spec: DatasetSpec) -> dict[str, Weights]:
 
     Fault unless their files have the checksums that are listed beside them.
     """
-    cure = "figures from another classifier could not be compared: put the lab's own back"
-    files = {kind: classifier_file(spec.name, kind) for kind in CLASSIFIERS}
-    found = {kind: _load(spec, file, "classifier", cure) for kind, file in files.items()}
+    found = {kind: _classifier(spec, kind) for kind in CLASSIFIERS}
     return {kind: weights for kind, weights in found.items() if weights}
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
     """The convolutional one of them; None if none ships for the set."""
-    found = load_classifiers(spec).get("cnn")
+    found = _classifier(spec, "cnn")
     return found and found.network
+
+
+def _classifier(spec: DatasetSpec, kind: str) -> Weights | None:
+    cure = "figures from another classifier could not be compared: put the lab's own back"
+    return _load(spec, classifier_file(spec.name, kind), "classifier", cure)
 
 
 def classifier_file(name: str, kind: str) -> str:

@@ -19,7 +19,7 @@ from lab.models import CLASSIFIERS, GENERATORS, build, shipped
 from lab.models.serialization import save_weights
 
 CPU = torch.device("cpu")
-MLP_FLOOR = 0.2  # on the bundled sample
+MLP_FLOOR = 0.5555  # on the bundled sample
 TOY = DatasetSpec("toy", "Toy", shape=(3, 20, 20), class_names=("red", "green", "blue", "grey"))
 
 
@@ -112,7 +112,8 @@ def test_each_figure_is_held_against_the_images_that_its_name_says(
     assert test["fcd_test"] == pytest.approx(0, abs=1e-6)
     assert test["precision"] == test["recall"] == test["coverage"] == 1 > real["recall"]
     assert test["fcd_mlp_test"] == pytest.approx(0, abs=1e-6)
-    assert test["fcd_mlp_train"] == test["fcd_mlp_real"] == pytest.approx(MLP_FLOOR, rel=0.02)
+    assert test["fcd_mlp_train"] == pytest.approx(MLP_FLOOR, rel=0.01)
+    assert test["fcd_mlp_real"] == pytest.approx(MLP_FLOOR, rel=0.01)
     features = referee.sample(fashion.test_images).views["cnn"].features
     assert test["kernel_distance"] == metrics.kernel_distance(features, features)
     assert real["near_copies"] == test["near_copies"] < 0.01
