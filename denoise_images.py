@@ -24,8 +24,7 @@ from lab.data.datasets import SAMPLE_NOTICE, Dataset
 from lab.data.image_folder import Picture, read_pictures, save_pictures
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
-from lab.evaluation.evaluator import QUICK_COUNT, Evaluator, can_score, generated_images
-from lab.models.shipped import has_classifier
+from lab.evaluation.evaluator import QUICK_COUNT, Evaluator, generated_images
 from lab.options import flag_of, option, parse
 from lab.report import report
 from lab.report.figures import save_sheet
@@ -167,24 +166,29 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     """
     made = generated_images(context.generator, QUICK_COUNT, clean.device)
     cleaned = unit_to_levels(denoising.denoise(context.denoiser, to_unit(made), CLEANING))
-    before, after = (evaluator.quick_of_images(each)["fcd_train_5k"] for each in (made, cleaned))
+    column = evaluator.quick_distance
+    label = column[:3].upper()
+    before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
     verdict = "better" if after < before else "worse"
-    print(f"generated images through the denoiser: FCD {before:.2f} -> {after:.2f}, {verdict}")
+    print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")
     generated = regenerate(context, clean, CLEANING)
     denoised = denoising.denoise(context.denoiser, generated, CLEANING)
     sheets.save(
         "generated_denoised.png",
         f"{sheets.dataset.title}, generated images through the denoiser",
-        [(f"generated\nFCD {before:.1f}", generated), (f"denoised\nFCD {after:.1f}", denoised)],
-        {"told_sigma": CLEANING.severity, "fcd_train_5k": {"generated": before, "denoised": after}},
+        [
+            (f"generated\n{label} {before:.1f}", generated),
+            (f"denoised\n{label} {after:.1f}", denoised),
+        ],
+        {"told_sigma": CLEANING.severity, column: {"generated": before, "denoised": after}},
     )
 
 
 def find_evaluator(dataset: Dataset, device: torch.device) -> Evaluator | None:
-    """The evaluator of a set that has a classifier; where its file is damaged, a note and None."""
+    """The evaluator of a set that is large enough; of a damaged classifier, a note and None."""
     try:
-        if has_classifier(dataset.spec) and can_score(dataset):
-            return Evaluator(dataset, device)
+        evaluator = Evaluator(dataset, device)
+        return evaluator if evaluator.quick_distance else None
     except (Fault, OSError) as error:
         print(f"note: generated images through the denoiser were left out ({error})")
     return None

@@ -104,7 +104,9 @@ def save(
     """Write the figures down and into the run's page; returns what they mean, in sentences."""
     options = subject.options
     history = subject.run.history if subject.run else ()
-    words = diagnosis.after(history, judgement.figures, judgement.class_histogram, options)
+    words = diagnosis.after(
+        *(history, judgement.figures, judgement.class_histogram, options, judgement.own_shares)
+    )
     known = [f"{name} {options[name]}" for name in ("recipe", "seed") if name in (options or {})]
     facts = [evaluator.dataset.title, *known, counted(len(judgement.images), "image")]
     title = f"{Path(subject.name).name}: {', '.join(facts)}"

@@ -79,7 +79,7 @@ def commands(tried: bool) -> list[tuple[str, str]]:
 
 def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
     """One line of the table: medians over the seeds, and the spread of more than one."""
-    distances, seconds = [], []
+    distances, others, smallest, seconds = [], [], [], []
     for seed in options.seeds:
         words = arguments.replace("--", "").split()
         name = "-".join((dataset, *words, str(seed), str(options.epochs)))
@@ -87,10 +87,13 @@ def row_of(options: Options, dataset: str, label: str, arguments: str) -> str:
         once = ("--sample-every", options.epochs, "--final-images", 0)
         run = trained(options, name, *common, *once, *arguments.split())
         distances.append(run.evaluation.figures["fcd_train"])
+        others.append(run.evaluation.figures["fcd_mlp_train"])
+        smallest.append(run.evaluation.figures["smallest_class"])
         seconds.append(sum(row["seconds"] for row in run.history))
     spread = f" ({min(distances):.1f} to {max(distances):.1f})" if len(distances) > 1 else ""
     return (
         f"| {DATASETS[dataset].title} | {label} | {statistics.median(distances):.1f}{spread} "
+        f"| {statistics.median(others):.1f} | {statistics.median(smallest):.1%} "
         f"| {statistics.median(seconds):.0f} | `{arguments}` |"
     )
 
@@ -112,12 +115,12 @@ def main() -> None:
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
         "in its last column, and `--sample-every EPOCHS --final-images 0`, which change no weight. "
-        "FCD is the Frechet classifier distance to training images, median over the seeds; seconds "
+        "FCD is the Frechet classifier distance to training images, MLP FCD that of the second "
+        "judge, which has no convolutions; medians over the seeds. Seconds "
         "are those of training, and as noisy as the machine. Runs of other seeds may have gone on "
         "at the same time, a core each.\n\n"
-        "| set | recipe | FCD train | seconds | options |\n| --- | --- | --- | --- | --- |\n"
-        + "\n".join(lines)
-        + "\n"
+        "| set | recipe | FCD train | MLP FCD train | smallest class | seconds | options |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"
     )
     write_text(HERE / "LADDER.md", text)
     print(f"done: {HERE / 'LADDER.md'}")

@@ -116,11 +116,13 @@ def row_of(dataset: str, recipe: str, seed: int, run: Run) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Every run, a line each."""
-    head = "| set | recipe | seed | epochs | FCD train | FCD test | precision | recall "
-    head += "| density | coverage | near-copies | smallest class |\n" + "| --- " * 12 + "|\n"
+    head = (
+        "| set | recipe | seed | epochs | FCD train | FCD test | MLP FCD test | precision | recall "
+    )
+    head += "| density | coverage | near-copies | smallest class |\n" + "| --- " * 13 + "|\n"
     lines = [
         f"| {row['set']} | {row['recipe']} | {row['seed']} | {row['epochs']} "
-        f"| {row['fcd_train']:.2f} | {row['fcd_test']:.2f} "
+        f"| {row['fcd_train']:.2f} | {row['fcd_test']:.2f} | {row['fcd_mlp_test']:.2f} "
         f"| {row['precision']:.3f} | {row['recall']:.3f} | {row['density']:.3f} "
         f"| {row['coverage']:.3f} | {row['near_copies']:.3f} | {row['smallest_class']:.3f} |"
         for row in rows

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,19 @@ def check_room(path: Path, most: int) -> None:
         raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+
+
+def cache_folder() -> Path:
+    """Where this system keeps what programs can make anew; nothing is made there yet."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # the standard passes over any other
+        return Path(given) / "gan-lab"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path's raises where there is none
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "gan-lab"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "gan-lab"
+    return home / ".cache" / "gan-lab"
 
 
 # Folders that are held

@@ -269,3 +269,13 @@ def test_a_folder_that_must_be_there_is_asked_for(tmp_path):
         with pytest.raises(Mistake, match=says):
             files.check_path("--data-dir", path, folder=True)
     files.check_path("--run", tmp_path / "none")
+
+
+def test_the_cache_is_where_the_system_keeps_such_things(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert files.cache_folder() == tmp_path / "own" / "gan-lab"
+    assert not files.cache_folder().exists()
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which is to be ignored
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert files.cache_folder() == tmp_path / ".cache" / "gan-lab"

@@ -90,7 +90,6 @@ def rows(monkeypatch) -> None:
         ".1f",
         "Mean pixel.",
         compute=lambda sample, reference: float(sample.images.float().mean()),
-        needs_classifier=False,
     )
     monkeypatch.setitem(DATASETS, "toy", spec)
     monkeypatch.setitem(DISCRIMINATORS, "linear", LinearDiscriminator)

@@ -2,7 +2,9 @@
 
 metrics       definitions, on features or on images
 catalogue     METRICS: a row each, with what people are told about it
-reference     images as the classifier sees them; the real images of a set
+classifiers   how those of a set are trained, and where they are kept
+judges        the networks that images are measured through
+reference     images as the judges see them; the real images of a set
 evaluator     computes every metric of images or of a generator; what it has found
 diagnosis     what the figures mean, and the option that cures
 inception     the Inception FID, an extra

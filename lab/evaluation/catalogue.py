@@ -2,8 +2,9 @@
 
 A new metric is a row of METRICS and its function of a sample and the real images. Seeds and counts
 are fixed: a figure of another count or in other features gets another key. FCD, the Frechet
-classifier distance, is Frechet's in the features of the set's own small classifier; its scale is
-its own and not that of FID.
+classifier distance, is Frechet's in the features of the set's own small classifier; MLP FCD is that
+of a second one without convolutions, FRD that of random features. Their scales are their own, and
+none is that of FID.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.evaluation import metrics
+from lab.evaluation.metrics import Support
 from lab.evaluation.reference import Reference, Sample
 
 FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
 FEWEST_FOR_NEIGHBOURS = 100
-FEWEST_A_CLASS = 25  # of which a fair class hardly ever has fewer than the 8 that are thin
+FEWEST_A_CLASS = metrics.FEWEST_A_CLASS
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class Metric:
 
     better: "lower", "higher", or "" for what has no direction and no value for real images.
     compute: of a sample; None for a figure that is measured elsewhere.
-    of_real: of real images; None if the 10,000 training images simply stand for generated ones.
     fewest, fewest_a_class: images that it takes, in all and for each class of the set.
+    judge: whose features it is of; "" if it takes none. against: the halves of the set, "training"
+    and "test", that it compares with, which must have `fewest` images, too.
+    of_real: of real images; None if the 10,000 training images simply stand for generated ones.
     quick_name: its column in history.csv, rounded to quick_digits; "" for none.
     """
 
@@ -37,7 +41,8 @@ class Metric:
     compute: Callable[[Sample, Reference], float] | None
     fewest: int = 1
     quick_name: str = ""
-    needs_classifier: bool = False
+    judge: str = ""
+    against: tuple[str, ...] = ()
     of_real: Callable[[Reference], float] | None = None
     fewest_a_class: int = 0
     quick_digits: int = 6
@@ -51,33 +56,86 @@ class Metric:
         return format(value, self.format)
 
 
-# What the metrics of a kind need.
-OF_FEATURES = {"needs_classifier": True, "fewest": FEWEST_FOR_FRECHET}
-OF_NEIGHBOURS = {"needs_classifier": True, "fewest": FEWEST_FOR_NEIGHBOURS}
-OF_CLASSES = {**OF_FEATURES, "fewest_a_class": FEWEST_A_CLASS}
+def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict[str, Metric]:
+    """The Frechet distances in the features of a judge: two, and the floor of one."""
+    needs = {"judge": judge, "fewest": fewest}
+    return {
+        f"{key}_test": Metric(
+            *(f"{label}, test images", "lower", ".2f"),
+            f"Fréchet distance between 10,000 generated and the test images, seen through {seen}. "
+            "Not an Inception FID.",
+            lambda sample, real: real.distance(sample, "test", judge),
+            against=("test",),
+            **needs,
+        ),
+        f"{key}_real": Metric(
+            *(f"{label} of real images", "", ".2f"),
+            "What training images score against the test images: the floor of the line above.",
+            lambda sample, real: real.floor(judge),
+            against=("training", "test"),
+            **needs,
+        ),
+        f"{key}_train": Metric(
+            *(f"{label}, training images", "lower", ".2f"),
+            "The same against 10,000 training images: what recipes are chosen by.",
+            lambda sample, real: real.distance(sample, "training", judge),
+            of_real=lambda real: real.floor(judge),
+            quick_name=f"{key}_train_5k",
+            quick_digits=4,
+            against=("training",),
+            **needs,
+        ),
+    }
+
+
+def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
+    """How the samples lie among the test images in the features of a judge."""
+    needs = {"judge": judge, "fewest": FEWEST_FOR_NEIGHBOURS, "against": ("test",)}
+
+    def row(name: str, better: str, form: str, meaning: str, compute: Callable) -> Metric:
+        return Metric(name + ending.replace("_", ", "), better, form, meaning, compute, **needs)
+
+    def of_support(figure: str, meaning: str) -> Metric:
+        def compute(sample: Sample, real: Reference) -> float:
+            return getattr(real.support(sample, judge), figure)
+
+        return row(figure.capitalize(), "higher", ".3f", meaning, compute)
+
+    def kernel(sample: Sample, real: Reference) -> float:
+        features = (each.views[judge].features for each in (real.test, sample))
+        return metrics.kernel_distance(*features)
+
+    meanings = Support(
+        precision=f"Share of generated images that lie among the real ones, as {through} sees "
+        "them; far from real images it means little.",
+        recall="Share of real images that the generator comes close to.",
+        density="Precision that counts how many real images are near; 1 for real images.",
+        coverage="Share of real images with a generated one nearby; misses show dropped modes.",
+    )
+    asked = "The same question asked with a polynomial kernel, without assuming a bell curve."
+    return {
+        f"kernel_distance{ending}": row("Kernel distance", "lower", ".4f", asked, kernel),
+        **{
+            f"{figure}{ending}": of_support(figure, meaning)
+            for figure, meaning in meanings._asdict().items()
+        },
+    }
+
+
+# What the metrics of classes need.
+OF_CLASSES = {"judge": "cnn", "fewest": FEWEST_FOR_FRECHET, "fewest_a_class": FEWEST_A_CLASS}
 
 METRICS = {
-    "fcd_test": Metric(
-        *("FCD, test images", "lower", ".2f"),
-        "Fréchet distance between 10,000 generated and the test images, seen through the lab’s "
-        "own small classifier. Not an Inception FID.",
-        lambda sample, real: metrics.frechet_distance(sample.moments, real.test.moments),
-        **OF_FEATURES,
+    **_distances("fcd", "FCD", "cnn", "the lab’s own small classifier", FEWEST_FOR_FRECHET),
+    **_distances(
+        *("fcd_mlp", "MLP FCD", "mlp"),
+        "a second classifier, without convolutions, which sees shapes more than texture",
+        FEWEST_FOR_FRECHET // 2,
     ),
-    "fcd_real": Metric(
-        *("FCD of real images", "", ".2f"),
-        "What training images score against the test images: the floor of the line above.",
-        lambda sample, real: real.fcd,
-        **OF_FEATURES,
-    ),
-    "fcd_train": Metric(
-        *("FCD, training images", "lower", ".2f"),
-        "The same against 10,000 training images: what recipes are chosen by.",
-        lambda sample, real: metrics.frechet_distance(sample.moments, real.training.moments),
-        of_real=lambda real: real.fcd,
-        quick_name="fcd_train_5k",
-        quick_digits=4,
-        **OF_FEATURES,
+    **_distances(
+        *("frd", "FRD", "random"),
+        "a network with random weights, which needs no labels (Naeem et al. 2020)",
+        FEWEST_FOR_FRECHET // 2,
     ),
     "fid": Metric(
         *("Inception FID", "lower", ".2f"),
@@ -85,61 +143,34 @@ METRICS = {
         "published tables.",
         None,  # it takes long and a package of its own: `inception` measures it when asked to
     ),
-    "kernel_distance": Metric(
-        *("Kernel distance", "lower", ".4f"),
-        "The same question asked with a polynomial kernel, without assuming a bell curve.",
-        lambda sample, real: metrics.kernel_distance(real.test.features, sample.features),
-        **OF_NEIGHBOURS,
-    ),
-    "precision": Metric(
-        *("Precision", "higher", ".3f"),
-        "Share of generated images that lie among the real ones, as the classifier sees them; far "
-        "from real images it means little.",
-        lambda sample, real: real.support(sample).precision,
-        **OF_NEIGHBOURS,
-    ),
-    "recall": Metric(
-        *("Recall", "higher", ".3f"),
-        "Share of real images that the generator comes close to.",
-        lambda sample, real: real.support(sample).recall,
-        **OF_NEIGHBOURS,
-    ),
-    "density": Metric(
-        *("Density", "higher", ".3f"),
-        "Precision that counts how many real images are near; 1 for real images.",
-        lambda sample, real: real.support(sample).density,
-        **OF_NEIGHBOURS,
-    ),
-    "coverage": Metric(
-        *("Coverage", "higher", ".3f"),
-        "Share of real images with a generated one nearby; misses show dropped modes.",
-        lambda sample, real: real.support(sample).coverage,
-        **OF_NEIGHBOURS,
-    ),
+    **_neighbours("cnn", "", "the classifier"),
+    **_neighbours("random", "_random", "a network with random weights"),
     "confidence": Metric(
         *("Confidence", "higher", ".3f"),
         "How sure the classifier is of the class it sees, on average.",
-        lambda sample, real: round(sample.confidence, 6),
+        lambda sample, real: round(sample.views["cnn"].confidence, 6),
         quick_name="confidence",
-        needs_classifier=True,
+        judge="cnn",
     ),
     "class_kl": Metric(
         *("Class imbalance", "lower", ".4f"),
-        "Kullback–Leibler divergence of the class histogram from uniform, in nats; 0 is even.",
-        lambda sample, real: metrics.divergence_from_uniform(real.shares(sample)),
+        "Kullback–Leibler divergence of the class histogram from that of the set, in nats.",
+        lambda sample, real: metrics.divergence(real.shares(sample), real.own_shares),
         **OF_CLASSES,
     ),
     "smallest_class": Metric(
         *("Rarest class", "higher", ".1%"),
-        "Its share of the samples; an equal share would be fair.",
+        "Its share of the samples; beside it, that of real images.",
         lambda sample, real: min(real.shares(sample)),
         quick_name="smallest_class",
         **OF_CLASSES,
     ),
     "thin_classes": Metric(
         *("Thin classes", "lower", ".0f"),
-        "How many classes have less than three tenths of an equal share of the samples.",
-        lambda sample, real: metrics.thin_classes(real.shares(sample)),
+        "How many classes have less than three tenths of their share in the set.",
+        lambda sample, real: len(
+            metrics.thin_classes(real.shares(sample), real.own_shares, len(sample.images))
+        ),
         quick_name="thin_classes",
         **OF_CLASSES,
     ),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.evaluation.catalogue import METRICS
-from lab.evaluation.metrics import thin_share
+from lab.evaluation.metrics import thin_classes
 from lab.training.state import STEP_FIGURES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
@@ -23,6 +23,7 @@ WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
 FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
 TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
+DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, by what its set can be judged by
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -36,19 +37,25 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
 
 
 def after(
-    history: History, figures: Figures, class_histogram: Figures, options: Options
+    history: History,
+    figures: Figures,
+    class_histogram: Figures,
+    options: Options,
+    own_shares: Figures | None = None,
 ) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures, class_histogram: of a `Judgement`. First how good, then what is wrong, if anything is.
-    Rows that lack a column are passed over: history.csv may come from anywhere.
+    figures, class_histogram, own_shares: of a `Judgement`; without own_shares the classes are even.
+    First how good, then what is wrong, if anything is. Rows that lack a column are passed over:
+    history.csv may come from anywhere.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
-    about_classes = (figures, class_histogram, options)
+    even = dict.fromkeys(class_histogram, 1 / max(1, len(class_histogram)))
+    foreign = _foreign(figures, class_histogram, options)
     wrong = [
         *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(_foreign(*about_classes) or _missing_classes(*about_classes)),
+        *(foreign or _missing_classes(figures, class_histogram, own_shares or even, options)),
         *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
@@ -56,10 +63,12 @@ def after(
 
 def _quality(figures: Figures) -> list[str]:
     """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
-    if "fcd_test" not in figures:
-        return []
-    ours, real = figures["fcd_test"], figures["fcd_real"]
-    return [f"FCD {ours:.1f} to the test images; real images have {real:.1f}, less is better."]
+    return [
+        f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
+        f"{figures[f'{key}_real']:.1f}, less is better."
+        for key, label in DISTANCES.items()
+        if {f"{key}_test", f"{key}_real"} <= figures.keys()
+    ][:1]
 
 
 def _healthy(history: History, has_classes: bool) -> str:
@@ -83,7 +92,7 @@ def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
             f"{_far(distance)}{_cure(options)}."
             if distance >= FOREIGN
             else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
-            f"than three tenths of an equal share of the images{_cure(options)}."
+            f"than three tenths of their share of the images{_cure(options)}."
         )
     return found
 
@@ -109,17 +118,17 @@ def _discriminator_trends(history: History) -> dict[str, str]:
 
 def _distance_trend(history: History) -> dict[str, str]:
     """Whether the images have become clearly worse than they once were."""
-    rows = [row for row in history if "fcd_train_5k" in row]
-    if not rows:
-        return {}
-    best, last = min(rows, key=lambda row: row["fcd_train_5k"]), rows[-1]
-    if last["fcd_train_5k"] <= WORSENED * best["fcd_train_5k"]:
-        return {}
-    return {
-        "worse": f"Images are getting worse: FCD {last['fcd_train_5k']:.1f}, after "
-        f"{best['fcd_train_5k']:.1f} in epoch {best['epoch']:.0f}; usual cure: lower --lr-g and "
-        "--lr-d, or fewer --epochs."
-    }
+    for key, label in DISTANCES.items():
+        rows = [(row[f"{key}_train_5k"], row) for row in history if f"{key}_train_5k" in row]
+        if not rows:
+            continue
+        (best, when), (last, _) = min(rows, key=lambda pair: pair[0]), rows[-1]
+        if last > WORSENED * best:
+            return {
+                "worse": f"Images are getting worse: {label} {last:.1f}, after {best:.1f} in epoch "
+                f"{when['epoch']:.0f}; usual cure: lower --lr-g and --lr-d, or fewer --epochs."
+            }
+    return {}
 
 
 def _foreign(figures: Figures, class_histogram: Figures, options: Options) -> list[str]:
@@ -145,22 +154,23 @@ def _named(name: str) -> str:
     return f"digit {name}" if name.isdecimal() else name
 
 
-def _missing_classes(figures: Figures, shares: Figures, options: Options) -> list[str]:
+def _missing_classes(
+    figures: Figures, shares: Figures, own_shares: Figures, options: Options
+) -> list[str]:
     """Mode collapse, class by class. shares: by class; empty if they are not known."""
     if not shares:
         return []
     fewest = METRICS["thin_classes"].fewest_images(len(shares))
     if figures["images"] < fewest:
         return [f"Too few images to say whether classes are missing; that takes {fewest:,}."]
-    thin = [
-        f"{_named(name)} {share:.1%}"
-        for name, share in sorted(shares.items(), key=lambda item: item[1])
-        if share < thin_share(len(shares))
+    names, seen, fair = list(shares), list(shares.values()), list(own_shares.values())
+    rare = [
+        f"{_named(names[label])} {seen[label]:.1%} (fair would be {fair[label]:.1%})"
+        for label in sorted(thin_classes(seen, fair, figures["images"]), key=seen.__getitem__)
     ]
-    if not thin:
+    if not rare:
         return []
-    fair = f"(fair would be {1 / len(shares):.0%})"
-    return [f"Mode collapse, classes missing or rare: {', '.join(thin)} {fair}{_cure(options)}."]
+    return [f"Mode collapse, classes missing or rare: {', '.join(rare)}{_cure(options)}."]
 
 
 def _cure(options: Options) -> str:

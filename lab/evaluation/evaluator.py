@@ -1,15 +1,14 @@
 """The evaluator: computes the metrics of generated images against the real images of a set.
 
 Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
-same generator scores the same to the last digit. A set without a classifier is scored by what needs
-none.
+same generator scores the same to the last digit. A set without labels is scored by what needs none.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,39 +16,33 @@ import torch
 from torch import Tensor, nn
 
 from lab.data.datasets import Dataset
-from lab.data.pixels import to_float
 from lab.device import describe_machine, full_precision
-from lab.errors import Fault
-from lab.evaluation.catalogue import FEWEST_FOR_FRECHET, METRICS, Metric
+from lab.evaluation.catalogue import METRICS, Metric
+from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
-from lab.models.sampling import generate
-from lab.models.shipped import has_classifier, load_classifier
+from lab.models import CLASSIFIERS, generate
 from lab.runs import schema
 from lab.seeding import stream
 from lab.text import counted
 
 QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
-BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
-
-
-def can_score(dataset: Dataset) -> bool:
-    """Whether the set has images enough to compare others with."""
-    fewest = FEWEST_FOR_FRECHET if has_classifier(dataset.spec) else 1
-    return min(len(dataset.train_images), len(dataset.test_images)) >= fewest
 
 
 @dataclass(frozen=True)
 class Judgement:
     """Images, the classes seen in them, and every figure about them by its key in METRICS.
 
-    classes: (N,); None without a classifier, and then class_histogram is empty. left_out: which
-    figures are missing and why, in a line; empty if none are.
+    classes: (N,); None without a classifier, and then class_histogram is empty. own_shares: of the
+    classes in the set. judges: who the figures are of, a line each. left_out: which figures are
+    missing and why, in a line; empty if none are.
     """
 
     images: Tensor  # uint8 (N, C, H, W) on the CPU
     classes: Tensor | None
     figures: dict[str, float]
     class_histogram: dict[str, float]
+    own_shares: dict[str, float] = field(default_factory=dict)
+    judges: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
 
     def table(self, real: Mapping[str, float]) -> str:
@@ -63,6 +56,8 @@ class Judgement:
         shares = [f"{name} {share:.1%}" for name, share in self.class_histogram.items()]
         if shares:
             lines += ["", f"classes: {', '.join(shares)}"]
+        if self.judges:
+            lines += ["", f"as seen by: {'; '.join(self.judges.values())}"]
         if self.left_out:
             lines.append(f"left out: {self.left_out}")
         if len(self.images) < FULL_COUNT:
@@ -77,17 +72,25 @@ class Evaluator:
     """Scores generators against one set; what it knows of the real images is computed once."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        """Load the set's classifier; Fault if its file is not the lab's, or the set too small."""
         self.dataset, self.device = dataset, device
-        if not can_score(dataset):
-            raise Fault(
-                f"{dataset.source}: {len(dataset.train_images)} training and "
-                f"{len(dataset.test_images)} test images, and scoring takes at least "
-                f"{FEWEST_FOR_FRECHET} of both; gan_lab.py trains without it, by --no-quality"
-            )
-        classifier = load_classifier(dataset.spec)
-        self.classifier = classifier.to(device) if classifier else None
         self.reference = Reference(dataset, device, self.sample)
+
+    @cached_property
+    def _found(self) -> dict[str, Judge]:
+        """Every judge of the set; the first score trains those that neither ship nor are kept."""
+        return find_judges(self.dataset, self.device)
+
+    @cached_property
+    def judges(self) -> dict[str, Judge]:
+        """The judges that are able, by name; Fault if the file of one is not the lab's."""
+        return {name: judge for name, judge in self._found.items() if judge.able}
+
+    @cached_property
+    def quick_distance(self) -> str:
+        """The column of `quick` that images are compared by; "" if the set is too small for any."""
+        rows = (row for row in METRICS.values() if row.quick_name.endswith("_train_5k"))
+        able = (row for row in rows if row.judge in self.judges and self._enough(row))
+        return next((row.quick_name for row in able), "")
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
         """Columns for an epoch's row of history.csv, from 5,000 generated images."""
@@ -95,10 +98,11 @@ class Evaluator:
 
     def quick_of_images(self, images: Tensor) -> dict[str, float]:
         """The same columns of any uint8 images (N, C, H, W); those that N allows."""
-        rows = {key: row for key, row in self._rows(len(images)).items() if row.quick_name}
+        sample = self.sample(images)
+        rows = {key: row for key, row in self._rows(sample).items() if row.quick_name}
         return {
             METRICS[key].quick_name: round(value, METRICS[key].quick_digits)
-            for key, value in self._figures(self.sample(images), rows).items()
+            for key, value in self._figures(sample, rows).items()
         }
 
     def seconds_to_score(self) -> float:
@@ -116,15 +120,16 @@ class Evaluator:
     def full_of_images(self, images: Tensor) -> Judgement:
         """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up."""
         sample = self.sample(images)
-        figures = self._figures(sample, self._rows(len(images)))
-        shares = self.reference.shares(sample) if self.classifier else []
-        names = self.dataset.spec.class_names if self.classifier else ()
+        figures = self._figures(sample, self._rows(sample))
+        histograms = [{}, {}]
+        if sample.classes is not None:
+            names, real = self.dataset.spec.class_names, self.reference
+            shares = (real.shares(sample), real.own_shares)
+            histograms = [dict(zip(names, each, strict=True)) for each in shares]
         return Judgement(
-            images.cpu(),
-            sample.classes,
-            {"images": len(images), **figures},
-            dict(zip(names, shares, strict=True)),
-            self._left_out(len(images)),
+            *(images.cpu(), sample.classes, {"images": len(images), **figures}, *histograms),
+            judges={name: judge.about for name, judge in self.judges.items()},
+            left_out=self._left_out(sample),
         )
 
     @cached_property
@@ -134,11 +139,12 @@ class Evaluator:
         `near_copies` are the test images' among the training images.
         """
         reference, training = self.reference, self.reference.training
-        rows = {key: row for key, row in self._rows(len(training.images)).items() if row.better}
+        rows = self._rows(training)
         with full_precision():
             return {
                 key: row.of_real(reference) if row.of_real else row.compute(training, reference)
                 for key, row in rows.items()
+                if row.better and (not row.of_real or reference.count("test") >= row.fewest)
             }
 
     def record(self, judgement: Judgement, words: Sequence[str], **facts: Any) -> schema.Evaluation:
@@ -156,6 +162,8 @@ class Evaluator:
         return schema.Evaluation(
             figures=judgement.figures,
             class_histogram=judgement.class_histogram,
+            own_shares=judgement.own_shares,
+            judges=dict(judgement.judges),
             words=list(words),
             compared_with=compared_with,
             dataset=dataset.name,
@@ -163,51 +171,56 @@ class Evaluator:
             **facts,
         )
 
-    @torch.inference_mode()
     def sample(self, images: Tensor) -> Sample:
-        """Show uint8 images (N, C, H, W) to the classifier, if there is one."""
-        if not self.classifier:
-            return Sample(images)
-        features, confidences, classes = [], [], []
-        with full_precision():
-            for batch in images.split(BATCH):
-                pixels = to_float(batch.to(self.device))
-                batch_features, logits = self.classifier.features_and_logits(pixels)
-                confidence, seen = logits.softmax(1).max(1)
-                features.append(batch_features)
-                confidences.append(confidence)
-                classes.append(seen)
-        confidence = float(torch.cat(confidences).cpu().double().mean())
-        return Sample(images, torch.cat(features), torch.cat(classes).cpu(), confidence)
+        """Show uint8 images (N, C, H, W) to the judges."""
+        views = {name: judge.view(images, self.device) for name, judge in self.judges.items()}
+        return Sample(images, views)
 
-    def _rows(self, images: int) -> dict[str, Metric]:
-        """The metrics that so many images of this set allow."""
-        classes = self.reference.classes
+    def _rows(self, sample: Sample) -> dict[str, Metric]:
+        """The metrics that these images, and the images and judges of the set, allow."""
         return {
             key: row
             for key, row in METRICS.items()
-            if row.compute and (self.classifier or not row.needs_classifier)
-            if images >= row.fewest_images(classes)
+            if row.compute and (not row.judge or row.judge in self.judges)
+            if self._enough(row) and len(sample.images) >= row.fewest_images(self.reference.classes)
         }
+
+    def _enough(self, row: Metric) -> bool:
+        """Whether the set has images enough to hold others against by a metric."""
+        return all(self.reference.count(half) >= row.fewest for half in row.against)
 
     def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
         with full_precision():
             return {key: row.compute(sample, self.reference) for key, row in rows.items()}
 
-    def _left_out(self, images: int) -> str:
+    def _left_out(self, sample: Sample) -> str:
         """`20 images: FCD and rarest class need 256; ...`; empty where no metric is left out."""
         missing: dict[str, list[str]] = {}
+        images, classes = len(sample.images), self.reference.classes
         for metric in METRICS.values():
-            fewest = metric.fewest_images(self.reference.classes)
-            if not metric.compute or not metric.better:
+            needed, what = metric.judge in ("", *self.judges), ""
+            if (
+                not metric.compute
+                or not metric.better
+                or not (needed or metric.judge in CLASSIFIERS)
+            ):
                 continue
-            if metric.needs_classifier and not self.classifier:
-                what = "a classifier of this set, and none ships with the lab"
+            if not needed:
+                what = self._lacking(metric.judge)
+            elif images < metric.fewest_images(classes):
+                what = f"{metric.fewest_images(classes):,}"
+            elif not self._enough(metric):
+                what = f"{metric.fewest:,} in both halves of the set"
+            if what:
                 missing.setdefault(what, []).append(metric.label)
-            elif images < fewest:
-                missing.setdefault(f"{fewest:,}", []).append(metric.label)
         parts = [f"{_joined(labels)} need {what}" for what, labels in missing.items()]
         return f"{counted(images, 'image')}: {'; '.join(parts)}" if parts else ""
+
+    def _lacking(self, name: str) -> str:
+        """What a classifier that is no judge lacks: labels, or accuracy."""
+        if name not in self._found:
+            return "a classifier, which takes labels"
+        return f"a better {self._found[name].about} ({LEAST_ACCURACY:.0%} is the least)"
 
 
 def generated_images(generator: nn.Module, count: int, device: torch.device) -> Tensor:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,8 @@ from lab.seeding import stream
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1_000
 COPY_RATIO = 0.5
-THIN = 0.3  # of an equal share: a class with fewer images than that is as good as missing
+THIN = 0.3  # of a fair share: a class with fewer images than that is as good as missing
+FEWEST_A_CLASS = 25  # of which a fair class hardly ever has fewer than the 8 that are thin
 CHUNK = 1_000  # rows of a distance matrix that are in memory at a time
 
 
@@ -162,16 +164,20 @@ def class_shares(labels: Tensor, classes: int) -> list[float]:
     return [number / len(labels) for number in torch.bincount(labels, minlength=classes).tolist()]
 
 
-def divergence_from_uniform(shares: list[float]) -> float:
-    """Kullback-Leibler divergence of `shares` from equal ones, in nats: 0 to log(classes)."""
-    return sum(share * math.log(share * len(shares)) for share in shares if share > 0)
+def divergence(shares: Sequence[float], fair: Sequence[float]) -> float:
+    """Kullback-Leibler divergence of `shares` from `fair` ones, in nats; 0 where they are equal."""
+    pairs = zip(shares, fair, strict=True)
+    return sum(share * math.log(share / own) for share, own in pairs if share > 0 and own > 0)
 
 
-def thin_share(classes: int) -> float:
-    """The share of the images below which one of so many classes is thin: 0.03 of ten classes."""
-    return THIN / classes
+def thin_classes(shares: Sequence[float], fair: Sequence[float], images: int) -> list[int]:
+    """Which classes have less than three tenths of their fair share of so many images.
 
-
-def thin_classes(shares: list[float]) -> int:
-    """How many classes have less than three tenths of an equal share of the images."""
-    return sum(share < thin_share(len(shares)) for share in shares)
+    A class that would fairly have fewer than 25 of them is passed over: chance may take those.
+    """
+    pairs = enumerate(zip(shares, fair, strict=True))
+    return [
+        label
+        for label, (share, own) in pairs
+        if share < THIN * own and own * images >= FEWEST_A_CLASS
+    ]

@@ -1,8 +1,8 @@
-"""Images as the classifier sees them, and the real images that others are compared with."""
+"""A sample of images as the judges see it, and the real images that others are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lab.data.datasets import Dataset
 from lab.evaluation import metrics
-from lab.evaluation.metrics import Moments, Support
+from lab.evaluation.judges import View
+from lab.evaluation.metrics import Support
 from lab.seeding import stream
 
 FULL_COUNT = 10_000  # images of a full evaluation; training images taken as a reference
@@ -20,17 +21,15 @@ COPIES_COUNT = 1_000  # images that are looked for among all training images
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """N images, and what the set's classifier makes of them, if the set has one."""
+    """N images, and what each judge makes of them, by its name."""
 
     images: Tensor  # uint8 (N, C, H, W)
-    features: Tensor | None = None  # (N, F) on the evaluator's device
-    classes: Tensor | None = None  # (N,) int64 on the CPU: the class seen
-    confidence: float | None = None  # mean probability of the class seen
+    views: Mapping[str, View]
 
-    @cached_property
-    def moments(self) -> Moments:
-        """Mean and covariance of the features."""
-        return metrics.moments(self.features)
+    @property
+    def classes(self) -> Tensor | None:
+        """(N,) int64 on the CPU: the class that the classifier sees; None if the set has none."""
+        return self.views["cnn"].classes if "cnn" in self.views else None
 
 
 class Reference:
@@ -39,10 +38,10 @@ class Reference:
     def __init__(
         self, dataset: Dataset, device: torch.device, read: Callable[[Tensor], Sample]
     ) -> None:
-        """read: shows images to the set's classifier."""
+        """read: shows images to the set's judges."""
         self.dataset, self.device, self._read = dataset, device, read
         self.classes = len(dataset.spec.class_names)
-        self._supported: tuple[Sample, Support] | None = None
+        self._supported: dict[str, tuple[Sample, Support]] = {}
 
     @cached_property
     def training(self) -> Sample:
@@ -57,15 +56,33 @@ class Reference:
         return self._read(self.dataset.test_images)
 
     @cached_property
-    def fcd(self) -> float:
-        """The Frechet distance of training and test images: what a perfect generator would have."""
-        return metrics.frechet_distance(self.training.moments, self.test.moments)
+    def own_shares(self) -> list[float]:
+        """The share of each class among the training images; equal ones if they have no labels."""
+        labels = self.dataset.train_labels
+        if labels is None:
+            return [1 / self.classes] * self.classes
+        return metrics.class_shares(labels, self.classes)
 
-    def support(self, sample: Sample) -> Support:
+    def count(self, half: str) -> int:
+        """How many images there are to compare with in a half, "training" or "test"."""
+        halves = {"training": self.dataset.train_images, "test": self.dataset.test_images}
+        return len(halves[half])
+
+    def distance(self, sample: Sample, half: str, judge: str) -> float:
+        """The Frechet distance of a sample to a half of the set, as a judge sees them."""
+        real = getattr(self, half)
+        return metrics.frechet_distance(sample.views[judge].moments, real.views[judge].moments)
+
+    def floor(self, judge: str) -> float:
+        """That of training to test images: what a perfect generator would have."""
+        return self.distance(self.training, "test", judge)
+
+    def support(self, sample: Sample, judge: str) -> Support:
         """Precision, recall, density and coverage of a sample; one computation gives all four."""
-        if self._supported is None or self._supported[0] is not sample:
-            self._supported = sample, metrics.support(self.test.features, sample.features)
-        return self._supported[1]
+        if judge not in self._supported or self._supported[judge][0] is not sample:
+            pair = self.test.views[judge].features, sample.views[judge].features
+            self._supported[judge] = sample, metrics.support(*pair)
+        return self._supported[judge][1]
 
     def near_copies(self, images: Tensor) -> float:
         """The share of near-copies of training images among the first 1,000 `images`."""

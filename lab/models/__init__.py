@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from lab.models.classifier import Classifier
+from lab.models.classifier import Classifier, MLPClassifier
 from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator, channels_for
 from lab.models.denoiser import Denoiser
 from lab.models.mlp import MLPDiscriminator, MLPGenerator
@@ -39,7 +39,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANDiscriminator,
 }
 DENOISERS: dict[str, type[nn.Module]] = {"unet": Denoiser}
-CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": Classifier}
+CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": Classifier, "mlp": MLPClassifier}
 ROLES = {  # what a weights file may hold
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,

@@ -1,17 +1,33 @@
-"""The small fixed classifier that images of a set are measured with."""
+"""The networks that images of a set are measured with: by their features, and the classes they see.
+
+Each shows images (N, *shape) in [-1, 1] in `features_and_logits`, both for the price of one.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
+LARGE = 32  # pixels a side: above, the first convolution takes every other pixel, to be as fast
 
-class Classifier(nn.Module):
+
+class _Classifier(nn.Module):
+    """What both classifiers are called by."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, *shape) -> logits (N, classes)."""
+        return self.features_and_logits(images)[1]
+
+
+class Classifier(_Classifier):
     """Small convolutional classifier: images (N, *shape) in [-1, 1] -> logits (N, classes).
 
-    Generated images are measured by its features. They are taken before the last rectifier: there
-    they are closer to the normal distribution that the Frechet distance assumes.
+    Its features are taken before the last rectifier: there they are closer to the normal
+    distribution that the Frechet distance assumes.
     """
 
     def __init__(
@@ -19,24 +35,88 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         first, second, third, last = widths
+        stride = 2 if shape[1] > LARGE else 1
         self.layers = nn.Sequential(
-            *(_convolution(shape[0], first), nn.MaxPool2d(2), nn.BatchNorm2d(first), nn.ReLU()),
+            *(_convolution(shape[0], first, stride=stride), nn.MaxPool2d(2)),
+            *(nn.BatchNorm2d(first), nn.ReLU()),
             *(_convolution(first, second), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU()),
             *(_convolution(second, third), nn.BatchNorm2d(third), nn.ReLU()),
             *(_convolution(third, last, padding=0), nn.BatchNorm2d(last)),
         )
         self.head = nn.Linear(last, classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, *shape) -> logits (N, classes)."""
-        return self.features_and_logits(images)[1]
-
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Both readings, (N, widths[-1]) and (N, classes), for the price of one."""
+        """(N, *shape) -> (N, widths[-1]) and (N, classes)."""
         maps = self.layers(images)
         return maps.mean((2, 3)), self.head(maps.relu().mean((2, 3)))
 
 
-def _convolution(channels_in: int, channels_out: int, padding: int = 1) -> nn.Conv2d:
+class MLPClassifier(_Classifier):
+    """Fully connected classifier: images (N, *shape) in [-1, 1] -> logits (N, classes).
+
+    It has no convolutions: it sees shapes, where `Classifier` sees texture. Its features are what
+    its last layer is given.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, widths: Sequence[int] = (256, 128, 64)
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width_in, width in pairwise((math.prod(shape), *widths)):
+            layers += [nn.Linear(width_in, width), nn.GELU()]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], classes)
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, *shape) -> (N, widths[-1]) and (N, classes)."""
+        features = self.layers(images)
+        return features, self.head(features)
+
+
+class RandomFeatures(nn.Module):
+    """A convolutional network with random weights: images (N, *shape) in [-1, 1] -> (N, features).
+
+    It has learned nothing, so it needs no labels and favours no set. Naeem et al. 2020, "Reliable
+    fidelity and diversity metrics for generative models", measure images that are unlike those of
+    ImageNet in such features, 64 of a VGG network; this one is far smaller.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        chance: torch.Generator,
+        widths: Sequence[int] = (32, 64, 128),
+        features: int = 64,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width in pairwise((shape[0], *widths)):
+            layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        layers[-1:] = [nn.Flatten()]  # the last maps keep their places
+        numbers = widths[-1] * math.prod(side // 2 ** (len(widths) - 1) for side in shape[1:])
+        with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
+            self.layers = nn.Sequential(*layers, nn.Linear(numbers, features))
+        for parameter in self.parameters():  # He et al. 2015; biases are 0
+            gain = 2 / parameter[0].numel() if parameter.ndim > 1 else 0
+            nn.init.normal_(parameter, std=gain**0.5, generator=chance)
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("spread", torch.ones(features))
+
+    @torch.inference_mode()
+    def standardise(self, images: Tensor) -> None:
+        """Give each feature mean 0 and spread 1 among such images (N, *shape) in [-1, 1]."""
+        found = self.layers(images)
+        self.centre.copy_(found.mean(0))
+        self.spread.copy_(found.std(0).clamp(min=1e-6))
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, None]:
+        """(N, *shape) -> (N, features), and no classes."""
+        return (self.layers(images) - self.centre) / self.spread, None
+
+
+def _convolution(
+    channels_in: int, channels_out: int, padding: int = 1, stride: int = 1
+) -> nn.Conv2d:
     """A 3 x 3 convolution; without bias, since batch normalisation follows."""
-    return nn.Conv2d(channels_in, channels_out, 3, padding=padding, bias=False)
+    return nn.Conv2d(channels_in, channels_out, 3, stride, padding, bias=False)

@@ -1,4 +1,4 @@
-"""The weights that ship with the lab: a classifier and a denoiser for some of the sets."""
+"""The weights that ship with the lab: classifiers and a denoiser for some of the sets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 from lab.data.datasets import DATASETS, DatasetSpec
 from lab.errors import Fault
 from lab.files import read_text, write_text
+from lab.models import CLASSIFIERS
 from lab.models.serialization import Weights, load_weights
 from lab.models.tensor_files import digest
 
@@ -16,19 +17,29 @@ WEIGHTS = Path(__file__).parent / "weights"
 CHECKSUMS = "SHA256SUMS"
 
 
-def has_classifier(spec: DatasetSpec) -> bool:
-    """Whether a classifier ships for the set; its file is not looked at."""
-    return _ships(spec, f"{spec.name}.pth")
+def load_classifiers(spec: DatasetSpec) -> dict[str, Weights]:
+    """The classifiers that images of the set are measured with, by kind; {} if none ships for it.
+
+    Fault unless their files have the checksums that are listed beside them.
+    """
+    found = {kind: _classifier(spec, kind) for kind in CLASSIFIERS}
+    return {kind: weights for kind, weights in found.items() if weights}
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
-    """The classifier that images of the set are measured with; None if none ships for it.
-
-    Fault unless its file has the checksum that is listed beside it.
-    """
-    cure = "figures from another classifier could not be compared: put the lab's own back"
-    found = _load(spec, f"{spec.name}.pth", "classifier", cure)
+    """The convolutional one of them; None if none ships for the set."""
+    found = _classifier(spec, "cnn")
     return found and found.network
+
+
+def _classifier(spec: DatasetSpec, kind: str) -> Weights | None:
+    cure = "figures from another classifier could not be compared: put the lab's own back"
+    return _load(spec, classifier_file(spec.name, kind), "classifier", cure)
+
+
+def classifier_file(name: str, kind: str) -> str:
+    """What the file of a classifier that ships for a set is called."""
+    return f"{name}.pth" if kind == "cnn" else f"{name}_{kind}.pth"
 
 
 def load_denoiser(spec: DatasetSpec) -> Weights | None:

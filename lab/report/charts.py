@@ -45,7 +45,10 @@ def charts(history: History, loss_name: str) -> list[Chart]:
         Chart(
             "Quality",
             "Fréchet distance to the training images; lower is better; log scale",
-            {"fcd_train_5k": "FCD, 5,000 images"},
+            {
+                **{"fcd_train_5k": "FCD, 5,000 images", "fcd_mlp_train_5k": "MLP FCD"},
+                "frd_train_5k": "FRD, 5,000 images",
+            },
             logarithmic=True,
         ),
         Chart(

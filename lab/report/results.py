@@ -58,7 +58,9 @@ def save_verdict(
 ) -> list[str]:
     """Score the generator of a run that has ended, write that down, and say it in words."""
     judgement = evaluator.full(generator)
-    words = diagnosis.after(history, judgement.figures, judgement.class_histogram, options)
+    words = diagnosis.after(
+        *(history, judgement.figures, judgement.class_histogram, options, judgement.own_shares)
+    )
     digest = {"generator_sha256": run.generator_sha256}
     save_evaluation(run, evaluator, judgement, title, words, **digest)
     return words

@@ -40,6 +40,7 @@ BEFORE_TRAINING = (
     "Before training: random weights turn noise into noise. From here on the same latents are "
     "shown each time."
 )
+HEAD = ("fcd_test", "fcd_real", "fcd_mlp_test", "frd_test", "frd_real", "fid")  # of the page
 # What a `~` before an FCD says in a table of runs.
 QUICK_NOTE = (
     "measured during training: 5,000 images against training images, which makes it a little higher"
@@ -133,7 +134,7 @@ def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float])
 def key_figures(run: Run, generator: nn.Module | None) -> list[tuple[str, str]]:
     """A handful of (figure, unit) for the head of the page."""
     history = run.history
-    known = [key for key in ("fcd_test", "fcd_real", "fid") if key in run.figures]
+    known = [key for key in HEAD if key in run.figures]
     figures = [(f"{run.figures[key]:.1f}", METRICS[key].label) for key in known]
     figures.append((f"{len(history)}", f"of {run.options.get('epochs', '?')} epochs"))
     seconds = sum(row.get("seconds", 0.0) for row in history)

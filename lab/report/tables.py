@@ -15,6 +15,7 @@ from lab.report.summary import shares_of
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Score, Scores, Sheet
 
+UNEVEN = 1.5  # the largest class has more images than so many times the smallest
 # scores.json: key -> (label, format).
 SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
 
@@ -25,13 +26,18 @@ def results(
     """The table of metrics, with real images and a classic run beside, and the class histogram."""
     figures, real = evaluation.figures, evaluation.real
     columns = (figures, real, classic.figures if classic else {})
-    left_out = {"images", "fcd_real"} if real else {"images"}  # no metric; in the column beside
+    floors = [key for key in figures if key.endswith("_real")]  # in the column beside
+    left_out = {"images", *(floors if real else ())}
     keys = dict.fromkeys([*(key for key in METRICS if key in figures), *figures])
     return {
         "rows": [_metric_row(key, columns) for key in keys if key not in left_out],
         "real": bool(real),
         "classic": classic.name if classic else None,
-        **_class_histogram(shares_of(evaluation.class_histogram), class_names),
+        "judges": list(evaluation.judges.values()),
+        **_class_histogram(
+            *(shares_of(evaluation.class_histogram), class_names),
+            shares_of(evaluation.own_shares),
+        ),
     }
 
 
@@ -43,18 +49,26 @@ def _metric_row(key: str, columns: Sequence[Mapping[str, float]]) -> dict[str, s
     return words | dict(zip(("value", "real", "classic"), cells, strict=True))
 
 
-def _class_histogram(shares: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
-    """Bars of the classes, and where an equal share would end, in percent of the longest."""
+def _class_histogram(
+    shares: Sequence[float], names: Sequence[str], own: Sequence[float]
+) -> dict[str, Any]:
+    """Bars of the classes, and where an equal share would end, in percent of the longest.
+
+    own: the shares in the set. Where they are uneven, each stands beside its class instead.
+    """
     if len(names) != len(shares):
         names = [str(label) for label in range(len(shares))]
     highest = max(shares, default=0.0)
+    uneven = len(own) == len(shares) and max(own, default=0) > UNEVEN * min(own, default=0)
+    beside = [f" of {share:.1%}" for share in own] if uneven else [""] * len(shares)
+    is_even = bool(highest) and not uneven
     return {
         "classes": [
-            {"name": name, "share": f"{share:.1%}", "width": round(100 * share / highest, 2)}
-            for name, share in zip(names, shares, strict=True)
+            {"name": name, "share": f"{share:.1%}{fair}", "width": round(100 * share / highest, 2)}
+            for name, share, fair in zip(names, shares, beside, strict=True)
         ],
-        "equal_share": f"{100 / len(shares):.3g}%" if shares else "",
-        "equal_width": round(100 / len(shares) / highest, 2) if highest else 0,
+        "equal_share": f"{100 / len(shares):.3g}%" if shares and not uneven else "",
+        "equal_width": round(100 / len(shares) / highest, 2) if is_even else 0,
     }
 
 

@@ -130,6 +130,8 @@ class Evaluation(Record):
 
     figures: Figures = Field(default_factory=dict)
     class_histogram: Figures = Field(default_factory=dict)
+    own_shares: Figures = Field(default_factory=dict)  # of the classes in the set
+    judges: dict[str, str] = Field(default_factory=dict)  # who the figures are of, by name
     real: Figures = Field(default_factory=dict)  # the figures of real images
     words: list[str] = Field(default_factory=list)
     generator_sha256: str | None = None

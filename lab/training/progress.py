@@ -23,6 +23,7 @@ from lab.text import command_line
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
+DISTANCES = {"fcd_train_5k": "FCD", "fcd_mlp_train_5k": "MLP FCD", "frd_train_5k": "FRD"}
 REFRESH = 0.5  # seconds from one look at the figures to the next
 CROWDED = (
     "Other programs use the cores too, and threads that wait for each other lose most of the time: "
@@ -75,7 +76,9 @@ class ProgressBar:
 
     def epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
         """Print the row of the epoch that has just ended, and what there is to say about it."""
-        quality = f"  FCD {row['fcd_train_5k']:.1f}" if "fcd_train_5k" in row else ""
+        quality = "".join(
+            f"  {label} {row[column]:.1f}" for column, label in DISTANCES.items() if column in row
+        )
         epochs = self.length.epochs
         self.line(
             f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}  "

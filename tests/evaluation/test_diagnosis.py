@@ -19,7 +19,7 @@ def row(epoch: int, **changes: float) -> dict[str, float]:
         ({"d_real": 0.99, "d_fake": 0.01, "d_loss": 0.02}, "winning", "--r1-gamma"),
         ({"d_loss": 0.01}, "winning", "--lr-d"),  # least squares and hinge have other opinions
         ({"d_loss": 80.0, "g_loss": 90.0}, "diverging", "--lr-g"),
-        ({"fcd_train_5k": 90.0}, "getting worse", "--lr-g"),
+        ({"fcd_train_5k": 90.0}, "getting worse: FCD 90.0", "--lr-g"),
         ({"thin_classes": 2}, "Mode collapse", "--r1-gamma"),
         ({"thin_classes": 2, "fcd_train_5k": 51.0}, "trained too little, or", "--r1-gamma"),
     ],
@@ -81,16 +81,27 @@ def test_a_cure_is_what_the_run_does_not_do_yet():
     }
     assert "--r1-gamma 1 and --ema-decay 0.9995, or more --epochs" in said["classic"]
     assert "--r1-gamma" not in said["modern"] and "more --epochs" in said["modern"]
-    assert said["of another program"].endswith("(fair would be 50%).")
+    assert said["of another program"].endswith("(fair would be 50.0%).")
 
 
 def test_a_class_is_rare_by_the_number_of_classes():
     shares = {"cat": 0.07, "dog": 0.08, "cow": 0.4, "hen": 0.45}  # 0.25 would be fair
     (words,) = diagnosis.after([], FEW, shares, None)
-    assert "rare: cat 7.0% (fair would be 25%)" in words
+    assert "rare: cat 7.0% (fair would be 25.0%)." in words
+    own = {"cat": 0.1, "dog": 0.4, "cow": 0.2, "hen": 0.3}  # but in this set cats are few
+    (words,) = diagnosis.after([], FEW, shares, None, own)
+    assert "rare: dog 8.0% (fair would be 40.0%)." in words
     many = {f"class {label}": 1 / 47 for label in range(47)}
     assert "that takes 1,175" in diagnosis.after([], FEW, many, None)[0]
     assert "Healthy" in diagnosis.after([], {**FEW, "images": 1_175}, many, None)[0]
+
+
+def test_a_set_without_classes_has_a_distance_of_its_own():
+    history = [row(epoch, frd_train_5k=3.0) for epoch in range(1, 6)] + [row(6, frd_train_5k=9.0)]
+    (words,) = diagnosis.during(history, {"epochs": 6})
+    assert "getting worse: FRD 9.0, after 3.0 in epoch 1" in words
+    figures = {**FEW, "frd_test": 2.5, "frd_real": 0.25}
+    assert diagnosis.after([], figures, {}, {})[0].startswith("FRD 2.5 to the test images; real")
 
 
 def test_without_classes_none_are_spoken_of():

@@ -129,8 +129,14 @@ def test_class_figures():
     assert metrics.class_shares(torch.tensor([0, 1, 1, 9]), 10) == [0.25, 0.5, *[0] * 7, 0.25]
     assert metrics.class_shares(torch.tensor([0, 1, 1, 1]), 4) == [0.25, 0.75, 0, 0]
     for classes in (4, 10, 47):
-        assert metrics.divergence_from_uniform([1 / classes] * classes) == pytest.approx(0)
+        even = [1 / classes] * classes
+        assert metrics.divergence(even, even) == 0
         lone = [1.0, *[0.0] * (classes - 1)]
-        assert metrics.divergence_from_uniform(lone) == pytest.approx(math.log(classes))
-    assert metrics.thin_classes([0.029, 0.03, 0.941, *[0.0] * 7]) == 8  # of ten, 0.1 is fair
-    assert metrics.thin_classes([0.074, 0.075, 0.4, 0.451]) == 1  # of four, 0.25
+        assert metrics.divergence(lone, even) == pytest.approx(math.log(classes))
+    uneven = [0.5, 0.3, 0.19, 0.01]
+    assert metrics.divergence(uneven, uneven) == 0 < metrics.divergence([0.25] * 4, uneven)
+    ten, four = [0.1] * 10, [0.25] * 4
+    assert metrics.thin_classes([0.029, 0.03, 0.941, *[0.0] * 7], ten, 250) == [0, *range(3, 10)]
+    assert metrics.thin_classes([0.074, 0.075, 0.4, 0.451], four, 250) == [0]
+    assert metrics.thin_classes([0.5, 0.45, 0.05, 0.0], uneven, 1_000) == [2]  # 10 may be chance
+    assert metrics.thin_classes([0.5, 0.45, 0.05, 0.0], uneven, 5_000) == [2, 3]

@@ -182,8 +182,8 @@ def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
 
 
 def test_the_classifiers_that_ship_are_what_their_checksums_say(tmp_path, monkeypatch):
-    for spec in DATASETS.values():
-        assert shipped.has_classifier(spec)
+    for spec in (MNIST, DATASETS["fashion"]):
+        assert list(shipped.load_classifiers(spec)) == ["cnn", "mlp"]
         network = shipped.load_classifier(spec)
         assert network(torch.zeros(2, *spec.shape)).shape == (2, len(spec.class_names))
     assert shipped.load_classifier(BIRDS) is None

@@ -170,3 +170,20 @@ def test_published_figures_are_those_of_the_set() -> None:
         assert rows[0][1:] == (figure, False) and rows[own] == ("This run", "12.5", True)
         assert tables.published(DATASETS[dataset], {"fcd_test": 3.0}) == []
     assert tables.published(TOY, {"fid": 12.5}) == tables.published(None, {"fid": 12.5}) == []
+
+
+def test_classes_are_held_against_their_share_in_the_set():
+    shares = {"a": 0.7, "b": 0.2, "c": 0.1}
+    even = Evaluation(class_histogram=shares, own_shares=dict.fromkeys(shares, 1 / 3))
+    assert tables.results(even, None, tuple("abc"))["equal_share"] == "33.3%"
+    uneven = Evaluation(class_histogram=shares, own_shares={"a": 0.8, "b": 0.1, "c": 0.1})
+    found = tables.results(uneven, None, tuple("abc"))
+    assert [row["share"] for row in found["classes"]][:2] == ["70.0% of 80.0%", "20.0% of 10.0%"]
+    assert found["equal_share"] == "" and found["equal_width"] == 0
+
+
+def test_the_floor_of_each_judge_stands_in_the_column_beside():
+    figures = {"fcd_mlp_test": 1.3, "fcd_mlp_real": 0.2, "frd_test": 4.0, "frd_real": 0.3}
+    found = tables.results(Evaluation(figures=figures, real=figures), None, ())
+    labels = [row["label"] for row in found["rows"]]
+    assert labels == ["MLP FCD, test images", "FRD, test images"]

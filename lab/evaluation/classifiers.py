@@ -1,0 +1,215 @@
+"""The classifiers of a set: those that ship, else those trained for it once and kept.
+
+A set of one's own gets a convolutional and a fully connected one when its first score is due, and
+finds them again in the cache by its fingerprint. Where there is no cache they are trained anew.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
+
+from lab.data.datasets import Dataset
+from lab.data.pixels import to_float
+from lab.errors import Fault
+from lab.files import cache_folder
+from lab.models import CLASSIFIERS, build
+from lab.models.classifier import LARGE
+from lab.models.serialization import load_weights, save_weights
+from lab.models.shipped import load_classifiers
+from lab.seeding import stream
+
+BATCH_SIZE = 200
+# What a set of one's own is trained for: about two and a half minutes on two cores with AVX2.
+PIXELS_SHOWN = 170_000_000
+MOST_EPOCHS = 30
+MOST_LINES = 6  # of a training without a terminal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained: how long, and how far images are moved at random.
+
+    kind: its row of CLASSIFIERS. most_images: of an epoch.
+    """
+
+    kind: str
+    epochs: int
+    learning_rate: float = 6e-3  # at its peak
+    weight_decay: float = 0.05
+    shift: float = 0  # pixels, the most in each direction
+    turn: float = 0  # degrees, the most either way
+    zoom: float = 0  # the most, as a fraction of the size
+    mirror: bool = False  # whether left and right may be exchanged
+    most_images: int | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether images are moved at all."""
+        return bool(self.shift or self.turn or self.zoom or self.mirror)
+
+
+MLP = Recipe("mlp", epochs=3, learning_rate=2e-3, weight_decay=0.01)
+
+
+def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn.Module, float]]:
+    """By kind, a classifier and its accuracy on the test images; none of a set without labels.
+
+    Fault if the file of one that ships is not the lab's.
+    """
+    if shipped := load_classifiers(dataset.spec):
+        return {
+            kind: (weights.network, weights.facts["test_accuracy"])
+            for kind, weights in shipped.items()
+        }
+    labelled = dataset.train_labels is not None and dataset.test_labels is not None
+    if not labelled or len(dataset.spec.class_names) < 2:
+        return {}
+    return {kind: _own(dataset, _own_recipe(kind, dataset), device) for kind in CLASSIFIERS}
+
+
+def _own_recipe(kind: str, dataset: Dataset) -> Recipe:
+    """The recipe for a set that none ships for; the more images it has, the fewer epochs."""
+    _, height, width = dataset.spec.shape
+    if kind == "mlp":
+        pixels, recipe = MLP.epochs * 60_000 * height * width, asdict(MLP)
+    else:
+        pixels, recipe = PIXELS_SHOWN, {"kind": kind, "shift": width // 14}
+    shown = pixels // (min(height, LARGE) * min(width, LARGE))
+    epochs = max(1, min(MOST_EPOCHS, shown // len(dataset.train_images)))
+    return Recipe(**{**recipe, "epochs": epochs, "most_images": shown})
+
+
+def _own(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[nn.Module, float]:
+    """The classifier kept for this set, else a new one, which is kept."""
+    path = cache_folder() / f"classifier-{recipe.kind}-{dataset.fingerprint[:32]}.pth"
+    facts = {"fingerprint": dataset.fingerprint, "recipe": asdict(recipe)}
+    if kept := _read(path, dataset, facts):
+        return kept
+    print(
+        f"note: {dataset.title} gets a classifier of its own ({recipe.kind}), which scores images"
+    )
+    chance = stream(0, "classifier")  # not of the set's name, which is that of a folder
+    classifier = train(dataset, recipe, 0, chance, device)
+    accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, classifier, dataset.spec, test_accuracy=accuracy, **facts)
+    except OSError as error:
+        print(f"note: {path}: the classifier could not be kept ({error.strerror})")
+    return classifier, accuracy
+
+
+def _read(path: Path, dataset: Dataset, facts: dict[str, object]) -> tuple[nn.Module, float] | None:
+    """A classifier in the cache; None if it is not there, damaged, or of something else."""
+    try:
+        weights = load_weights(path, "classifier")
+        told, accuracy = weights.facts, float(weights.facts["test_accuracy"])
+    except (Fault, OSError, KeyError, TypeError, ValueError):
+        return None
+    config = (list(dataset.spec.shape), len(dataset.spec.class_names))
+    found = (weights.network.config["shape"], weights.network.config["classes"])
+    same = found == config and facts == {name: told.get(name) for name in facts}
+    return (weights.network, accuracy) if same else None
+
+
+# How one is trained
+
+
+def train(
+    dataset: Dataset, recipe: Recipe, seed: int, chance: torch.Generator, device: torch.device
+) -> nn.Module:
+    """Train a classifier on the training images and return it in evaluation mode.
+
+    AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith and Topin 2018),
+    which ends near zero and so leaves weights that need no averaging. A bar shows how far it is,
+    without a terminal some lines. chance: for order and augmentation.
+    """
+    spec = dataset.spec
+    with torch.random.fork_rng(devices=[]):  # a GAN's training may be drawing from that stream
+        torch.default_generator.manual_seed(seed)  # for the initial weights
+        offered = {"shape": spec.shape, "classes": len(spec.class_names)}
+        classifier = build(CLASSIFIERS, recipe.kind, **offered)
+    classifier.to(device, memory_format=torch.channels_last)  # faster on a CPU
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimizer = AdamW(classifier.parameters(), rate, weight_decay=decay)
+    count = min(len(dataset.train_images), recipe.most_images or math.inf)
+    schedule = OneCycleLR(
+        optimizer,
+        rate,
+        total_steps=recipe.epochs * math.ceil(count / BATCH_SIZE),
+        pct_start=0.2,
+        div_factor=10,
+        final_div_factor=1000,
+        cycle_momentum=False,
+    )
+    title = f"{recipe.kind} classifier of {dataset.title}"
+    seen = sys.stderr.isatty()
+    classifier.train()
+    with tqdm(total=recipe.epochs * count, desc=title, unit=" images", disable=not seen) as bar:
+        for epoch in range(1, recipe.epochs + 1):
+            for images, labels in _shuffled_batches(dataset, recipe.most_images, chance):
+                moved = augment(images, recipe, chance) if recipe.moves else images
+                loss = cross_entropy(classifier(moved.to(device)), labels.to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update(len(images))
+            if not seen and epoch % math.ceil(recipe.epochs / MOST_LINES) == 0:
+                print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
+    return classifier.eval().requires_grad_(False)
+
+
+def _shuffled_batches(
+    dataset: Dataset, most: int | None, chance: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: every training image once, or `most` of them, as float32 (B, C, H, W)."""
+    order = torch.randperm(len(dataset.train_images), generator=chance)[:most]
+    for rows in order.split(BATCH_SIZE):
+        yield to_float(dataset.train_images[rows]), dataset.train_labels[rows]
+
+
+def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
+    """Shift, turn, zoom and mirror each image at random; (N, C, H, W) in [-1, 1] stays so."""
+    count, _, height, width = images.shape
+
+    def between(most: float, *shape: int) -> Tensor:
+        return torch.empty(count, *shape).uniform_(-most, most, generator=chance)
+
+    angle = torch.deg2rad(between(recipe.turn))
+    size = 1 + between(recipe.zoom)
+    side = 1.0 - 2 * recipe.mirror * torch.randint(2, (count,), generator=chance)
+    cosine, sine = size * angle.cos(), size * angle.sin()
+    # Each row maps a point of the new image to where it is read in the old one; both axes run
+    # from -1 to 1, so that a pixel is 2 / width wide.
+    moves = torch.empty(count, 2, 3)
+    moves[:, 0, 0], moves[:, 0, 1] = side * cosine, -side * sine
+    moves[:, 1, 0], moves[:, 1, 1] = sine, cosine
+    moves[:, :, 2] = between(recipe.shift, 2).round() * 2 / torch.tensor([width, height])
+    grid = affine_grid(moves, list(images.shape), align_corners=False)
+    # Outside the image grid_sample reads 0: black, which is -1, has to be 0 while it works.
+    return grid_sample(images + 1, grid, align_corners=False) - 1
+
+
+@torch.inference_mode()
+def accuracy_on(
+    images: Tensor, labels: Tensor, classifier: nn.Module, device: torch.device
+) -> float:
+    """The share of uint8 `images` (N, C, H, W) that get their label, each class counting alike.
+
+    So a classifier that always says the most frequent class is no better than chance.
+    """
+    guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in images.split(250)]
+    right = (torch.cat(guesses) == labels).double()
+    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())

@@ -1,0 +1,97 @@
+"""The judges: the networks that images are measured through, and what each makes of images.
+
+"cnn" and "mlp" are the set's two classifiers. They differ on purpose: the first sees texture, the
+second shapes, and better images are better by both. A classifier that knows too little of the
+classes is no judge; where one is missing, "random" features stand in, which need no labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from lab.data.datasets import Dataset
+from lab.data.pixels import to_float
+from lab.device import full_precision
+from lab.evaluation import metrics
+from lab.evaluation.classifiers import classifiers_of
+from lab.evaluation.metrics import Moments
+from lab.models.classifier import RandomFeatures
+from lab.seeding import stream
+
+LEAST_ACCURACY = 0.6
+BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
+STANDARD_COUNT = 1_000  # training images among which random features have mean 0 and spread 1
+NAMES = {"cnn": "convolutional classifier", "mlp": "MLP classifier", "random": "random features"}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a judge makes of N images."""
+
+    features: Tensor  # (N, F) on the evaluator's device
+    classes: Tensor | None = None  # (N,) int64 on the CPU: the class seen
+    confidence: float | None = None  # mean probability of the class seen
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of the features."""
+        return metrics.moments(self.features)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A network with `features_and_logits`, and what people are told about it.
+
+    able: whether it knows enough to judge.
+    """
+
+    network: nn.Module
+    about: str
+    able: bool = True
+
+    @torch.inference_mode()
+    def view(self, images: Tensor, device: torch.device) -> View:
+        """Show it uint8 images (N, C, H, W)."""
+        features, confidences, classes = [], [], []
+        with full_precision():
+            for batch in images.split(BATCH):
+                found, logits = self.network.features_and_logits(to_float(batch.to(device)))
+                features.append(found)
+                if logits is not None:
+                    confidence, seen = logits.softmax(1).max(1)
+                    confidences.append(confidence)
+                    classes.append(seen)
+        if not classes:
+            return View(torch.cat(features))
+        confidence = float(torch.cat(confidences).cpu().double().mean())
+        return View(torch.cat(features), torch.cat(classes).cpu(), confidence)
+
+
+def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
+    """By name, the judges of a set, those that are not able among them."""
+    judges = {
+        kind: Judge(
+            network.to(device),
+            f"{NAMES[kind]}, right about {accuracy:.1%} of the test images",
+            accuracy >= LEAST_ACCURACY,
+        )
+        for kind, (network, accuracy) in classifiers_of(dataset, device).items()
+    }
+    if sum(judge.able for judge in judges.values()) < 2:
+        network = _random_features(dataset).to(device)
+        judges["random"] = Judge(network, f"{NAMES['random']}, of a network that learned nothing")
+    return judges
+
+
+def _random_features(dataset: Dataset) -> RandomFeatures:
+    """The same weights for every set of a shape; features are standardised by training images."""
+    network = RandomFeatures(dataset.spec.shape, stream(0, "random features")).eval()
+    images, chance = dataset.train_images, stream(0, "random features/standard")
+    chosen = torch.randperm(len(images), generator=chance)[:STANDARD_COUNT]
+    with full_precision():
+        network.standardise(to_float(images[chosen]))
+    return network.requires_grad_(False)
