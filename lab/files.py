@@ -10,6 +10,7 @@ import io
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,19 @@ def check_room(path: Path, most: int) -> None:
         raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
 
 
+def cache_folder() -> Path:
+    """Where this system keeps what programs can make anew; nothing is made there yet."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # the standard passes over any other
+        return Path(given) / "gan-lab"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path's raises where there is none
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "gan-lab"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "gan-lab"
+    return home / ".cache" / "gan-lab"
+
+
 # Folders that are held
 
 
@@ -177,6 +191,15 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
     if not os.access(standing, os.W_OK | os.X_OK):
         what = "is" if standing == folder else f"{standing} is"
         raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
+
+
+def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:
+    """Mistake if what is written into `out` would lie among the pictures that are read."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+        raise Mistake(
+            f"{flag} {out}: lies in {source_flag} {source}, and what is written there would be "
+            "read as its pictures; name another folder"
+        )
 
 
 def check_closed(flag: str, folder: Path) -> None:

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from idx_files import idx, write_set, zipped
 
+from lab.data import idx as idx_module
 from lab.data import sources
-from lab.data.sources import NoDownload, read_idx, read_part
+from lab.data.idx import read_idx
+from lab.data.sources import NoDownload, read_part
 from lab.errors import Fault
 
 SIDES = (28, 28)
@@ -52,7 +54,7 @@ def test_images_of_other_sides_are_read_where_they_are_asked_for(tmp_path):
 
 
 def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "bytearray", pytest.fail, raising=False)  # what is read into
+    monkeypatch.setattr(idx_module, "bytearray", pytest.fail, raising=False)  # what is read into
     (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
     with pytest.raises(Fault, match="truncated"):
         read_idx(tmp_path / "file", SIDES)
