@@ -7,6 +7,7 @@ idx           the IDX format
 own           a set of one's own: pictures in a folder or zip, arrays
 listing       the files in a folder or zip, without trust
 classes       which half and class a picture belongs to, by its folder
+conversion    pictures and arrays as images of one shape
 arrays        npz, and folders of IDX files of any square size
 cache         converted pictures, kept between runs
 pixels        from one scale to another

@@ -17,7 +17,6 @@ import numpy as np
 import PIL
 import torch
 
-from lab.data.listing import Listing
 from lab.data.sources import OwnSet, Part
 from lab.files import cache_folder, write_whole
 
@@ -25,11 +24,9 @@ VERSION = 1  # of how pictures are converted
 MOST_KEPT = 8  # sets
 
 
-def key(path: Path, stamp: tuple[int, ...], found: Listing, *how: Any) -> str:
-    """What changes whenever another set would come of it."""
-    facts = [VERSION, PIL.__version__, os.path.realpath(path), stamp, how]
-    facts += [found.remarks.lines(), sorted(map(str, found.folders))]
-    facts += [(str(entry.place), entry.stamp) for entry in found.entries]
+def key(path: Path, files: Any, *how: Any) -> str:
+    """What changes whenever another set would come of it. files: what is known of its files."""
+    facts = [VERSION, PIL.__version__, os.path.realpath(path), files, how]
     return hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -16,7 +16,7 @@ TEST = ("test", "testing", "val", "valid", "validation")  # the first that is th
 MOST_NAME = 200  # letters of a class
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A picture in its half, and the name of its class; "" without."""
 

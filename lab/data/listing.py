@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lab.data.pictures import ENDINGS, Unreadable
 from lab.errors import Mistake
@@ -64,12 +65,12 @@ class Remarks:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file: where it stands below the folder, what changes when it changes, how to read it."""
 
     place: PurePosixPath
-    stamp: tuple[int, ...]  # its size, and when it was changed
+    stamp: tuple[int, ...]  # its size, and when it was changed; that of a zip is its files'
     source: Callable[[], Path | io.BytesIO]  # raises Unreadable
 
 
@@ -80,6 +81,11 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     folders: set[PurePosixPath] = field(default_factory=set)
     remarks: Remarks = field(default_factory=Remarks)
+
+    def facts(self) -> list[Any]:
+        """What changes whenever other images would come of it."""
+        files = [(str(entry.place), entry.stamp) for entry in self.entries]
+        return [files, sorted(map(str, self.folders)), self.remarks.lines()]
 
     def is_taken(self, place: PurePosixPath) -> bool:
         """Whether a file is to be read as a picture; if not, that is remarked on."""
@@ -134,8 +140,12 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
         elif not stat.S_ISREG(facts.st_mode):
             found.remarks.add("left out, not files", str(here))
         elif found.is_taken(here):
-            stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-            found.entries.append(Entry(here, stamp, lambda path=Path(item.path): path))
+            found.entries.append(Entry(here, stamp_of(facts), lambda path=Path(item.path): path))
+
+
+def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file does."""
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 # Zips
@@ -195,9 +205,8 @@ def in_zip(archive: zipfile.ZipFile, said: str) -> Listing:
         if stat.S_ISLNK(info.external_attr >> 16):
             found.remarks.add("left out, links", str(place))
         elif found.is_taken(place):
-            stamp = (info.file_size, info.CRC)
             read = lambda info=info: io.BytesIO(unpacked(archive, info, said))  # noqa: E731
-            found.entries.append(Entry(place, stamp, read))
+            found.entries.append(Entry(place, (), read))
     return found
 
 

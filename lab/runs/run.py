@@ -237,7 +237,7 @@ class Run(RunFiles):
         Of a run on the bundled sample they are that sample, also where the full set has come since.
         """
         name = name or self.options.get("dataset")
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
             raise Fault(f"{self.config_path}: does not say which set the run was trained on")
         if name not in DATASETS:
             return self._load_pictures(data_dir, name)
