@@ -98,7 +98,9 @@ def _scaled(values: np.ndarray, said: str) -> tuple[np.ndarray, str]:
     kind = values.dtype.kind
     low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
     for bottom, top in ((0, 1), (-1, 1), (0, 255), (0, 65_535)):
-        if kind in "fiub" and bottom <= low and high <= top:  # NaN fails every comparison
+        if (
+            kind in ("iu" if top > 255 else "fiub") and bottom <= low and high <= top
+        ):  # NaN fails every comparison
             break
     else:
         raise Mistake(f"{said} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
