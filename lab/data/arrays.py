@@ -97,13 +97,11 @@ def _scaled(values: np.ndarray, said: str) -> tuple[np.ndarray, str]:
     """Numbers as uint8 levels, and the scale that they were on."""
     kind = values.dtype.kind
     low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
-    for bottom, top in ((0, 1), (-1, 1), (0, 255), (0, 65_535)):
-        if (
-            kind in ("iu" if top > 255 else "fiub") and bottom <= low and high <= top
-        ):  # NaN fails every comparison
-            break
-    else:
+    scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
+    fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
+    if kind not in "fiub" or not fitting:  # of NaN none fits
         raise Mistake(f"{said} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
+    bottom, top = fitting[0]
     levels = np.empty(values.shape, np.uint8)
     for index, image in enumerate(values):  # one by one: doubles of all of them would be many
         levels[index] = np.rint((image.astype(float) - bottom) * (255 / (top - bottom)))
