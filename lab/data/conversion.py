@@ -52,7 +52,8 @@ class OtherShape(Exception):
 def of_pictures(found: Listing, side: int | None, colour: bool | None, said: str) -> Heap:
     """Pictures as images; those that cannot be read are left out and named."""
     places, notices = sorted_into(found, said)
-    _check_count(len(places), "pictures", said)
+    others = "".join(f" ({line})" for line in found.remarks.lines() if not places)
+    _check_count(len(places), f"pictures{others}", said)
     size, grey = _first(places)
     side_now = side or _side_of({size})
     channels = 1 if colour is False or (colour is None and grey) else 3

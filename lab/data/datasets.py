@@ -88,9 +88,9 @@ def load(
     if dataset in DATASETS:
         _refuse_shape(DATASETS[dataset], image_size, colour)
         return _load_named(dataset, data_dir, download)
+    path = _find_own(dataset)
     if data_dir:
         raise Mistake(f"--data-dir {data_dir}: is for sets that have a name; leave it out")
-    path = _find_own(dataset)
     found = own.read(path, image_size, colour, keep=download)
     name = own.plain_name(path)
     spec = DatasetSpec(
@@ -179,8 +179,8 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
             print(f"note: {spec.title} {reason}")
         return load_sample(name)
     raise Fault(
-        f"{spec.title} is not here and {reason}; put {spec.files.wanted}, into {DOWNLOAD_FOLDER}, "
-        "or name the folder it is in with --data-dir"
+        f"{spec.title} is not here and {reason}; fetch {spec.files.wanted}, into "
+        f"{DOWNLOAD_FOLDER}, or name that FOLDER with --data-dir"
     )
 
 

@@ -102,7 +102,8 @@ class TorchvisionSet:
     @property
     def wanted(self) -> str:
         """What it is known by, in words."""
-        return f"{self.folder}, as torchvision's {self.torchvision_class} makes it"
+        maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
+        return f"{self.folder}, which {maker} makes where there is a network"
 
     def find(self, place: Path) -> Path | None:
         """The folder, `place` or its data/, that has the set's."""
