@@ -86,6 +86,8 @@ def load(
     Mistake where there is no such set.
     """
     if dataset in DATASETS:
+        if Path(dataset).is_dir():
+            print(f"note: {dataset} is the set of that name; for the folder say ./{dataset}")
         _refuse_shape(DATASETS[dataset], image_size, colour)
         return _load_named(dataset, data_dir, download)
     path = _find_own(dataset)

@@ -189,10 +189,11 @@ def test_duplicates_are_remarked_on(copied):
     assert "5 images are exact duplicates of others" in notice(copied)
 
 
-def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatch):
+def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_pictures(Path("mnist"), IMAGES)
     assert load("mnist", download=False).title == "MNIST"
+    assert capsys.readouterr().out.endswith("for the folder say ./mnist\n")
     found = load("./mnist")
     assert found.title == "mnist" and found.name == "mnist-pictures"  # a run is called after it
     assert found.path == tmp_path / "mnist"
