@@ -1,4 +1,4 @@
-"""The scripts on a set of one's own: the same weights however it is packed, and all that follows."""
+"""The scripts on a set of one's own: the same weights however it is packed, and what follows."""
 
 from __future__ import annotations
 
