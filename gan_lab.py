@@ -334,12 +334,13 @@ def main(began: float | None = None) -> None:
         run.check_writable("--resume")
     device.set_up_torch()
     with training.first_on_machine() as is_first:
-        download = is_first and not options.dry_run
         if run:
             dataset = run.load_own_dataset(options.data_dir)
         else:
             asked = (options.image_size, colour_asked(options.grey, options.colour))
-            dataset = load(options.dataset, options.data_dir, download, *asked)
+            dataset = load(
+                options.dataset, options.data_dir, is_first and not options.dry_run, *asked
+            )
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)
     options = training.planned(options, dataset, given)
