@@ -76,9 +76,7 @@ class Options:
     dataset: str = option(
         "fashion", f"the set to learn: {OF_SETS}", heading="what is learned, how long"
     )
-    image_size: int | None = option(
-        None, "pixels a side of your own pictures, a multiple of 4; left out, theirs or 32", 16, 64
-    )
+    image_size: int | None = option(None, "side of your own pictures; else theirs, or 32", 16, 64)
     grey: bool = option(False, "your own pictures are made grey", only_on=True)
     colour: bool = option(False, "your own pictures keep colour, even if few have", only_on=True)
     data_dir: Path | None = option(
@@ -337,10 +335,9 @@ def main(began: float | None = None) -> None:
         if run:
             dataset = run.load_own_dataset(options.data_dir)
         else:
-            asked = (options.image_size, colour_asked(options.grey, options.colour))
-            dataset = load(
-                options.dataset, options.data_dir, is_first and not options.dry_run, *asked
-            )
+            asked = (is_first and not options.dry_run, options.image_size)
+            colour = colour_asked(options.grey, options.colour)
+            dataset = load(options.dataset, options.data_dir, *asked, colour)
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)
     options = training.planned(options, dataset, given)
