@@ -50,7 +50,9 @@ class Options:
 
     run: Path | None = option(None, "run folder whose generator is used; else the newest")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
-    data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
+    data_dir: Path | None = option(
+        None, "folder with the files of a named set, or where your own pictures are", folder=True
+    )
     out: Path | None = option(
         None, "folder for the results; else denoising_results in the run, or beside the runs"
     )
@@ -257,6 +259,8 @@ def main() -> None:
     if options.count and options.count > (most := len(dataset.test_images)):
         raise Mistake(f"--count {options.count}: the set has {most:,} test images; give fewer")
     print(f"{dataset.title} from {dataset.source}, generator {trained.path}{trained.stage}")
+    for notice in dataset.notices:
+        print(f"note: {notice}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
     if not trained.was_trained_on(dataset):

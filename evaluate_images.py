@@ -16,12 +16,12 @@ from lab.errors import Mistake, going_on, prepare_script, run_script
 if __name__ == "__main__":
     prepare_script()
 
-from lab.data import DATASETS, Dataset
+from lab.data import OF_SETS, Dataset, colour_asked
 from lab.data.datasets import SAMPLE_NOTICE
 from lab.device import DEVICES, pick_device, set_up_torch
 from lab.evaluation import Evaluator, Judgement, diagnosis, inception
 from lab.evaluation.subject import Subject, find_subject
-from lab.files import check_writable
+from lab.files import check_apart, check_writable
 from lab.options import option, parse
 from lab.report import save_evaluation, show
 from lab.runs import OUTPUTS, Run, check_out
@@ -39,10 +39,18 @@ class Options:
         None, "folder of pictures to score, of any program; needs --dataset", folder=True
     )
     invert: bool = option(False, "the pictures are dark on light: turn that round", only_on=True)
-    dataset: str | None = option(
-        None, "set to compare with; default the generator's", choices=tuple(DATASETS)
+    dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
+    image_size: int | None = option(
+        None,
+        "pixels a side, for --images beside a set of your own; left out, its own or 32",
+        16,
+        64,
     )
-    data_dir: Path | None = option(None, "folder with the set's IDX files", folder=True)
+    grey: bool = option(False, "your own set is made grey", only_on=True)
+    colour: bool = option(False, "your own set keeps colour, even if few have", only_on=True)
+    data_dir: Path | None = option(
+        None, "folder with the files of a named set, or where the pictures are now", folder=True
+    )
     out: Path | None = option(
         None, "folder that the result's folder is made in, for --generator and --images"
     )
@@ -64,8 +72,15 @@ def main() -> None:
         check_writable("--run", subject.run.path, cure)
     else:
         check_out(outputs)
+    colour = colour_asked(options.grey, options.colour)
+    if subject.trained and (options.image_size or colour is not None):
+        raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
+    if options.images:
+        check_apart("--out", outputs, "--images", options.images)
     set_up_torch()
-    dataset = subject.load_dataset(options.data_dir)
+    dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
+    if dataset.path and not subject.run:
+        check_apart("--out", outputs, "--dataset", dataset.path)
     if options.fid:
         inception.check(subject.count, dataset)
     evaluator = Evaluator(dataset, device)
@@ -94,6 +109,8 @@ def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
         f"{len(dataset.test_images):,} test images from {dataset.source}",
         flush=True,
     )
+    for notice in dataset.notices:
+        print(f"note: {notice}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
 

@@ -1,4 +1,4 @@
-"""Train a GAN, fully connected or convolutional, on MNIST or Fashion-MNIST.
+"""Train a GAN, fully connected or convolutional, on a set of images: a known one, or your own.
 
     python gan_lab.py --dataset fashion
 
@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from lab import device, models, report, training
-from lab.data import DATASETS, MOST_IMAGES, Dataset, load, to_float
+from lab.data import MOST_IMAGES, OF_SETS, Dataset, colour_asked, load, to_float
 from lab.evaluation import Evaluator
+from lab.files import check_apart
 from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
 from lab.runs import OUTPUTS, Run, check_out, resumed
@@ -73,10 +74,13 @@ class Options:
     """Every option of a training, with the modern recipe's values as defaults."""
 
     dataset: str = option(
-        "fashion", "the set to learn", choices=DATASETS, heading="what is learned, how long"
+        "fashion", f"the set to learn: {OF_SETS}", heading="what is learned, how long"
     )
+    image_size: int | None = option(None, "side of your own pictures; else theirs, or 32", 16, 64)
+    grey: bool = option(False, "your own pictures are made grey", only_on=True)
+    colour: bool = option(False, "your own pictures keep colour, even if few have", only_on=True)
     data_dir: Path | None = option(
-        None, "folder with the set's IDX files; left out, the lab looks around", folder=True
+        None, "folder with the files of a named set; left out, the lab looks around", folder=True
     )
     out: Path = option(OUTPUTS, "folder that run folders are made in")
     recipe: str = option("modern", "defaults of all options below", choices=RECIPES)
@@ -217,7 +221,7 @@ def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingSt
         latents=stream(options.seed, "latents", where),
         totals=torch.zeros(len(training.STEP_FIGURES), device=where),
         length=training.Length.of(options, len(dataset.train_images)),
-        origin=f"{options.dataset}, seed {options.seed}",
+        origin=f"{dataset.name}, seed {options.seed}",
     )
 
 
@@ -328,11 +332,14 @@ def main(began: float | None = None) -> None:
         run.check_writable("--resume")
     device.set_up_torch()
     with training.first_on_machine() as is_first:
-        download = is_first and not options.dry_run
         if run:
             dataset = run.load_own_dataset(options.data_dir)
         else:
-            dataset = load(options.dataset, options.data_dir, download=download)
+            asked = (is_first and not options.dry_run, options.image_size)
+            colour = colour_asked(options.grey, options.colour)
+            dataset = load(options.dataset, options.data_dir, *asked, colour)
+    if dataset.path and not run:
+        check_apart("--out", options.out, "--dataset", dataset.path)
     options = training.planned(options, dataset, given)
     state = begin(options, dataset, where)
     if run and training.leads():
@@ -360,7 +367,7 @@ def carry_out(
     stop = StopSwitch(training.most)
     with contextlib.ExitStack() as to_the_end:
         with errors.signals_call(stop.note):
-            run = run or Run.create(options.out, options.dataset)
+            run = run or Run.create(options.out, dataset.name)
             again = f"go on with: {run.command('--resume')}"
             to_the_end.enter_context(run.held())
             run.begin(

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from planting import Place, Tries, begin, row, save_generator, train
 
-from lab.data.sources import read_idx
+from lab.data.idx import read_idx
 from lab.errors import Fault
 from lab.models.serialization import load_weights
 from lab.runs import Run

@@ -19,6 +19,7 @@ from lab.errors import Mistake
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ABSENT = "this machine has none"
+MOST_OF_MEMORY = 0.6  # of what is free, for a set
 MOST_THREADS = 1_024  # torch takes no number beyond 32 bits
 
 
@@ -153,6 +154,39 @@ def available_cores() -> int:
     except (OSError, ValueError):  # no cgroup here, or the quota reads "max"
         pass
     return max(1, cores)
+
+
+def check_memory(count: int, size: int, said: str) -> None:
+    """Mistake if `count` images of `size` bytes are more than 60 % of the memory that is free.
+
+    said: the option that named them.
+    """
+    free = free_memory()
+    if free is not None and count * size > MOST_OF_MEMORY * free:
+        fit = int(MOST_OF_MEMORY * free / size)
+        raise Mistake(
+            f"{said}: {count:,} images take {count * size / 1e9:.1f} GB and {free / 1e9:.1f} GB of "
+            f"memory are free: {fit:,} of them would fit; give fewer, or smaller ones"
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes that the machine and its container leave this process; None where it does not say."""
+    groups = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")  # versions 2 and 1
+    limits = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
+        found.append(1024 * int(words[0]))
+    for group, (limit, used) in zip(groups, limits, strict=True):
+        with contextlib.suppress(
+            OSError, ValueError, IndexError
+        ):  # no such group, or the limit reads "max"
+            # Files that were read count as used, and are given up when memory is asked for.
+            cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
+            most, taken = (int((group / name).read_text()) for name in (limit, used))
+            found.append(most - taken + int(cached))
+    return max(0, min(found)) if found else None
 
 
 class Contention:

@@ -193,6 +193,15 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
         raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
 
 
+def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:
+    """Mistake if what is written into `out` would lie among the pictures that are read."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+        raise Mistake(
+            f"{flag} {out}: lies in {source_flag} {source}, and what is written there would be "
+            "read as its pictures; name another folder"
+        )
+
+
 def check_closed(flag: str, folder: Path) -> None:
     """Mistake if a link leads out of `folder`; what is not there yet is closed.
 

@@ -335,8 +335,8 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
     arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", *SOON)
     attempt(monkeypatch, *arguments)
     out = capsys.readouterr().out
-    assert "colour.png: resized from 40 x 30" in out
-    assert "broken.png: left out" in out
+    assert "resized from 40 x 30 to 28 x 28: 1 file (colour.png)" in out
+    assert "left out, cannot be read: 1 file (broken.png: " in out
     assert {path.name: path.read_bytes() for path in own.iterdir()} == before
     for restored in ("denoised", "projected"):
         assert opened_size(tmp_path / "out" / restored / "one.png") == (28, 28)

@@ -213,9 +213,17 @@ def test_the_sheet_of_classes_says_what_was_scored_and_compared_with(
 
 def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path, monkeypatch, capsys):
     save_untrained(tmp_path / "g.pth", DatasetSpec("cifar", "CIFAR", (3, 20, 20), ("cat", "dog")))
-    with pytest.raises(Fault, match="CIFAR, is not one that can be loaded"):
+    with pytest.raises(Fault, match=r"CIFAR, is not one that can be loaded.*say with --data-dir"):
         evaluate(monkeypatch, capsys, "--generator", tmp_path / "g.pth", "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+def test_results_do_not_go_where_pictures_are_read(pictures, monkeypatch, capsys):
+    (pictures / "config.json").write_text("{}")  # which makes no run of it
+    arguments = ("--images", pictures, "--dataset", "mnist", "--out", pictures / "below" / "new")
+    with pytest.raises(Mistake, match=r"lies in --images .* would be read as its pictures"):
+        evaluate(monkeypatch, capsys, *arguments)
+    assert not (pictures / "below" / "new").exists()
 
 
 # Pictures
@@ -234,10 +242,11 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
         *("--out", tmp_path / "results", "--data-dir", SAMPLE),
     )
     assert "20 images" in out
-    assert "1 of 20 images: resized from 40 x 32 to 28 x 28" in out
-    assert "1 of 20 images: colour turned to grey" in out
-    assert "1 of 20 images: 16 bits turned to 8" in out
-    assert all(name in out for name in ("unreadable", "cut.png", "text.png", "huge.png"))
+    assert "resized from 40 x 32 to 28 x 28: 1 file (01.png)" in out
+    assert "colour turned to grey: 1 file (02.png)" in out
+    assert "16 bits turned to 8: 1 file (03.png)" in out
+    unread = next(line for line in out.splitlines() if "cannot be read: 3 files" in line)
+    assert all(name in unread for name in ("cut.png", "text.png", "huge.png"))
     assert "rarest class and thin classes need 256" in out and "Too few images" in out
     content = files.read_json(tmp_path / "results" / "evaluation-001" / "evaluation.json")
     assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
@@ -248,7 +257,10 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--images", "{pictures}"), "--dataset mnist or --dataset fashion"),
+        (("--images", "{pictures}"), "say with --dataset which set"),
+        (("--images", "{pictures}", "--dataset", "minst"), "did you mean mnist?"),
+        (("--images", "{pictures}", "--dataset", "mnist", "--colour"), "are grey"),
+        (("--generator", "{weights}", "--image-size", "32"), "the generator has its own"),
         (("--images", "{empty}", "--dataset", "mnist"), "no pictures in it"),
         (("--images", "{empty}/none", "--dataset", "mnist"), "does not exist"),
         (("--images", "{pictures}", "--generator", "{weights}"), "not both"),
@@ -265,7 +277,7 @@ def test_mistakes_are_refused_before_any_work(
     arguments, line, weights, pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(inception, "PACKAGE", "a_package_that_nobody_has")
-    monkeypatch.setattr(image_folder, "read_image", None)  # calling it would raise something else
+    monkeypatch.setattr(image_folder, "read_images", None)  # calling it would raise something else
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()
     shutil.copytree(weights.parent, run_folder := tmp_path / "run")

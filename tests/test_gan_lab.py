@@ -512,7 +512,7 @@ def test_a_folder_that_cannot_be_made_is_named(monkeypatch, capfd):
 def test_a_mistake_shows_no_traceback_in_a_real_process(tmp_path):
     done = run("gan_lab.py", "--dataset", "cifar", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "gan_lab.py: --dataset 'cifar': choose one of mnist, fashion\n"
+    assert done.stderr == "gan_lab.py: --dataset cifar: does not exist; did you mean cifar10?\n"
 
 
 def test_mistyped_options_are_guessed_and_said_as_typed(monkeypatch, capfd, tiny_run):

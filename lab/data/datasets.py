@@ -1,27 +1,29 @@
-"""The image sets: what is known of each, and a set that has been read, held whole in memory.
+"""The image sets: one that has been read, held whole in memory, and where it is looked for.
 
-A set is a row of DATASETS; nothing outside this folder knows one by its name. Networks, grids and
-pages take their shapes from its spec.
+A set is a row of DATASETS, or a folder, zip or npz of one's own; nothing outside this folder knows
+one by its name. Networks, grids and pages take their shapes from its spec.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lab.data.sources import IdxFiles, NoDownload
-from lab.errors import Mistake
-from lab.text import printable
+from lab.data import own
+from lab.data.sources import NoDownload, Part
+from lab.data.specs import DATASETS, SAMPLE_FOLDER, DatasetSpec
+from lab.errors import Fault, Mistake
+from lab.text import printable, shortened, sized
 
 DOWNLOAD_FOLDER = Path(__file__).parents[2] / "data"
-SAMPLE_FOLDER = Path(__file__).parent / "sample"
-MOST_SIDE, MOST_CLASSES = 512, 1_000  # bounds for what files from elsewhere say of their images
 
 SAMPLE_NOTICE = (
     "*** This is the BUNDLED SAMPLE: 10,000 of 60,000 training images. Figures from it are not\n"
@@ -29,109 +31,6 @@ SAMPLE_NOTICE = (
     "*** with the set's IDX files (raw or .gz) in a folder that --data-dir names."
 )
 SAMPLE_EPOCHS = 6  # of the bundled sample are as many steps as one epoch of the full set
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """What is known of a set before any file of it is read. Weights files carry it.
-
-    shape: (channels, height, width) of an image. class_names: by label; () without labels.
-    files: where its images come from. published_fid: (what, Inception FID, 10,000 generated images
-    against 10,000 test images) of generators in the literature.
-    """
-
-    name: str
-    title: str
-    shape: tuple[int, int, int]
-    class_names: tuple[str, ...] = ()
-    files: IdxFiles | None = field(default=None, compare=False)
-    published_fid: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-
-    def as_facts(self) -> dict[str, Any]:
-        """Name, title, shape and classes as plain values, for a file."""
-        words = {"name": self.name, "title": self.title}
-        return {**words, "shape": list(self.shape), "class_names": list(self.class_names)}
-
-    @classmethod
-    def from_facts(cls, facts: Any) -> DatasetSpec:
-        """The spec that `as_facts` was of; ValueError, in a few words, for anything else.
-
-        A name alone, as files of the lab's first version have it, is that of a row of DATASETS.
-        """
-        if isinstance(facts, str) and facts in DATASETS:
-            return DATASETS[facts]
-        if not isinstance(facts, Mapping):
-            raise ValueError("does not say which set it was trained on")
-        shape, names = facts.get("shape"), facts.get("class_names", ())
-        texts = [facts.get("name"), facts.get("title"), *_as_list(names)]
-        if not all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts):
-            raise ValueError("the name, title or classes of its set are damaged")
-        sides = _as_list(shape)
-        if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MOST_SIDE for s in sides):
-            raise ValueError("the shape of its images is damaged")
-        if len(names) > MOST_CLASSES:
-            raise ValueError(f"its set has more than {MOST_CLASSES:,} classes")
-        known = DATASETS.get(facts["name"])
-        spec = cls(facts["name"], facts["title"], tuple(sides), tuple(names))
-        return known if known == spec else spec
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [None]
-
-
-DATASETS = {
-    "mnist": DatasetSpec(
-        name="mnist",
-        title="MNIST",
-        shape=(1, 28, 28),
-        class_names=tuple("0123456789"),
-        files=IdxFiles(
-            torchvision_class="MNIST",
-            folders=("MNIST/raw", "MNIST", "mnist", "raw", "."),
-            published={
-                "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757": "full",
-                "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161": "full",
-                "2f7182bf021ffc5c1f62db987487f14d899b5c639f421a80f3095affc09a7db2": "sample",
-                "170ff6838184f9ec6aaa1bbb5932ed59b7463585418d2da081525165ef21edae": "sample",
-            },
-        ),
-        published_fid=(
-            ("NS GAN, convolutional, wide search (Lucic et al. 2018)", "6.8 ± 0.5"),
-            ("WGAN, convolutional, wide search (Lucic et al. 2018)", "6.7 ± 0.4"),
-            ("PA-NS-GAN, convolutional (Zhang and Khoreva 2019)", "6.6 ± 0.8"),
-            ("HypGAN, fully connected, 400 epochs (Lazcano et al. 2021)", "7.87"),
-        ),
-    ),
-    "fashion": DatasetSpec(
-        name="fashion",
-        title="Fashion-MNIST",
-        shape=(1, 28, 28),
-        class_names=(
-            *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
-            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ),
-        files=IdxFiles(
-            torchvision_class="FashionMNIST",
-            folders=(
-                *("FashionMNIST/raw", "FashionMNIST", "fashion-mnist", "fashion_mnist"),
-                *("fashion", "fashion-mnist/data/fashion", "raw", "."),
-            ),
-            system_folder="/usr/share/datasets/fashion-mnist",
-            published={
-                "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012": "full",
-                "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a": "full",
-                "2929ae1c7b89e0ee6587bbe4911fd5f0a5dafe21ae6ed9b737173cbfe20c12c9": "sample",
-                "09bbac78738f0229a68f7ca74e62665d7fb34f45ea7a3509ab5c4a202c1370de": "sample",
-            },
-        ),
-        published_fid=(
-            ("NS GAN, convolutional, wide search (Lucic et al. 2018)", "26.5 ± 1.6"),
-            ("WGAN, convolutional, wide search (Lucic et al. 2018)", "21.5 ± 1.6"),
-            ("PA-NS-GAN, convolutional (Zhang and Khoreva 2019)", "15.8 ± 1.1"),
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -146,6 +45,8 @@ class Dataset:
     source: str  # for people: where the images were read from
     is_sample: bool
     fingerprint: str  # SHA-256 over the digests of images and labels, hexadecimal
+    notices: tuple[str, ...] = ()  # what was done to pictures of one's own, and what left out
+    path: Path | None = None  # of a set of one's own
 
     @property
     def name(self) -> str:
@@ -157,20 +58,106 @@ class Dataset:
         """The set's published name."""
         return self.spec.title
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What loads a set of one's own again, from any folder; {} for a set that has a name."""
+        if not self.path:
+            return {}
+        channels, side, _ = self.spec.shape
+        shape = {"image_size": side, "grey": channels == 1, "colour": channels == 3}
+        return {"dataset": str(self.path), **shape}
+
     def footnote(self, part: str = "from") -> str:
         """What stands under pictures in which the bundled sample has a part; else nothing."""
         return f"{part} the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
 
 
-def load(name: str, data_dir: Path | None = None, download: bool = True) -> Dataset:
+def load(
+    dataset: str,
+    data_dir: Path | None = None,
+    download: bool = True,
+    image_size: int | None = None,
+    colour: bool | None = None,
+) -> Dataset:
+    """The set of that name in DATASETS, or the one of one's own at that path.
+
+    download: what is not there may be fetched, and pictures that were converted be kept.
+    image_size, colour: of a set of one's own; None: as most of its pictures have it.
+    Mistake where there is no such set.
+    """
+    if dataset in DATASETS:
+        if Path(dataset).is_dir():
+            print(f"note: {dataset} is the set of that name; for the folder say ./{dataset}")
+        _refuse_shape(DATASETS[dataset], image_size, colour)
+        return _load_named(dataset, data_dir, download)
+    path = _find_own(dataset)
+    if data_dir:
+        raise Mistake(f"--data-dir {data_dir}: is for sets that have a name; leave it out")
+    found = own.read(path, image_size, colour, keep=download)
+    name = own.plain_name(path)
+    spec = DatasetSpec(
+        name=f"{name}-pictures" if name in DATASETS else name,
+        title=printable(path.name.encode("utf-8", "replace").decode())[:200] or str(path),
+        shape=tuple(found.train.images.shape[1:]),
+        class_names=found.class_names,
+    )
+    return _of_parts(spec, (found.train, found.test), str(path), found.notices, path)
+
+
+def exists(dataset: str) -> bool:
+    """Whether there is a set of that name in DATASETS, or anything at that path."""
+    try:
+        return dataset in DATASETS or _find_own(dataset).exists()
+    except Mistake:
+        return False
+
+
+def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:
+    """A set of one's own, as images of a shape (C, S, S) that a network has."""
+    return load(str(path), image_size=shape[-1], colour=shape[0] == 3)
+
+
+def colour_asked(grey: bool, colour: bool) -> bool | None:
+    """Whether --colour or --grey was given; None if neither, Mistake if both."""
+    if grey and colour:
+        raise Mistake("--grey --colour: contradict each other; give one of them, or none")
+    return colour if grey or colour else None
+
+
+def _find_own(dataset: str) -> Path:
+    """The path of a set of one's own; Mistake if nothing is there."""
+    path = Path(os.path.expanduser(dataset))  # noqa: PTH111  Path's raises where there is no home
+    try:
+        if path.is_dir() or path.is_file():
+            return path.absolute()
+        what = "is neither a file nor a folder" if path.exists() else "does not exist"
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or "cannot be a path"
+    near = difflib.get_close_matches(dataset, DATASETS, n=1)
+    guess = f"did you mean {near[0]}?" if near else f"name a path, or {', '.join(DATASETS)}"
+    raise Mistake(f"--dataset {shortened(dataset, 80)}: {what}; {guess}")
+
+
+def _refuse_shape(spec: DatasetSpec, image_size: int | None, colour: bool | None) -> None:
+    """Mistake if images of a named set are asked for in another shape than theirs."""
+    if image_size not in (None, spec.shape[-1]):
+        said, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
+    elif colour not in (None, spec.shape[0] == 3):
+        said, what = ("--colour", "are grey") if colour else ("--grey", "are in colour")
+    else:
+        return
+    raise Mistake(f"{said}: the images of {spec.title} {what}; leave it out")
+
+
+def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
     """The set of that name in DATASETS from the first source that has it.
 
     Sources in order: `data_dir`, an earlier download, the system's copy, torchvision's download (if
     `download` allows it), the bundled sample. Mistake when `data_dir` does not have the set, or has
     another one: to train on other images than those that were named would be worse. Fault when a
-    file of the set is found but damaged: it never falls back past one.
+    file of the set is found but damaged: it never falls back past one, and where no source has it.
     """
-    spec = DATASETS[name]
+    spec, reason = DATASETS[name], "was not to be downloaded"
     if data_dir:
         folder = spec.files.find(data_dir)
         if not folder:
@@ -186,10 +173,17 @@ def load(name: str, data_dir: Path | None = None, download: bool = True) -> Data
     if download:
         try:
             spec.files.download(DOWNLOAD_FOLDER)
-            return load(name, download=False)
-        except NoDownload as reason:
-            print(f"note: {spec.title} could not be downloaded ({printable(str(reason))})")
-    return load_sample(name)
+            return _load_named(name, None, download=False)
+        except NoDownload as error:
+            reason = f"could not be downloaded ({printable(str(error))})"
+    if spec.has_sample:
+        if download:
+            print(f"note: {spec.title} {reason}")
+        return load_sample(name)
+    raise Fault(
+        f"{spec.title} is not here and {reason}; fetch {spec.files.wanted}, into "
+        f"{DOWNLOAD_FOLDER}, or name that FOLDER with --data-dir"
+    )
 
 
 def load_sample(name: str) -> Dataset:
@@ -207,6 +201,16 @@ def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
                 f"--data-dir: {part.image_file} has the images of {DATASETS[owner[0]].title}, "
                 f"those of {spec.title} are wanted; name another folder, or ask for that set"
             )
+    return _of_parts(spec, parts, str(folder))
+
+
+def _of_parts(
+    spec: DatasetSpec,
+    parts: tuple[Part, Part],
+    source: str,
+    notices: tuple[str, ...] = (),
+    path: Path | None = None,
+) -> Dataset:
     train, test = parts
     digests = "".join(part.image_digest + part.label_digest for part in parts)
     return Dataset(
@@ -215,9 +219,11 @@ def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
         train_labels=train.labels,
         test_images=test.images,
         test_labels=test.labels,
-        source=str(folder),
+        source=source,
         is_sample=_published_by(train.image_digest) == (spec.name, "sample"),
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
+        notices=notices,
+        path=path,
     )
 
 

@@ -1,45 +1,57 @@
-"""Where the images of a named set come from: IDX files in a folder, or torchvision's download.
+"""Where the images of a named set come from: IDX files, torchvision's classes and their download.
 
-The IDX format is the one of http://yann.lecun.com/exdb/mnist: a big-endian header of a type byte, a
-dimension count and the dimensions, then the bytes. Files from elsewhere are not trusted: sizes are
-checked before memory is asked for.
+A kind of source finds its files below a folder, reads them, and fetches them: two kinds below.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
-import math
 import queue
 import socket
-import struct
 import tempfile
 import threading
 import urllib.request
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lab.data.idx import find_file, read_idx
 from lab.errors import Fault
 
 NETWORK_PATIENCE = 4.0  # seconds until a silent network counts as none
-MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
 
 
 @dataclass(frozen=True)
 class Part:
-    """One half of a set: images uint8 (N, *shape), labels int64 (N,), and the SHA-256 of each."""
+    """One half of a set: images uint8 (N, *shape), labels int64 (N,) or None, SHA-256 of each."""
 
     images: Tensor
-    labels: Tensor
+    labels: Tensor | None
     image_file: Path
     image_digest: str
     label_digest: str
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor | None, file: Path) -> Part:
+        """A half whose digests are computed; labels of any type."""
+        values = (images.numpy(), b"" if labels is None else labels.numpy())
+        digests = (hashlib.sha256(each).hexdigest() for each in values)
+        return cls(images, None if labels is None else labels.to(torch.int64), file, *digests)
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """Both halves of a set, the names of its classes, and what was done to its pictures."""
+
+    train: Part
+    test: Part
+    class_names: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class IdxFiles:
     def find(self, place: Path) -> Path | None:
         """The folder at or below `place`, or its data/, that holds training images of the set."""
         folders = (home / below for home in (place, place / "data") for below in self.folders)
-        return next((folder for folder in folders if _find_file(folder, "train", "images")), None)
+        return next((folder for folder in folders if find_file(folder, "train", "images")), None)
 
     def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
         """Training and test half; Fault for a file that is missing or damaged."""
@@ -72,12 +84,70 @@ class IdxFiles:
         download_set(self.torchvision_class, folder)
 
 
+@dataclass(frozen=True)
+class TorchvisionSet:
+    """A set that torchvision's own class reads, in the folder that class makes.
+
+    folder: its name. options: of the class. transposed: the images lie on their sides in its files
+    and are shown upright.
+    """
+
+    torchvision_class: str
+    folder: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    transposed: bool = False
+    system_folder: None = None
+    published: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> str:
+        """What it is known by, in words."""
+        maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
+        return f"{self.folder}, which {maker} makes where there is a network"
+
+    def find(self, place: Path) -> Path | None:
+        """The folder, `place` or its data/, that has the set's."""
+        return next(
+            (home for home in (place, place / "data") if (home / self.folder).is_dir()), None
+        )
+
+    def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
+        """Training and test half; Fault for a file that is missing or damaged."""
+        return self._half(folder, shape, True), self._half(folder, shape, False)
+
+    def _half(self, folder: Path, shape: Sequence[int], train: bool) -> Part:
+        kind = _torchvision_class(self.torchvision_class)
+        try:
+            found = kind(folder, train=train, download=False, **self.options)
+            images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
+            images = images.permute(0, 3, 1, 2) if images.ndim == 4 else images.unsqueeze(1)
+            images = (images.mT if self.transposed else images).contiguous()
+            if images.shape[1:] != tuple(shape) or len(labels) != len(images):
+                raise ValueError("other images than the set has")
+        except (MemoryError, Fault):
+            raise
+        except Exception as error:  # it raises anything for a file that is damaged
+            home, reason = folder / self.folder, _reason(error)
+            raise Fault(f"{home}: is not whole ({reason}); remove it, and fetch it again") from None
+        return Part.of(images, labels, folder / self.folder)
+
+    def download(self, folder: Path) -> None:
+        """Fetch the set into `folder`, whole; NoDownload if that fails."""
+        download_set(self.torchvision_class, folder, self.options)
+
+
+def _torchvision_class(name: str) -> Any:
+    from torchvision import datasets  # imported late: it costs a second and is seldom needed
+
+    return getattr(datasets, name)
+
+
 def read_part(folder: Path, part: str, shape: Sequence[int], classes: int) -> Part:
     """Read `train` or `t10k` of a set; Fault for a file that is missing, damaged or another's.
 
     shape: (1, H, W) of its images. classes: how many there are.
     """
-    paths = {what: _find_file(folder, part, what) for what in ("images", "labels")}
+    paths = {what: find_file(folder, part, what) for what in ("images", "labels")}
     for what, path in paths.items():
         if path is None:
             file = f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
@@ -89,63 +159,7 @@ def read_part(folder: Path, part: str, shape: Sequence[int], classes: int) -> Pa
         raise Fault(f"{paths['labels']}: {len(labels):,} labels for {len(images):,} images")
     if labels.max() >= classes:
         raise Fault(f"{paths['labels']}: label {labels.max()} found, 0 to {classes - 1} expected")
-    digests = (hashlib.sha256(values.numpy()).hexdigest() for values in (images, labels))
-    return Part(images, labels.to(torch.int64), paths["images"], *digests)
-
-
-def read_idx(path: Path, sides: Sequence[int]) -> Tensor:
-    """Read one IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
-
-    Raises Fault naming the file, what was expected and what was found.
-    """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        size = file.seek(0, 2)
-    # Deflate packs at most 1032:1, so the file's size bounds what it can honestly hold.
-    most_bytes = size * 1032 if packed else size
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            shape = _read_idx_header(path, file.read(8 + 4 * len(sides)), sides)
-            count = math.prod(shape)
-            if count > most_bytes:
-                what = f"too short for the {count:,} bytes it announces"
-                raise Fault(f"{path}: truncated: {what}; fetch it again")
-            content = bytearray(count)
-            found = file.readinto(content)
-            if found < count:
-                what = f"{count:,} bytes expected, {found:,} found"
-                raise Fault(f"{path}: truncated: {what}; fetch it again")
-            if file.read(1):
-                raise Fault(f"{path}: damaged: more bytes than the {count:,} its header announces")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Fault(f"{path}: damaged gzip file ({error}); fetch it again") from None
-    return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)
-
-
-def _read_idx_header(path: Path, header: bytes, sides: Sequence[int]) -> tuple[int, ...]:
-    """The dimensions an IDX header announces, once they are believable."""
-    dimensions = 1 + len(sides)
-    if len(header) < 4 + 4 * dimensions or header[:2] != b"\0\0":
-        raise Fault(f"{path}: not an IDX file: it begins with {header[:4].hex(' ') or 'nothing'}")
-    if header[2] != 8 or header[3] != dimensions:
-        raise Fault(
-            f"{path}: wrong IDX file: expected bytes (type 8) in {dimensions} dimensions, "
-            f"found type {header[2]} in {header[3]}"
-        )
-    shape = struct.unpack(f">{dimensions}I", header[4:])
-    if not 1 <= shape[0] <= MOST_IMAGES or shape[1:] != tuple(sides):
-        wanted = " x ".join([f"1 to {MOST_IMAGES:,}", *map(str, sides)])
-        found = " x ".join(f"{side:,}" for side in shape)
-        raise Fault(f"{path}: wrong size: expected {wanted}, its header says {found}")
-    return shape
-
-
-def _find_file(folder: Path, part: str, what: str) -> Path | None:
-    """`train-images-idx3-ubyte` in the spellings it is met in, raw first."""
-    axes = 3 if what == "images" else 1
-    endings = (f"{joint}idx{axes}-ubyte{ending}" for joint in "-." for ending in ("", ".gz"))
-    paths = (folder / f"{part}-{what}{ending}" for ending in endings)
-    return next((path for path in paths if path.is_file()), None)
+    return Part.of(images, labels, paths["images"])
 
 
 # The network
@@ -155,29 +169,29 @@ class NoDownload(Exception):
     """Why the set did not come: no network, no room, or a server that has something else."""
 
 
-def download_set(torchvision_class: str, folder: Path) -> None:
+def download_set(
+    torchvision_class: str, folder: Path, options: Mapping[str, str] | None = None
+) -> None:
     """Let torchvision fetch a set, by its class, into `folder`. NoDownload if that fails.
 
     It is fetched beside and moved when whole, so that an interrupted download leaves no files that
     a later run would take for a damaged set.
     """
-    from torchvision import datasets  # imported late: it costs a second and is seldom needed
-
-    torchvision_set = getattr(datasets, torchvision_class)
-    await_answer(torchvision_set.mirrors[0] + torchvision_set.resources[0][0])
+    torchvision_set = _torchvision_class(torchvision_class)
+    url = getattr(torchvision_set, "url", None)  # of those whose files come in one
+    await_answer(url or torchvision_set.mirrors[0] + torchvision_set.resources[0][0])
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as beside:
-            torchvision_set(beside, download=True)
-            whole = Path(beside) / torchvision_set.__name__
-            home = folder / torchvision_set.__name__ / "raw"
-            home.mkdir(parents=True, exist_ok=True)
+            torchvision_set(beside, download=True, **(options or {}))
             # The training images last: a set without them counts as not there.
-            files = (whole / "raw").iterdir()
+            files = [path for path in Path(beside).rglob("*") if path.is_file()]
             for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
-                file.replace(home / file.name)
+                home = folder / file.relative_to(beside)
+                home.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(home)
     # torchvision raises RuntimeError when every mirror failed; a hotel's page may answer anything.
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
         raise NoDownload(_reason(error)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.data import DATASETS, Dataset, image_folder, load
+from lab.data import DATASETS, OF_SETS, Dataset, image_folder, load
+from lab.data.listing import Listing
+from lab.data.pictures import Unreadable
 from lab.errors import Mistake
 from lab.evaluation.evaluator import generated_images
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
-from lab.runs.layout import RunFiles, is_run_folder
+from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.run import Run
 from lab.text import printable
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A generator, or else `files` in the folder that `name` is the path of."""
+    """A generator, or else the `pictures` in the folder that `name` is the path of."""
 
     name: str
-    dataset: str  # the name of the set that they are to be like
+    dataset: str  # the set that they are to be like: its name, or its path
     trained: TrainedGenerator | None = None
     run: Run | None = None  # that the results go into; none for a generator named by its file
-    files: Sequence[Path] = ()
+    pictures: Listing | None = None
     invert: bool = False  # pictures are dark on light
 
     @property
@@ -39,20 +41,31 @@ class Subject:
     @property
     def count(self) -> int:
         """How many images there will be, if all pictures can be read."""
-        return FULL_COUNT if self.trained else min(FULL_COUNT, len(self.files))
+        return FULL_COUNT if self.trained else min(FULL_COUNT, len(self.pictures.entries))
 
-    def load_dataset(self, data_dir: Path | None) -> Dataset:
-        """The real images: those that a run was trained on, else those of the set."""
-        if self.run:
-            return self.run.load_own_dataset(data_dir)
-        return self.trained.load_dataset(data_dir) if self.trained else load(self.dataset, data_dir)
+    def load_dataset(
+        self, data_dir: Path | None, image_size: int | None, colour: bool | None
+    ) -> Dataset:
+        """The real images: those that a run was trained on, else those of the set.
+
+        image_size, colour: of a set of one's own, that pictures are compared with.
+        """
+        if not self.trained:
+            return load(self.dataset, data_dir, True, image_size, colour)
+        if self.dataset not in (*DATASETS, self.trained.spec.name):  # where its pictures are now
+            data_dir = Path(self.dataset)
+        return (self.run.load_own_dataset if self.run else self.trained.load_dataset)(data_dir)
 
     def images(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
         """uint8 (N, *shape): the images to score; says what had to be done to pictures."""
         if self.trained:
             return generated_images(self.trained.network.to(device), FULL_COUNT, device)
-        folder, how = Path(self.name), (FULL_COUNT, shape, self.invert)
-        images, notices = image_folder.read_images(folder, self.files, *how)
+        try:
+            images, notices = image_folder.read_images(
+                self.pictures, FULL_COUNT, shape, self.invert
+            )
+        except Unreadable as reason:
+            raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
         for notice in notices:
             print(f"note: {printable(notice)}")
         return images
@@ -78,22 +91,21 @@ def find_subject(
             f"--run {own_run}: is being trained, which ends in an evaluation; wait for that, "
             f"or score {trained.path} with --generator"
         )
-    if dataset not in (None, trained.spec.name):
-        own = f"{trained.path} was trained on {trained.spec.name}"
-        raise Mistake(f"--dataset {dataset}: {own}; leave --dataset out")
-    return Subject(str(generator or own_run), trained.spec.name, trained, own_run)
+    name = trained.spec.name
+    if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
+        raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
+    return Subject(str(generator or own_run), dataset or name, trained, own_run)
 
 
 def _pictures_in(folder: Path, dataset: str | None, invert: bool) -> Subject:
     if not dataset:
         raise Mistake(
-            f"--images {folder}: say which set they are to be like, with --dataset "
-            + " or --dataset ".join(DATASETS)
+            f"--images {folder}: say with --dataset which set they are to be like: {OF_SETS}"
         )
-    if is_run_folder(folder):
+    if holds_a_run(folder):
         raise Mistake(
             f"--images {folder}: is a run folder, with grids and curves; name the "
             f"{RunFiles(folder).final_folder.name} in it, or a folder of your own"
         )
-    files = image_folder.files_in(folder, below=True)
-    return Subject(str(folder), dataset, files=files, invert=invert)
+    found = image_folder.list_pictures(folder, below=True)
+    return Subject(str(folder), dataset, pictures=found, invert=invert)

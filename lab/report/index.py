@@ -77,7 +77,7 @@ def _row(run: Run) -> dict[str, str]:
     config, options = run.readable_config, run.options
     return {
         "name": run.path.name,
-        "set": str(options.get("dataset", "?")) + " (sample)" * config.data.is_sample,
+        "set": Path(str(options.get("dataset", "?"))).name + " (sample)" * config.data.is_sample,
         "recipe": str(options.get("recipe", "?")),
         "seed": str(options.get("seed", "?")),
         "epochs": f"{len(run.history)}/{options.get('epochs', '?')}",

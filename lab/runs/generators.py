@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files
-from lab.data.datasets import DATASETS, Dataset, load
+from lab.data.datasets import DATASETS, Dataset, load, load_pictures
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
 from lab.runs.layout import OUTPUTS, check_out
@@ -35,11 +35,22 @@ class TrainedGenerator:
         return f", after epoch {epoch}" if isinstance(epoch, int) else ""
 
     def load_dataset(self, data_dir: Path | None = None) -> Dataset:
-        """Images of the generator's set, by its run if it has one; Fault where it is no row."""
+        """Images of the generator's set, by its run if it has one; Fault where nothing says which.
+
+        data_dir: also where a set of one's own is now.
+        """
         name = self.spec.name
-        if name not in DATASETS:
-            raise Fault(f"{self.path}: its set, {self.spec.title}, is not one that can be loaded")
-        return self.run.load_dataset(data_dir, name) if self.run else load(name, data_dir)
+        if name in DATASETS:
+            return self.run.load_dataset(data_dir, name) if self.run else load(name, data_dir)
+        if data_dir:
+            return load_pictures(data_dir, self.spec.shape)
+        if not self.run:
+            what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
+            raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
+        dataset = self.run.load_dataset()
+        if dataset.spec.shape != self.spec.shape:
+            raise Fault(f"{self.path}: makes other images than {dataset.source} has")
+        return dataset
 
     def was_trained_on(self, dataset: Dataset) -> bool:
         """Whether these are the images of its run; true where none are known."""

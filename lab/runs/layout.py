@@ -98,6 +98,13 @@ def is_run_folder(path: Path) -> bool:
         return False
 
 
+def holds_a_run(path: Path) -> bool:
+    """Whether a folder is a run's, not one of pictures that happens to hold a config.json."""
+    files = RunFiles(path)
+    parts = (files.generator_path, files.checkpoint_path, files.history_path, files.grid_folder)
+    return is_run_folder(path) and any(part.exists() for part in parts)
+
+
 def check_out(folder: Path) -> None:
     """Mistake if --out is a run folder, whose files are its own, or cannot be written to."""
     if RunFiles(folder).config_path.is_file():

@@ -15,7 +15,7 @@ from pathlib import Path
 from lab import files
 from lab.errors import Fault, Mistake
 from lab.runs import schema
-from lab.runs.layout import RunFiles, is_run_folder
+from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
@@ -67,7 +67,7 @@ class RestorationResults:
 
     def check_images(self, folder: Path) -> None:
         """Mistake if --images is a run folder, or one whose pictures could be written over."""
-        if is_run_folder(folder):
+        if holds_a_run(folder):
             raise Mistake(
                 f"--images {folder}: is a run folder, with grids and curves; name the "
                 "final_generated_images in it, or a folder of your own"

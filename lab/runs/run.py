@@ -237,11 +237,28 @@ class Run(RunFiles):
         Of a run on the bundled sample they are that sample, also where the full set has come since.
         """
         name = name or self.options.get("dataset")
-        if not isinstance(name, str) or name not in DATASETS:
+        if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
             raise Fault(f"{self.config_path}: does not say which set the run was trained on")
+        if name not in DATASETS:
+            return self._load_pictures(data_dir, name)
         if self.config.data.is_sample and not data_dir:
             return datasets.load_sample(name)
         return datasets.load(name, data_dir or self.data_dir)
+
+    def _load_pictures(self, data_dir: Path | None, path: str) -> Dataset:
+        """A set of one's own, in `data_dir` if it has moved there since, converted as it was then.
+
+        Fault if it is no longer there.
+        """
+        if not data_dir and not datasets.exists(path):
+            raise Fault(
+                f"{self}: its pictures were {printable(path)}, which is gone; "
+                "say with --data-dir where they are now"
+            )
+        side, colour = (self.options.get(name) for name in ("image_size", "colour"))
+        if type(side) is not int or type(colour) is not bool:
+            raise Fault(f"{self.config_path}: does not say of what shape the run's images are")
+        return datasets.load_pictures(data_dir or Path(path), (3 if colour else 1, side, side))
 
     def load_own_dataset(self, data_dir: Path | None = None) -> Dataset:
         """The very images that the run was trained on, from `data_dir` if that is given.
@@ -295,6 +312,7 @@ class Run(RunFiles):
                 fingerprint=dataset.fingerprint,
                 is_sample=dataset.is_sample,
                 training_images=len(dataset.train_images),
+                notices=list(dataset.notices),
             ),
             machine=dict(machine),
             command=first or command,

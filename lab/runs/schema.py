@@ -95,6 +95,7 @@ class DataFacts(Record):
     fingerprint: str = ""
     is_sample: bool = False
     training_images: int | None = None
+    notices: list[str] = Field(default_factory=list)  # what was done to one's own pictures
 
 
 class Config(Record):

@@ -35,7 +35,8 @@ from lab.training.state import TrainingState, load_checkpoint
 OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that are not the run's
 # Options that the plan does not list as changes of the recipe.
 OF_THE_PLAN = {
-    *("dataset", "data_dir", "out", "recipe", "epochs", "images_shown", "batch_size"),
+    *("dataset", "image_size", "grey", "colour", "data_dir", "out", "recipe", "epochs"),
+    *("images_shown", "batch_size"),
     *("sample_every", "seed", "device"),
 }
 RECIPES_PIXELS = 32 * 32  # of larger images a recipe shows fewer, as many pixels in all
@@ -131,6 +132,7 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
     r1_every = min(options.r1_every, image_count // options.batch_size)
     return dataclasses.replace(
         options,
+        **dataset.options,
         epochs=length.epochs,
         images_shown=length.images_shown,
         sample_every=options.sample_every or (None if options.minutes else length.sample_every),
@@ -199,6 +201,8 @@ def print_plan(
     maps = [said(name, vars(options)) for name in MAPS if getattr(options, name)]
     if maps:
         print(f"convolutions: {' '.join(maps)}")
+    for notice in dataset.notices:
+        print(f"note: {notice}")
     if changes := changes_of_recipe(options, recipe, dataset.spec.shape):
         print(f"other than the recipe: {changes}")
     if dataset.is_sample:

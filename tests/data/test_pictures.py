@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lab.data import datasets, image_folder
+from lab.data.pictures import Unreadable, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
 
@@ -32,6 +36,14 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     lying.getexif()[0x0112] = 6  # "turn it to the right"
     lying.save(tmp_path / "turned.png", exif=lying.getexif())
     Image.new("L", (28, 28)).save(tmp_path / "old.gif")
+    Image.new("L", (28, 28), 20).save(tmp_path / "scan.tif")
+    Image.new("I;16", (28, 28), 99).save(tmp_path / "low.png")
+    Image.new("RGBA", (28, 28), (9, 9, 9, 255)).save(tmp_path / "opaque.png")
+    framed = Image.new("RGBA", (28, 28), (90, 90, 90, 255))
+    framed.paste((0, 0, 0, 0), (10, 10, 20, 20))
+    framed.save(tmp_path / "framed.png")
+    (tmp_path / "photo.heic").write_bytes(b"not of Pillow's")
+    (tmp_path / "._grey.png").write_bytes(b"of macOS")
     frames = [Image.new("L", (28, 28), level) for level in (0, 99)]
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
     (tmp_path / "folder.png").mkdir()
@@ -41,32 +53,39 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     pictures, notices = image_folder.read_pictures(tmp_path, GREY)
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
-        *("grey.png", "grey_as_colour.png", "red.png"),
-        *("sixteen.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
-        *("drawing.png", "photo.JPG.png", "turned.png"),
+        *("grey.png", "grey_as_colour.png", "red.png", "old.gif.png", "scan.tif.png"),
+        *("sixteen.png", "low.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
+        *("drawing.png", "photo.JPG.png", "turned.png", "opaque.png", "framed.png"),
     }
-    assert found["photo.JPG.png"].file == "photo.JPG"
-    assert found["turned.png"].notices[0] == "turned upright, as its camera noted"
     assert found["turned.png"].tiles[0, 0, 5].tolist() == [0] * 14 + [200] * 14
     for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
-    assert found["grey.png"].notices == found["grey_as_colour.png"].notices == ()
-    assert "16 bits" in found["sixteen.png"].notices[0]
-    assert "colour" in found["red.png"].notices[0]
-    assert found["glass.png"].notices == ("transparency filled with black",)
     assert (found["glass.png"].tiles == 40).all()  # 200 * 51 / 255
-    assert found["drawing.png"].notices[0] == "transparency filled with white"
-    assert "--invert" in found["drawing.png"].notices[1]
     assert found["drawing.png"].tiles.sum() == 783 * 255
-    assert found["moving.png"].notices == ("only the first of its frames taken",)
-    assert "resized from 50 x 31" in found["uneven.png"].notices[0]
+    assert found["framed.png"].tiles[0, 0, 14, 14] == 90  # transparent there
+    assert found["low.png"].tiles[0, 0, 3, 3] == 99  # not black
     assert (found["uneven.png"].tiles == 77).all()
-    assert len(found["tiled.png"].tiles) == 6
-    assert "old.gif: left out, not one of .png" in notices[2]
-    assert notices[0].startswith("broken.png: left out") and notices[1].startswith("text.png")
-    changed = set(notices[3:])
-    assert "red.png: colour turned to grey" in changed and len(changed) == 9
-    assert "tiled.png: 84 x 56, restored in tiles of 28 x 28" in changed
+    assert (found["scan.tif.png"].tiles == 20).all() and len(found["tiled.png"].tiles) == 6
+    said = dict(line.split(": ", 1) for line in notices)
+    tiles = "84 x 56 restored in 2 x 3 tiles of 28 x 28, make it 28 x 28 if it is one image"
+    unread = said.pop("left out, cannot be read")
+    assert unread.startswith("2 files (broken.png: ") and "text.png: not a picture" in unread
+    assert said == {
+        "left out, not of a kind that is read": "1 file (photo.heic)",
+        "left out, sub-folders": "1 file (folder.png)",
+        "left out, hidden files and folders of the system": "1 file (._grey.png)",
+        "turned upright, as its camera noted": "1 file (turned.png)",
+        "16 bits turned to 8": "1 file (sixteen.png)",
+        "16 bits of which it needs 8, read as 8": "1 file (low.png)",
+        "colour turned to grey": "1 file (red.png)",
+        "transparency filled with black": "1 file (glass.png)",
+        "transparency filled with white": "1 file (drawing.png)",
+        "transparency filled with the colour of its corner": "1 file (framed.png)",
+        image_folder.LIGHT: "1 file (drawing.png)",
+        "only the first of its frames taken": "1 file (moving.png)",
+        "resized from 50 x 31 to 28 x 28": "1 file (uneven.png)",
+        tiles: "1 file (tiled.png)",
+    }
 
 
 def test_tiles_are_joined_as_they_were(tmp_path) -> None:
@@ -88,18 +107,63 @@ def test_more_tiles_than_can_be_restored_are_a_mistake(tmp_path, monkeypatch) ->
         image_folder.read_pictures(tmp_path, GREY)
 
 
-def test_a_picture_too_large_is_not_unpacked(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(image_folder, "MOST_TILES", 3)
-    Image.new("L", (84, 56)).save(tmp_path / "large.png")
-    with pytest.raises(Mistake, match="84 x 56 pixels is too large"):
+def test_only_so_many_tiles_a_side_are_cut(tmp_path) -> None:
+    for side, tiles in ((224, 64), (252, 1)):
+        Image.new("L", (side, side), 9).save(tmp_path / "one.png")
+        (picture,), notices = image_folder.read_pictures(tmp_path, GREY)
+        assert len(picture.tiles) == tiles and len(notices) == 1
+
+
+def test_a_photograph_is_read_everywhere_and_a_bomb_nowhere(tmp_path, monkeypatch) -> None:
+    Image.new("L", (4000, 3000), 9).save(tmp_path / "photo.jpg")
+    (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
+    images, _ = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
+    assert (picture.tiles == 9).all() and (images == 9).all()
+    monkeypatch.setattr("lab.data.pictures.MOST_PIXELS", 11_000_000)
+    monkeypatch.setattr(opened, "__defaults__", (("PNG",), 11_000_000, None))
+    with pytest.raises(Mistake, match="4000 x 3000 pixels is too large"):
         image_folder.read_pictures(tmp_path, GREY)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", [None, 0, 1, 3, 6, 8, 99])
+def test_a_picture_is_turned_as_its_camera_noted(tmp_path, ending, orientation) -> None:
+    lying = Image.new("L", (28, 28))
+    lying.paste(200, (0, 0, 28, 14))  # light above
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    how = {"lossless": True} if ending == "webp" else {}
+    lying.save(tmp_path / f"a.{ending}", exif=exif, **how)
+    images, notices = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
+    turns = {3: 2, 6: 3, 8: 1}.get(orientation, 0)
+    wanted = torch.rot90(torch.from_numpy(np.array(lying)), turns)
+    assert (images[0, 0].int() - wanted.int()).abs().max() < 3  # JPEG
+    if ending != "tiff":  # which Pillow turns of its own accord
+        assert any("turned" in line for line in notices) == bool(turns)
+
+
+def test_damage_beside_the_pixels_costs_no_picture(tmp_path) -> None:
+    picture, text = Image.new("L", (28, 28), 7), PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 2_000_000, zip=True)
+    picture.save(tmp_path / "exif.png", exif=b"garbage!")
+    picture.save(tmp_path / "text.png", pnginfo=text)
+    picture.save(tmp_path / "profile.png", icc_profile=b"no profile")
+    picture.save(tmp_path / "exif.jpg", exif=b"Exif\0\0no TIFF at all")
+    glass = Image.new("P", (28, 28))
+    glass.save(tmp_path / "palette.png", transparency=bytes(range(9)))  # Pillow warns of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures, notices = image_folder.read_pictures(tmp_path, GREY)
+    assert len(pictures) == 5 and len(notices) == 1
+    assert all((each.tiles == 7).all() for each in pictures if each.name != "palette.png")
 
 
 def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
-    with pytest.raises(Mistake, match=r"no pictures in it \(\.png"):
+    with pytest.raises(Mistake, match="no pictures in it; name"):
         image_folder.read_pictures(tmp_path, GREY)
     (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(Mistake, match="can be read"):
+    with pytest.raises(Mistake, match="cannot be read: 1 file"):
         image_folder.read_pictures(tmp_path, GREY)
     for name in ("a.jpg", "a.jpg.png"):
         Image.new("L", (28, 28)).save(tmp_path / name)
@@ -117,30 +181,29 @@ def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
 def test_what_is_written_is_read_to_the_bit(tmp_path, shape) -> None:
     image = torch.randint(0, 256, shape, dtype=torch.uint8)
     write_png(tmp_path / "one.png", as_picture(image))
-    found, changes = image_folder.read_image(tmp_path / "one.png", shape)
-    assert torch.equal(found, image)
-    assert [change for change in changes if "light background" not in change] == []
+    found, notices = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 1, shape)
+    assert torch.equal(found[0], image)
+    assert [line for line in notices if "light background" not in line] == []
 
 
 def test_colour_stays_where_the_set_has_colour(tmp_path) -> None:
     Image.new("RGB", (24, 20), (255, 9, 77)).save(tmp_path / "red.png")
     Image.new("L", (24, 20), 99).save(tmp_path / "white.png")
     Image.new("L", (30, 30), 99).save(tmp_path / "large.png")
-    files = image_folder.files_in(tmp_path, below=True)
-    images, notices = image_folder.read_images(tmp_path, files, 9, COLOUR)
+    found = image_folder.list_pictures(tmp_path, below=True)
+    images, notices = image_folder.read_images(found, 9, COLOUR)
     assert images.shape == (3, *COLOUR)
-    assert notices == ["1 of 3 images: resized from 30 x 30 to 20 x 24"]
-    red, _ = image_folder.read_image(tmp_path / "red.png", COLOUR)
-    assert red[:, 3, 3].tolist() == [255, 9, 77]
-    dark, _ = image_folder.read_image(tmp_path / "red.png", COLOUR, invert=True)
-    assert dark[:, 3, 3].tolist() == [0, 246, 178]
+    assert notices == ["resized from 30 x 30 to 20 x 24: 1 file (large.png)"]
+    assert [255, 9, 77] in images[..., 3, 3].tolist()
+    dark, _ = image_folder.read_images(found, 9, COLOUR, invert=True)
+    assert [0, 246, 178] in dark[..., 3, 3].tolist()
 
 
 def test_colour_tiles_are_joined_as_they_were(tmp_path) -> None:
     values = torch.randint(0, 256, (60, 48, 3), dtype=torch.uint8)  # 3 x 2 tiles of 20 x 24
     Image.fromarray(values.numpy()).save(tmp_path / "in.png")
     (picture,), notices = image_folder.read_pictures(tmp_path, COLOUR)
-    assert notices == ["in.png: 48 x 60, restored in tiles of 20 x 24"]
+    assert notices[0].startswith("48 x 60 restored in 3 x 2 tiles of 20 x 24, make it 20 x 24 if")
     assert picture.tiles.shape == (6, *COLOUR)
     assert torch.equal(picture.tiles[1].permute(1, 2, 0), values[:20, 24:])
     image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)
@@ -154,35 +217,55 @@ def test_colour_tiles_are_joined_as_they_were(tmp_path) -> None:
 def test_pictures_are_taken_in_random_order_but_always_the_same(tmp_path) -> None:
     for level in range(30):
         Image.new("L", (28, 28), level).save(tmp_path / f"{level:02d}.png")
-    files = image_folder.files_in(tmp_path, below=True)
-    read = (image_folder.read_images(tmp_path, files, 10, GREY)[0] for _ in "ab")
+        (tmp_path / f"broken{level}.png").write_bytes(b"none")
+        (tmp_path / f"._{level:02d}.png").write_bytes(b"of macOS")
+    found = image_folder.list_pictures(tmp_path, below=True)
+    assert len(image_folder.read_images(found, 30, GREY)[0]) == 30  # as many as can be
+    read = (image_folder.read_images(found, 10, GREY)[0] for _ in "ab")
     one, two = (images[:, 0, 0, 0].tolist() for images in read)
     assert one == two != sorted(one) and max(one) > 10  # names often go by class
-    _, notices = image_folder.read_images(tmp_path, files, 10, GREY)
-    assert notices == ["10 of 30 images were taken at random"]
+    _, notices = image_folder.read_images(found, 10, GREY)
+    assert notices[-1] == "10 of 60 pictures were taken at random"
 
 
 def test_resizing_from_many_sizes_is_one_line(tmp_path) -> None:
     for side in range(30, 36):
         Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
-    files = image_folder.files_in(tmp_path, below=True)
-    _, notices = image_folder.read_images(tmp_path, files, 9, GREY)
-    assert notices == ["6 of 6 images: resized from 6 sizes to 28 x 28"]
+    _, notices = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
+    (line,) = notices
+    assert line.startswith("resized from 6 sizes to 28 x 28: 6 files (")
 
 
 def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "text.png").write_text("no picture")
-    files = image_folder.files_in(tmp_path, below=True)
-    with pytest.raises(Mistake, match=rf"--images {tmp_path}: unreadable: text.png"):
-        image_folder.read_images(tmp_path, files, 5, GREY)
+    found = image_folder.list_pictures(tmp_path, below=True)
+    with pytest.raises(Unreadable, match=r"cannot be read: 1 file \(below/text\.png"):
+        image_folder.read_images(found, 5, GREY)
 
 
 def test_a_light_background_is_remarked_on(tmp_path) -> None:
     digit = datasets.load_sample("mnist").test_images[0]
-    for name, image in (("dark.png", digit), ("light.png", 255 - digit)):
-        write_png(tmp_path / name, as_picture(image))
-        _, changes = image_folder.read_image(tmp_path / name, GREY)
-        assert ["invert" in change for change in changes] == [True] * (name == "light.png")
-    image, changes = image_folder.read_image(tmp_path / "light.png", GREY, invert=True)
-    assert torch.equal(image, digit) and not changes
+    for image, light in ((digit, False), (255 - digit, True)):
+        write_png(tmp_path / "one.png", as_picture(image))
+        found = image_folder.list_pictures(tmp_path, below=True)
+        _, notices = image_folder.read_images(found, 1, GREY)
+        assert ["invert" in line for line in notices] == [True] * light
+    images, notices = image_folder.read_images(found, 1, GREY, invert=True)
+    assert torch.equal(images[0], digit) and not notices
+
+
+def test_links_are_followed_but_not_in_a_circle(tmp_path) -> None:
+    (away := tmp_path / "away").mkdir()
+    (here := tmp_path / "here").mkdir()
+    Image.new("L", (28, 28), 3).save(away / "a.png")
+    (here / "linked").symlink_to(away)
+    (here / "again").symlink_to(away)
+    (away / "circle").symlink_to(here)
+    (here / "nowhere.png").symlink_to(tmp_path / "none")
+    found = image_folder.list_pictures(here, below=True)
+    assert [str(entry.place) for entry in found.entries] == ["again/a.png"]
+    assert found.remarks.lines() == [
+        "left out, links to a folder that is read already: 2 files (again/circle, linked)",
+        "left out, links that lead nowhere: 1 file (nowhere.png)",
+    ]

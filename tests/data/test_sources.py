@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import socket
 import struct
 import threading
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from idx_files import idx, write_set, zipped
 
-from lab.data import sources
-from lab.data.sources import NoDownload, read_idx, read_part
+from lab.data import datasets, load, sources
+from lab.data import idx as idx_module
+from lab.data.idx import read_idx
+from lab.data.sources import NoDownload, read_part
 from lab.errors import Fault
 
 SIDES = (28, 28)
@@ -52,7 +57,7 @@ def test_images_of_other_sides_are_read_where_they_are_asked_for(tmp_path):
 
 
 def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "bytearray", pytest.fail, raising=False)  # what is read into
+    monkeypatch.setattr(idx_module, "bytearray", pytest.fail, raising=False)  # what is read into
     (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
     with pytest.raises(Fault, match="truncated"):
         read_idx(tmp_path / "file", SIDES)
@@ -101,6 +106,77 @@ def test_labels_must_be_of_one_of_the_classes_there_are(tmp_path):
     assert read_part(tmp_path, "train", (1, 28, 28), classes=5).labels.tolist() == [4] * 20
     with pytest.raises(Fault, match="label 4 found, 0 to 3 expected"):
         read_part(tmp_path, "train", (1, 28, 28), classes=4)
+
+
+@pytest.mark.parametrize("kind", ["raw", "gzip"])
+def test_what_follows_a_gzip_file_is_passed_over(tmp_path, kind):
+    images = torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28)
+    (tmp_path / "file").write_bytes(GOOD[kind] + b"ab")
+    if kind == "gzip":
+        assert torch.equal(read_idx(tmp_path / "file", SIDES), images)
+        halves = zipped(idx(images)[:900]) + zipped(idx(images)[900:])  # as pigz and cat make them
+        (tmp_path / "file").write_bytes(halves)
+        assert torch.equal(read_idx(tmp_path / "file", None), images)
+        broken = bytearray(GOOD[kind])
+        broken[-6] ^= 1  # of the sum at its end
+        (tmp_path / "file").write_bytes(broken)
+    with pytest.raises(Fault, match=f"{tmp_path}/file: damaged"):
+        read_idx(tmp_path / "file", SIDES)
+
+
+# Sets that torchvision reads
+
+
+def test_kmnist_and_emnist_are_read_in_torchvisions_layout(tmp_path):
+    raw = write_set(tmp_path / "KMNIST" / "raw")
+    found = load("kmnist", tmp_path)
+    assert torch.equal(found.train_images[:, 0], read_idx(raw / "train-images-idx3-ubyte", SIDES))
+    assert torch.equal(found.test_labels, read_idx(raw / "t10k-labels-idx1-ubyte", ()).long())
+    (home := tmp_path / "data" / "EMNIST" / "raw").mkdir(parents=True)
+    for path in raw.iterdir():
+        name = path.name.replace("t10k", "test")
+        (home / f"emnist-balanced-{name}").write_bytes(path.read_bytes())
+    lying = load("emnist", tmp_path)  # stored transposed, shown upright
+    assert torch.equal(lying.train_images.mT, found.train_images)
+    assert len(lying.spec.class_names) == 47 and lying.spec.class_names[36:38] == ("a", "b")
+    (home / "emnist-balanced-test-labels-idx1-ubyte").write_bytes(b"none")
+    with pytest.raises(Fault, match=r"EMNIST: is not whole .*fetch it again"):
+        load("emnist", tmp_path)
+
+
+def test_cifar10_is_read_in_torchvisions_layout(tmp_path, monkeypatch):
+    (home := tmp_path / "cifar-10-batches-py").mkdir()
+    chance, listed = np.random.default_rng(0), []
+    for name in ("data_batch_1", "test_batch", "batches.meta"):
+        values = chance.integers(0, 256, (9, 3072), np.uint8)
+        content = {"data": values, "labels": [1] * 9, "label_names": []}
+        (home / name).write_bytes(pickle.dumps(content))
+        listed.append([name, hashlib.md5((home / name).read_bytes()).hexdigest()])
+        monkeypatch.setattr("torchvision.datasets.CIFAR10.train_list", listed[:1])
+        monkeypatch.setattr("torchvision.datasets.CIFAR10.test_list", listed[1:2])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": listed[2][1]}
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.meta", meta)
+    found = load("cifar10", tmp_path)
+    first = pickle.loads((home / "data_batch_1").read_bytes())["data"]
+    assert torch.equal(found.train_images.flatten(1), torch.from_numpy(first))
+    assert found.train_images.shape == (9, 3, 32, 32) and found.test_labels.tolist() == [1] * 9
+    (home / "data_batch_1").write_bytes(b"none")
+    with pytest.raises(Fault, match="is not whole"):  # and what is in it is not unpickled
+        load("cifar10", tmp_path)
+
+
+def test_a_set_without_sample_and_network_says_what_to_fetch(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path / "data")
+
+    def refuse(*_: object) -> None:
+        raise NoDownload("no answer from the network")
+
+    monkeypatch.setattr(sources, "await_answer", refuse)
+    with pytest.raises(Fault) as caught:
+        load("cifar10")
+    for words in ("no answer", "CIFAR10(FOLDER, download=True)", str(tmp_path), "--data-dir"):
+        assert words in str(caught.value)
+    assert not (tmp_path / "data").exists()
 
 
 # The network

@@ -13,11 +13,12 @@ from conftest import SAMPLE
 
 from lab import files
 from lab.data import DATASETS, datasets, load_sample
+from lab.data.writers import as_picture, write_png
 from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build
 from lab.models.serialization import load_weights
 from lab.models.tensor_files import digest
-from lab.runs.layout import check_out
+from lab.runs.layout import check_out, holds_a_run
 from lab.runs.run import Run
 from lab.runs.schema import Comparison, Evaluation
 
@@ -385,6 +386,31 @@ def test_a_run_that_does_not_say_its_set_is_a_fault(tmp_path):
         files.write_json(tmp_path / "config.json", {"options": options})
         with pytest.raises(Fault, match="does not say which set the run was trained on"):
             Run(tmp_path).load_dataset()
+
+
+def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(tmp_path):
+    shades = torch.arange(70 * 400).remainder(251).byte().view(70, 20, 20)
+    (pictures := tmp_path / "leaves").mkdir()
+    for index, image in enumerate(shades):
+        write_png(pictures / f"{index}.png", as_picture(image[None]))
+    dataset = datasets.load(str(pictures), image_size=16, colour=True)
+    run = Run.create(tmp_path / "outputs", dataset.name)
+    assert run.name == "leaves-001"
+    run.begin(dataset.options, "", dataset, {})
+    again = Run(run.path).load_own_dataset()
+    assert again.fingerprint == dataset.fingerprint and again.spec == dataset.spec
+    assert Run(run.path).config.data.notices == list(dataset.notices)
+    pictures.rename(tmp_path / "gone")
+    with pytest.raises(Fault, match=r"leaves, which is gone; say with --data-dir"):
+        Run(run.path).load_own_dataset()
+    moved = Run(run.path).load_own_dataset(tmp_path / "gone")
+    assert moved.fingerprint == dataset.fingerprint
+    (tmp_path / "gone" / "0.png").unlink()
+    with pytest.raises(Fault, match="trained on other images"):
+        Run(run.path).load_own_dataset(tmp_path / "gone")
+    assert not holds_a_run(pictures) and not holds_a_run(run.path)
+    run.grid_folder.mkdir()
+    assert holds_a_run(run.path)
 
 
 def test_where_config_does_not_say_any_images_are_the_runs(tmp_path, sample):

@@ -30,7 +30,7 @@ CONFIG = {
     "other_than_recipe": "--dropout 0.3",
     "data": {
         **{"title": "Fashion-MNIST", "source": "data/fashion", "fingerprint": "0289e4"},
-        **{"is_sample": True, "training_images": 10_000},
+        **{"is_sample": True, "training_images": 10_000, "notices": ["2 files left out"]},
     },
     "machine": {"python": "3.12", "cores": 2},
     "command": "python gan_lab.py",

@@ -1,0 +1,145 @@
+"""Sets of one's own that come as arrays: an npz, or a folder of IDX files of any square size."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lab.data.idx import find_file, read_idx
+from lab.data.listing import MOST_PACKED, open_zip
+from lab.device import check_memory
+from lab.errors import Mistake
+from lab.text import printable
+
+NAMES = (  # of images and labels in an npz: of all of them, or of each half
+    {"images": "images", "labels": "labels"},
+    {"images": "x_train", "labels": "y_train", "test_images": "x_test", "test_labels": "y_test"},
+)
+
+
+@dataclass
+class Arrays:
+    """Images (N, H, W), or with 3 channels last, uint8; a label each, or None; of both halves."""
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    test_images: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+def read_npz(path: Path, said: str) -> Arrays:
+    """The images and labels of an npz; Mistake for any other file. said: what named it."""
+    with open_zip(path, said) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        names = next((names for names in NAMES if names["images"] in members), None)
+        if names is None:
+            there = ", ".join(map(printable, sorted(members)[:5])) or "nothing"
+            raise Mistake(f"{said}: has {there}; images, or x_train and x_test, are expected")
+        found, notices = {}, []
+        for what, name in names.items():
+            if name in members:
+                found[what] = _array(archive, members[name], said)
+            if name in members and "labels" not in what:
+                found[what], words = _levels(found[what], f"{said}: {name}")
+                notices += [f"{name}: {word}" for word in words]
+    return _with_labels(Arrays(**found, notices=notices), said)
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> np.ndarray:
+    """One array of an npz, once its header, its member's size and the file's agree."""
+    name = printable(info.filename)
+    if info.file_size > MOST_PACKED * info.compress_size:
+        raise Mistake(f"{said}: holds less than it announces ({name}); make it anew")
+    try:
+        with archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, _, kind = header(file)
+            if kind.hasobject:
+                raise Mistake(f"{said}: {name} is pickled, which is not read; save plain numbers")
+            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, said)
+            if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
+                raise Mistake(f"{said}: {name} holds less or more than it announces; make it anew")
+        with archive.open(info) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (Mistake, MemoryError):
+        raise
+    except Exception as error:  # numpy raises anything for a damaged header
+        raise Mistake(f"{said}: {name} is damaged ({printable(str(error))[:80]})") from None
+
+
+def _levels(values: np.ndarray, said: str) -> tuple[np.ndarray, list[str]]:
+    """Images of any usual form as uint8 (N, H, W) or (N, H, W, 3); and how they were read."""
+    notices = []
+    if values.ndim == 4 and values.shape[3] not in (1, 3, 4) and values.shape[1] in (1, 3, 4):
+        values = values.transpose(0, 2, 3, 1)
+        notices.append("read with the channels first")
+    if not len(values) or (values.ndim, *values.shape[3:]) not in ((3,), (4, 1), (4, 3), (4, 4)):
+        found = " x ".join(map(str, values.shape))
+        raise Mistake(f"{said} is {found}; images x height x width (x 1 or 3 channels) is expected")
+    if values.dtype != np.uint8 or values.max() <= 1:
+        values, scale = _scaled(values, said)
+        notices.append(f"read as {scale}")
+    if values.shape[3:] == (4,):
+        notices.append("transparency left out")
+        values = values[..., :3]
+    return values[..., 0] if values.shape[3:] == (1,) else values, notices
+
+
+def _scaled(values: np.ndarray, said: str) -> tuple[np.ndarray, str]:
+    """Numbers as uint8 levels, and the scale that they were on."""
+    kind = values.dtype.kind
+    low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
+    scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
+    fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
+    if kind not in "fiub" or not fitting:  # of NaN none fits
+        raise Mistake(f"{said} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
+    bottom, top = fitting[0]
+    levels = np.empty(values.shape, np.uint8)
+    for index, image in enumerate(values):  # one by one: doubles of all of them would be many
+        levels[index] = np.rint((image.astype(float) - bottom) * (255 / (top - bottom)))
+    noun = {"f": "fractions", "b": "bits"}.get(kind, "whole numbers")
+    return levels, f"{noun} of {bottom} to {top:,}"
+
+
+def _with_labels(halves: Arrays, said: str) -> Arrays:
+    """The same with labels that are one each; Mistake where they are not."""
+    for images, labels in (("images", "labels"), ("test_images", "test_labels")):
+        values, pictures = getattr(halves, labels), getattr(halves, images)
+        if values is None:
+            continue
+        flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        count = 0 if pictures is None else len(pictures)
+        if flat.shape != (count,):
+            found = " x ".join(map(str, values.shape))
+            raise Mistake(f"{said}: {found} labels for {count:,} images; give one each, or none")
+        if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
+            flat = flat.astype(np.int64)
+        if flat.dtype.kind not in "iubU":
+            raise Mistake(f"{said}: its labels are no classes; give whole numbers, or names")
+        setattr(halves, labels, flat)
+    return halves
+
+
+def idx_folder(folder: Path) -> Path | None:
+    """The folder, or its raw/, if that holds IDX files; raises OSError where none may look."""
+    places = (folder, folder / "raw")
+    return next((place for place in places if find_file(place, "train", "images")), None)
+
+
+def read_idx_folder(folder: Path, said: str) -> Arrays:
+    """Images of any square size, with labels and a test half if they are there; raises Fault."""
+
+    def read(part: str, what: str) -> np.ndarray | None:
+        path = find_file(folder, part, what)
+        return path and read_idx(path, None if what == "images" else ()).numpy()
+
+    parts = (read(part, what) for part in ("train", "t10k") for what in ("images", "labels"))
+    return _with_labels(Arrays(*parts), said)

@@ -1,0 +1,120 @@
+"""IDX files, the format of http://yann.lecun.com/exdb/mnist, raw or gzip.
+
+A big-endian header of a type byte, a dimension count and the dimensions, then the bytes. Files from
+elsewhere are not trusted: sizes are checked before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from lab.errors import Fault
+
+GZIP = b"\x1f\x8b"  # what every member of a gzip file begins with
+MOST_SIDE = 512  # of images whose size a file says
+MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
+
+
+def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
+    """Read one IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
+
+    sides: what they must be; None for images of any square size. Raises Fault naming the file, what
+    was expected and what was found.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+        size = file.seek(0, 2)
+        file.seek(0)
+        # Deflate packs at most 1032:1, so the file's size bounds what it can honestly hold.
+        most_bytes = size * 1032 if packed else size
+        try:
+            return _read_idx(
+                path, io.BufferedReader(_Members(file)) if packed else file, sides, most_bytes
+            )
+        except (EOFError, zlib.error) as error:
+            raise Fault(f"{path}: damaged gzip file ({error}); fetch it again") from None
+
+
+def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_bytes: int) -> Tensor:
+    length = 4 * (4 if sides is None else 2 + len(sides))
+    shape = _read_idx_header(path, file.read(length), sides)
+    count = math.prod(shape)
+    if count > most_bytes:
+        what = f"too short for the {count:,} bytes it announces"
+        raise Fault(f"{path}: truncated: {what}; fetch it again")
+    content = bytearray(count)
+    found = file.readinto(content)
+    if found < count:
+        what = f"{count:,} bytes expected, {found:,} found"
+        raise Fault(f"{path}: truncated: {what}; fetch it again")
+    if file.read(1):
+        raise Fault(f"{path}: damaged: more bytes than the {count:,} its header announces")
+    return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)
+
+
+class _Members(io.RawIOBase):
+    """What the members of a gzip file hold, checked by the sums at their ends.
+
+    What follows the last is passed over, which Python's own reader takes for damage.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.rest, self.member = file, b"", zlib.decompressobj(31)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Some of the bytes; 0 at the end. EOFError if it comes too early."""
+        while True:
+            if self.member.eof:
+                self.rest = self.member.unused_data + self.file.read(len(GZIP))
+                if not self.rest.startswith(GZIP):
+                    return 0
+                self.member = zlib.decompressobj(31)
+            packed = self.rest or self.file.read(2**16)
+            found = self.member.decompress(packed, len(buffer))
+            self.rest = self.member.unconsumed_tail
+            if found:
+                buffer[: len(found)] = found
+                return len(found)
+            if not packed and not self.member.eof:
+                raise EOFError("it ends too early")
+
+
+def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> tuple[int, ...]:
+    """The dimensions an IDX header announces, once they are believable."""
+    dimensions = 3 if sides is None else 1 + len(sides)
+    if len(header) < 4 + 4 * dimensions or header[:2] != b"\0\0":
+        raise Fault(f"{path}: not an IDX file: it begins with {header[:4].hex(' ') or 'nothing'}")
+    if header[2] != 8 or header[3] != dimensions:
+        raise Fault(
+            f"{path}: wrong IDX file: expected bytes (type 8) in {dimensions} dimensions, "
+            f"found type {header[2]} in {header[3]}"
+        )
+    shape = struct.unpack(f">{dimensions}I", header[4:])
+    if sides is None:
+        sides = (shape[1], shape[1]) if 1 <= shape[1] <= MOST_SIDE else ("side", "the same side")
+    if not 1 <= shape[0] <= MOST_IMAGES or shape[1:] != tuple(sides):
+        wanted = " x ".join([f"1 to {MOST_IMAGES:,}", *map(str, sides)])
+        found = " x ".join(f"{side:,}" for side in shape)
+        raise Fault(f"{path}: wrong size: expected {wanted}, its header says {found}")
+    return shape
+
+
+def find_file(folder: Path, part: str, what: str) -> Path | None:
+    """`train-images-idx3-ubyte` in the spellings it is met in, raw first."""
+    axes = 3 if what == "images" else 1
+    endings = (f"{joint}idx{axes}-ubyte{ending}" for joint in "-." for ending in ("", ".gz"))
+    paths = (folder / f"{part}-{what}{ending}" for ending in endings)
+    return next((path for path in paths if path.is_file()), None)

@@ -1,0 +1,380 @@
+"""Sets of one's own: the same pixels are the same set, odd input is taken or refused in a line."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_sets import mutated, pixels, write_idx, write_pictures, write_zip
+from PIL import Image
+
+from lab import device, files
+from lab.data import cache, colour_asked, conversion, load
+from lab.data.listing import in_folder
+from lab.errors import Fault, Mistake
+
+IMAGES = pixels()
+CLASSES = ("Ahorn", "Buche", "Eiche")
+
+
+@pytest.fixture(scope="module")
+def leaves(tmp_path_factory) -> Path:
+    """A folder of 80 colour pictures in three classes; not to be changed."""
+    return write_pictures(tmp_path_factory.mktemp("own") / "Große Blätter", IMAGES, CLASSES)
+
+
+@pytest.fixture
+def copied(leaves, tmp_path) -> Path:
+    return Path(shutil.copytree(leaves, tmp_path / "leaves"))
+
+
+def refusal(path: Path, **how) -> str:
+    """The one line that a set is refused with."""
+    with pytest.raises(Mistake) as caught:
+        load(str(path), **how)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def notice(path: Path, **how) -> str:
+    return "\n".join(load(str(path), **how).notices)
+
+
+# The same set
+
+
+def test_a_folder_of_classes_is_a_set(leaves):
+    found = load(str(leaves))
+    assert found.name == "groe-blatter"
+    assert found.title == "Große Blätter" and found.spec.class_names == CLASSES
+    assert found.spec.shape == (3, 20, 20) and found.path == leaves
+    both = torch.cat((found.train_images, found.test_images))
+    own = {image.transpose(2, 0, 1).tobytes(): index % 3 for index, image in enumerate(IMAGES)}
+    labels = torch.cat((found.train_labels, found.test_labels)).tolist()
+    assert [own[image.numpy().tobytes()] for image in both] == labels
+    assert 2 <= len(found.test_images) <= 16
+    assert found.notices == ("only 80 images: a GAN learns little from so few",)
+
+
+def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_path):
+    labels = np.arange(80) % 3
+    shuffle = np.random.default_rng(1).permutation(80)
+    npz = {"images": IMAGES[shuffle], "labels": labels[shuffle]}
+    np.savez(tmp_path / "last.npz", **npz)
+    first = {**npz, "images": IMAGES[shuffle].transpose(0, 3, 1, 2)}
+    np.savez_compressed(tmp_path / "first.npz", **first)
+    fractions = (IMAGES[shuffle] / 255).astype(np.float32)
+    np.savez(tmp_path / "names.npz", images=fractions, labels=np.array(CLASSES)[labels[shuffle]])
+    np.savez(tmp_path / "tanh.npz", **{**npz, "images": fractions * 2 - 1})
+    wanted = load(str(leaves))
+    for path in (write_zip(tmp_path / "a.zip", leaves), *tmp_path.glob("*.npz")):
+        found = load(str(path))
+        assert torch.equal(found.train_images, wanted.train_images), path
+        assert torch.equal(found.test_labels, wanted.test_labels), path
+        assert found.fingerprint == wanted.fingerprint, path
+    assert "read with the channels first" in notice(tmp_path / "first.npz")
+    assert "read as fractions of 0 to 1" in notice(tmp_path / "names.npz")
+    assert "read as fractions of -1 to 1" in notice(tmp_path / "tanh.npz")
+
+
+def test_idx_files_of_any_square_size_are_read(tmp_path):
+    images, labels = pixels(80, 24, 1), (np.arange(80) % 4).astype(np.uint8)
+    found = load(str(write_idx(tmp_path / "idx", images, labels)))
+    assert found.spec.shape == (1, 24, 24) and found.spec.class_names == tuple("0123")
+    write_pictures(tmp_path / "flat", images)
+    assert torch.equal(load(str(tmp_path / "flat")).train_images, found.train_images)
+    assert load(str(tmp_path / "flat")).train_labels is None
+    write_idx(tmp_path / "oblong", images[:, :20])
+    with pytest.raises(Fault, match="wrong size"):
+        load(str(tmp_path / "oblong"))
+
+
+def test_pictures_that_are_added_move_no_other(copied):
+    before = load(str(copied))
+    write_pictures(copied / CLASSES[0] / "more", pixels(40, seed=2))
+    after = load(str(copied))
+    for half in ("train_images", "test_images"):
+        kept = {image.numpy().tobytes() for image in getattr(before, half)}
+        assert kept < {image.numpy().tobytes() for image in getattr(after, half)}
+
+
+@pytest.mark.parametrize("other", ["test", "Val"])
+def test_train_beside_test_are_the_halves(tmp_path, other):
+    write_pictures(tmp_path / "all" / "in" / "train", IMAGES[:70], CLASSES)
+    write_pictures(tmp_path / "all" / "in" / other, IMAGES[70:], CLASSES)
+    (tmp_path / "all" / "in" / "more").mkdir()
+    found = load(str(tmp_path / "all"))
+    assert (len(found.train_images), len(found.test_images)) == (70, 10)
+    assert found.spec.class_names == CLASSES and "neither train nor" in found.notices[0]
+    write_pictures(tmp_path / "all" / "in" / other / "Fichte", IMAGES[:1])
+    assert "no training images of Fichte" in refusal(tmp_path / "all")
+
+
+def test_an_npz_of_two_halves(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=IMAGES[:70], x_test=IMAGES[70:], y_train=np.arange(70) % 2)
+    found = load(str(tmp_path / "a.npz"))
+    assert (len(found.train_images), len(found.test_images)) == (70, 10)
+    assert found.train_labels is None and "labels of one half" in found.notices[0]
+
+
+# Shape
+
+
+def test_the_shape_is_that_of_most_pictures_or_what_is_asked_for(tmp_path):
+    assert load(str(write_pictures(tmp_path / "a", pixels(70, 28, 1)))).spec.shape == (1, 28, 28)
+    write_pictures(tmp_path / "a" / "in", pixels(1, 30, 3))
+    (tmp_path / "a" / "in" / "0000.png").rename(tmp_path / "a" / "colour.png")
+    shutil.rmtree(tmp_path / "a" / "in")
+    assert load(str(tmp_path / "a")).spec.shape == (1, 32, 32)  # of two sizes, all but one grey
+    assert "1 in colour were made grey" in notice(tmp_path / "a")
+    assert load(str(tmp_path / "a"), image_size=64, colour=True).spec.shape == (3, 64, 64)
+    said = "resized from 28 x 28 to 64 x 64: 70 files (0000.png, 0001.png, 0002.png, ...)"
+    assert said in notice(tmp_path / "a", image_size=64)
+    grey_in_colour = pixels(70, 20, 1)[..., None].repeat(3, 3)
+    found = load(str(write_pictures(tmp_path / "b", grey_in_colour)))
+    assert found.spec.shape == (1, 20, 20) and len(found.notices) == 1
+    again = load(str(tmp_path / "a"), image_size=32, colour=False)  # as a run asks for it
+    assert again.fingerprint == load(str(tmp_path / "a")).fingerprint
+
+
+def test_shapes_that_cannot_be_are_refused(leaves):
+    assert "multiple of 4 from 16 to 64" in refusal(leaves, image_size=18)
+    assert "the images of MNIST are 28 x 28" in refusal(Path("mnist"), image_size=32)
+    assert "the images of MNIST are grey" in refusal(Path("mnist"), colour=True)
+    with pytest.raises(Mistake, match="--grey --colour"):
+        colour_asked(True, True)
+
+
+# Odd input that is taken
+
+
+def test_files_that_are_no_pictures_cost_no_other(copied):
+    fingerprint = load(str(copied)).fingerprint
+    there = copied / CLASSES[0]
+    whole = next(there.glob("*.png")).read_bytes()
+    huge = bytearray(whole)
+    huge[16:24] = struct.pack(">II", 60_000, 60_000)
+    for name, content in (
+        *(("broken.png", whole[:100]), ("empty.png", b""), ("bomb.png", bytes(huge))),
+        *(("other.txt", b"text"), (".hidden.png", whole), ("text.jpg", b"text")),
+    ):
+        (there / name).write_bytes(content)
+    (there / "nowhere.png").symlink_to(copied / "none")
+    (there / "circle").symlink_to(copied)
+    (copied / "__MACOSX").mkdir()
+    (copied / "__MACOSX" / "a.png").write_bytes(whole)
+    os.mkfifo(there / "pipe.png")
+    found = load(str(copied))
+    assert found.fingerprint == fingerprint
+    text = "\n".join(found.notices)
+    for words in (
+        *("cannot be read: 4 files (Ahorn/bomb.png", "not of a kind that is read: 1 file"),
+        *("hidden files and folders of the system: 2 files", "lead nowhere: 1 file"),
+        *("read already: 1 file", "not files: 1 file (Ahorn/pipe.png)"),
+    ):
+        assert words in text
+    assert len(found.notices) == 7
+
+
+def test_duplicates_are_remarked_on(copied):
+    for path in list(copied.rglob("*.png"))[:5]:
+        shutil.copy(path, path.with_name(f"again-{path.name}"))
+    assert "5 images are exact duplicates of others" in notice(copied)
+
+
+def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_pictures(Path("mnist"), IMAGES)
+    assert load("mnist", download=False).title == "MNIST"
+    assert capsys.readouterr().out.endswith("for the folder say ./mnist\n")
+    found = load("./mnist")
+    assert found.title == "mnist" and found.name == "mnist-pictures"  # a run is called after it
+    assert found.path == tmp_path / "mnist"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load("~/mnist").fingerprint == found.fingerprint
+
+
+# Odd input that is refused
+
+
+def test_what_is_no_set_is_refused_in_one_line(tmp_path, leaves):
+    assert "did you mean fashion?" in refusal(Path("fashoin"))
+    assert "does not exist" in refusal(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "has 0 pictures, at least 64" in refusal(tmp_path / "empty")
+    write_pictures(tmp_path / "few", IMAGES[:63])
+    (tmp_path / "few" / "broken.png").write_bytes(b"none")
+    assert "has 63 pictures that can be read of 64, at least 64" in refusal(tmp_path / "few")
+    write_pictures(tmp_path / "plain", np.full((64, 16, 16), 9, np.uint8))
+    assert "of one colour" in refusal(tmp_path / "plain")
+    (tmp_path / "a.tar").write_bytes(b"text")
+    assert "is no zip or npz" in refusal(tmp_path / "a.tar")
+    assert "--data-dir" in refusal(leaves, data_dir=tmp_path)
+
+
+def test_a_muddle_of_classes_is_refused(copied):
+    write_pictures(copied, IMAGES[:2])
+    assert "2 pictures beside 80 in sub-folders" in refusal(copied)
+    for path in copied.glob("*.png"):
+        path.unlink()
+    (copied / "Fichte").mkdir()
+    assert "the class Fichte has no pictures" in refusal(copied)
+    (copied / "Fichte" / "a.png").write_bytes(b"none")
+    assert "no picture of the class Fichte can be read" in refusal(copied)
+
+
+def hostile_zips(place: Path, leaves: Path):
+    """Zips that are refused, each with what is said of it."""
+    good = write_zip(place / "good.zip", leaves).read_bytes()
+    inside = f"{leaves.name}/{CLASSES[0]}/0000.png"
+
+    def with_file(name: str, content: bytes = b"") -> bytes:
+        write_zip(place / "more.zip", leaves)
+        with zipfile.ZipFile(place / "more.zip", "a") as archive:
+            archive.writestr(name, content)
+        return (place / "more.zip").read_bytes()
+
+    directory = good.rindex(b"PK\1\2", 0, good.index(inside.encode(), good.index(b"PK\1\2")))
+    encrypted, short = bytearray(good), bytearray(good)
+    encrypted[directory + 8] |= 1
+    short[directory + 24 : directory + 28] = struct.pack("<I", 50_000_000)
+    yield bytes(encrypted), "is encrypted"
+    yield bytes(short), "holds less than it announces"
+    yield with_file("in/more.zip", good[:100]), "is packed itself"
+    yield with_file("../a.png"), "leads out of it"
+    yield with_file("a/..\\..\\a.png"), "leads out of it"
+    yield with_file("/etc/a.png"), "leads out of it"
+    yield with_file("C:/a.png"), "leads out of it"
+    yield good[: len(good) // 2], "is no zip or npz"
+
+
+def test_hostile_zips_are_refused_and_nothing_is_written(leaves, tmp_path):
+    (there := tmp_path / "there").mkdir()
+    for content, says in hostile_zips(tmp_path, leaves):
+        (there / "a.zip").write_bytes(content)
+        assert says in refusal(there / "a.zip")
+        assert [path.name for path in there.iterdir()] == ["a.zip"]
+
+
+def test_a_bomb_in_a_zip_costs_no_other(leaves, tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "a.zip", leaves)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{leaves.name}/{CLASSES[0]}/bomb.png", bytes(2_000_000))
+        archive.writestr("__MACOSX/._a.png", b"of macOS")
+    monkeypatch.setattr("lab.data.listing.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("lab.data.listing.unpacked.__defaults__", (1_000_000,))
+    found = load(str(path))
+    assert found.fingerprint == load(str(leaves)).fingerprint
+    assert "bomb.png: 2,000,000 bytes is too large" in found.notices[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"images": np.array([{}] * 70)}, "is pickled"),
+        ({"images": IMAGES, "labels": np.arange(79)}, "79 labels for 80 images"),
+        ({"images": IMAGES, "labels": np.full(80, 0.5)}, "its labels are no classes"),
+        ({"pictures": IMAGES}, "has pictures; images, or x_train"),
+        ({"images": IMAGES[0, 0]}, "images is 20 x 3; images x height x width"),
+        ({"images": IMAGES * np.float64(3)}, "has values of"),
+        ({"images": np.full((70, 16, 16), np.nan)}, "has values of nan"),
+        ({"images": IMAGES[:63]}, "has 63 images"),
+        ({"images": IMAGES.astype("<U3")}, "has values of"),
+    ],
+)
+def test_an_npz_of_something_else_is_refused(tmp_path, content, says):
+    np.savez(tmp_path / "a.npz", **content)
+    assert says in refusal(tmp_path / "a.npz")
+
+
+def test_an_npz_that_announces_too_much_is_given_no_memory(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES)
+    content = (tmp_path / "a.npz").read_bytes()
+    more = content.replace(b"(80, 20, 20, 3), }  ", b"(9980, 20, 20, 3), }")
+    assert more != content
+    (tmp_path / "a.npz").write_bytes(more)
+    assert "holds less or more than it announces" in refusal(tmp_path / "a.npz")
+
+
+def test_a_set_larger_than_memory_is_refused(leaves, monkeypatch):
+    monkeypatch.setattr(device, "free_memory", lambda: 100_000)
+    said = refusal(leaves, image_size=64)
+    assert "80 images take" in said and "4 of them would fit" in said  # 60,000 // (3 * 64 * 64)
+
+
+# The cache
+
+
+def test_what_was_converted_is_kept_until_a_file_or_option_changes(copied, monkeypatch):
+    converted = []
+    of_pictures = conversion.of_pictures
+    monkeypatch.setattr(
+        "lab.data.own.of_pictures", lambda *given: converted.append(1) or of_pictures(*given)
+    )
+    first, again = load(str(copied)), load(str(copied))
+    assert len(converted) == 1 and again.notices == first.notices
+    assert again.fingerprint == first.fingerprint and again.spec == first.spec
+    load(str(copied), image_size=16)
+    path = next(copied.rglob("*.png"))
+    os.utime(path, ns=(1, 1))
+    load(str(copied))
+    path.rename(path.with_name("renamed.png"))
+    load(str(copied))
+    assert len(converted) == 4
+    for kept in (files.cache_folder() / "pictures").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-30])
+    assert load(str(copied)).fingerprint == first.fingerprint and len(converted) == 5
+
+
+def test_without_a_cache_the_lab_goes_on(copied, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load(str(copied)).spec.shape == (3, 20, 20)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "unused"))
+    load(str(copied), download=False)  # as a dry run asks for it
+    assert not (tmp_path / "unused").exists()
+    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+    for side in (16, 20, 24, 28):
+        load(str(copied), image_size=side)
+    assert len(list((tmp_path / "unused").rglob("*.npz"))) == 2
+
+
+# Mutations
+
+
+def targets(place: Path) -> list[tuple[Path, Path]]:
+    """A folder, a zip and an npz of pictures, each with the file of it that is mutated."""
+    folder = write_pictures(place / "folder", pixels(66, 16), ("a", "b"))
+    np.savez(place / "a.npz", images=pixels(66, 16), labels=np.arange(66) % 2)
+    some = [next(folder.rglob("*.png")), write_zip(place / "a.zip", folder), place / "a.npz"]
+    return list(zip([folder, *some[1:]], some, strict=True))
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_mutated_sets_are_read_or_refused_in_one_line(tmp_path, kind):
+    path, file = targets(tmp_path)[kind]
+    content, chance = file.read_bytes(), random.Random(kind)
+    before = len(list(tmp_path.rglob("*")))
+    for _ in range(50):
+        file.write_bytes(mutated(content, chance))
+        try:
+            found = load(str(path), download=False)
+            assert found.spec.shape[1] % 4 == 0 and len(found.train_images) >= 40
+        except (Mistake, Fault) as refused:
+            assert "\n" not in str(refused)
+    assert len(list(tmp_path.rglob("*"))) == before
+
+
+def test_a_folder_is_listed_in_order_and_not_deeper_than_is_sane(tmp_path):
+    deep = tmp_path.joinpath(*["d"] * 120)
+    deep.mkdir(parents=True)
+    Image.new("L", (4, 4)).save(deep / "a.png")
+    found = in_folder(tmp_path)
+    assert not found.entries and "left out, sub-folders" in found.remarks.lines()[0]
