@@ -328,7 +328,7 @@ def main(began: float | None = None) -> None:
     where = training.own_device(options.device)
     if not run:
         check_out(options.out)
-    elif not options.dry_run:
+    elif training.leads() and not options.dry_run:
         run.check_writable("--resume")
     device.set_up_torch()
     with training.first_on_machine() as is_first:
