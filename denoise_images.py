@@ -32,12 +32,12 @@ from lab.restoration import denoising
 from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, GaussianClipped
 from lab.restoration.corruptions import parse as parse_corruption
 from lab.restoration.estimation import noise_of_pictures
-from lab.restoration.restorers import Context, able, regenerate
+from lab.restoration.restorers import Context, able, classes_won, regenerate
 from lab.restoration.scoring import in_json, scores
 from lab.restoration.sheets import MOST_SHOWN, Sheets
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
-from lab.text import counted, printable
+from lab.text import counted, listed, printable
 
 COUNT = 16  # test images that are restored, unless --count says otherwise
 MOST_SAMPLED = 8  # rows of the sheet of --regenerate
@@ -119,16 +119,22 @@ def restore_test_images(
     for label, score in found.items():
         print(f"{corruption!s:<22}{label:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}", flush=True)
     shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
+    won = classes_won(context, sheets.dataset.spec.class_names)
+    if won:
+        right = int((context.classes["projection"] == sheets.dataset.test_labels[: len(won)]).sum())
+        print(f"{'':22}projected as {listed(won, 16)}: right {right} of {len(won)} times")
     sheets.save(
         f"{corruption.file_stem}.png",
-        f"{sheets.dataset.title}, {corruption.title}",
+        f"{sheets.dataset.title}, {corruption.title}{'; below, the class projected' * bool(won)}",
         [("clean", clean), *shown],
         {
             **corruption.facts(),
             **{"images": len(clean), "seed": context.seed},
             **{"restarts": context.restarts, "steps": context.steps},
             "scores": {label: in_json(score) for label, score in found.items()},
+            **({"classes": won} if won else {}),
         },
+        columns=won,
     )
 
 
@@ -220,6 +226,8 @@ def restore_own(
         save_pictures(sheets.results.own_folder(name), pictures, unit_to_levels(restored))
         rows[name] = restored
     names = [picture.name for picture in pictures]
+    if won := classes_won(context, sheets.dataset.spec.class_names):
+        print(f"projected as {listed(won, 16)}")
     levels = [round(float(part[0]), 4) for part in noise.severity.split(sizes)]
     how, low, high = "given" if options.sigma else "estimated", min(levels), max(levels)
     said = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"

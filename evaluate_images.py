@@ -19,7 +19,8 @@ if __name__ == "__main__":
 from lab.data import OF_SETS, Dataset, colour_asked
 from lab.data.datasets import SAMPLE_NOTICE
 from lab.device import DEVICES, pick_device, set_up_torch
-from lab.evaluation import Evaluator, Judgement, diagnosis, inception
+from lab.evaluation import Evaluator, Judgement, cas, diagnosis, inception
+from lab.evaluation.catalogue import known
 from lab.evaluation.subject import Subject, find_subject
 from lab.files import check_apart, check_writable
 from lab.options import option, parse
@@ -55,6 +56,9 @@ class Options:
         None, "folder that the result's folder is made in, for --generator and --images"
     )
     fid: bool = option(False, f"also the Inception FID (needs: {inception.INSTALL})")
+    cas: bool = option(
+        False, "also the classification accuracy score, of a conditional generator", only_on=True
+    )
     device: str = option("auto", "where to compute", choices=DEVICES)
 
 
@@ -83,18 +87,24 @@ def main() -> None:
         check_apart("--out", outputs, "--dataset", dataset.path)
     if options.fid:
         inception.check(subject.count, dataset)
+    if options.cas:
+        cas.check(subject.trained, dataset)
     evaluator = Evaluator(dataset, device)
 
-    images = subject.images(dataset.spec.shape, device)
+    images, labels = subject.images(dataset, device)
     print_heading(subject, len(images), dataset)
-    judgement = evaluator.full_of_images(images)
+    judgement = evaluator.full_of_images(images, labels)
     if subject.run:
-        judgement.figures.update(inception.known(subject.run.evaluation, dataset))
+        figures, real = known(subject.run.evaluation, dataset)
+        judgement.figures.update(figures)
+        evaluator.real_figures.update(real)
     results = subject.run or RunFiles(new_folder(outputs, "evaluation"))
     words = save(subject, evaluator, judgement, results)
     print("", judgement.table(evaluator.real_figures), "", *words, sep="\n")
 
-    if options.fid:  # it takes long, so all else is saved before
+    if options.cas:  # these take long, so all else is saved before
+        add_cas(subject, evaluator, judgement, results)
+    if options.fid:
         add_fid(subject, evaluator, judgement, results)
     sheet = "" if judgement.classes is None else f" and {results.class_sheet_path.name}"
     print(f"\ndone: {results.evaluation_path}{sheet}")
@@ -148,6 +158,18 @@ def add_fid(
         fid = inception.distance(judgement.images, evaluator.dataset, evaluator.device)
     print(f"Inception FID {fid:.2f}")
     judgement.figures["fid"] = fid
+    save(subject, evaluator, judgement, results)
+
+
+def add_cas(
+    subject: Subject, evaluator: Evaluator, judgement: Judgement, results: RunFiles
+) -> None:
+    """Measure the classification accuracy score and write it down beside the other figures."""
+    print("\nclassification accuracy score: some minutes on two cores", flush=True)
+    with going_on(f"all figures but this score are in {results}"):
+        generated, real = cas.scores(subject.trained.network, evaluator.dataset, evaluator.device)
+    print(f"trained on generated images {generated:.1%}, on real images {real:.1%}")
+    judgement.figures["cas"], evaluator.real_figures["cas"] = generated, real
     save(subject, evaluator, judgement, results)
 
 

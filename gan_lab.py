@@ -130,6 +130,9 @@ class Options:
         "clip", "what keeps the generator's pixels in range", choices=layers.OUTPUTS
     )
     dropout: float = option(0.0, "dropout in the discriminator", 0, 0.9)
+    conditional: bool = option(
+        False, "learn the classes by their labels, so that one can ask for them", only_on=True
+    )
     pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=LOSSES, heading="the training")
     label_smoothing: float = option(0.0, "how far below 1 the targets of real images lie", 0, 0.5)
@@ -147,6 +150,9 @@ class Options:
         0,
         0.99999,
         was="average",
+    )
+    augment: bool | None = option(
+        None, "show the discriminator augmented images; left out, of a set below 5,000 images"
     )
     precision: str = option(
         "bfloat16",
@@ -197,6 +203,8 @@ class Options:
 def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:
     """A training before its first step: networks freshly initialised, chance by the seed."""
     offered = {**asdict(options), "shape": dataset.spec.shape}
+    if options.conditional:
+        offered["classes"] = len(dataset.spec.class_names)
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
         torch.manual_seed(seed_for(options.seed, "weights"))
         generator = models.build(
@@ -221,6 +229,7 @@ def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingSt
         latents=stream(options.seed, "latents", where),
         totals=torch.zeros(len(training.STEP_FIGURES), device=where),
         length=training.Length.of(options, len(dataset.train_images)),
+        augmentation=training.Augmentation(options, dataset.spec.shape[0], where),
         origin=f"{dataset.name}, seed {options.seed}",
     )
 
@@ -233,6 +242,7 @@ def train(
     Raises Interrupted on Ctrl-C and SIGTERM, and Fault on divergence; a checkpoint is kept.
     """
     real_images = dataset.train_images.to(state.device)  # uint8 (N, *shape)
+    labels = dataset.train_labels.to(state.device) if options.conditional else None  # (N,)
     if state.epoch == 0 and state.step == 0:
         recorder.save_samples()
     step = training.GraphedStep(partial(train_step, options, state), state)
@@ -242,9 +252,10 @@ def train(
         state.optimizer_g.lr, state.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
         for batch in state.batches_left(len(real_images), options.batch_size):
             real = to_float(real_images.index_select(0, batch))
+            told = labels.index_select(0, batch) if options.conditional else None
             penalised = options.r1_gamma > 0 and state.step % options.r1_every == 0
             with device.matrix_products(options.precision, real.device, convolutional):
-                state.totals += step(real, penalised)
+                state.totals += step(real, told, penalised)
             state.count_step()
             if options.ema_decay:
                 decay = training.ema_decay(options.ema_decay, state.updates)
@@ -253,35 +264,40 @@ def train(
         recorder.after_epoch()
 
 
-def train_step(options: Options, state: TrainingState, real: Tensor, penalised: bool) -> Tensor:
+def train_step(
+    options: Options, state: TrainingState, real: Tensor, labels: Tensor | None, penalised: bool
+) -> Tensor:
     """One update of each network; returns this step's (d_loss, g_loss, D(x), D(G(z))).
 
     On a GPU this is recorded and replayed: it may read nothing back from there.
 
-    real: float32 (B, *shape) in [-1, 1]. penalised: whether this step has the gradient penalty.
+    real: float32 (B, *shape) in [-1, 1]. labels: int64 (B,), of the real images and of as many
+    generated ones; None without --conditional. penalised: whether this step has the penalty.
     """
-    generator, discriminator = state.generator, state.discriminator
+    generator, discriminator = state.generator, state.judged
     loss = LOSSES[options.loss]
     size = (options.batch_size, options.latent_dim)
     latent = training.share(torch.randn(size, generator=state.latents, device=real.device))
-    fake = generator(latent)  # (B, *shape), made once and shown to both updates
+    fake = generator(latent, labels)  # (B, *shape), made once and shown to both updates
 
     # (1) Update the discriminator: maximise log D(x) + log(1 - D(G(z))).
-    real_logits, fake_logits = discriminator(torch.cat((real, fake.detach()))).chunk(2)  # (B,) each
+    both = labels if labels is None else labels.repeat(2)
+    logits = discriminator(torch.cat((real, fake.detach())), both)
+    real_logits, fake_logits = logits.chunk(2)  # (B,) each
     d_loss = loss.discriminator(real_logits, fake_logits, options.label_smoothing)
     penalty = 0.0
     if penalised:
         # Applied lazily, so multiplied by its interval (Karras et al. 2020, "StyleGAN2", app. B).
         weight = options.r1_gamma / 2 * options.r1_every
-        penalty = weight * training.gradient_penalty(discriminator, real)
+        penalty = weight * training.gradient_penalty(discriminator, real, labels)
     state.optimizer_d.zero_grad()
     (d_loss + penalty).backward()
-    training.average_gradients(discriminator)  # over the processes, if there are several
+    training.average_gradients(state.discriminator)  # over the processes, if there are several
     state.optimizer_d.step()
 
     # (2) Update the generator: maximise log D(G(z)).
-    real_logits_now = discriminator(real) if loss.needs_real_logits else None
-    g_loss = loss.generator(real_logits_now, discriminator(fake))
+    real_logits_now = discriminator(real, labels) if loss.needs_real_logits else None
+    g_loss = loss.generator(real_logits_now, discriminator(fake, labels))
     state.optimizer_g.zero_grad()
     g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
     training.average_gradients(generator)
@@ -298,7 +314,9 @@ def save_results(
     run = recorder.run
     run.save_history(state.history)
     if options.final_images:
-        report.save_each(run.final_folder, recorder.generate(options.final_images, "final"))
+        images = recorder.generate(options.final_images, "final")
+        classes = dataset.spec.class_names if options.conditional else ()
+        report.save_each(run.final_folder, images, in_turn=classes)
     run.save_network("discriminator", state.discriminator, dataset.spec, state.epoch)
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)

@@ -155,7 +155,9 @@ def checkpoint_cost(place: Place) -> Tries:
     """Checkpoint of the default networks: under 2 s, so at most 2 % of the time and 2 min lost."""
     options, dataset = gan_lab.Options(), datasets.load("fashion", place.set_folder)
     state = gan_lab.begin(options, dataset, torch.device("cpu"))
-    gan_lab.train_step(options, state, to_float(dataset.train_images[:64]), True)  # fills Adam
+    gan_lab.train_step(
+        options, state, to_float(dataset.train_images[:64]), None, True
+    )  # fills Adam
     for _ in range(place.count(5, 1)):
         clock = CheckpointClock()
         with clock.saving():

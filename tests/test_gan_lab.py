@@ -15,6 +15,7 @@ import time
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SAMPLE, TINY, run, start
@@ -165,6 +166,27 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path):
     assert "projection" in done.stdout
 
 
+def test_a_conditional_run_shows_a_row_a_class_and_goes_on(tmp_path):
+    arguments = ("--conditional", "--epochs", 1, "--final-images", 12, "--out", tmp_path, *TINY)
+    assert (done := run("gan_lab.py", *arguments, cwd=tmp_path)).returncode == 0, done.stderr
+    folder = tmp_path / "fashion-001"
+    more = ("--resume", folder, "--epochs", 2)
+    assert (done := run("gan_lab.py", *more, cwd=tmp_path)).returncode == 0, done.stderr
+    with Image.open(folder / "generated_samples" / "epoch_002.png") as grid:
+        assert grid.size == (1164, 1164)  # ten classes, ten latents
+        shown = torch.tensor(np.array(grid.resize((291, 291), Image.NEAREST)))
+    generator = load_weights(folder / "generator.pth", "generator").network
+    latents = torch.randn(10, 16, generator=stream(0, "grid"))
+    row = generate(generator, latents, torch.full((10,), 7))  # sneakers
+    assert torch.equal(shown[1 + 7 * 29 : 8 * 29, 1 + 29 : 2 * 29], row[1, 0])
+    names = sorted(path.name for path in (folder / "final_generated_images").iterdir())
+    assert (names[0], names[9], names[11]) == (
+        *("img_000_t-shirt.png", "img_009_ankle-boot.png"),
+        "img_011_trouser.png",
+    )
+    assert "Asked for in turn: T-shirt, Trouser," in (folder / "report.html").read_text()
+
+
 # What the training loop does
 
 
@@ -173,7 +195,7 @@ def watched(tmp_path_factory):
     """The history of a run whose steps do nothing, what each was given, and its curves."""
     outputs, steps, curves = tmp_path_factory.mktemp("watched"), [], []
 
-    def step(options, state, real, penalised):
+    def step(options, state, real, labels, penalised):
         rates = state.optimizer_g.lr, state.optimizer_d.lr
         steps.append((real, rates, torch.get_float32_matmul_precision()))
         return torch.tensor([1.0, 2.0, 0.6, 0.4])

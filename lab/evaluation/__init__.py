@@ -6,6 +6,8 @@ classifiers   how those of a set are trained, and where they are kept
 judges        the networks that images are measured through
 reference     images as the judges see them; the real images of a set
 evaluator     computes every metric of images or of a generator; what it has found
+conditional   whether images are of the class that was asked for
+cas           the classification accuracy score, which takes long
 diagnosis     what the figures mean, and the option that cures
 inception     the Inception FID, an extra
 latent_space  walks between latents, nearest training images

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 
-from lab.evaluation import metrics
+from lab.data.datasets import Dataset
+from lab.evaluation import conditional, metrics
 from lab.evaluation.metrics import Support
 from lab.evaluation.reference import Reference, Sample
+from lab.runs.schema import Evaluation
 
 FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
 FEWEST_FOR_NEIGHBOURS = 100
+FEWEST_WITHIN = 150  # of a class: more than features; real images beside it are as few
 FEWEST_A_CLASS = metrics.FEWEST_A_CLASS
 
 
@@ -27,6 +31,7 @@ class Metric:
 
     better: "lower", "higher", or "" for what has no direction and no value for real images.
     compute: of a sample; None for a figure that is measured elsewhere.
+    needs_labels: whether it is of images that were asked for by class.
     fewest, fewest_a_class: images that it takes, in all and for each class of the set.
     judge: whose features it is of; "" if it takes none. against: the halves of the set, "training"
     and "test", that it compares with, which must have `fewest` images, too.
@@ -41,6 +46,7 @@ class Metric:
     compute: Callable[[Sample, Reference], float] | None
     fewest: int = 1
     quick_name: str = ""
+    needs_labels: bool = False
     judge: str = ""
     against: tuple[str, ...] = ()
     of_real: Callable[[Reference], float] | None = None
@@ -123,6 +129,7 @@ def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
 
 
 # What the metrics of classes need.
+WITHIN_CLASSES = {"judge": "cnn", "needs_labels": True, "fewest_a_class": FEWEST_WITHIN}
 OF_CLASSES = {"judge": "cnn", "fewest": FEWEST_FOR_FRECHET, "fewest_a_class": FEWEST_A_CLASS}
 
 METRICS = {
@@ -174,6 +181,35 @@ METRICS = {
         quick_name="thin_classes",
         **OF_CLASSES,
     ),
+    "asked_class": Metric(
+        *("Asked-for class", "higher", ".1%"),
+        "Share of images in which the classifier sees the class that was asked for; of real test "
+        "images, their own.",
+        lambda sample, real: conditional.share_as_asked(sample),
+        of_real=lambda real: conditional.share_as_asked(real.test),
+        quick_name="asked_class",
+        judge="cnn",
+        needs_labels=True,
+    ),
+    "class_fcd": Metric(
+        *("FCD within a class", "lower", ".2f"),
+        "FCD of the images asked for as one class to the test images of it; mean of the classes.",
+        lambda sample, real: mean(conditional.class_distances(sample, real.test)),
+        **WITHIN_CLASSES,
+    ),
+    "worst_class_fcd": Metric(
+        *("FCD of the worst class", "lower", ".2f"),
+        "The same of the class that has the highest.",
+        lambda sample, real: max(conditional.class_distances(sample, real.test)),
+        **WITHIN_CLASSES,
+    ),
+    "cas": Metric(
+        *("Accuracy score (CAS)", "higher", ".1%"),
+        "Classification accuracy score (Ravuri and Vinyals 2019): how often a small classifier is "
+        "right of real test images that was trained on 60,000 generated ones; beside it, of one "
+        "trained on real images.",
+        None,  # it takes long: `cas` measures it when asked to
+    ),
     "near_copies": Metric(
         *("Near-copies", "lower", ".1%"),
         "Share of samples that are training images again.",
@@ -181,3 +217,16 @@ METRICS = {
         of_real=lambda real: real.near_copies(real.dataset.test_images),
     ),
 }
+
+
+def known(evaluation: Evaluation | None, dataset: Dataset) -> list[dict[str, float]]:
+    """Figures that take long, and those of real images, measured before.
+
+    Of an evaluation of the same weights and real images; else none.
+    """
+    if not evaluation or not evaluation.generator_sha256:
+        return [{}, {}]
+    same = evaluation.compared_with.fingerprint == dataset.fingerprint
+    slow = [key for key, row in METRICS.items() if not row.compute and same]
+    parts = (evaluation.figures, evaluation.real)
+    return [{key: part[key] for key in slow if key in part} for part in parts]

@@ -63,12 +63,16 @@ def after(
 
 def _quality(figures: Figures) -> list[str]:
     """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
-    return [
+    said = [
         f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
         f"{figures[f'{key}_real']:.1f}, less is better."
         for key, label in DISTANCES.items()
         if {f"{key}_test", f"{key}_real"} <= figures.keys()
     ][:1]
+    if "asked_class" in figures:
+        share = f"{figures['asked_class']:.1%}"
+        said.append(f"The classifier sees the class that was asked for in {share} of the images.")
+    return said
 
 
 def _healthy(history: History, has_classes: bool) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lab.data.datasets import Dataset
 from lab.device import describe_machine, full_precision
 from lab.evaluation.catalogue import METRICS, Metric
+from lab.evaluation.conditional import fewest_of_a_class, labels_to_ask
 from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
 from lab.models import CLASSIFIERS, generate
@@ -94,11 +95,13 @@ class Evaluator:
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
         """Columns for an epoch's row of history.csv, from 5,000 generated images."""
-        return self.quick_of_images(generated_images(generator, QUICK_COUNT, self.device))
+        labels = labels_to_ask(generator, self.dataset, QUICK_COUNT)
+        images = generated_images(generator, QUICK_COUNT, self.device, labels)
+        return self.quick_of_images(images, labels)
 
-    def quick_of_images(self, images: Tensor) -> dict[str, float]:
+    def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """The same columns of any uint8 images (N, C, H, W); those that N allows."""
-        sample = self.sample(images)
+        sample = self.sample(images, labels)
         rows = {key: row for key, row in self._rows(sample).items() if row.quick_name}
         return {
             METRICS[key].quick_name: round(value, METRICS[key].quick_digits)
@@ -115,11 +118,16 @@ class Evaluator:
 
     def full(self, generator: nn.Module) -> Judgement:
         """Every figure, from 10,000 generated images."""
-        return self.full_of_images(generated_images(generator, FULL_COUNT, self.device))
+        labels = labels_to_ask(generator, self.dataset, FULL_COUNT)
+        images = generated_images(generator, FULL_COUNT, self.device, labels)
+        return self.full_of_images(images, labels)
 
-    def full_of_images(self, images: Tensor) -> Judgement:
-        """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up."""
-        sample = self.sample(images)
+    def full_of_images(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
+        """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up.
+
+        labels: int64 (N,), the classes that a conditional generator was asked for.
+        """
+        sample = self.sample(images, labels)
         figures = self._figures(sample, self._rows(sample))
         histograms = [{}, {}]
         if sample.classes is not None:
@@ -171,10 +179,10 @@ class Evaluator:
             **facts,
         )
 
-    def sample(self, images: Tensor) -> Sample:
+    def sample(self, images: Tensor, labels: Tensor | None = None) -> Sample:
         """Show uint8 images (N, C, H, W) to the judges."""
         views = {name: judge.view(images, self.device) for name, judge in self.judges.items()}
-        return Sample(images, views)
+        return Sample(images, views, labels)
 
     def _rows(self, sample: Sample) -> dict[str, Metric]:
         """The metrics that these images, and the images and judges of the set, allow."""
@@ -183,7 +191,14 @@ class Evaluator:
             for key, row in METRICS.items()
             if row.compute and (not row.judge or row.judge in self.judges)
             if self._enough(row) and len(sample.images) >= row.fewest_images(self.reference.classes)
+            if not row.needs_labels or row.fewest_a_class <= self._fewest_of_a_class(sample)
         }
+
+    def _fewest_of_a_class(self, sample: Sample) -> int:
+        """The images of the smallest class, of these or of the test images; -1 without labels."""
+        if sample.labels is None:
+            return -1
+        return fewest_of_a_class(self.reference.classes, sample, self.reference.test)
 
     def _enough(self, row: Metric) -> bool:
         """Whether the set has images enough to hold others against by a metric."""
@@ -203,6 +218,7 @@ class Evaluator:
                 not metric.compute
                 or not metric.better
                 or not (needed or metric.judge in CLASSIFIERS)
+                or (metric.needs_labels and sample.labels is None)
             ):
                 continue
             if not needed:
@@ -223,11 +239,18 @@ class Evaluator:
         return f"a better {self._found[name].about} ({LEAST_ACCURACY:.0%} is the least)"
 
 
-def generated_images(generator: nn.Module, count: int, device: torch.device) -> Tensor:
-    """uint8 (count, C, H, W): the images that every evaluation of `generator` looks at."""
+def generated_images(
+    generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
+) -> Tensor:
+    """uint8 (count, C, H, W): the images that every evaluation of `generator` looks at.
+
+    labels: int64 (count,), what a conditional one is asked for.
+    """
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
     with full_precision():
-        return generate(generator, latents.to(device))
+        return generate(
+            generator, latents.to(device), labels if labels is None else labels.to(device)
+        )
 
 
 def _joined(labels: Sequence[str]) -> str:

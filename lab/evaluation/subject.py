@@ -14,6 +14,7 @@ from lab.data import DATASETS, OF_SETS, Dataset, image_folder, load
 from lab.data.listing import Listing
 from lab.data.pictures import Unreadable
 from lab.errors import Mistake
+from lab.evaluation.conditional import labels_to_ask
 from lab.evaluation.evaluator import generated_images
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
@@ -56,19 +57,24 @@ class Subject:
             data_dir = Path(self.dataset)
         return (self.run.load_own_dataset if self.run else self.trained.load_dataset)(data_dir)
 
-    def images(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
-        """uint8 (N, *shape): the images to score; says what had to be done to pictures."""
+    def images(self, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """uint8 (N, *shape): the images to score, and the classes that were asked for, if any were.
+
+        Says what had to be done to pictures.
+        """
         if self.trained:
-            return generated_images(self.trained.network.to(device), FULL_COUNT, device)
+            labels = labels_to_ask(self.trained.network, dataset, FULL_COUNT)
+            network = self.trained.network.to(device)
+            return generated_images(network, FULL_COUNT, device, labels), labels
         try:
             images, notices = image_folder.read_images(
-                self.pictures, FULL_COUNT, shape, self.invert
+                self.pictures, FULL_COUNT, dataset.spec.shape, self.invert
             )
         except Unreadable as reason:
             raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
         for notice in notices:
             print(f"note: {printable(notice)}")
-        return images
+        return images, None
 
 
 def find_subject(

@@ -41,6 +41,7 @@ def charts(history: History, loss_name: str) -> list[Chart]:
     """
     loss = LOSSES.get(loss_name)
     is_probability = loss is not None and loss.d_is_probability
+    measured = {column for row in history for column in row}
     all_charts = (
         Chart(
             "Quality",
@@ -68,12 +69,16 @@ def charts(history: History, loss_name: str) -> list[Chart]:
         ),
         Chart(
             "Classifier’s view",
-            "how sure it is of the class it sees; the rarest class’s share of the samples",
-            {"confidence": "confidence", "smallest_class": "rarest class"},
+            "how sure it is of the class it sees; the rarest class’s share of the samples"
+            + "; how often it sees the class asked for" * ("asked_class" in measured),
+            {
+                "confidence": "confidence",
+                "smallest_class": "rarest class",
+                "asked_class": "class asked for",
+            },
             bounds=(0.0, 1.0),
         ),
     )
-    measured = {column for row in history for column in row}
     found = []
     for chart in all_charts:
         columns = {column: label for column, label in chart.columns.items() if column in measured}

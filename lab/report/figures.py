@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,12 @@ from lab.data.writers import as_picture, write_png
 from lab.evaluation.metrics import class_shares
 from lab.files import write_whole
 from lab.report import charts
-from lab.runs.layout import FINAL_NAME
+from lab.runs.layout import final_name
 from lab.text import printable, shortened
 
 GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an image has at most
 PAPER = 255  # the grey between the images of a grid
+MOST_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid that has a row a class
 SAMPLES = 10  # images of a class in a sheet of classes
 SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
@@ -50,11 +52,27 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
     return ImageOps.scale(as_picture(sheet), scale or scale_of(images.shape), Image.NEAREST)
 
 
-def save_each(folder: Path, images: Tensor) -> None:
-    """Write images (N, C, H, W) as `img_000.png` and on, at their own size."""
+def rows_of_classes(classes: int) -> tuple[Tensor, int]:
+    """The labels (N,) of a grid that has a row a class, and its columns.
+
+    Of more than MOST_ROWS classes, one image each, in turn.
+    """
+    if classes <= MOST_ROWS:
+        columns = max(FEWEST_COLUMNS, classes)
+        return torch.arange(classes).repeat_interleave(columns), columns
+    columns = math.isqrt(classes - 1) + 1
+    return torch.arange(columns * -(-classes // columns)) % classes, columns
+
+
+def save_each(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None:
+    """Write images (N, C, H, W) as `img_000.png` and on, at their own size.
+
+    in_turn: the classes that they are of, one after another; these stand in their names.
+    """
     folder.mkdir(exist_ok=True)
     for index, image in enumerate(images):
-        write_png(folder / FINAL_NAME.format(index), as_picture(image))
+        class_name = in_turn[index % len(in_turn)] if in_turn else ""
+        write_png(folder / final_name(index, class_name), as_picture(image))
 
 
 def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
@@ -94,7 +112,7 @@ def save_curves(
     columns, rows = (2, 2) if len(drawn) == 4 else (len(drawn), 1)
     figure, panels = new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)
     for axes, chart in zip(panels, drawn, strict=True):
-        for (column, label), style in zip(chart.columns.items(), ("-", "--"), strict=False):
+        for (column, label), style in zip(chart.columns.items(), ("-", "--", ":"), strict=False):
             points = charts.points(history, column)
             axes.plot(*zip(*points, strict=True), style, label=label, marker=".")
         for level in chart.levels:

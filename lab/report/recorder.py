@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lab.data import Dataset
@@ -27,7 +28,7 @@ from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import TrainingState, save_checkpoint
 from lab.training.timing import CheckpointClock, TimeBudget
 
-GRID_COLUMNS = 5  # sample grids are 5 x 5
+GRID_SIDE = 5  # sample grids are 5 x 5; of a conditional generator they have a row a class
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
 
 
@@ -133,23 +134,39 @@ class Recorder:
     def save_samples(self) -> None:
         """The grid of the same latents each time, and the weights that made it."""
         epoch = self.state.epoch
-        grid = figures.grid(self.generate(GRID_COLUMNS**2, "grid"), GRID_COLUMNS)
+        grid = self.sample_grid()
         self.run.grid_folder.mkdir(exist_ok=True)
         write_png(self.run.grid_path(epoch), grid)
         self.save_generator()
         if self.board:
             self.board.grid(epoch, grid)
-            fake = self.generate(HISTOGRAM_IMAGES, "opinions")
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
-            self.board.histograms(epoch, self.state.discriminator, real, fake)
+            labels = None
+            if self.options.conditional:
+                labels = self.dataset.train_labels[:HISTOGRAM_IMAGES].to(self.state.device)
+            fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
+            self.board.histograms(epoch, self.state.discriminator, real, fake, labels)
+
+    def sample_grid(self) -> Image.Image:
+        """Images of the same latents each time; a row a class, in which a column has its latent."""
+        if not self.options.conditional:
+            return figures.grid(self.generate(GRID_SIDE**2, "grid"), GRID_SIDE)
+        labels, columns = figures.rows_of_classes(len(self.dataset.spec.class_names))
+        return figures.grid(self.generate(columns, "grid", labels), columns)
 
     def save_generator(self) -> None:
         """The averaged weights, which are those one uses."""
         self.run.save_network("generator", self.state.ema, self.dataset.spec, self.state.epoch)
 
-    def generate(self, count: int, purpose: str) -> Tensor:
-        """uint8 (count, *shape) from the averaged generator; a purpose has its latents for good."""
+    def generate(self, count: int, purpose: str, labels: Tensor | None = None) -> Tensor:
+        """uint8 (count, *shape) from the averaged generator; a purpose has its latents for good.
+
+        labels: (N,), N a multiple of count, what a conditional one is asked for of these latents in
+        turn; without them it takes the classes in turn.
+        """
         seed = stream(self.options.seed, purpose)
         latents = torch.randn(count, self.options.latent_dim, generator=seed)
+        if labels is not None:
+            latents, labels = latents.repeat(len(labels) // count, 1), labels.to(self.state.device)
         with full_precision():
-            return generate(self.state.ema, latents.to(self.state.device))
+            return generate(self.state.ema, latents.to(self.state.device), labels)

@@ -16,6 +16,7 @@ from lab.errors import Fault, Mistake
 from lab.files import write_text
 from lab.models.serialization import Weights
 from lab.report import charts, embedding, index, summary, tables, web_export
+from lab.report.figures import MOST_ROWS
 from lab.report.page import render
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Scores
@@ -75,7 +76,7 @@ def write(run: Run) -> Path:
     weights, live = _live_part(run)
     spec = weights.spec if weights else DATASETS.get(str(run.options.get("dataset")))
     evaluation = run.evaluation or Evaluation()
-    has_ended = run.status == "finished"
+    has_ended, classes = run.status == "finished", _classes(weights)
     html = render(
         "page.html.jinja",
         name=run.name,
@@ -86,6 +87,8 @@ def write(run: Run) -> Path:
         figures=summary.key_figures(run, weights.network if weights else None),
         stage=STAGES.get(run.status, "of this run"),
         final=embedding.final_grid(run) if has_ended else None,  # else of older weights
+        in_turn=classes if has_ended else [],
+        rows=classes if len(classes) <= MOST_ROWS else [],
         **_film_part(run, spec),
         **live,
         quality=tables.results(evaluation, _classic(run), spec.class_names if spec else ()),
@@ -132,8 +135,16 @@ def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
         return weights, {"refusal": refusal, **nothing}
     live = {"latent": weights.network.latent_dim, "shape": list(weights.spec.shape)}
     live |= {name: copy[name] for name in ("operations", "directions")}
+    live["classes"] = _classes(weights)
     numbers = base64.b64encode(copy["weights"]).decode()
     return weights, {"refusal": "", "live": live, "weights": numbers, "shares": copy["shares"]}
+
+
+def _classes(weights: Weights | None) -> list[str]:
+    """The names of the classes that a conditional generator can be asked for."""
+    classes = getattr(weights.network, "classes", 0) if weights else 0
+    names = weights.spec.class_names if classes else ()
+    return list(names) if len(names) == classes else [str(label) for label in range(classes)]
 
 
 def _stills(run: Run) -> list[dict[str, str]]:

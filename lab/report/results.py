@@ -24,7 +24,8 @@ def save_pictures(
     figures.save_curves(run.curves_path, history, title, loss, footnote)
     figures.save_gif(run.film_path, run.grids(GIF_FRAMES))
     title = f"{dataset.title}: from one latent to another, along the sphere"
-    figures.save_sheet(run.latent_walk_path, latent_space.walks(generator), title, footnote)
+    rows = latent_space.walks(generator, dataset.spec.class_names)
+    figures.save_sheet(run.latent_walk_path, rows, title, footnote)
     title = f"{dataset.title}: generated images, and the training image nearest to each"
     rows = latent_space.nearest_training(generator, dataset)
     figures.save_sheet(run.nearest_path, rows, title, footnote)

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import one_hot
 
 from lab.data.pixels import to_levels
-from lab.models.layers import Clip
+from lab.models.layers import Clip, classes_in_turn
 from lab.models.sampling import generate
 from lab.seeding import stream
 
@@ -35,6 +36,8 @@ class Unsuited(Exception):
 @dataclass
 class Operation:
     """One step, from the result of the one before; the first reads the latent.
+
+    Of a conditional generator it reads the latent and a number a class: 1 for the one asked for.
 
     kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
     doubling (height and width of the maps; weight (maps in, maps out, 4, 4), bias (maps out,)),
@@ -65,7 +68,8 @@ def export(generator: nn.Module) -> dict[str, Any]:
         if not all(torch.isfinite(weight).all() for weight in step.weights):
             raise Unsuited("at 16 bits its weights are not numbers")
     _check_images(operations, generator)
-    directions, shares = principal_directions(operations, generator.latent_dim)
+    classes = getattr(generator, "classes", 0)
+    directions, shares = principal_directions(operations, generator.latent_dim, classes)
     weights = [each.half().numpy().astype("<f2") for step in operations for each in step.weights]
     return {
         "operations": [
@@ -82,6 +86,9 @@ def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None
     """Unsuited if the operations do not make the images that the generator makes."""
     latents = torch.randn(64, generator.latent_dim, generator=stream(0, "page check"))
     wanted = generate(generator, latents).flatten(1)
+    if classes := getattr(generator, "classes", 0):
+        in_turn = one_hot(classes_in_turn(len(latents), classes), classes)
+        latents = torch.cat((latents, in_turn), 1)
     try:
         pixels = evaluate(operations, latents)[-1]
     except RuntimeError:  # of shapes that do not fit together
@@ -106,6 +113,11 @@ def operations_of(generator: nn.Module) -> list[Operation]:
         operations.append(operation_of(layer, height, width))
         if operations[-1].kind == "doubling":
             height, width = 2 * height, 2 * width
+    if getattr(generator, "classes", 0):
+        # A label's embedding times the first layer's weights for it: a column a class.
+        weight, width = operations[0].weights[0], generator.latent_dim
+        columns = weight[:, width:] @ generator.labelled.weight.detach().T
+        operations[0].weights[0] = torch.cat((weight[:, :width], columns), 1)
     return operations
 
 
@@ -151,7 +163,9 @@ def evaluate(operations: Sequence[Operation], latents: Tensor) -> list[Tensor]:
     return results
 
 
-def principal_directions(operations: Sequence[Operation], latent_dim: int) -> tuple[Tensor, Tensor]:
+def principal_directions(
+    operations: Sequence[Operation], latent_dim: int, classes: int = 0
+) -> tuple[Tensor, Tensor]:
     """Rows (at most DIRECTIONS, latent_dim) that move the first hidden layer most; their shares.
 
     Principal components of its activity over random latents, carried back to the latents by linear
@@ -160,7 +174,8 @@ def principal_directions(operations: Sequence[Operation], latent_dim: int) -> tu
     latents = torch.randn(PROBES, latent_dim, generator=stream(0, "page directions"))
     activations = {"leaky_relu", *ACTIVATIONS}
     first = next(i for i, step in enumerate(operations, 1) if step.kind in activations)
-    activity = evaluate(operations[:first], latents)[-1]  # (PROBES, width)
+    shares = torch.full((PROBES, classes), 1 / max(1, classes))  # the mean of all classes
+    activity = evaluate(operations[:first], torch.cat((latents, shares), 1))[-1]  # (PROBES, width)
     activity = activity - activity.mean(0)
     variances, axes = torch.linalg.eigh(activity.T @ activity / PROBES)  # ascending
     count = min(DIRECTIONS, len(variances), latent_dim)

@@ -1,6 +1,7 @@
 """Projection of corrupted images onto a generator, and samples of what they may show.
 
-Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it.
+Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it. Latents of a
+conditional generator have one number more, the label of the class, which a descent leaves alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lab.models.layers import classes_in_turn
 from lab.restoration.corruptions import Corruption
 from lab.seeding import stream
 
@@ -48,7 +50,8 @@ class Objective:
         repeats = len(latents) // len(self.corrupted)
         shown = self.corruption.repeated(repeats).expected(pixels(self.generator, latents))
         error = (self.corrupted.repeat_interleave(repeats, 0) - shown.flatten(1)).square().sum(1)
-        return self.weight.repeat_interleave(repeats) * error + latents.square().sum(1) / 2
+        prior = latents[:, : self.generator.latent_dim].square().sum(1) / 2
+        return self.weight.repeat_interleave(repeats) * error + prior
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The objective (N R,) and its gradient (N R, latent_dim)."""
@@ -77,25 +80,52 @@ def project(
     restarts: int = 10,
     steps: int = 500,
 ) -> Tensor:
-    """The generator's images (N, C, H, W) in [0, 1] that explain `corrupted` best.
+    """The generator's images (N, C, H, W) in [0, 1] that explain `corrupted` best."""
+    return shown(generator, latents_of(generator, corrupted, corruption, restarts, steps))
+
+
+def latents_of(
+    generator: nn.Module,
+    corrupted: Tensor,
+    corruption: Corruption,
+    restarts: int = 10,
+    steps: int = 500,
+) -> Tensor:
+    """The latents (N, latent_dim) whose images explain `corrupted` (N, C, H, W) best.
 
     Descent on the latent is that of Bora et al. 2017, "Compressed Sensing using Generative Models"
     (CSGM), several starts are that of Samangouei et al. 2018, "Defense-GAN". Here the starts are
     the nearest of a bank of generated images instead of random ones, all images and starts are one
-    batch, and after a fifth of the steps only the best FINALISTS of each image go on.
+    batch, and after a fifth of the steps only the best FINALISTS of each image go on. Of a
+    conditional generator the classes share the starts.
     """
     bank = _bank(generator, corrupted.device)
     latents = []
     with _bar("projection", len(corrupted)) as bar:
         for some, part in _portions(corrupted, corruption, restarts):
             objective = Objective(generator, some, part)
-            nearest = objective.of_bank(bank).topk(restarts, dim=1, largest=False).indices  # (n, R)
+            nearest = _nearest(objective.of_bank(bank), restarts, bank[:, generator.latent_dim :])
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
             found = _best(found, values, len(some), FINALISTS)
             found, values = _descend(objective, found, steps - steps // 5)
             latents.append(_best(found, values, len(some), 1))
             bar.update(len(some))
-    return _shown(generator, torch.cat(latents))
+    return torch.cat(latents)
+
+
+def _nearest(distances: Tensor, count: int, labels: Tensor) -> Tensor:
+    """Of distances (N, B) the places (N, count) of the least; shared among labels (B, 1), if any.
+
+    The nearest of each class comes before the second of any.
+    """
+    if not labels.shape[1]:
+        return distances.topk(count, dim=1, largest=False).indices
+    ranks = torch.empty_like(distances)  # which of its class it is: the nearest, the second, ...
+    for label in labels.unique():
+        of_class = (labels[:, 0] == label).nonzero().squeeze(1)
+        ranks[:, of_class] = distances[:, of_class].argsort(1).argsort(1).to(ranks)
+    order = distances.argsort(1)
+    return order.gather(1, ranks.gather(1, order).argsort(dim=1, stable=True))[:, :count]
 
 
 def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
@@ -136,15 +166,24 @@ def sample(
             for _ in range(steps):
                 _, gradient = objective.gradient(latents)
                 noise = torch.randn(latents.shape, generator=noise_source).to(bank.device)
+                noise[:, generator.latent_dim :] = 0  # a class stays
                 latents = latents - size * gradient + (2 * size).sqrt() * noise
             parts.append(latents)
             bar.update(len(some))
-    return _shown(generator, torch.cat(parts)).unflatten(0, (-1, count))
+    return shown(generator, torch.cat(parts)).unflatten(0, (-1, count))
 
 
 def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
     """The generator's images (N, C, H, W) of latents (N, latent_dim), in [0, 1]."""
-    return (generator(latents) + 1) / 2
+    labels = labels_of(generator, latents)
+    latents = latents[:, : generator.latent_dim]
+    return ((generator(latents) if labels is None else generator(latents, labels)) + 1) / 2
+
+
+def labels_of(generator: nn.Module, latents: Tensor) -> Tensor | None:
+    """int64 (N,): the classes of latents; None of an unconditional generator."""
+    labels = latents[:, generator.latent_dim :]
+    return labels[:, 0].detach().long() if labels.shape[1] else None
 
 
 def _bar(what: str, images: int) -> tqdm:
@@ -156,7 +195,10 @@ def _bar(what: str, images: int) -> tqdm:
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:
     """Latents (BANK, latent_dim), always the same."""
-    return torch.randn(BANK, generator.latent_dim, generator=stream(0, "bank")).to(device)
+    latents = torch.randn(BANK, generator.latent_dim, generator=stream(0, "bank"))
+    if classes := getattr(generator, "classes", 0):
+        latents = torch.cat((latents, classes_in_turn(BANK, classes)[:, None]), 1)
+    return latents.to(device)
 
 
 def _portions(
@@ -169,7 +211,7 @@ def _portions(
 
 
 @torch.no_grad()
-def _shown(generator: nn.Module, latents: Tensor) -> Tensor:
+def shown(generator: nn.Module, latents: Tensor) -> Tensor:
     """The images (N, C, H, W) of latents (N, latent_dim)."""
     return torch.cat([pixels(generator, part) for part in latents.split(1_000)])
 

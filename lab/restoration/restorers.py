@@ -6,8 +6,8 @@ for name, restorer in able(context, corruption).items():
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ class Context:
     seed: int = 0
     restarts: int = 10  # of a projection
     steps: int = 500  # of a projection
+    classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), by a restorer that found them
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The generator's images that explain the corrupted ones best."""
     settings = {"restarts": context.restarts, "steps": context.steps}
-    return projection.project(context.generator, corrupted, corruption, **settings)
+    if not getattr(context.generator, "classes", 0):
+        return projection.project(context.generator, corrupted, corruption, **settings)
+    latents = projection.latents_of(context.generator, corrupted, corruption, **settings)
+    context.classes["projection"] = projection.labels_of(context.generator, latents).cpu()
+    return projection.shown(context.generator, latents)
 
 
 def sample(context: Context, corrupted: Tensor, corruption: Corruption, count: int) -> Tensor:
@@ -101,6 +106,12 @@ RESTORERS: dict[str, Restorer] = {
         own_folder="denoised",
     ),
 }
+
+
+def classes_won(context: Context, class_names: Sequence[str]) -> list[str]:
+    """The class of each image's last projection; none of an unconditional generator."""
+    found = context.classes.get("projection")
+    return [] if found is None else [class_names[label] for label in found.tolist()]
 
 
 def able(context: Context, corruption: Corruption) -> dict[str, Restorer]:

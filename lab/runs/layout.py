@@ -15,7 +15,6 @@ from lab.runs.schema import Evaluation
 
 OUTPUTS = Path(__file__).parents[2] / "outputs"
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
-FINAL_NAME = "img_{:03d}.png"  # of a final image, by its number
 
 
 def _file(name: str) -> property:
@@ -69,6 +68,12 @@ class RunFiles:
         """Write evaluation.json."""
         self.__dict__.pop("evaluation", None)  # what was read before is no longer there
         files.write_json(self.evaluation_path, evaluation.as_json())
+
+
+def final_name(number: int, class_name: str = "") -> str:
+    """What a final image is called: `img_007.png`, of a class `img_007_sneaker.png`."""
+    letters = re.sub(r"[^a-z0-9]+", "-", class_name.lower()).strip("-")
+    return f"img_{number:03d}{'_' * bool(letters)}{letters}.png"
 
 
 def new_folder(outputs: Path, name: str, first: int = 1) -> Path:

@@ -1,6 +1,7 @@
 """What a training is made of, but for its two updates, which stand in gan_lab.py.
 
 losses      adversarial losses and the gradient penalty
+augmentation  what a discriminator is shown of few images
 optim       Adam, the learning rate over a run, the moving average
 state       everything that changes from step to step, and its checkpoint
 plan        what the set decides, what does not go together, in words
@@ -12,6 +13,7 @@ distributed several processes that train as one
 follower    what those do that do not write
 """
 
+from lab.training.augmentation import Augmentation
 from lab.training.cuda_graph import GraphedStep
 from lab.training.distributed import (
     agreed,
@@ -46,6 +48,7 @@ __all__ = [
     "MOST_EPOCHS",
     "STEP_FIGURES",
     "Adam",
+    "Augmentation",
     "GraphedStep",
     "Length",
     "TimeBudget",

@@ -4,9 +4,9 @@ A step of networks this small is about a hundred kernels of a few microseconds e
 for Python between them. A recording is launched as a whole.
 
 Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
-addresses, and plain numbers as they were. Chance comes from `latents` and, for dropout, from the
-global stream; each replay moves both on. Anywhere but on CUDA, in one of several processes, and
-where recording fails, the step runs as it is written.
+addresses, and plain numbers as they were. Chance comes from `latents`, from the augmentation's
+stream and, for dropout, from the global one; each replay moves them on. Anywhere but on CUDA, in
+one of several processes, and where recording fails, the step runs as it is written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tqdm import tqdm
 from lab.device import processes
 from lab.training.state import TrainingState
 
-Step = Callable[[Tensor], Tensor]  # real images (B, C, H, W) -> figures
+# Real images (B, C, H, W) and their labels (B,), or None for these -> figures.
+Step = Callable[[Tensor, Tensor | None], Tensor]
 
 WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and load their kernels
 
@@ -31,52 +32,56 @@ WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and l
 class GraphedStep:
     """A step that is replayed where it can be.
 
-    step: takes real images (B, C, H, W) and whether the penalty is due; what it does must depend
-    on nothing else that is not a tensor. recorded: one recording for each of the two.
+    step: takes real images (B, C, H, W), their labels (B,) or None, and whether the penalty is due;
+    what it does must depend on nothing else that is not a tensor. recorded: one recording with the
+    penalty and one without.
     """
 
-    def __init__(self, step: Callable[[Tensor, bool], Tensor], state: TrainingState) -> None:
+    def __init__(self, step: Callable[..., Tensor], state: TrainingState) -> None:
         self.step, self.training = step, state
         self.possible = state.device.type == "cuda" and processes() == 1
         dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
-        self.streams = (state.latents, dropouts[state.device.index or 0])
+        dropout = dropouts[state.device.index or 0]
+        self.streams = (state.latents, state.augmentation.stream, dropout)
         self.made: Counter[bool] = Counter()
         self.recorded: dict[bool, Step] = {}
 
-    def __call__(self, real: Tensor, penalised: bool) -> Tensor:
+    def __call__(self, real: Tensor, labels: Tensor | None, penalised: bool) -> Tensor:
         """Make one step, by replay or plainly. Its figures hold until the next."""
         step = partial(self.step, penalised=penalised)
         self.made[penalised] += 1
         if not self.possible or self.made[penalised] <= WARM_UP:
-            return step(real)
+            return step(real, labels)
         if penalised in self.recorded:
-            return self.recorded[penalised](real)
+            return self.recorded[penalised](real, labels)
         try:
             with self._other_chance():
-                replay = record(step, real)
+                replay = record(step, real, labels)
         except RuntimeError as error:
             self._give_up(str(error).splitlines()[0])
         else:
-            figures, is_good = self._tried_out(replay, step, real)
+            figures, is_good = self._tried_out(replay, step, real, labels)
             if is_good:
                 self.recorded[penalised] = replay
             else:
                 self._give_up("a replayed step did something else than the step")
             return figures
-        return step(real)  # here, where the error no longer holds the recording's memory
+        return step(real, labels)  # here, where the error no longer holds the recording's memory
 
-    def _tried_out(self, replay: Step, step: Step, real: Tensor) -> tuple[Tensor, bool]:
+    def _tried_out(
+        self, replay: Step, step: Step, real: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, bool]:
         """Make the step by replay, take it back, and make it plainly: its figures.
 
         And whether both did the same, and drew from the same streams.
         """
         before, chance = [part.clone() for part in self.training.tensors()], self._chance()
-        replayed = [part.clone() for part in (replay(real), *self.training.tensors())]
+        replayed = [part.clone() for part in (replay(real, labels), *self.training.tensors())]
         drawn = self._have_moved(chance)
         for part, was in zip(self.training.tensors(), before, strict=True):
             part.copy_(was)
         self._set_chance(chance)
-        figures = step(real)
+        figures = step(real, labels)
         is_good = drawn == self._have_moved(chance) and all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
             for one, two in zip(replayed, (figures, *self.training.tensors()), strict=True)
@@ -110,21 +115,25 @@ class GraphedStep:
         return [not torch.equal(*states) for states in zip(self._chance(), chance, strict=True)]
 
 
-def record(step: Step, real: Tensor) -> Step:
+def record(step: Step, real: Tensor, labels: Tensor | None) -> Step:
     """Record the kernels of `step`, which do not run yet; RuntimeError where CUDA refuses."""
     graph = torch.cuda.CUDAGraph()
-    shown = torch.zeros_like(real)  # not `real` yet: a recording that forgets its input shows
+    # Not `real` yet: a recording that forgets its input shows.
+    shown = torch.zeros_like(real)
+    told = None if labels is None else torch.zeros_like(labels)
     torch.cuda.synchronize()
     stream = torch.cuda.current_stream()
     try:
         with torch.cuda.graph(graph):
-            figures = step(shown)
+            figures = step(shown, told)
     except RuntimeError:
         torch.cuda.set_stream(stream)  # a recording that fails may leave its own one current
         raise
 
-    def replay(real: Tensor) -> Tensor:
+    def replay(real: Tensor, labels: Tensor | None) -> Tensor:
         shown.copy_(real)
+        if told is not None:
+            told.copy_(labels)
         graph.replay()
         return figures
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 
@@ -82,13 +82,18 @@ LOSSES = {
 }
 
 
-def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
+def gradient_penalty(
+    discriminator: Callable[[Tensor, Tensor | None], Tensor],
+    images: Tensor,
+    labels: Tensor | None = None,
+) -> Tensor:
     """R1 of Mescheder et al. 2018, "Which training methods for GANs do actually converge?", eq. 9.
 
-    images: float32 (N, C, H, W). Returns the mean over images of |grad_x D(x)|^2, a scalar; the
-    caller multiplies by gamma / 2. It keeps the discriminator flat around the data.
+    images: float32 (N, C, H, W); labels: (N,), for a conditional discriminator. Returns the mean
+    over images of |grad_x D(x)|^2, a scalar; the caller multiplies by gamma / 2. It keeps the
+    discriminator flat around the data.
     """
     images = images.detach().requires_grad_()
-    logits = discriminator(images)
+    logits = discriminator(images, labels)
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()

@@ -26,6 +26,7 @@ from lab.models import (
 )
 from lab.options import flag_of, said
 from lab.text import counted
+from lab.training.augmentation import FEW
 from lab.training.distributed import check_shared
 from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES
@@ -37,7 +38,7 @@ OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that
 OF_THE_PLAN = {
     *("dataset", "image_size", "grey", "colour", "data_dir", "out", "recipe", "epochs"),
     *("images_shown", "batch_size"),
-    *("sample_every", "seed", "device"),
+    *("sample_every", "seed", "device", "augment"),
 }
 RECIPES_PIXELS = 32 * 32  # of larger images a recipe shows fewer, as many pixels in all
 MAPS = ("channels_g", "channels_d")
@@ -107,6 +108,11 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
             f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
             "give a smaller batch"
         )
+    if options.conditional and dataset.train_labels is None:
+        raise Mistake(
+            f"--conditional: {dataset.title} has no labels to ask for; leave it out, or name a set "
+            "with classes"
+        )
     options = with_channels(options, dataset.spec.shape)
     _check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
@@ -137,6 +143,7 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
         images_shown=length.images_shown,
         sample_every=options.sample_every or (None if options.minutes else length.sample_every),
         r1_every=r1_every,
+        augment=image_count < FEW if options.augment is None else options.augment,
     )
 
 
@@ -205,6 +212,8 @@ def print_plan(
         print(f"note: {notice}")
     if changes := changes_of_recipe(options, recipe, dataset.spec.shape):
         print(f"other than the recipe: {changes}")
+    if options.augment:
+        print("the discriminator is shown augmented images; --no-augment ends that")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
         shown_usually = type(options)(**recipe).images_shown

@@ -158,10 +158,20 @@ class TensorBoard:
         )
 
     @torch.no_grad()
-    def histograms(self, epoch: int, discriminator: nn.Module, real: Tensor, fake: Tensor) -> None:
-        """Histograms of D(x) and D(G(z)), through the sigmoid. real, fake: uint8 (N, C, H, W)."""
+    def histograms(
+        self,
+        epoch: int,
+        discriminator: nn.Module,
+        real: Tensor,
+        fake: Tensor,
+        labels: Tensor | None = None,
+    ) -> None:
+        """Histograms of D(x) and D(G(z)), through the sigmoid.
+
+        real, fake: uint8 (N, C, H, W). labels: (N,), of both, for a conditional discriminator.
+        """
         was_training = discriminator.training
         discriminator.eval()
         for name, batch in (("D(x)", real), ("D(G(z))", fake)):
-            self.writer.add_histogram(name, discriminator(to_float(batch)).sigmoid(), epoch)
+            self.writer.add_histogram(name, discriminator(to_float(batch), labels).sigmoid(), epoch)
         discriminator.train(was_training)

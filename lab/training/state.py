@@ -24,6 +24,7 @@ from lab.models.tensor_files import (
     read_tensors,
     write_tensors,
 )
+from lab.training.augmentation import Augmentation
 from lab.training.distributed import share
 from lab.training.length import Length
 from lab.training.losses import Loss
@@ -50,6 +51,7 @@ class TrainingState:
     latents: torch.Generator  # what the generator is fed
     totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of this epoch
     length: Length  # of the whole run; with --minutes it changes
+    augmentation: Augmentation  # of what the discriminator is shown
     origin: str = ""  # the set and the seed, for people: by it a checkpoint is known as a run's own
     epoch: int = 0  # epochs completed
     step: int = 0  # steps completed of the epoch under way
@@ -63,6 +65,10 @@ class TrainingState:
     def device(self) -> torch.device:
         """Where it computes."""
         return self.totals.device
+
+    def judged(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The discriminator's logits (N,) of images (N, C, H, W), as it is shown them."""
+        return self.discriminator(self.augmentation(images), labels)
 
     def tensors(self) -> list[Tensor]:
         """All that training changes and that lies on its device, but for chance."""
@@ -147,6 +153,7 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
             "order": order_state,
             "device": state.latents.device.type,
             "latents": state.latents.get_state(),
+            "augmentation": state.augmentation.stream.get_state(),
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state() if state.totals.is_cuda else None,
             "dropout_mps": torch.mps.get_rng_state() if state.totals.is_mps else None,
@@ -192,11 +199,16 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
 def _set_streams(state: TrainingState, streams: dict[str, Any]) -> None:
     """Every stream of random numbers where it was; its optimizers' steps are known already."""
     state.order.set_state(streams["order"])
-    if streams.get("device", state.latents.device.type) == state.latents.device.type:
-        state.latents.set_state(streams["latents"])
-    else:  # each kind of device has streams of its own: as random, but other numbers
-        updates = int(state.optimizer_g.steps)
-        state.latents.manual_seed((state.latents.initial_seed() + updates) % 2**63)
+    same_device = streams.get("device", state.device.type) == state.device.type
+    for name, on_device in (
+        ("latents", state.latents),
+        ("augmentation", state.augmentation.stream),
+    ):
+        if same_device and name in streams:
+            on_device.set_state(streams[name])
+        else:  # each kind of device has streams of its own: as random, but other numbers
+            updates = int(state.optimizer_g.steps)
+            on_device.manual_seed((on_device.initial_seed() + updates) % 2**63)
     torch.set_rng_state(streams["dropout"])
     if state.totals.is_cuda and streams["dropout_cuda"] is not None:
         torch.cuda.set_rng_state(streams["dropout_cuda"])

@@ -10,6 +10,7 @@ import torch
 from lab.data import load_sample
 from lab.errors import Fault, Mistake
 from lab.evaluation import inception
+from lab.evaluation.catalogue import known
 from lab.runs.schema import Comparison, Evaluation
 
 
@@ -91,11 +92,11 @@ def test_a_known_fid_survives_an_evaluation_without_it():
     sample = load_sample("mnist")
     of_these = {"compared_with": Comparison(fingerprint=sample.fingerprint)}
     kept = Evaluation(figures={"fid": 12.5}, generator_sha256="abc", **of_these)
-    assert inception.known(kept, sample) == {"fid": 12.5}
+    assert known(kept, sample) == [{"fid": 12.5}, {}]
     for changed in (
         {"compared_with": Comparison(fingerprint="another set")},
         {"figures": {"fcd_test": 3.0}},
         {"generator_sha256": None},
     ):
-        assert inception.known(kept.model_copy(update=changed), sample) == {}
-    assert inception.known(None, sample) == {}
+        assert known(kept.model_copy(update=changed), sample) == [{}, {}]
+    assert known(None, sample) == [{}, {}]

@@ -280,3 +280,37 @@ def test_an_oblong_image_keeps_its_sides(browser, tmp_path) -> None:
     for page in opened(browser, run):
         box = page.locator("#sample").bounding_box()
         assert math.isclose(box["height"] / box["width"], 2, rel_tol=0.01)
+
+
+# Classes
+
+
+def test_a_conditional_generator_is_asked_for_classes(browser, tmp_path) -> None:
+    torch.manual_seed(0)
+    generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
+    run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)
+    assert "Asked for in turn: red, green, blue, none." in page_of(run)
+    for page in opened(browser, run):
+        latents, labels = torch.randn(4, 16), torch.arange(4)
+        rows = torch.cat((latents, torch.eye(4)), 1)
+        found = torch.tensor(page.evaluate(ALL_LEVELS, rows.tolist()))
+        wanted = generate(generator, latents, labels).flatten(1).int()
+        assert (found - wanted).abs().max() <= 2
+
+        page.select_option("#wanted-class", "2")
+        assert page.inner_text("#morph-name") == "blue"
+        before = page.evaluate(PICTURE, "sample")
+        page.locator("#classes button").nth(1).click()
+        assert page.inner_text("#morph-name") == "green"
+        assert page.evaluate(PICTURE, "sample") != before
+        page.focus("#morph")
+        page.keyboard.press("ArrowRight")
+        assert page.inner_text("#morph-name") == "95% green, 5% blue"
+        walk(page)
+        page.check("#class-known")
+        restore(page)
+        page.uncheck("#class-known")
+        page.click("#new-clean")
+        page.click("#project")
+        page.wait_for_selector("#project:has-text('Restore again')")
+        assert page.inner_text("#class-restored") in TOY.class_names

@@ -29,8 +29,9 @@ def unsettled(generator: nn.Module) -> nn.Module:
         ("dcgan", {"channels": (6, 4)}),
         ("mlp", {"output": "clip"}),
         ("dcgan", {"channels": (6, 4), "batch_norm": True, "activation": "relu"}),
+        ("dcgan", {"channels": (6, 4), "classes": 3}),
     ],
-    ids=["plain", "batch norm", "convolutions", "clipped", "both"],
+    ids=["plain", "batch norm", "convolutions", "clipped", "both", "conditional"],
 )
 def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -> None:
     torch.manual_seed(1)

@@ -160,3 +160,27 @@ def test_what_is_missing_is_filled_in(shape: tuple[int, int, int]) -> None:
     half = slice(0, shape[1] // 2)
     error = (found - clean)[:, :, half].square().mean()
     assert error < clean[:, :, half].var(0).mean() / 10
+
+
+# Classes
+
+
+def test_the_classes_share_the_starts_and_the_right_one_wins() -> None:
+    torch.manual_seed(3)
+    asked = build(GENERATORS, "mlp", shape=(1, 16, 16), latent_dim=4, hidden=(64,), classes=3)
+    with torch.no_grad():
+        for weight in asked.parameters():
+            weight.mul_(2)
+    asked.eval().requires_grad_(False)
+    labels = torch.tensor([2, 0, 1, 1])
+    made = (asked(torch.randn(4, 4), labels) + 1) / 2
+    latents = projection.latents_of(asked, made, Gaussian(0.0), restarts=4)
+    assert projection.labels_of(asked, latents).tolist() == labels.tolist()
+    assert (projection.shown(asked, latents) - made).square().mean() < 1e-3
+    samples = projection.sample(asked, made, Gaussian(0.5), 2, steps=5)
+    assert samples.shape == (4, 2, 1, 16, 16)
+
+    distances = torch.tensor([[5.0, 1.0, 2.0, 3.0, 4.0, 0.0]])
+    of = torch.tensor([[0.0], [1.0], [1.0], [2.0], [1.0], [1.0]])
+    assert projection._nearest(distances, 4, of).tolist() == [[5, 3, 0, 1]]
+    assert projection._nearest(distances, 4, of[:, :0]).tolist() == [[5, 1, 2, 3]]

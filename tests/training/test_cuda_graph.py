@@ -32,20 +32,23 @@ def as_if_on_cuda(options, monkeypatch, record):
 
 def weights_after(options, state, step):
     """The networks' weights after STEPS steps."""
-    shown = images(STEPS * options.batch_size).train_images.to(state.device)
-    for number, batch in enumerate(shown.split(options.batch_size)):
+    dataset = images(STEPS * options.batch_size)
+    order = torch.arange(len(dataset.train_images)).split(options.batch_size)
+    for number, batch in enumerate(order):
         penalised = options.r1_gamma > 0 and number % options.r1_every == 0
-        state.totals += step(to_float(batch), penalised)
+        real = to_float(dataset.train_images[batch].to(state.device))
+        labels = dataset.train_labels[batch].to(state.device) if options.conditional else None
+        state.totals += step(real, labels, penalised)
     found = state.discriminator.state_dict() | state.generator.state_dict()
     return found | {"totals": state.totals}
 
 
 def test_replayed_steps_are_the_steps(monkeypatch):
-    options, calls = small_options("modern", "--dropout", "0.3"), []
+    options, calls = small_options("modern", "--dropout", "0.3", "--conditional", "--augment"), []
 
-    def faithful(step, real):
+    def faithful(step, real, labels):
         calls.append("recorded")
-        return lambda real: calls.append("replayed") or step(real)
+        return lambda *batch: calls.append("replayed") or step(*batch)
 
     state, step = as_if_on_cuda(options, monkeypatch, faithful)
     found = weights_after(options, state, step)
@@ -70,18 +73,18 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch):
 def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
     options = small_options("modern")
 
-    def stale(step, real):
+    def stale(step, real, labels):
         if how == "refuses":
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
         kept, latents = torch.zeros_like(real), state.latents
         recorded = latents.get_state()
 
-        def replay(real):
+        def replay(real, labels):
             before = latents.get_state()
             if how == "keeps its latents":
                 latents.set_state(recorded)
             given = {"does something else": real * 0.5, "forgets its input": kept}
-            figures = step(given.get(how, real))
+            figures = step(given.get(how, real), labels)
             if how == "draws in vain":
                 latents.set_state(before)
             return figures
@@ -96,9 +99,11 @@ def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("more", [(), ("--conditional", "--augment")])
 @pytest.mark.parametrize("recipe", ["modern", "classic", "dcgan"])
-def test_recorded_steps_are_the_steps_on_a_gpu(recipe):
-    options = small_options(recipe, *(MAPS if recipe == "dcgan" else ()), "--dropout", "0.3")
+def test_recorded_steps_are_the_steps_on_a_gpu(recipe, more):
+    maps = MAPS if recipe == "dcgan" else ()
+    options = small_options(recipe, *maps, *more, "--dropout", "0.3")
     found = []
     for recording in (True, False):
         state, step = graphed(options, torch.device("cuda"))

@@ -45,6 +45,22 @@ def set_of(count: int, shape=(1, 28, 28)):
     return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
 
 
+def test_a_set_without_labels_has_no_classes_to_ask_for():
+    unlabelled = dataclasses.replace(set_of(1_000), train_labels=None)
+    with pytest.raises(Mistake, match="--conditional: Birds has no labels"):
+        planned(small_options("modern", "--conditional"), unlabelled)
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "wanted"),
+    [(4_999, (), True), (5_000, (), False), (200, ("--no-augment",), False)],
+)
+def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, wanted, capsys):
+    options = planned(small_options("modern", *more), set_of(count))
+    assert options.augment is wanted
+    assert "augment" not in changes_of_recipe(options, RECIPES["modern"], (1, 28, 28))
+
+
 @pytest.mark.parametrize(("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 12)])
 def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)

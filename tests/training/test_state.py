@@ -37,6 +37,7 @@ THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
         ("modern", ()),
         ("classic", ("--batch-norm", "--dropout", "0.3")),
         ("dcgan", (*MAPS, "--batch-norm")),
+        ("modern", ("--conditional", "--augment")),
     ],
 )
 def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):

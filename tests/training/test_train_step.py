@@ -16,20 +16,22 @@ from lab.seeding import stream
 from lab.training import LOSSES, STEP_FIGURES
 
 
-def plain_step(options, networks, optimizers, real, latent, step) -> None:
+def plain_step(options, networks, optimizers, real, labels, latent, step) -> None:
     """The same update in the most literal terms: two passes, no reuse, Adam from torch's loop."""
     generator, discriminator, ema = networks
     optimizer_g, optimizer_d = optimizers
     criterion = nn.BCELoss()
     ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
 
-    fake = generator(latent).detach()
-    d_loss = criterion(torch.sigmoid(discriminator(real)), ones * (1 - options.label_smoothing))
-    d_loss = d_loss + criterion(torch.sigmoid(discriminator(fake)), zeros)
+    fake = generator(latent, labels).detach()
+    d_loss = criterion(
+        torch.sigmoid(discriminator(real, labels)), ones * (1 - options.label_smoothing)
+    )
+    d_loss = d_loss + criterion(torch.sigmoid(discriminator(fake, labels)), zeros)
     if options.r1_gamma and step % options.r1_every == 0:
         for_penalty = real.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(
-            discriminator(for_penalty).sum(), for_penalty, create_graph=True
+            discriminator(for_penalty, labels).sum(), for_penalty, create_graph=True
         )
         penalty = gradient.flatten(1).norm(dim=1).pow(2).mean()
         d_loss = d_loss + options.r1_gamma / 2 * options.r1_every * penalty
@@ -37,7 +39,7 @@ def plain_step(options, networks, optimizers, real, latent, step) -> None:
     d_loss.backward()
     optimizer_d.step()
 
-    g_loss = criterion(torch.sigmoid(discriminator(generator(latent))), ones)
+    g_loss = criterion(torch.sigmoid(discriminator(generator(latent, labels), labels)), ones)
     optimizer_g.zero_grad()
     g_loss.backward()
     optimizer_g.step()
@@ -54,6 +56,8 @@ def plain_step(options, networks, optimizers, real, latent, step) -> None:
         ("classic", ()),
         ("dcgan", MAPS),
         ("classic", ("--batch-norm", "--label-smoothing", "0.1", "--activation", "relu")),
+        ("modern", ("--conditional",)),
+        ("dcgan", (*MAPS, "--conditional")),
     ],
 )
 def test_the_loop_computes_what_plain_steps_do(recipe, more):
@@ -72,7 +76,8 @@ def test_the_loop_computes_what_plain_steps_do(recipe, more):
     for step, batch in enumerate(order.split(50)):
         latent = torch.randn(50, options.latent_dim, generator=latents)
         real = to_float(dataset.train_images[batch])
-        plain_step(options, networks, optimizers, real, latent, step)
+        labels = dataset.train_labels[batch] if options.conditional else None
+        plain_step(options, networks, optimizers, real, labels, latent, step)
     trained(options, state, dataset)
     assert state.updates == 20
     ours = (state.generator, state.discriminator, *([state.ema] if options.ema_decay else []))
@@ -91,7 +96,7 @@ def test_a_steps_figures_are_its_losses_and_opinions(name):
         latents = stream(options.seed, "latents")
         made = state.generator(torch.randn(50, 8, generator=latents))
         logits = state.discriminator(real), state.discriminator(made)
-    figures = gan_lab.train_step(options, state, real, penalised=False)
+    figures = gan_lab.train_step(options, state, real, None, penalised=False)
     with torch.no_grad():  # the generator is told what the discriminator thinks by now
         real_logits = state.discriminator(real) if loss.needs_real_logits else None
         g_loss = loss.generator(real_logits, state.discriminator(made))
@@ -108,7 +113,8 @@ def test_the_penalty_moves_the_discriminator_only_where_it_is_due():
     found = []
     for penalised in (True, False):
         state = begun(options)
-        gan_lab.train_step(options, state, to_float(images(1000).train_images[:50]), penalised)
+        real = to_float(images(1000).train_images[:50])
+        gan_lab.train_step(options, state, real, None, penalised)
         found.append(state.discriminator.layers[0].weight.clone())
     assert not torch.allclose(*found, atol=1e-4)
 
@@ -117,7 +123,7 @@ def watched(monkeypatch, *typed: str) -> list[tuple]:
     """What the steps of a training are given: images, whether penalised, rates, precision."""
     steps = []
 
-    def step(options, state, real, penalised):
+    def step(options, state, real, labels, penalised):
         rates = state.optimizer_g.lr, state.optimizer_d.lr
         steps.append((real, penalised, rates, torch.get_float32_matmul_precision()))
         return torch.tensor([1.0, 2.0, 0.6, 0.4]) * (1 + state.step % 2)

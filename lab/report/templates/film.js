@@ -1,6 +1,6 @@
 "use strict";
 // The film. Everything the page's scripts work on stands in the page itself: <script id="data"> and
-// <script id="weights">. report.py joins film.js, generator.js and play.js, in this order.
+// <script id="weights">. page.py joins film.js, generator.js, classes.js and play.js.
 
 const find = (id) => document.getElementById(id);
 const data = JSON.parse(find("data").textContent);

@@ -218,10 +218,32 @@ const KINDS = {
 
 class Generator {
   constructor(facts, weights) {
-    this.latent = facts.latent;
+    this.noise = facts.latent; // random numbers; after them a row has a number for each class
+    this.classes = facts.classes || []; // names; none of an unconditional generator
+    this.latent = this.noise + this.classes.length;
     this.shape = facts.shape; // channels, height, width
     this.pixels = facts.shape.reduce((product, side) => product * side, 1);
     this.operations = buildOperations(facts.operations, weights);
+  }
+
+  // Rows of random numbers, each of the class of that label; without one, of any class.
+  sample(count, label) {
+    const rows = new Float32Array(count * this.latent);
+    for (let n = 0; n < count; n++) {
+      rows.set(normals(this.noise), n * this.latent);
+      if (this.classes.length) {
+        const any = Math.floor(uniform() * this.classes.length);
+        rows[n * this.latent + this.noise + (label ?? any)] = 1;
+      }
+    }
+    return rows;
+  }
+
+  // Along the sphere from one row to another, and straight from class to class.
+  between(a, b, share) {
+    const row = a.map((v, i) => v + share * (b[i] - v));
+    row.set(slerp(a.subarray(0, this.noise), b.subarray(0, this.noise), share));
+    return row;
   }
 
   // Float32Array of count latents -> every result, the last one the pixels in [-1, 1], of each

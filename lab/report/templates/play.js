@@ -53,23 +53,41 @@ function startSteering(generator, directions) {
   const sliders = [...document.querySelectorAll(".direction")];
   const strip = find("strip");
   const MOST_KEPT = 24;
+  const morph = find("morph"); // only on the page of a conditional generator
+  const classRow = morph && new ClassRow(generator, ask);
   let base = null;
   let kept = 0;
 
-  function show() {
+  function steered() {
     const latent = base.slice();
     sliders.forEach((slider, k) => {
       const distance = +slider.value;
       slider.setAttribute("aria-valuetext", `${distance.toFixed(1)} standard deviations`);
-      for (let i = 0; i < latent.length; i++) latent[i] += distance * directions[k][i];
+      directions[k].forEach((v, i) => (latent[i] += distance * v));
     });
-    draw(find("sample"), generator.images(latent), generator.shape);
+    return latent;
+  }
+
+  function show() {
+    if (morph) {
+      setClass(generator, base, +morph.value);
+      find("morph-name").textContent = nameBetween(generator, +morph.value);
+      morph.setAttribute("aria-valuetext", nameBetween(generator, +morph.value));
+    }
+    draw(find("sample"), generator.images(steered()), generator.shape);
+  }
+
+  function ask(label) {
+    morph.value = label;
+    show();
   }
 
   function take(latent) {
-    base = latent;
+    base = latent.slice();
     for (const slider of sliders) slider.value = 0;
+    if (morph) morph.value = classOf(generator, base);
     show();
+    if (classRow) classRow.show(base);
   }
 
   function keep(latent) {
@@ -88,12 +106,20 @@ function startSteering(generator, directions) {
   }
 
   function sample() {
-    const latent = normals(generator.latent);
+    const wanted = find("wanted-class");
+    const latent = generator.sample(1, wanted?.value ? +wanted.value : undefined);
     keep(latent);
     take(latent);
   }
 
-  for (const slider of sliders) slider.addEventListener("input", show);
+  for (const slider of sliders) {
+    slider.addEventListener("input", show);
+    if (classRow) slider.addEventListener("change", () => classRow.show(steered()));
+  }
+  morph?.addEventListener("input", show);
+  find("wanted-class")?.addEventListener("change", () => {
+    for (let i = 0; i < 12; i++) sample();
+  });
   find("new-sample").addEventListener("click", sample);
   find("centre").addEventListener("click", () => take(base));
   for (let i = 0; i < 16; i++) sample();
@@ -110,7 +136,11 @@ function startWalk(generator) {
   let place = [0.5, 0.5]; // from left, from top
 
   const between = (u, v) =>
-    slerp(slerp(corners[0], corners[1], u), slerp(corners[2], corners[3], u), v);
+    generator.between(
+      generator.between(corners[0], corners[1], u),
+      generator.between(corners[2], corners[3], u),
+      v,
+    );
 
   function fill() {
     const latents = new Float32Array(SIDE * SIDE * generator.latent);
@@ -148,7 +178,7 @@ function startWalk(generator) {
   }
 
   function begin() {
-    corners = [0, 1, 2, 3].map(() => normals(generator.latent));
+    corners = [0, 1, 2, 3].map(() => generator.sample(1));
     fill();
     go(...place);
   }
@@ -173,18 +203,20 @@ function startWalk(generator) {
 
 class Descent {
   // Minimises |G(z) - noisy|^2 / (2 sigma^2) + |z|^2 / 2 from several starts at once, with Adam
-  // (Kingma & Ba 2015): the most probable latent, as in Bora et al. 2017, "CSGM".
+  // (Kingma & Ba 2015): the most probable latent, as in Bora et al. 2017, "CSGM". Of a conditional
+  // generator all starts have the class of `label`; where that is not given, each has its own.
   static STARTS = 4;
   static BANK = 96;
   static STEPS = 120;
 
-  constructor(generator, noisy, sigma) {
+  constructor(generator, noisy, sigma, label) {
     Object.assign(this, { generator, noisy, sigma, step: 0 });
-    const bank = normals(Descent.BANK * generator.latent);
+    const bank = generator.sample(Descent.BANK, label);
     const images = generator.images(bank);
     const nearest = [...Array(Descent.BANK).keys()]
       .map((n) => [this.distance(images, n), n])
       .sort((a, b) => a[0] - b[0])
+      .filter(this.isFirstOfItsClass(bank, label))
       .slice(0, Descent.STARTS);
     this.latents = new Float32Array(Descent.STARTS * generator.latent);
     nearest.forEach(([, n], k) => {
@@ -194,6 +226,18 @@ class Descent {
     this.mean = new Float32Array(this.latents.length);
     this.square = new Float32Array(this.latents.length);
     this.best = null;
+    this.label = null; // the class of the best
+  }
+
+  isFirstOfItsClass(bank, label) {
+    const { generator } = this;
+    const guesses = generator.classes.length >= Descent.STARTS && label === undefined;
+    const seen = new Set();
+    return ([, n]) => {
+      const row = bank.subarray(n * generator.latent, (n + 1) * generator.latent);
+      const found = guesses ? classOf(generator, row) : n;
+      return !seen.has(found) && seen.add(found);
+    };
   }
 
   distance(images, n) {
@@ -216,11 +260,13 @@ class Descent {
     });
     const first = costs.indexOf(Math.min(...costs));
     this.best = images.slice(first * generator.pixels, (first + 1) * generator.pixels);
+    this.label = classOf(generator, latents.subarray(first * generator.latent, (first + 1) * generator.latent));
     const atPixels = images.map((v, i) => weight * (v - this.noisy[i % this.noisy.length]));
     const gradient = generator.gradient(results, atPixels);
     const rate = 0.15 * 0.5 * (1 + Math.cos((Math.PI * this.step) / Descent.STEPS));
     this.step += 1;
     for (let i = 0; i < latents.length; i++) {
+      if (i % generator.latent >= generator.noise) continue; // the class stays
       const g = gradient[i] + latents[i];
       this.mean[i] += 0.1 * (g - this.mean[i]);
       this.square[i] += 0.01 * (g * g - this.square[i]);
@@ -237,7 +283,8 @@ class Descent {
 function startRestoring(generator) {
   const sigma = find("sigma");
   const button = find("project");
-  let [clean, noise, noisy, descent, errors] = [null, null, null, null, []];
+  const known = find("class-known"); // only on the page of a conditional generator
+  let [clean, label, noise, noisy, descent, errors] = [null, null, null, null, null, []];
 
   const squaredError = (image) =>
     image.reduce((sum, v, i) => sum + ((v - clean[i]) / 2) ** 2, 0) / image.length;
@@ -249,6 +296,7 @@ function startRestoring(generator) {
     find("descent").setAttribute("points", "");
     find("descent-note").textContent = "Error against the clean image, by step";
     find("psnr-restored").textContent = "";
+    if (known) find("class-restored").textContent = "";
     const restored = find("restored");
     restored.getContext("2d").clearRect(0, 0, restored.width, restored.height);
     button.textContent = "Restore";
@@ -263,7 +311,10 @@ function startRestoring(generator) {
   }
 
   function newImage() {
-    clean = generator.images(normals(generator.latent));
+    const row = generator.sample(1);
+    clean = generator.images(row);
+    label = classOf(generator, row);
+    if (known) find("class-clean").textContent = generator.classes[label];
     noise = normals(generator.pixels);
     draw(find("clean"), clean, generator.shape);
     addNoise();
@@ -272,6 +323,7 @@ function startRestoring(generator) {
   function show() {
     draw(find("restored"), descent.best, generator.shape);
     find("psnr-restored").textContent = decibels(descent.best);
+    if (known) find("class-restored").textContent = generator.classes[descent.label];
     errors.push(Math.sqrt(squaredError(descent.best)));
     const highest = Math.max(...errors);
     find("descent").setAttribute(
@@ -292,10 +344,11 @@ function startRestoring(generator) {
 
   button.addEventListener("click", () => {
     clear();
-    descent = new Descent(generator, noisy, +sigma.value);
+    descent = new Descent(generator, noisy, +sigma.value, known?.checked ? label : undefined);
     run(descent);
   });
   sigma.addEventListener("input", addNoise);
+  known?.addEventListener("change", clear);
   find("new-clean").addEventListener("click", newImage);
   newImage();
 }

@@ -1,0 +1,89 @@
+"""The classification accuracy score: what generated images are worth as training images.
+
+Ravuri and Vinyals 2019, "Classification accuracy score for conditional generative models": a
+classifier is trained on generated images and the classes they were asked for, and tested on real
+ones. They take a ResNet-50; here it is the lab's small classifier, half as wide, of a recipe and
+seeds that never change, so that two generators of a set can be compared.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from lab.data.datasets import Dataset
+from lab.data.pixels import to_float
+from lab.device import full_precision
+from lab.errors import Mistake
+from lab.evaluation.conditional import labels_to_ask
+from lab.models import CLASSIFIERS, build
+from lab.models.sampling import generate
+from lab.runs.generators import TrainedGenerator
+from lab.seeding import seed_for, stream
+
+COUNT = 60_000  # generated images
+WIDTHS = (16, 32, 64, 64)
+SHOWN = 300_000  # images, whatever their number
+BATCH = 100
+LEARNING_RATE = 0.01  # at most: it rises and falls once (Smith and Topin 2018)
+
+
+def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
+    """Mistake unless there is a generator that can be asked for the classes of the set."""
+    if trained is None:
+        raise Mistake("--cas: pictures say no class that was asked for; leave it out with --images")
+    if labels_to_ask(trained.network, dataset, 1) is None:
+        raise Mistake(
+            f"--cas: {trained.path} cannot be asked for the classes of {dataset.title}; leave it "
+            "out, or train a generator with gan_lab.py --conditional"
+        )
+
+
+def scores(generator: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, float]:
+    """The accuracy on test images after training on generated images, and on real ones."""
+    labels = labels_to_ask(generator, dataset, COUNT)
+    latents = torch.randn(COUNT, generator.latent_dim, generator=stream(0, "cas/latents"))
+    with full_precision():
+        images = generate(generator, latents.to(device), labels.to(device))
+        generated = _accuracy(images, labels, dataset, device, "generated images")
+        real = _accuracy(dataset.train_images, dataset.train_labels, dataset, device, "real images")
+    return generated, real
+
+
+def _accuracy(
+    images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device, what: str
+) -> float:
+    """How often a classifier trained on uint8 images (N, C, H, W) is right of test images."""
+    classifier = train(images.to(device), labels.to(device), dataset.spec.class_names, what)
+    with torch.inference_mode():
+        logits = [
+            classifier(to_float(each.to(device))) for each in dataset.test_images.split(BATCH)
+        ]
+    return float((torch.cat(logits).argmax(1).cpu() == dataset.test_labels).double().mean())
+
+
+def train(images: Tensor, labels: Tensor, class_names: tuple[str, ...], what: str) -> nn.Module:
+    """The classifier after SHOWN of the images, in evaluation mode. what: they are, for the bar."""
+    shape, classes = tuple(images.shape[1:]), len(class_names)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(0, "cas/weights"))
+        network = build(CLASSIFIERS, "cnn", shape=shape, classes=classes, widths=WIDTHS)
+    network.to(images.device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+    steps = SHOWN // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    order, drawn = stream(0, "cas/order"), torch.empty(0, dtype=torch.long)
+    for _ in tqdm(range(steps), f"CAS, {what}", unit=" steps", disable=not sys.stderr.isatty()):
+        if len(drawn) < BATCH:
+            drawn = torch.cat((drawn, torch.randperm(len(images), generator=order)))
+        batch, drawn = drawn[:BATCH].to(images.device), drawn[BATCH:]
+        loss = cross_entropy(network(to_float(images[batch])), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()

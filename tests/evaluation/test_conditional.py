@@ -1,0 +1,92 @@
+"""What a conditional generator is asked for, its figures by class, and the accuracy score."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from lab.data import Dataset, load_sample
+from lab.errors import Mistake
+from lab.evaluation import Evaluator, cas, metrics
+from lab.evaluation.conditional import labels_to_ask
+
+CPU = torch.device("cpu")
+
+
+class Copier(nn.Module):
+    """Makes real images of the class asked for; `off` classes further where that is given."""
+
+    latent_dim, classes = 2, 10
+
+    def __init__(self, dataset: Dataset, off: int = 0) -> None:
+        super().__init__()
+        self.images, self.labels, self.off = dataset.train_images, dataset.train_labels, off
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        made = torch.empty(len(labels), *self.images.shape[1:])
+        for label in labels.unique():
+            own = self.images[self.labels == (label + self.off) % 10]
+            at = (labels == label).nonzero().squeeze(1)
+            made[at] = own[torch.arange(len(at)) % len(own)].float() / 127.5 - 1
+        return made
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Dataset:
+    return load_sample("mnist")
+
+
+def test_classes_are_asked_for_as_often_as_the_training_images_have_them(mnist: Dataset):
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    spec = dataclasses.replace(mnist.spec, class_names=("a", "b"))
+    few = dataclasses.replace(mnist, spec=spec, train_labels=labels)
+    asked = labels_to_ask(SimpleNamespace(classes=2), few, 20)
+    assert len(asked) == 20 and torch.bincount(asked[:16]).tolist() == [12, 4]
+    assert labels_to_ask(nn.Linear(1, 1), few, 20) is None
+    assert labels_to_ask(SimpleNamespace(classes=3), few, 20) is None
+
+
+def test_figures_by_class_tell_a_generator_that_minds_labels_from_one_that_does_not(
+    mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    for module in ("evaluator", "reference"):
+        monkeypatch.setattr(f"lab.evaluation.{module}.FULL_COUNT", 2_000)
+    referee = Evaluator(mnist, CPU)
+    minds, ignores = (referee.full(Copier(mnist, off)) for off in (0, 1))
+    assert minds.figures["asked_class"] > 0.97 > 0.03 > ignores.figures["asked_class"]
+    assert minds.figures["class_fcd"] < minds.figures["worst_class_fcd"] < 10
+    assert ignores.figures["class_fcd"] > 10 * minds.figures["class_fcd"]
+    assert ignores.figures["fcd_test"] == pytest.approx(minds.figures["fcd_test"], abs=1)
+    own = referee.sample(mnist.test_images).classes == mnist.test_labels
+    assert referee.real_figures["asked_class"] == float(own.double().mean())
+    assert "Asked-for class" in minds.table(referee.real_figures)
+    assert "asked_class" not in referee.full_of_images(mnist.test_images[:300]).figures
+
+
+def test_the_accuracy_score_is_high_for_copies_and_low_for_wrong_labels(
+    mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cas, "COUNT", 500)
+    monkeypatch.setattr(cas, "SHOWN", 2_500)
+    monkeypatch.setattr(cas, "BATCH", 20)
+    monkeypatch.setattr(cas, "WIDTHS", (8, 8, 16, 16))
+    few = dataclasses.replace(
+        mnist, test_images=mnist.test_images[:300], test_labels=mnist.test_labels[:300]
+    )
+    right, real = cas.scores(Copier(mnist), few, CPU)
+    wrong, _ = cas.scores(Copier(mnist, 1), few, CPU)
+    assert min(right, real) > 0.7 and wrong < 0.1
+
+
+def test_what_cannot_be_asked_for_classes_has_no_accuracy_score(mnist: Dataset):
+    with pytest.raises(Mistake, match="--cas: pictures say no class"):
+        cas.check(None, mnist)
+    plain = SimpleNamespace(network=nn.Linear(1, 1), path=Path("generator.pth"))
+    with pytest.raises(Mistake, match=r"--cas: generator.pth cannot be asked .* --conditional"):
+        cas.check(plain, mnist)
