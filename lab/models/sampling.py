@@ -1,12 +1,26 @@
-"""From latents to images."""
+"""From latents to images, and from seeds to latents: a seed's image is the same in any company."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
 
-from lab.data.pixels import to_levels
+from lab.data.pixels import to_float, to_levels
+from lab.errors import Fault, Mistake
 from lab.models.layers import classes_in_turn
+from lab.seeding import stream
+from lab.text import listed, shortened
+
+BATCH = 256  # seeds whose latents are drawn at a time, and images that are made at a time
+MOST_SEED = 2**32 - 1
+SEED = re.compile("[0-9]{1,20}")
+MOST_IMAGES = 10_000_000
+MOST_IN_VAIN = 20_000  # images in a row without one of a class that is looked for
 
 
 @torch.no_grad()
@@ -30,3 +44,132 @@ def generate(
         parts.append(to_levels(pixels))
     generator.train(was_training)
     return torch.cat(parts)
+
+
+def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
+    """(N, latent_dim): the latent of each seed, whatever other seeds there are.
+
+    A seed is a row of a block of BATCH latents, since a stream for each would take longer than a
+    small generator.
+    """
+    blocks = {
+        block: torch.randn(BATCH, latent_dim, generator=stream(block, "latents by seed"))
+        for block in {seed // BATCH for seed in seeds}
+    }
+    return torch.stack([blocks[seed // BATCH][seed % BATCH] for seed in seeds])
+
+
+# Which images
+
+
+def parse_seeds(words: Sequence[str]) -> tuple[range, ...]:
+    """The seeds that are typed `0-99 200` after --seeds, in order, each once; else a Mistake."""
+    found: list[range] = []
+    for word in words:
+        ends = word.split("-")
+        cure = f"give numbers from 0 to {MOST_SEED}, or ranges of them, as in 0-99,200"
+        if len(ends) > 2 or not all(SEED.fullmatch(end) for end in ends):
+            raise Mistake(f"--seeds {shortened(word, 80)!r}: {cure}")
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last <= MOST_SEED:
+            raise Mistake(f"--seeds {shortened(word, 80)}: out of range or order; {cure}")
+        found.append(range(first, last + 1))
+    apart: list[range] = []
+    for each in sorted(found, key=lambda each: each.start):
+        start = max(each.start, apart[-1].stop if apart else 0)
+        apart += [range(start, each.stop)] if start < each.stop else []
+    return tuple(apart)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Images that are asked for: each seed in one of `classes`, in turn, or in `every` one.
+
+    classes: (None,) where the generator is not asked for any.
+    """
+
+    seeds: tuple[range, ...]
+    classes: tuple[int | None, ...] = (None,)
+    every: bool = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self.seeds)) * (len(self.classes) if self.every else 1)
+
+    def __iter__(self) -> Iterator[tuple[int, int | None]]:
+        """Seed and class of each image."""
+        for seed in chain(*self.seeds):
+            if self.every:
+                yield from ((seed, label) for label in self.classes)
+            else:
+                yield seed, self.classes[seed % len(self.classes)]
+
+    def sixth(self) -> Request:
+        """A sixth as many, at least one, of the seeds that follow."""
+        first = self.seeds[-1].stop
+        count = max(1, sum(map(len, self.seeds)) // 6)
+        return replace(self, seeds=(range(first, first + count),))
+
+
+# The images
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images, uint8 (N, C, H, W) on the CPU, the seed of each, and its class if it is known."""
+
+    images: Tensor
+    seeds: list[int]
+    labels: list[int] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@torch.no_grad()
+def batches(
+    generator: nn.Module,
+    asked: Iterable[tuple[int, int | None]],
+    truncation: float = 1.0,
+    classifier: nn.Module | None = None,
+) -> Iterator[Batch]:
+    """Make the images of (seed, class) pairs, BATCH at a time: memory does not grow with them.
+
+    truncation: what latents are multiplied with. Below 1 images are more alike, and more typical.
+    classifier: says the classes, where the generator is not told them.
+    """
+    device = next(generator.parameters()).device
+    asked = iter(asked)
+    while some := list(islice(asked, BATCH)):
+        # Filled up to one size: sums are taken in an order that depends on it.
+        seeds, labels = zip(*some, *[some[-1]] * (BATCH - len(some)), strict=True)
+        latents = truncation * latents_of(seeds, generator.latent_dim)
+        told = None if labels[0] is None else torch.tensor(labels, device=device)
+        images = generate(generator, latents.to(device), told, BATCH)
+        if classifier:
+            told = classifier(to_float(images)).argmax(1)
+        labels = None if told is None else told[: len(some)].tolist()
+        yield Batch(images[: len(some)].cpu(), list(seeds[: len(some)]), labels)
+
+
+def chosen(
+    found: Iterable[Batch], wanted: Mapping[int, int], names: Sequence[str]
+) -> Iterator[Batch]:
+    """Of the images that are `found`, as many of each class as are `wanted`.
+
+    Fault if a class does not come. names: the classes', by label.
+    """
+    left, in_vain = dict(wanted), 0
+    for batch in found:
+        kept = []
+        for index, label in enumerate(batch.labels):
+            if left.get(label):
+                left[label] -= 1
+                kept.append(index)
+        in_vain = 0 if kept else in_vain + len(batch)
+        if in_vain >= MOST_IN_VAIN:
+            missing = listed([names[label] for label, count in left.items() if count])
+            raise Fault(f"of {in_vain:,} images in a row the classifier sees none as {missing}")
+        seeds = [batch.seeds[index] for index in kept]
+        yield Batch(batch.images[kept], seeds, [batch.labels[index] for index in kept])
+        if not any(left.values()):
+            return
