@@ -40,7 +40,8 @@ def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> Non
 def appearing(path: Path) -> Iterator[Path]:
     """A place beside `path` for a file or folder that is renamed to `path` if all goes well.
 
-    What stood there is replaced; if anything goes wrong it stays, and what is half-written goes.
+    A file replaces a file, a folder a folder; if anything goes wrong what stood there stays, and
+    what is half-written goes.
     """
     # Under another name than that of another container's process of the same number; not made from
     # the file's own, which may be too long to add to.
@@ -50,7 +51,7 @@ def appearing(path: Path) -> Iterator[Path]:
         if beside.is_file():
             with beside.open("rb+") as file:
                 os.fsync(file.fileno())
-        if path.is_dir():  # a folder takes no other's place
+        if beside.is_dir() and path.is_dir():  # a folder takes no other's place
             path.rename(aside := beside.with_suffix(".old"))
             _rename(beside, path)
             shutil.rmtree(aside)

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lab.errors import Mistake
 from lab.files import write_whole
-from lab.text import sized
 
 if TYPE_CHECKING:  # the sets are read by way of this module
     from lab.data.datasets import DatasetSpec
@@ -164,7 +164,7 @@ def _not_idx(contents: Contents) -> str:
     if channels > 1:
         return "IDX files hold grey images, these have colour"
     if height != width:
-        return f"IDX files of the MNIST family hold square images, these are {sized(contents.spec.shape)}"
+        return f"IDX files hold square images, these are {height} x {width}"
     if len(contents.spec.class_names) > 256:
         return "IDX labels are bytes, and the set has more than 256 classes"
     return "" if contents.labelled else "IDX files have labels, and these images have none"
@@ -181,3 +181,12 @@ WRITERS = {
     "zip": Writer(zip_of_pictures, suffix=".zip"),
     "idx": Writer(idx, has_test_part=True, below=_torchvision_folder, refusal=_not_idx),
 }
+
+
+def kind_of(out: Path) -> str:
+    """The format of --out by its ending: a folder of PNG where it has none. Mistake for another."""
+    ends = {writer.suffix: kind for kind, writer in WRITERS.items() if writer.suffix}
+    if out.suffix and out.suffix.lower() not in ends and not out.is_dir():
+        cure = "for a folder of that name give --format png"
+        raise Mistake(f"--out {out}: ends in none of {', '.join(ends)}; {cure}")
+    return ends.get(out.suffix.lower(), "png")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
 
 from lab.data.pixels import to_float, to_levels
-from lab.errors import Fault, Mistake
+from lab.errors import Fault
 from lab.models.layers import classes_in_turn
+from lab.models.request import Request
 from lab.seeding import stream
-from lab.text import listed, shortened
+from lab.text import listed
 
 BATCH = 256  # seeds whose latents are drawn at a time, and images that are made at a time
-MOST_SEED = 2**32 - 1
-SEED = re.compile("[0-9]{1,20}")
-MOST_IMAGES = 10_000_000
 MOST_IN_VAIN = 20_000  # images in a row without one of a class that is looked for
 
 
@@ -59,58 +57,7 @@ def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
     return torch.stack([blocks[seed // BATCH][seed % BATCH] for seed in seeds])
 
 
-# Which images
-
-
-def parse_seeds(words: Sequence[str]) -> tuple[range, ...]:
-    """The seeds that are typed `0-99 200` after --seeds, in order, each once; else a Mistake."""
-    found: list[range] = []
-    for word in words:
-        ends = word.split("-")
-        cure = f"give numbers from 0 to {MOST_SEED}, or ranges of them, as in 0-99,200"
-        if len(ends) > 2 or not all(SEED.fullmatch(end) for end in ends):
-            raise Mistake(f"--seeds {shortened(word, 80)!r}: {cure}")
-        first, last = int(ends[0]), int(ends[-1])
-        if not first <= last <= MOST_SEED:
-            raise Mistake(f"--seeds {shortened(word, 80)}: out of range or order; {cure}")
-        found.append(range(first, last + 1))
-    apart: list[range] = []
-    for each in sorted(found, key=lambda each: each.start):
-        start = max(each.start, apart[-1].stop if apart else 0)
-        apart += [range(start, each.stop)] if start < each.stop else []
-    return tuple(apart)
-
-
-@dataclass(frozen=True)
-class Request:
-    """Images that are asked for: each seed in one of `classes`, in turn, or in `every` one.
-
-    classes: (None,) where the generator is not asked for any.
-    """
-
-    seeds: tuple[range, ...]
-    classes: tuple[int | None, ...] = (None,)
-    every: bool = False
-
-    def __len__(self) -> int:
-        return sum(map(len, self.seeds)) * (len(self.classes) if self.every else 1)
-
-    def __iter__(self) -> Iterator[tuple[int, int | None]]:
-        """Seed and class of each image."""
-        for seed in chain(*self.seeds):
-            if self.every:
-                yield from ((seed, label) for label in self.classes)
-            else:
-                yield seed, self.classes[seed % len(self.classes)]
-
-    def sixth(self) -> Request:
-        """A sixth as many, at least one, of the seeds that follow."""
-        first = self.seeds[-1].stop
-        count = max(1, sum(map(len, self.seeds)) // 6)
-        return replace(self, seeds=(range(first, first + count),))
-
-
-# The images
+# By seed
 
 
 @dataclass(frozen=True)
@@ -173,3 +120,24 @@ def chosen(
         yield Batch(batch.images[kept], seeds, [batch.labels[index] for index in kept])
         if not any(left.values()):
             return
+
+
+def batches_of(
+    generator: nn.Module,
+    parts: Sequence[Request],
+    truncation: float,
+    classifier: nn.Module | None,
+    names: Sequence[str],
+) -> Iterator[tuple[int, Batch]]:
+    """The batches of each part, with the part's number.
+
+    Where a classifier says the classes, seeds are tried in order until there are enough of each.
+    """
+    tried = ((seed, None) for seed in count())
+    for number, request in enumerate(parts):
+        if classifier and request.classes != (None,):
+            wanted = Counter(label for _, label in request)
+            found = chosen(batches(generator, tried, truncation, classifier), wanted, names)
+        else:
+            found = batches(generator, request, truncation, classifier)
+        yield from ((number, batch) for batch in found)

@@ -27,7 +27,7 @@ from lab.text import printable, shortened
 
 GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an image has at most
 PAPER = 255  # the grey between the images of a grid
-SAMPLES = 10  # images of a class in a sheet of classes
+SAMPLES = 10  # images a row of a sheet of classes
 SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
 CAPTION_SIZE = 18  # of the letters below it
@@ -48,6 +48,19 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
     rows = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
     sheet = pad(rows.flatten(3).flatten(1, 2), (0, 1, 0, 1), value=PAPER)  # (C, height, width)
     return ImageOps.scale(as_picture(sheet), scale or scale_of(images.shape), Image.NEAREST)
+
+
+def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
+    """Write a sheet of images (N, C, H, W), ten a row, by class if there are labels; below, twins.
+
+    kinds: the images, then each kind of their twins.
+    """
+    sheets = []
+    for images in kinds:
+        ordered = images[torch.tensor(labels).argsort(stable=True)] if labels else images
+        blank = torch.full((-len(images) % SAMPLES, *images.shape[1:]), PAPER, dtype=torch.uint8)
+        sheets += [ordered, blank]
+    write_png(path, grid(torch.cat(sheets), SAMPLES))
 
 
 def save_each(folder: Path, images: Tensor) -> None:
