@@ -114,9 +114,8 @@ def find_places(
     """Where the images go, then each kind of twins; Mistake where they cannot be written."""
     kind = options.format or (kind_of(options.out) if options.out else "png")
     if reason := WRITERS[kind].refusal(contents):
-        cure = "" if contents.labelled else "; add --label-by-classifier"
-        raise Mistake(f"--format {kind}: {reason}{cure}")
-    if options.out:
+        raise Mistake(f"--format {kind}: {reason}")
+    if options.out and not WRITERS[kind].suffix:
         check_out(options.out)
     flag = "--out" if options.out else "--run"
     out = options.out or home_of(trained).generated_folder

@@ -167,7 +167,8 @@ def _not_idx(contents: Contents) -> str:
         return f"IDX files hold square images, these are {height} x {width}"
     if len(contents.spec.class_names) > 256:
         return "IDX labels are bytes, and the set has more than 256 classes"
-    return "" if contents.labelled else "IDX files have labels, and these images have none"
+    missing = "IDX files have labels, these images have none; add --label-by-classifier"
+    return "" if contents.labelled else missing
 
 
 def _torchvision_folder(spec: DatasetSpec) -> str:

@@ -115,6 +115,6 @@ def parse_classes(words: Sequence[str], names: Sequence[str]) -> tuple[int, ...]
     by_word |= {str(label): label for label in range(len(names))}
     for word in words:
         if word.lower() not in by_word:
-            known = f"0 to {len(names) - 1}, or {listed(list(by_word), len(names))}"
-            raise Mistake(f"--classes {shortened(word, 80)}: is none of {known}")
+            known = listed(list(by_word), most=40)
+            raise Mistake(f"--classes {shortened(word, 80)!r}: the classes are {known}")
     return tuple(dict.fromkeys(by_word[word.lower()] for word in words))

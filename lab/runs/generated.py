@@ -30,12 +30,12 @@ class GeneratedImages:
     @property
     def sheet_path(self) -> Path:
         """A look at the first of them, and of their twins."""
-        return self.path.with_name("made.png")
+        return self.path.parent / "made.png"
 
     @property
     def facts_path(self) -> Path:
         """How each of the samples that lie beside each other was made, by its name."""
-        return self.path.with_name("dataset.json")
+        return self.path.parent / "dataset.json"
 
     def check(self, flag: str) -> None:
         """Mistake if they cannot be written, or if what is there was not made by the lab.
@@ -89,7 +89,7 @@ def places(
     has_suffix = writer.suffix and out.suffix.lower() == writer.suffix
     stem = out.stem if has_suffix else out.name
     found = [
-        GeneratedImages(out.with_name(stem + ending + writer.suffix) / writer.below(spec), kind)
+        GeneratedImages(out.parent / (stem + ending + writer.suffix) / writer.below(spec), kind)
         for ending in endings
     ]
     for each in found:
