@@ -207,7 +207,7 @@ def small_files():
 @pytest.mark.parametrize("kind", ["npz", "zip", "idx"])
 def test_on_a_full_disk_nothing_stays(kind, told, tmp_path, monkeypatch, small_files):
     arguments = ("--generator", told, "--count", 1500, "--format", kind, "--out", tmp_path / "out")
-    with pytest.raises(OSError, match="too large.*out"):
+    with pytest.raises(OSError, match=r"too large.*out"):
         make(monkeypatch, *arguments)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [told]
 
