@@ -50,14 +50,11 @@ def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
     A seed is a row of a block of BATCH latents, since a stream for each would take longer than a
     small generator.
     """
-    blocks = {
-        block: torch.randn(BATCH, latent_dim, generator=stream(block, "latents by seed"))
-        for block in {seed // BATCH for seed in seeds}
-    }
-    return torch.stack([blocks[seed // BATCH][seed % BATCH] for seed in seeds])
-
-
-# By seed
+    wanted = torch.tensor(seeds)
+    blocks, place = (wanted // BATCH).unique(return_inverse=True)
+    streams = (stream(block, "latents by seed") for block in blocks.tolist())
+    drawn = [torch.randn(BATCH, latent_dim, generator=each) for each in streams]
+    return torch.stack(drawn)[place, wanted % BATCH]
 
 
 @dataclass(frozen=True)
