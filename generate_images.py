@@ -127,14 +127,17 @@ def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> 
     """How the images are made, for dataset.json."""
     names, request = trained.spec.class_names, parts[0]
     labels = "told to the generator" if trained.classes else "none"
+    seeds = [f"{each.start}-{each.stop - 1}" for part in parts for each in part.seeds]
     if options.label_by_classifier:
         labels = "said by the set's classifier; the generator was not told them"
+        if request.classes != (None,):
+            seeds = ["chosen from 0 on, by class"]
     return {
         "images": len(request),
         **({"test_images": len(parts[1])} if parts[1:] else {}),
         "labels": labels,
         "classes": [names[label] for label in request.classes if label is not None],
-        "seeds": [f"{each.start}-{each.stop - 1}" for part in parts for each in part.seeds],
+        "seeds": seeds,
         "truncation": options.truncation,
         "dataset": trained.spec.as_facts(),
         "generator": str(trained.path),
