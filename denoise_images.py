@@ -50,6 +50,7 @@ class Options:
 
     run: Path | None = option(None, "run folder whose generator is used; else the newest")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
+    pretrained: str | None = option(None, "use the generator that ships for this set, as mnist")
     data_dir: Path | None = option(
         None, "folder with the files of a named set, or where your own pictures are", folder=True
     )
@@ -254,7 +255,7 @@ def main() -> None:
     check(options)
     corruptions = corruptions_of(options, sigmas=(0.1, 0.3, 0.5))
     device = pick_device(options.device)
-    trained = find_generator(options.run, options.generator)
+    trained = find_generator(options.run, options.generator, options.pretrained)
     results = find_results(trained, options.out)
     pictures = []
     if options.images:

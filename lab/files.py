@@ -10,6 +10,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,17 +32,36 @@ PATIENCE = 0.1  # seconds: somebody may only be asking whether the lock is held
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
     """Write a file beside `path`, then rename it there: nobody sees `path` half-written."""
-    # Beside it, under another name than that of another container's process of the same number;
-    # not made from the file's own, which may be too long to add to.
+    with appearing(path) as beside, beside.open("xb") as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A place beside `path` for a file or folder that is renamed to `path` if all goes well.
+
+    A file replaces a file, a folder a folder; if anything goes wrong what stood there stays, and
+    what is half-written goes.
+    """
+    # Under another name than that of another container's process of the same number; not made from
+    # the file's own, which may be too long to add to.
     beside = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with beside.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(beside, path)
+        yield beside
+        if beside.is_file():
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+        if beside.is_dir() and path.is_dir():  # a folder takes no other's place
+            path.rename(aside := beside.with_suffix(".old"))
+            _rename(beside, path)
+            shutil.rmtree(aside)
+        else:
+            _rename(beside, path)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:  # "No space left" where? Not `beside`
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise

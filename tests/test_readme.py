@@ -12,6 +12,7 @@ from conftest import REPOSITORY
 import denoise_images
 import evaluate_images
 import gan_lab
+import generate_images
 from lab.options import flag_of, parse
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -19,8 +20,9 @@ OPTIONS = {
     "gan_lab.py": gan_lab.Options,
     "denoise_images.py": denoise_images.Options,
     "evaluate_images.py": evaluate_images.Options,
+    "generate_images.py": generate_images.Options,
 }
-SCRIPT = r"python ((?:gan_lab|denoise_images|evaluate_images)\.py[^`|\n;]*?)"
+SCRIPT = r"python ((?:gan_lab|denoise_images|evaluate_images|generate_images)\.py[^`|\n;]*?)"
 COMMANDS = sorted(set(re.findall(SCRIPT + r"(?=`|\s{2,}|\n| && )", README)))
 
 

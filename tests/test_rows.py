@@ -1,7 +1,8 @@
-"""A choice is a row: a set, network, loss, corruption and metric are added, one row each."""
+"""A choice is a row: a set, network, loss, corruption, metric and format are added, a row each."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import nn
 import denoise_images
 import evaluate_images
 import gan_lab
+import generate_images
 from lab.data.datasets import DATASETS, DatasetSpec
 from lab.data.sources import Part
+from lab.data.writers import WRITERS, Writer
 from lab.evaluation.catalogue import METRICS, Metric
 from lab.models import DISCRIMINATORS
 from lab.models.serialization import load_weights
@@ -75,6 +78,13 @@ class Darkened(Corruption):
         return 0.01 + 0 * self.severity
 
 
+@contextlib.contextmanager
+def plain_bytes(path: Path, contents):
+    """A format: the levels of all images, one after another."""
+    with path.open("wb") as file:
+        yield lambda part, images, seeds, labels: file.write(images.numpy().tobytes())
+
+
 @pytest.fixture
 def rows(monkeypatch) -> None:
     """One row each."""
@@ -96,6 +106,7 @@ def rows(monkeypatch) -> None:
     monkeypatch.setitem(LOSSES, "wasserstein", wasserstein)
     monkeypatch.setitem(CORRUPTIONS, "darkened", Darkened)
     monkeypatch.setitem(METRICS, "brightness", brightness)
+    monkeypatch.setitem(WRITERS, "bytes", Writer(plain_bytes, suffix=".bytes"))
 
 
 def call(monkeypatch, script, *arguments: object) -> None:
@@ -131,3 +142,8 @@ def test_a_row_each_is_all_that_a_new_choice_takes(rows, monkeypatch, tmp_path, 
     scores = json.loads((run / "denoising_results" / "scores.json").read_text())
     (sheet,) = scores["sheets"].values()
     assert sheet["corruption"] == "darkened:0.5" and "projection" in sheet["scores"]
+
+    made = ("--count", 5, "--out", tmp_path / "made.bytes", "--corruption", "darkened:1")
+    call(monkeypatch, generate_images, "--run", run, *made)
+    assert (tmp_path / "made.bytes").stat().st_size == 5 * 3 * 20 * 20
+    assert not any((tmp_path / "made_darkened_1.bytes").read_bytes())

@@ -1,13 +1,35 @@
-"""Images written to files that other programs read."""
+"""Images written to files that other programs read; a format is a function and a row each.
+
+    with WRITERS["npz"].open(path, Contents(spec, (100,), labelled=True)) as add:
+        add(0, images, seeds, labels)
+
+`add` takes the part (0, or 1 for the test part of a format that has one), uint8 images
+(N, C, H, W), the seed of each, and their labels or None. Images are not held in memory.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import struct
+import zipfile
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lab.errors import Mistake
 from lab.files import write_whole
+
+if TYPE_CHECKING:  # the sets are read by way of this module
+    from lab.data.datasets import DatasetSpec
+
+Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
 
 
 def as_picture(image: Tensor) -> Image.Image:
@@ -19,3 +41,153 @@ def as_picture(image: Tensor) -> Image.Image:
 def write_png(path: Path, picture: Image.Image) -> None:
     """Write a PNG, whole."""
     write_whole(path, lambda file: picture.save(file, format="PNG"))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is going to be written: images like those of a set, and how many in each part."""
+
+    spec: DatasetSpec
+    counts: tuple[int, ...]
+    labelled: bool
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format. open: begins a file or folder at a path where nothing is yet.
+
+    suffix: of its file; a folder has none. below: where, under --out, its folder is. refusal: why
+    it cannot hold such contents; empty if it can.
+    """
+
+    open: Callable[[Path, Contents], contextlib.AbstractContextManager[Add]]
+    suffix: str = ""
+    has_test_part: bool = False
+    below: Callable[[DatasetSpec], str] = lambda spec: ""
+    refusal: Callable[[Contents], str] = lambda contents: ""
+
+
+# Pictures
+
+
+@contextlib.contextmanager
+def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
+    """`seed000042.png`, in a folder a class where there are labels."""
+    path.mkdir()
+
+    def save(name: str, picture: bytes) -> None:
+        file = path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(picture)
+
+    yield _saving_each(contents, save)
+
+
+@contextlib.contextmanager
+def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
+    """The same in a zip archive."""
+    with zipfile.ZipFile(path, "w") as archive:
+        # A fixed date, so that the same images are the same bytes.
+        yield _saving_each(
+            contents, lambda name, picture: archive.writestr(zipfile.ZipInfo(name), picture)
+        )
+
+
+def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
+    digits = len(str(max(0, len(contents.spec.class_names) - 1)))  # so that names sort as labels do
+
+    def add(part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int] | None) -> None:
+        for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
+            folder = "" if labels is None else f"{labels[index]:0{digits}d}/"
+            picture = io.BytesIO()
+            as_picture(image).save(picture, format="PNG", compress_level=1)
+            save(f"{folder}seed{seed:06d}.png", picture.getvalue())
+
+    return add
+
+
+# Arrays
+
+
+@contextlib.contextmanager
+def npz(path: Path, contents: Contents) -> Iterator[Add]:
+    """NumPy's .npz: `images` (N, H, W), of colour (N, H, W, 3), `seeds` (N,), `labels` (N,)."""
+    channels, *sides = contents.spec.shape
+    shape = (sum(contents.counts), *sides, *((channels,) if channels > 1 else ()))
+    all_seeds, all_labels = array("q"), array("q")
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open(zipfile.ZipInfo("images.npy"), "w", force_zip64=True) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+
+            def add(
+                part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int] | None
+            ) -> None:
+                pixels = images.permute(0, 2, 3, 1).contiguous()
+                file.write(pixels.numpy().tobytes())
+                all_seeds.extend(seeds)
+                all_labels.extend(labels or ())
+
+            yield add
+        for name, values in (("seeds", all_seeds), ("labels", all_labels)):
+            if values:
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
+                    np.lib.format.write_array(file, np.frombuffer(values, dtype=np.int64))
+
+
+@contextlib.contextmanager
+def idx(path: Path, contents: Contents) -> Iterator[Add]:
+    """The four files of a set of the MNIST family in `raw`, training and test part."""
+    raw = path / "raw"
+    raw.mkdir(parents=True)
+    with contextlib.ExitStack() as closing:
+        files = []
+        for part, count in zip(("train", "t10k"), contents.counts, strict=True):
+            for what, sides in (("images", contents.spec.shape[1:]), ("labels", ())):
+                name = f"{part}-{what}-idx{1 + len(sides)}-ubyte"
+                file = closing.enter_context((raw / name).open("wb"))
+                dimensions = (count, *sides)
+                file.write(
+                    struct.pack(f">4B{len(dimensions)}I", 0, 0, 8, len(dimensions), *dimensions)
+                )
+                files.append(file)
+
+        def add(part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int]) -> None:
+            files[2 * part].write(images.numpy().tobytes())
+            files[2 * part + 1].write(bytes(labels))
+
+        yield add
+
+
+def _not_idx(contents: Contents) -> str:
+    channels, height, width = contents.spec.shape
+    if channels > 1:
+        return "IDX files hold grey images, these have colour"
+    if height != width:
+        return f"IDX files hold square images, these are {height} x {width}"
+    if len(contents.spec.class_names) > 256:
+        return "IDX labels are bytes, and the set has more than 256 classes"
+    missing = "IDX files have labels, these images have none; add --label-by-classifier"
+    return "" if contents.labelled else missing
+
+
+def _torchvision_folder(spec: DatasetSpec) -> str:
+    """The folder in which torchvision's class looks for the set; of an own set, its name."""
+    return getattr(spec.files, "torchvision_class", spec.name)
+
+
+WRITERS = {
+    "png": Writer(folder_of_pictures),
+    "npz": Writer(npz, suffix=".npz"),
+    "zip": Writer(zip_of_pictures, suffix=".zip"),
+    "idx": Writer(idx, has_test_part=True, below=_torchvision_folder, refusal=_not_idx),
+}
+
+
+def kind_of(out: Path) -> str:
+    """The format of --out by its ending: a folder of PNG where it has none. Mistake for another."""
+    ends = {writer.suffix: kind for kind, writer in WRITERS.items() if writer.suffix}
+    if out.suffix and out.suffix.lower() not in ends and not out.is_dir():
+        cure = "for a folder of that name give --format png"
+        raise Mistake(f"--out {out}: ends in none of {', '.join(ends)}; {cure}")
+    return ends.get(out.suffix.lower(), "png")

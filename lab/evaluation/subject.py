@@ -100,7 +100,7 @@ def find_subject(
     name = trained.spec.name
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
-    return Subject(str(generator or own_run), dataset or name, trained, own_run)
+    return Subject(str(own_run or trained.path), dataset or name, trained, own_run)
 
 
 def _pictures_in(folder: Path, dataset: str | None, invert: bool) -> Subject:

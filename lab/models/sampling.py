@@ -1,12 +1,24 @@
-"""From latents to images."""
+"""From latents to images, and from seeds to latents: a seed's image is the same in any company."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
 
-from lab.data.pixels import to_levels
+from lab.data.pixels import to_float, to_levels
+from lab.errors import Fault
 from lab.models.layers import classes_in_turn
+from lab.models.request import Request
+from lab.seeding import stream
+from lab.text import listed
+
+BATCH = 256  # seeds whose latents are drawn at a time, and images that are made at a time
+MOST_IN_VAIN = 20_000  # images in a row without one of a class that is looked for
 
 
 @torch.no_grad()
@@ -30,3 +42,99 @@ def generate(
         parts.append(to_levels(pixels))
     generator.train(was_training)
     return torch.cat(parts)
+
+
+def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
+    """(N, latent_dim): the latent of each seed, whatever other seeds there are.
+
+    A seed is a row of a block of BATCH latents, since a stream for each would take longer than a
+    small generator.
+    """
+    wanted = torch.tensor(seeds)
+    blocks, place = (wanted // BATCH).unique(return_inverse=True)
+    streams = (stream(block, "latents by seed") for block in blocks.tolist())
+    drawn = [torch.randn(BATCH, latent_dim, generator=each) for each in streams]
+    return torch.stack(drawn)[place, wanted % BATCH]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images, uint8 (N, C, H, W) on the CPU, the seed of each, and its class if it is known."""
+
+    images: Tensor
+    seeds: list[int]
+    labels: list[int] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@torch.no_grad()
+def batches(
+    generator: nn.Module,
+    asked: Iterable[tuple[int, int | None]],
+    truncation: float = 1.0,
+    classifier: nn.Module | None = None,
+) -> Iterator[Batch]:
+    """Make the images of (seed, class) pairs, BATCH at a time: memory does not grow with them.
+
+    truncation: what latents are multiplied with. Below 1 images are more alike, and more typical.
+    classifier: says the classes, where the generator is not told them.
+    """
+    device = next(generator.parameters()).device
+    asked = iter(asked)
+    while some := list(islice(asked, BATCH)):
+        # Filled up to one size: sums are taken in an order that depends on it.
+        seeds, labels = zip(*some, *[some[-1]] * (BATCH - len(some)), strict=True)
+        latents = truncation * latents_of(seeds, generator.latent_dim)
+        told = None if labels[0] is None else torch.tensor(labels, device=device)
+        images = generate(generator, latents.to(device), told, BATCH)
+        if classifier:
+            told = classifier(to_float(images)).argmax(1)
+        labels = None if told is None else told[: len(some)].tolist()
+        yield Batch(images[: len(some)].cpu(), list(seeds[: len(some)]), labels)
+
+
+def chosen(
+    found: Iterable[Batch], wanted: Mapping[int, int], names: Sequence[str]
+) -> Iterator[Batch]:
+    """Of the images that are `found`, as many of each class as are `wanted`.
+
+    Fault if a class does not come. names: the classes', by label.
+    """
+    left, in_vain = dict(wanted), 0
+    for batch in found:
+        kept = []
+        for index, label in enumerate(batch.labels):
+            if left.get(label):
+                left[label] -= 1
+                kept.append(index)
+        in_vain = 0 if kept else in_vain + len(batch)
+        if in_vain >= MOST_IN_VAIN:
+            missing = listed([names[label] for label, count in left.items() if count])
+            raise Fault(f"of {in_vain:,} images in a row the classifier sees none as {missing}")
+        seeds = [batch.seeds[index] for index in kept]
+        yield Batch(batch.images[kept], seeds, [batch.labels[index] for index in kept])
+        if not any(left.values()):
+            return
+
+
+def batches_of(
+    generator: nn.Module,
+    parts: Sequence[Request],
+    truncation: float,
+    classifier: nn.Module | None,
+    names: Sequence[str],
+) -> Iterator[tuple[int, Batch]]:
+    """The batches of each part, with the part's number.
+
+    Where a classifier says the classes, seeds are tried in order until there are enough of each.
+    """
+    tried = ((seed, None) for seed in count())
+    for number, request in enumerate(parts):
+        if classifier and request.classes != (None,):
+            wanted = Counter(label for _, label in request)
+            found = chosen(batches(generator, tried, truncation, classifier), wanted, names)
+        else:
+            found = batches(generator, request, truncation, classifier)
+        yield from ((number, batch) for batch in found)

@@ -1,4 +1,4 @@
-"""The weights that ship with the lab: classifiers and a denoiser for some of the sets."""
+"""The weights that ship with the lab: classifiers, a denoiser and a generator for some sets."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def load_denoiser(spec: DatasetSpec) -> Weights | None:
     Fault unless its file has the checksum that is listed beside it.
     """
     return _load(spec, denoiser_file(spec.name), "denoiser", "put the lab's own back")
+
+
+def load_generator(spec: DatasetSpec) -> Weights | None:
+    """The conditional generator that ships for the set; None if none does.
+
+    Fault unless its file has the checksum that is listed beside it.
+    """
+    return _load(spec, generator_file(spec.name), "generator", "put the lab's own back")
+
+
+def sets_with_generator() -> list[DatasetSpec]:
+    """The sets that a generator ships for."""
+    return [spec for spec in DATASETS.values() if _ships(spec, generator_file(spec.name))]
+
+
+def generator_file(name: str) -> str:
+    """What the file of the generator that ships for a set is called."""
+    return f"generator_{name}.pth"
 
 
 def denoiser_file(name: str) -> str:

@@ -64,6 +64,19 @@ def rows_of_classes(classes: int) -> tuple[Tensor, int]:
     return torch.arange(columns * -(-classes // columns)) % classes, columns
 
 
+def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
+    """Write a sheet of images (N, C, H, W), ten a row, by class if there are labels; below, twins.
+
+    kinds: the images, then each kind of their twins.
+    """
+    sheets = []
+    for images in kinds:
+        ordered = images[torch.tensor(labels).argsort(stable=True)] if labels else images
+        blank = torch.full((-len(images) % SAMPLES, *images.shape[1:]), PAPER, dtype=torch.uint8)
+        sheets += [ordered, blank]
+    write_png(path, grid(torch.cat(sheets), SAMPLES))
+
+
 def save_each(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None:
     """Write images (N, C, H, W) as `img_000.png` and on, at their own size.
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lab.data.pixels import to_unit, unit_to_levels
 from lab.errors import Mistake
-from lab.seeding import per_image_noise
+from lab.seeding import per_image_noise, seed_for
 from lab.text import shortened
 
 
@@ -182,6 +184,13 @@ def parse(text: str) -> Corruption:
         severities = f"a number from 0 to {kind.severest:g}"
         raise Mistake(f"--corruption {typed!r}: say how strong, {severities}, as in {name}:0.3")
     return kind(value)
+
+
+def twins(corruption: Corruption, images: Tensor, names: Iterable[str]) -> Tensor:
+    """uint8 images (N, C, H, W), corrupted; what is random in each is decided by its name."""
+    each = zip(to_unit(images).split(1), names, strict=True)
+    rows = [corruption.apply(image, seed_for(0, f"twin of {name}")) for image, name in each]
+    return unit_to_levels(torch.cat(rows))
 
 
 def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ layout      where the files lie; the next free folder
 schema      what config, history, evaluation and scores hold
 run         a run folder as one object
 resume      what --resume asks for
-generators  the generator that --run or --generator names
+generators  the generator that --run, --generator or --pretrained names
+generated   what generate_images.py made with a generator
 results     what denoise_images.py made with a generator
 """
 

@@ -1,4 +1,4 @@
-"""The generator that a script is to use, found by --run or --generator, else in the newest run."""
+"""The generator that a script is to use: of a run, from a file, or one that ships."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from lab import files
 from lab.data.datasets import DATASETS, Dataset, load, load_pictures
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
-from lab.runs.layout import OUTPUTS, check_out
+from lab.models.shipped import load_generator, sets_with_generator
+from lab.runs.layout import OUTPUTS, RunFiles, check_out, new_folder
 from lab.runs.results import RESULTS, RestorationResults
 from lab.runs.run import Run
+from lab.text import shortened
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class TrainedGenerator:
     network = property(lambda generator: generator.weights.network)  # in evaluation mode
     spec = property(lambda generator: generator.weights.spec)  # of the set it was trained on
     path = property(lambda generator: generator.weights.path)  # of its file
+    # How many it is told apart by label; 0 of an unconditional one.
+    classes = property(lambda generator: getattr(generator.network, "classes", 0))
 
     @property
     def stage(self) -> str:
@@ -57,20 +61,48 @@ class TrainedGenerator:
         return self.run is None or self.run.was_trained_on(dataset)
 
 
-def find_generator(run: Path | None, generator: Path | None) -> TrainedGenerator:
-    """The generator of the run --run, or in the file --generator, else of the newest run.
+def find_generator(
+    run: Path | None, generator: Path | None, pretrained: str | None = None
+) -> TrainedGenerator:
+    """The generator of --run, in the file --generator, or that ships for the set --pretrained.
 
-    Raises Mistake if both are given, if it is not there, or if the file is none that gan_lab.py
-    made; Fault if that of a run is damaged.
+    Without these that of the newest run; where there is no run, the first that ships, and it says
+    so. Raises Mistake if several are given, if it is not there, or if the file is none that
+    gan_lab.py made; Fault if that of a run, or one that ships, is damaged.
     """
-    if run and generator:
-        raise Mistake(f"--generator {generator}: give --run or --generator, not both")
+    given = {"--run": run, "--generator": generator, "--pretrained": pretrained}
+    flags = [flag for flag, value in given.items() if value]
+    if len(flags) > 1:
+        raise Mistake(f"{flags[1]} {given[flags[1]]}: give {' or '.join(flags)}, not both")
+    if pretrained:
+        return _shipped(pretrained)
     if generator:
         return _from_file(generator)
-    found = Run.open("--run", run) if run else Run.newest()
+    if not run:
+        try:
+            found = Run.newest()
+        except Mistake:  # there is none yet
+            ships = sets_with_generator()
+            if not ships:
+                raise
+            print(
+                f"note: there is no run yet, so this is the generator that ships for "
+                f"{ships[0].title}; gan_lab.py trains one, --pretrained names another"
+            )
+            return _shipped(ships[0].name)
+    else:
+        found = Run.open("--run", run)
     if not found.generator_path.is_file():
         raise Mistake(f"--run {found}: has no generator.pth yet; wait, or name another run")
     return TrainedGenerator(found.load_generator(), found, named_by_file=False)
+
+
+def _shipped(name: str) -> TrainedGenerator:
+    ships = [spec.name for spec in sets_with_generator()]
+    if name not in ships:
+        cure = f"those there are: {', '.join(ships)}" if ships else "train one: python gan_lab.py"
+        raise Mistake(f"--pretrained {shortened(name, 80)!r}: no generator ships for it; {cure}")
+    return TrainedGenerator(load_generator(DATASETS[name]), None, named_by_file=False)
 
 
 def _from_file(path: Path) -> TrainedGenerator:
@@ -85,12 +117,20 @@ def _from_file(path: Path) -> TrainedGenerator:
     return TrainedGenerator(weights, Run.around(path), named_by_file=True)
 
 
+def home_of(trained: TrainedGenerator) -> RunFiles:
+    """Where what a generator makes goes: into its run, else into a new folder beside the runs."""
+    if trained.run and not trained.named_by_file:
+        return trained.run
+    check_out(OUTPUTS)
+    return RunFiles(new_folder(OUTPUTS, "generated"))
+
+
 def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResults:
     """Where restored images go: into --out, else into the run, or of a --generator into outputs.
 
     Mistake if they cannot, or if another generator's are there.
     """
-    into_run = not (out or trained.named_by_file)
+    into_run = bool(trained.run) and not (out or trained.named_by_file)
     results = trained.run.restorations if into_run else RestorationResults(out or OUTPUTS / RESULTS)
     if out:
         check_out(out)

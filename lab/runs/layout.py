@@ -34,6 +34,8 @@ class RunFiles:
     class_sheet_path = _file("evaluation.png")  # the class histogram beside samples of each class
     grid_folder = _file("generated_samples")
     final_folder = _file("final_generated_images")
+    generated_folder = _file("generated_images")  # what generate_images.py made
+    export_folder = _file("exported")  # the generator for other programs, a folder a format
     curves_path = _file("loss_curves.png")
     film_path = _file("training.gif")  # the sample grids, one after another
     latent_walk_path = _file("latent_walk.png")

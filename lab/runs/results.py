@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lab import files
 from lab.errors import Fault, Mistake
+from lab.models.shipped import WEIGHTS
 from lab.runs import schema
 from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.schema import Scores, Sheet
@@ -60,9 +61,13 @@ class RestorationResults:
         return self.folder / name
 
     def denoiser_path(self, generator: Path) -> Path:
-        """The denoiser of a generator's set lies beside it; where it cannot, with the results."""
+        """The denoiser of a generator's set lies beside it; where it cannot, with the results.
+
+        Nothing is put among the weights that ship.
+        """
         beside = RunFiles(generator.parent).denoiser_path
-        can = beside.is_file() or os.access(beside.parent, os.W_OK)
+        is_open = os.access(beside.parent, os.W_OK) and beside.parent != WEIGHTS
+        can = beside.is_file() or is_open
         return beside if can else RunFiles(self.folder).denoiser_path
 
     def check_images(self, folder: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from lab.errors import Fault
 from lab.models import GENERATORS, build, generate
+from lab.models.request import Request
+from lab.models.sampling import batches, batches_of, latents_of
 
 
 def small(shape=(1, 28, 28)) -> torch.nn.Module:
@@ -39,3 +44,72 @@ def test_images_are_those_of_evaluation(mode):
 @pytest.mark.parametrize("shape", [(3, 20, 20), (3, 32, 32), (1, 8, 12)])
 def test_images_have_the_shape_of_their_set(shape):
     assert generate(small(shape), torch.randn(5, 4), batch_size=2).shape == (5, *shape)
+
+
+# By seed
+
+
+def conditional() -> torch.nn.Module:
+    torch.manual_seed(0)
+    shape = (1, 8, 8)
+    return build(GENERATORS, "mlp", shape=shape, latent_dim=4, hidden=(64,), classes=3).eval()
+
+
+def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
+    found = {}
+    for batch in batches(conditional(), request, truncation=0.7):
+        for image, seed, label in zip(batch.images, batch.seeds, batch.labels, strict=True):
+            found[seed, label] = image.numpy().tobytes()
+    return found
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.integers(1, 700))
+def test_a_seed_has_one_picture_in_any_company(seeds, count):
+    every = images_by_seed(Request((range(701),), (0, 1, 2), every=True))
+    assert len(set(every.values())) > 2_000
+    few = images_by_seed(Request(tuple(range(seed, seed + 1) for seed in set(seeds)), (2, 1)))
+    many = images_by_seed(Request((range(count),), (0, 1, 2)))
+    for found in (few, many):
+        assert found and all(every[key] == image for key, image in found.items())
+
+
+def test_latents_are_standard_normal_and_truncation_draws_them_in():
+    latents = latents_of(range(5_000), 20)
+    assert latents.mean().abs() < 0.02 and (latents.std() - 1).abs() < 0.02
+    assert len(latents.unique(dim=0)) == 5_000
+    (mean,) = (batch.images for batch in batches(conditional(), [(0, 1), (9, 1)], truncation=0))
+    assert torch.equal(mean[0], mean[1])
+
+
+class Brightness(torch.nn.Module):
+    """A classifier of two classes: dark and bright."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((1, 2, 3))
+        return torch.stack((-mean, mean), 1)
+
+
+def test_a_classifier_chooses_as_many_of_each_class_as_are_wanted():
+    generator, classifier = small().eval(), Brightness()
+    parts = [Request((range(30),), (1, 0)), Request((range(10),), (1, 0))]
+    found = list(batches_of(generator, parts, 1.0, classifier, ("dark", "bright")))
+    for part, size in ((0, 15), (1, 5)):
+        labels = [label for number, batch in found for label in batch.labels if number == part]
+        assert sorted(labels) == [0] * size + [1] * size
+    seeds = [seed for _, batch in found for seed in batch.seeds]
+    assert len(set(seeds)) == 40  # those of the test part are others
+    seen = classifier(torch.cat([batch.images for _, batch in found]) / 127.5 - 1).argmax(1)
+    assert seen.tolist() == [label for _, batch in found for label in batch.labels]
+
+
+def test_a_class_that_never_comes_is_not_waited_for():
+    class Dark(torch.nn.Module):
+        def forward(self, images):
+            return torch.tensor([[1.0, 0.0]]).expand(len(images), 2)
+
+    found = batches_of(
+        small().eval(), [Request((range(4),), (0, 1))], 1.0, Dark(), ("dark", "bright")
+    )
+    with pytest.raises(Fault, match="sees none as bright"):
+        list(found)

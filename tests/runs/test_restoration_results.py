@@ -10,6 +10,7 @@ import pytest
 
 from lab.errors import Mistake
 from lab.files import is_held
+from lab.models.shipped import WEIGHTS
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Scores, Sheet
 
@@ -126,3 +127,8 @@ def test_pictures_that_could_be_written_over_are_refused(results: RestorationRes
         with pytest.raises(Mistake, match="could be written over"):
             results.check_images(folder)
     results.check_images(results.folder.parent)
+
+
+def test_no_denoiser_is_put_among_the_weights_that_ship(tmp_path):
+    beside = RestorationResults(tmp_path).denoiser_path(WEIGHTS / "generator_mnist.pth")
+    assert beside.parent == tmp_path

@@ -1,0 +1,144 @@
+"""The generator in formats of other programs; a format is a row: what writes it, what reads it.
+
+Their packages are extras: the lab runs without them.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lab import files
+from lab.errors import Fault, Mistake
+from lab.models import GENERATORS, build
+from lab.models.serialization import Weights
+from lab.models.tensor_files import plain_state
+from lab.seeding import stream
+
+LATENTS = 1_000  # that a file is held against its generator with
+MOST_APART = 1e-4  # of pixels in [-1, 1]
+
+Images = Callable[[Tensor, Tensor | None], Tensor]  # latents and labels -> pixels
+
+
+@dataclass(frozen=True)
+class Export:
+    """A format: what writes a generator to a file, and what makes images of that file."""
+
+    packages: tuple[str, ...]
+    write: Callable[[nn.Module, Path], object]
+    read: Callable[[Path], Images]
+
+
+def check_installed(kind: str) -> None:
+    """Mistake, with the install command, if a package of the format is not there."""
+    missing = [name for name in EXPORTS[kind].packages if find_spec(name) is None]
+    if missing:
+        raise Mistake(f"--export {kind}: is an extra; pip install {' '.join(missing)}")
+
+
+def export(weights: Weights, kind: str, folder: Path) -> float:
+    """Write `generator.KIND` and `config.json` into a new `folder`; returns how far images differ.
+
+    Fault, and nothing stays, if the file's images are not the generator's.
+    """
+    generator, row = weights.network.cpu().eval(), EXPORTS[kind]
+    classes = getattr(generator, "classes", 0)
+    latents = torch.randn(LATENTS, generator.latent_dim, generator=stream(0, "export"))
+    labels = torch.arange(LATENTS) % classes if classes else None
+    with files.appearing(folder) as beside:
+        beside.mkdir()
+        file = beside / f"generator.{kind}"
+        row.write(generator, file)
+        with torch.inference_mode():
+            wanted = generator(latents, labels) if classes else generator(latents)
+            apart = float((row.read(file)(latents, labels) - wanted).abs().max())
+        if not apart <= MOST_APART:
+            raise Fault(f"{file.name}: its pixels differ by {apart:.1e}, so it was not kept")
+        files.write_json(beside / "config.json", _facts(weights, file.name, apart))
+    return apart
+
+
+def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
+    generator, labelled = weights.network, bool(getattr(weights.network, "classes", 0))
+    return {
+        "file": file,
+        "network": generator.kind,
+        "config": generator.config,
+        "dataset": weights.spec.as_facts(),
+        "inputs": {
+            "latents": f"float32 (N, {generator.latent_dim}), standard normal",
+            **({"labels": "int64 (N,)"} if labelled else {}),
+        },
+        "outputs": {"images": "float32 (N, C, H, W) in [-1, 1]; a level is (x + 1) * 127.5"},
+        "largest_difference": apart,
+        "generator_sha256": weights.sha256,
+        **weights.facts,
+    }
+
+
+# ONNX
+
+
+def _write_onnx(generator: nn.Module, path: Path) -> None:
+    latents, labels = torch.zeros(2, generator.latent_dim), torch.zeros(2, dtype=torch.int64)
+    inputs = {"latents": latents, "labels": labels}
+    if not getattr(generator, "classes", 0):
+        del inputs["labels"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would rather use the newer exporter
+        # The newer one takes five seconds, needs two more packages and writes two files.
+        torch.onnx.export(
+            *(generator, tuple(inputs.values()), str(path)),
+            input_names=list(inputs),
+            output_names=["images"],
+            dynamic_axes={name: {0: "N"} for name in (*inputs, "images")},
+            dynamo=False,
+        )
+
+
+def _read_onnx(path: Path) -> Images:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def images(latents: Tensor, labels: Tensor | None) -> Tensor:
+        inputs = {"latents": latents, "labels": labels}
+        fed = {name: value.numpy() for name, value in inputs.items() if value is not None}
+        return torch.from_numpy(session.run(None, fed)[0])
+
+    return images
+
+
+# safetensors
+
+
+def _write_safetensors(generator: nn.Module, path: Path) -> None:
+    from safetensors.torch import save
+
+    facts = {"kind": generator.kind, "config": json.dumps(generator.config)}
+    path.write_bytes(save(plain_state(generator), metadata=facts))
+
+
+def _read_safetensors(path: Path) -> Images:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        facts, names = file.metadata(), file.keys()
+        with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
+            generator = build(GENERATORS, facts["kind"], **json.loads(facts["config"])).eval()
+        generator.load_state_dict({name: file.get_tensor(name) for name in names})
+    return lambda latents, labels: generator(latents, *(() if labels is None else (labels,)))
+
+
+EXPORTS = {
+    "onnx": Export(("onnx", "onnxruntime"), _write_onnx, _read_onnx),
+    "safetensors": Export(("safetensors",), _write_safetensors, _read_safetensors),
+}

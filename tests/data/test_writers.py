@@ -1,0 +1,113 @@
+"""lab/data/writers.py: what is written, other programs read."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.datasets import MNIST, FashionMNIST, ImageFolder
+
+from lab.data import DATASETS, DatasetSpec, load
+from lab.data.pictures import opened
+from lab.data.writers import WRITERS, Contents, kind_of
+from lab.errors import Mistake
+
+COLOUR = DatasetSpec("own", "Own", (3, 8, 12), ("cat", "dog"))
+
+
+def random_images(count: int, shape, seed: int = 0) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=chance)
+
+
+def write(kind: str, path: Path, spec: DatasetSpec, parts, batch: int = 7) -> None:
+    """parts: (images, labels or None) of each; seeds count through all of them."""
+    counts = tuple(len(images) for images, _ in parts)
+    labelled = parts[0][1] is not None
+    first = 0
+    with WRITERS[kind].open(path, Contents(spec, counts, labelled)) as add:
+        for number, (images, labels) in enumerate(parts):
+            for start in range(0, len(images), batch):
+                some = slice(start, start + batch)
+                rows = images[some]
+                seeds = range(first + start, first + start + len(rows))
+                add(number, rows, seeds, labels[some] if labels else None)
+            first += len(images)
+
+
+@pytest.mark.parametrize(("name", "torchvision_set"), [("mnist", MNIST), ("fashion", FashionMNIST)])
+def test_idx_is_read_by_torchvision_and_by_the_lab(name, torchvision_set, tmp_path):
+    spec = DATASETS[name]
+    train, test = random_images(60, spec.shape), random_images(10, spec.shape, seed=1)
+    labels = [number % 10 for number in range(60)]
+    place = tmp_path / WRITERS["idx"].below(spec)
+    write("idx", place, spec, [(train, labels), (test, labels[:10])])
+    for is_train, images in ((True, train), (False, test)):
+        found = torchvision_set(str(tmp_path), train=is_train)
+        assert torch.equal(found.data, images[:, 0])
+        assert found.targets.tolist() == labels[: len(images)]
+    own = load(name, tmp_path)
+    assert torch.equal(own.train_images, train) and torch.equal(own.test_images, test)
+    assert own.train_labels.tolist() == labels
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 30),
+    channels=st.sampled_from([1, 3]),
+    sides=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    labelled=st.booleans(),
+    batch=st.integers(1, 31),
+)
+def test_npz_comes_back(tmp_path_factory, count, channels, sides, labelled, batch):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    spec = DatasetSpec("own", "Own", (channels, *sides), ("a", "b"))
+    images = random_images(count, spec.shape, seed=count)
+    labels = [number % 2 for number in range(count)] if labelled else None
+    write("npz", path, spec, [(images, labels)], batch)
+    found = np.load(path)
+    wanted = images[:, 0] if channels == 1 else images.permute(0, 2, 3, 1)
+    assert np.array_equal(found["images"], wanted.numpy())
+    assert found["seeds"].tolist() == list(range(count))
+    assert (found["labels"].tolist() if "labels" in found else None) == labels
+
+
+def test_pictures_lie_by_class_and_by_seed(tmp_path):
+    images = random_images(9, COLOUR.shape)
+    labels = [number % 2 for number in range(9)]
+    write("png", tmp_path / "by class", COLOUR, [(images, labels)])
+    write("zip", tmp_path / "by class.zip", COLOUR, [(images, labels)])
+    write("png", tmp_path / "without", COLOUR, [(images, None)])
+    found = ImageFolder(str(tmp_path / "by class"))
+    assert found.classes == ["0", "1"] and sorted(found.targets) == sorted(labels)
+    with zipfile.ZipFile(tmp_path / "by class.zip") as archive:
+        for seed, image in enumerate(images):
+            name = f"{seed % 2}/seed{seed:06d}.png"
+            picture = Image.open(io.BytesIO(archive.read(name)))
+            assert np.array_equal(np.asarray(picture), image.permute(1, 2, 0).numpy())
+            for path in (f"by class/{name}", f"without/seed{seed:06d}.png"):
+                assert opened(tmp_path / path).tobytes() == picture.tobytes()
+
+
+def test_what_idx_cannot_hold_is_refused():
+    refusal = WRITERS["idx"].refusal
+    assert "colour" in refusal(Contents(COLOUR, (1, 1), True))
+    assert "8 x 12" in refusal(Contents(DatasetSpec("own", "Own", (1, 8, 12)), (1, 1), True))
+    assert "--label-by-classifier" in refusal(Contents(DATASETS["mnist"], (1, 1), False))
+    assert not refusal(Contents(DATASETS["mnist"], (1, 1), True))
+
+
+def test_the_ending_says_the_format(tmp_path):
+    kinds = [kind_of(Path(name)) for name in ("a", "a.npz", "a.ZIP")]
+    assert kinds == ["png", "npz", "zip"]
+    with pytest.raises(Mistake, match=r"a\.jpg: ends in none of"):
+        kind_of(Path("a.jpg"))
+    (tmp_path / "v1.2").mkdir()
+    assert kind_of(tmp_path / "v1.2") == "png"

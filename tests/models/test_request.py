@@ -1,0 +1,84 @@
+"""lab/models/request.py: seeds and classes as they are typed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.data import DATASETS, DatasetSpec
+from lab.errors import Mistake
+from lab.models.request import MOST_SEED, Request, find_request, parse_seeds
+
+MNIST, FASHION = DATASETS["mnist"], DATASETS["fashion"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), min_size=1, max_size=6))
+def test_seeds_are_each_there_once_and_in_order(ends):
+    words = [f"{first}-{first + more}" if more else str(first) for first, more in ends]
+    wanted = {seed for first, more in ends for seed in range(first, first + more + 1)}
+    assert [seed for seed, _ in Request(parse_seeds(words))] == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    "word", ["x", "-1", "1-2-3", "5-2", "1.5", "", "٣", str(10**10), "9" * 5000]
+)
+def test_seeds_that_are_none_are_refused_in_a_line(word):
+    with pytest.raises(Mistake, match="--seeds") as caught:
+        parse_seeds([word])
+    assert len(str(caught.value)) < 250
+    assert parse_seeds([str(MOST_SEED)]) == (range(MOST_SEED, MOST_SEED + 1),)
+
+
+def asked(spec=MNIST, classes=10, by_classifier=False, **given):
+    return list(find_request(classes, spec, given, by_classifier))
+
+
+def test_classes_come_in_turn_and_with_seeds_in_every_one():
+    assert asked(count=3) == [(0, 0), (1, 1), (2, 2)]
+    assert asked(seeds=["12"]) == [(12, 2)]  # the same picture in any company
+    assert asked(per_class=2, classes=10, spec=FASHION)[:2] == [(0, 0), (1, 1)]
+    assert asked(per_class=1) == [(seed, seed) for seed in range(10)]
+    assert len(asked()) == 100
+    given = {"per_class": 2, "classes": ("3", "8", "3")}
+    assert list(find_request(10, MNIST, given, False)) == [(0, 3), (1, 8), (2, 3), (3, 8)]
+    given = {"seeds": ["4", "6"], "classes": ("Ankle-boot", "5")}
+    assert list(find_request(10, FASHION, given, False)) == [(4, 9), (4, 5), (6, 9), (6, 5)]
+
+
+def test_an_unconditional_generator_is_told_no_class():
+    assert asked(classes=0, count=2) == [(0, None), (1, None)]
+    assert asked(classes=0, by_classifier=True, count=2) == [(0, None), (1, None)]
+
+
+def test_the_test_part_has_a_sixth_more_of_other_seeds():
+    request = find_request(10, MNIST, {"count": 60}, False)
+    assert [seed for seed, _ in request.sixth()] == list(range(60, 70))
+    assert len(Request((range(3),)).sixth()) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "by_classifier", "given", "line"),
+    [
+        (10, False, {"classes": ("12",)}, "'12': the classes are 0, 1"),
+        (0, False, {"classes": ("1",)}, "without labels; add --label-by-classifier"),
+        (0, False, {"per_class": 1}, "without labels; add --label-by-classifier"),
+        (10, True, {}, "--label-by-classifier: the generator is told"),
+        (0, True, {"seeds": ["1"], "classes": ("1",)}, "give --count"),
+        (10, False, {"seeds": ["1"], "per_class": 5}, "--per-class: --seeds says how many"),
+        (10, False, {"count": 1, "seeds": ["1"]}, "--seeds: --count says how many"),
+        (10, False, {"seeds": [f"0-{MOST_SEED}"]}, "4,294,967,296 images"),
+        (10, False, {"per_class": 10**7}, "--per-class: these are 100,000,000 images"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(classes, by_classifier, given, line):
+    with pytest.raises(Mistake) as caught:
+        find_request(classes, MNIST, given, by_classifier)
+    assert line in str(caught.value)
+
+
+def test_a_set_without_labels_has_no_classes():
+    own = DatasetSpec("own", "Own", (1, 8, 8))
+    for typed, by_classifier in (({"classes": ("1",)}, False), ({}, True)):
+        with pytest.raises(Mistake, match="Own has no labels"):
+            find_request(0, own, typed, by_classifier)

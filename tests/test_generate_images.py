@@ -1,0 +1,266 @@
+"""generate_images.py as a user starts it: what it makes, what it refuses, what a fault leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run, start
+from PIL import Image
+from torchvision.datasets import FashionMNIST
+
+import generate_images
+from lab import files
+from lab.data import DATASETS, DatasetSpec, load
+from lab.errors import Mistake
+from lab.models import GENERATORS, build, shipped
+from lab.models.serialization import save_weights
+from lab.runs import generators
+from lab.runs.run import Run
+
+FASHION = DATASETS["fashion"]
+
+
+def save_generator(path: Path, spec: DatasetSpec, classes: int = 0) -> Path:
+    torch.manual_seed(0)
+    sizes = {"latent_dim": 8, "hidden": (64,), **({"classes": classes} if classes else {})}
+    save_weights(path, build(GENERATORS, "mlp", shape=spec.shape, **sizes), spec, epoch=2)
+    return path
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A conditional generator that was never trained."""
+    return save_generator(tmp_path / "told.pth", FASHION, classes=10)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """One that knows no classes."""
+    return save_generator(tmp_path / "plain.pth", FASHION)
+
+
+def make(monkeypatch, *arguments: object) -> None:
+    """Run the script in this process: importing torch anew takes longer than its work."""
+    monkeypatch.setattr(sys, "argv", ["generate_images.py", *map(str, arguments)])
+    generate_images.main()
+
+
+def made_facts(path: Path) -> dict:
+    return json.loads((path.parent / "dataset.json").read_text())["made"][path.name]
+
+
+def test_the_newest_run_makes_a_hundred_images_and_a_sheet(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "outputs" / "fashion-001"
+    folder.mkdir(parents=True)
+    save_generator(folder / "generator.pth", FASHION)
+    files.write_json(folder / "config.json", {"options": {"dataset": "fashion"}})
+    monkeypatch.setattr(Run, "newest", partial(Run.newest, folder.parent))
+    make(monkeypatch)
+    names = sorted(path.name for path in (folder / "generated_images").iterdir())
+    assert names == [f"seed{seed:06d}.png" for seed in range(100)]
+    with Image.open(folder / "made.png") as sheet:
+        assert sheet.width == sheet.height > 1_000
+    facts = made_facts(folder / "generated_images")
+    assert facts["images"] == 100 and facts["labels"] == "none"
+    assert facts["generator_sha256"] == Run(folder).generator_sha256
+    assert "images/s" in capsys.readouterr().out
+
+
+def test_a_set_with_its_corrupted_twins_in_idx(told, tmp_path):
+    out = tmp_path / "simulated"
+    done = run(
+        *("generate_images.py", "--generator", told, "--count", 600, "--format", "idx"),
+        *("--out", out, "--corruption", "gaussian:0.3", "--sigma", 0.3),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    train = FashionMNIST(str(out), train=True)
+    test = FashionMNIST(str(out), train=False)
+    assert (len(train), len(test)) == (600, 100)
+    assert train.targets[:12].tolist() == [*range(10), 0, 1]
+    assert len(torch.cat((train.data, test.data)).unique(dim=0)) == 700  # other seeds
+    noisy = FashionMNIST(str(tmp_path / "simulated_sigma_0.3"), train=True)
+    assert torch.equal(noisy.targets, train.targets)
+    off = (noisy.data.float() - train.data.float()) / 255
+    assert 0.15 < off.std() < 0.3 and off[0].ne(off[1]).any()  # of 0.3, what 256 levels leave
+    assert len(load("fashion", out).train_images) == 600
+    facts = made_facts(out / "FashionMNIST")
+    assert (facts["images"], facts["test_images"]) == (600, 100)
+    assert facts["seeds"] == ["0-599", "600-699"] and facts["corruption"] is None
+    assert made_facts(tmp_path / "simulated_sigma_0.3" / "FashionMNIST")["corruption"]
+
+
+def test_classes_and_seeds_decide_the_picture_and_nothing_else_does(told, tmp_path, monkeypatch):
+    common = ("--generator", told)
+    make(
+        monkeypatch, *common, "--seeds", "7,300-301", "--classes", "bag,2", "--out", tmp_path / "a"
+    )
+    names = sorted(str(path.relative_to(tmp_path / "a")) for path in tmp_path.glob("a/*/*"))
+    seeds = ("seed000007.png", "seed000300.png", "seed000301.png")
+    assert names == [str(Path(label, seed)) for label in "28" for seed in seeds]
+    make(monkeypatch, *common, "--count", 303, "--out", tmp_path / "b.npz", "--sigma", 0.2)
+    make(monkeypatch, *common, "--seeds", 302, "--out", tmp_path / "c.npz", "--sigma", 0.2)
+    for kind in ("", "_sigma_0.2"):
+        many, one = np.load(tmp_path / f"b{kind}.npz"), np.load(tmp_path / f"c{kind}.npz")
+        assert np.array_equal(many["images"][302], one["images"][0])
+        assert one["labels"][0] == many["labels"][302] == 2
+    with Image.open(tmp_path / "a" / "2" / "seed000007.png") as picture:
+        assert not np.array_equal(np.asarray(picture), many["images"][7])  # that is of class 7
+
+
+def test_a_classifier_says_the_classes_and_the_files_say_so(plain, tmp_path, monkeypatch):
+    out = tmp_path / "labelled.npz"
+    make(monkeypatch, "--generator", plain, "--label-by-classifier", "--out", out)
+    found = np.load(out)
+    assert len(found["labels"]) == 100
+    assert "classifier" in made_facts(out)["labels"]
+
+
+def test_a_folder_holds_samples_only_and_is_made_again_whole(told, tmp_path, monkeypatch):
+    out = tmp_path / "samples"
+    make(monkeypatch, "--generator", told, "--count", 30, "--out", out)
+    assert [path.suffix for path in out.rglob("*.*")] == [".png"] * 30
+    make(monkeypatch, "--generator", told, "--count", 20, "--out", out)
+    assert [path.suffix for path in out.rglob("*.*")] == [".png"] * 20
+    assert not list(tmp_path.glob(".*"))
+    for format in ("npz", "zip", "idx"):  # its own name each, or refused
+        arguments = ("--generator", told, "--count", 10, "--format", format, "--out", out)
+        if format == "idx":
+            with pytest.raises(Mistake, match="holds samples of another format"):
+                make(monkeypatch, *arguments)
+        else:
+            make(monkeypatch, *arguments)
+            assert out.with_suffix(f".{format}").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--classes", "12"), "'12': the classes are t-shirt"),
+        (("--seeds", "10000000000"), "out of range"),
+        (("--seeds", "1-5", "--per-class", "2"), "--seeds says how many"),
+        (("--truncation", "1.1"), "from 0 to 1"),
+        (("--corruption", "gaussian:2"), "--corruption 'gaussian:2'"),
+        (("--out", "{there}"), "not png that generate_images.py has made"),
+        (("--out", "{there}/file"), "is a file"),
+        (("--out", "{there}/file.npz"), "not npz that generate_images.py has made"),
+        (("--out", "{there}/file/below"), "file is a file"),
+        (("--out", "/"), "is there already"),
+        (("--out", "x.jpg"), "ends in none of"),
+        (("--out", "{other}/x"), "made.png is of another program"),
+        (("--pretrained", "mnist"), "--generator or --pretrained, not both"),
+        (("--label-by-classifier",), "is told the class"),
+        (("--export", "onnx", "--count", "3"), "--count 3: has no effect with --export"),
+    ],
+)
+def test_mistakes_are_refused_and_nothing_is_written(arguments, line, told, tmp_path, monkeypatch):
+    there, other = tmp_path / "there", tmp_path / "other"
+    there.mkdir()
+    other.mkdir()
+    for path in (there / "file", there / "file.npz", other / "made.png"):
+        path.write_text("a user's")
+    before = sorted(tmp_path.rglob("*"))
+    filled = [argument.format(there=there, other=other) for argument in arguments]
+    out = () if "--out" in arguments else ("--out", tmp_path / "out")
+    with pytest.raises(Mistake) as caught:
+        make(monkeypatch, "--generator", told, *filled, *out)
+    assert line in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_sets_that_have_no_classes_or_no_idx(tmp_path, monkeypatch):
+    own = save_generator(tmp_path / "own.pth", DatasetSpec("own", "Own", (3, 16, 16)))
+    common = ("--generator", own, "--out", tmp_path / "out")
+    for arguments, line in (
+        (("--classes", "1"), "Own has no labels"),
+        (("--format", "idx"), "grey images"),
+    ):
+        with pytest.raises(Mistake, match=line):
+            make(monkeypatch, *common, *arguments)
+    make(monkeypatch, *common, "--count", 3)
+    with Image.open(tmp_path / "out" / "seed000002.png") as picture:
+        assert picture.mode == "RGB" and picture.size == (16, 16)
+
+
+# Faults
+
+
+@pytest.fixture
+def small_files():
+    """No file may be larger than 400 kB, as on a disk that is nearly full."""
+    resource = pytest.importorskip("resource")  # of POSIX
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["npz", "zip", "idx"])
+def test_on_a_full_disk_nothing_stays(kind, told, tmp_path, monkeypatch, small_files):
+    arguments = ("--generator", told, "--count", 1500, "--format", kind, "--out", tmp_path / "out")
+    with pytest.raises(OSError, match=r"too large.*out"):
+        make(monkeypatch, *arguments)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [told]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
+def test_a_stopped_job_leaves_nothing_that_looks_finished(told, tmp_path):
+    process = start(
+        *("generate_images.py", "--generator", told, "--count", 5_000_000, "--out", "all.npz"),
+        cwd=tmp_path,
+    )
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "nothing of it was kept" in err
+    assert list(tmp_path.iterdir()) == [told]
+
+
+# The networks that ship
+
+
+def test_without_a_run_the_generator_that_ships_is_used(told, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(generators, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(Run, "newest", partial(Run.newest, tmp_path / "outputs"))
+    monkeypatch.setattr(generators, "sets_with_generator", list)
+    with pytest.raises(Mistake, match="make one: python gan_lab"):
+        make(monkeypatch)
+    with pytest.raises(Mistake, match="'mnist': no generator ships"):
+        make(monkeypatch, "--pretrained", "mnist")
+    monkeypatch.setattr(generators, "sets_with_generator", lambda: [FASHION])
+    loaded = generators.load_weights(told, "generator")
+    monkeypatch.setattr(generators, "load_generator", lambda spec: loaded)
+    make(monkeypatch)
+    assert "there is no run yet" in capsys.readouterr().out
+    make(monkeypatch, "--pretrained", "fashion", "--per-class", 2)
+    assert "there is no run yet" not in capsys.readouterr().out
+    folders = [tmp_path / "outputs" / f"generated-00{number}" for number in (1, 2)]
+    counts = [len(list((each / "generated_images").rglob("*.png"))) for each in folders]
+    assert counts == [100, 20] and not Run.all_in(tmp_path / "outputs")
+    with pytest.raises(
+        Mistake, match="'cifar': no generator ships for it; those there are: fashion"
+    ):
+        make(monkeypatch, "--pretrained", "cifar")
+
+
+@pytest.mark.skipif(not shipped.sets_with_generator(), reason="no generator ships yet")
+def test_the_generator_that_ships_makes_the_classes_it_is_told(tmp_path, monkeypatch):
+    for spec in shipped.sets_with_generator():
+        out = tmp_path / f"{spec.name}.npz"
+        make(monkeypatch, "--pretrained", spec.name, "--per-class", 20, "--out", out)
+        images = torch.from_numpy(np.load(out)["images"])[:, None]
+        seen = shipped.load_classifier(spec)(images.float() / 127.5 - 1).argmax(1)
+        assert (seen == torch.arange(200) % 10).float().mean() > 0.8
+        size = (shipped.WEIGHTS / shipped.generator_file(spec.name)).stat().st_size
+        assert size <= 5_000_000
