@@ -5,7 +5,6 @@ Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may lea
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.restoration.corruptions import Corruption
 from lab.seeding import stream
 
@@ -149,9 +149,7 @@ def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
 
 def _bar(what: str, images: int) -> tqdm:
     """A bar over the images, on a terminal, that is gone when they are done."""
-    return tqdm(
-        total=images, desc=what, unit=" images", leave=False, disable=not sys.stderr.isatty()
-    )
+    return progress_bar(total=images, desc=what, unit=" images", leave=False)
 
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:

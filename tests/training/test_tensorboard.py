@@ -28,7 +28,7 @@ def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.Monkey
     written = {}
 
     class Writer:
-        def __init__(self, folder: str) -> None: ...
+        def __init__(self, folder: str, purge_step: int) -> None: ...
 
         def add_histogram(self, name: str, values: torch.Tensor, epoch: int) -> None:
             written[name] = values
