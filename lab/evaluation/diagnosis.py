@@ -32,12 +32,12 @@ COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 def during(history: History, options: Mapping[str, Any]) -> list[str]:
     """What the last row has made true that was not before: sentences to print under it.
 
-    options: the run's. Few rows are looked at where the last has no scores, so that an epoch costs
-    as little after thousands as after one.
+    options: the run's; classes may still be missing in the first half of its epochs. Few rows are
+    looked at where the last has no scores: an epoch costs as little after thousands as after one.
     """
     recent = history[-FEWEST_ROWS - 1 :]
     before, now = _discriminator_trends(recent[:-1]), _discriminator_trends(recent)
-    if history and {"fcd_train_5k", "thin_classes"} & history[-1].keys():
+    if history and any(f"{key}_train_5k" in history[-1] for key in DISTANCES):
         before |= _score_trends(history[:-1], options)
         now |= _score_trends(history, options)
     return [text for kind, text in now.items() if kind not in before]
@@ -62,7 +62,12 @@ def after(
     wrong = [
         *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(foreign or _missing_classes(figures, class_histogram, own_shares or even, options)),
+        *(
+            foreign
+            or _missing_classes(
+                *(figures, class_histogram, own_shares or even, options, _is_learning(history))
+            )
+        ),
         *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
@@ -93,7 +98,8 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     """What the scores so far say is wrong, by kind."""
     found = _distance_trend(history)
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
-    if row and row["thin_classes"] and not _is_learning(history):
+    late = row is not None and 2 * row["epoch"] >= (options.get("epochs") or 0)
+    if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         found["classes"] = (
             f"{_far(distance)}{_cure(options)}."
@@ -105,12 +111,13 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
 
 
 def _is_learning(history: History) -> bool:
-    """Whether classes may still be missing because little was learned yet.
+    """Whether classes may be missing because little was learned yet, which is no collapse.
 
-    So it is until two scores in a row are about as good: a collapse is no passing state.
+    So it is in a run whose every score is clearly better than the one before; its first is, too.
     """
     distances = [row["fcd_train_5k"] for row in history if "fcd_train_5k" in row]
-    return all(now < SETTLED * before for before, now in pairwise(distances))
+    better = (now < SETTLED * before for before, now in pairwise(distances))
+    return bool(distances) and all(better)
 
 
 def _discriminator_trends(history: History) -> dict[str, str]:
@@ -171,7 +178,7 @@ def _named(name: str) -> str:
 
 
 def _missing_classes(
-    figures: Figures, shares: Figures, own_shares: Figures, options: Options
+    figures: Figures, shares: Figures, own_shares: Figures, options: Options, is_learning: bool
 ) -> list[str]:
     """Mode collapse, class by class. shares: by class; empty if they are not known."""
     if not shares:
@@ -186,7 +193,8 @@ def _missing_classes(
     ]
     if not rare:
         return []
-    return [f"Mode collapse, classes missing or rare: {', '.join(rare)}{_cure(options)}."]
+    what = "Trained too little" if is_learning else "Mode collapse"
+    return [f"{what}, classes missing or rare: {', '.join(rare)}{_cure(options)}."]
 
 
 def _cure(options: Options) -> str:

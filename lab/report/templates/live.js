@@ -39,8 +39,8 @@ function restorePlace() {
     move(find("film-slider"), away.indexOf(Math.min(...away)));
   }
   const section = place.section && find(place.section[0]);
-  if (section) scrollBy(0, section.getBoundingClientRect().top - place.section[1]);
-  else scrollTo(0, place.scrolled);
+  const moved = section ? section.getBoundingClientRect().top - place.section[1] : place.scrolled;
+  scrollBy({ top: moved, behavior: "instant" });
   if (place.focus >= 0) touchable()[place.focus]?.focus({ preventScroll: true });
   // What one plays with is there only after the first paint.
   requestAnimationFrame(() =>
