@@ -196,9 +196,8 @@ def run_script(main: Callable[[], None]) -> None:
     """
     _open_streams()
     try:
-        with PUT_BACK, signals_call(interrupt):
+        with PUT_BACK, signals_call(interrupt), _whole_output():
             main()
-            sys.stdout.flush()
     except Mistake as mistake:
         _leave(str(mistake), 2)
     except Interrupted as stop:
@@ -213,6 +212,17 @@ def run_script(main: Callable[[], None]) -> None:
         if not _is_out_of_memory(error):
             raise
         _leave("out of memory; smaller batches, networks or counts need less", 1)
+
+
+@contextlib.contextmanager
+def _whole_output() -> Iterator[None]:
+    """In the end all that was said is written out; after --help, which exits, too."""
+    try:
+        yield
+    except SystemExit as left:
+        if left.code:
+            raise
+    sys.stdout.flush()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

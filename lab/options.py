@@ -150,6 +150,9 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
 class _Parser(argparse.ArgumentParser):
     """argparse says a mistake in several lines; here it is one."""
 
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), file=file)  # argparse's own says nothing of a full disk
+
     def error(self, message: str) -> NoReturn:
         raise Mistake(message.replace("argument ", "", 1) + self._guess(message))
 
