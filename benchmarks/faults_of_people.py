@@ -64,6 +64,7 @@ def closed_pipe() -> None:
     reads, writes = os.pipe()
     os.close(reads)
     os.dup2(writes, 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  the old one takes it for a file
 
 
 @row

@@ -47,6 +47,7 @@ def check(generated: int, dataset: Dataset) -> None:
         if count < FEWEST:
             cure = "the full set with --data-dir" if what != "images" else "more"
             raise Mistake(f"--fid: {count:,} {what}, FID needs {FEWEST:,} or more; give {cure}")
+    right_file()
 
 
 def network_file() -> Path:
@@ -81,11 +82,17 @@ def known(evaluation: Evaluation | None, dataset: Dataset) -> dict[str, float]:
     return {"fid": evaluation.figures["fid"]} if same else {}
 
 
-def load_network(device: torch.device) -> Any:
-    """The TorchScript network, its file's hash checked; Fault if it is another file."""
+def right_file() -> Path:
+    """`network_file`, its hash checked; Fault if it is another file."""
     path = network_file()
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
+    return path
+
+
+def load_network(device: torch.device) -> Any:
+    """The TorchScript network; raises as `right_file`."""
+    path = right_file()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch would rather see another format
         return torch.jit.load(path, map_location=device).eval()
