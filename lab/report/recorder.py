@@ -119,13 +119,15 @@ class Recorder:
         self.budget.after_epoch(began, has_grid)
 
     def save_history(self) -> None:
-        """The rows so far; on Windows not while a spreadsheet shows them, but later."""
+        """The rows so far, if any; on Windows not while a spreadsheet shows them, but later."""
+        if not self.state.history:
+            return
         try:
             with self.history_pace.taking():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
-            reason = f"{error.strerror}): is it open elsewhere?"
-            self.bar.line(f"    history.csv was not written ({reason}")
+            line = f"history.csv was not written ({error.strerror}): is it open elsewhere?"
+            self.bar.line(f"    {line}")
 
     def renew_page(self) -> None:
         """The page as far as the run has come, if its turn has come; a training needs it not."""
