@@ -178,7 +178,7 @@ def page(place: Place) -> Tries:
         run = Run(out / "fashion-001")
         shown = run.report_path.read_text() if run.report_path.exists() else None
         complaint = ended.complaint(-9)
-        if shown is not None and not (shown.endswith("</html>\n") and 'id="alive"' in shown):
+        if shown is not None and not (shown.endswith("</html>") and 'id="alive"' in shown):
             complaint = complaint or "the page is not whole"
         complaint = complaint or resume(place, run.path).complaint(0)
         if 'id="alive"' in run.report_path.read_text():
