@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from planting import (
     MAINS,
     REPOSITORY,
@@ -30,6 +31,7 @@ from planting import (
     train,
 )
 
+import gan_lab
 import lab.training.pace
 from lab.errors import Mistake
 from lab.options import flag_of, given_options
@@ -202,11 +204,16 @@ def ten_thousand(place: Place) -> Tries:
                     file.write(f"{time.process_time()}\n")
 
         replace(Recorder, "after_epoch", noting)
+        # What is between the epochs is looked at, not what is in them.
+        replace(gan_lab, "train_step", lambda *_: torch.full((4,), 0.5))
 
     words = ("--epochs", epochs, "--sample-every", epochs // 2, "--batch-size", 200)
     ended = train(place, "--out", place.folder, *words, first=plant)
+    if complaint := ended.complaint(0):
+        yield complaint
+        return
     began, early, before, late = map(float, notes.read_text().split())
     grown = f"{early - began:.2f} s -> {late - before:.2f} s"
     print(f"    a tenth of the epochs: {grown}")
     fine = place.quick or late - before < 1.25 * (early - began)
-    yield ended.complaint(0) or ("" if fine else grown)
+    yield "" if fine else grown
