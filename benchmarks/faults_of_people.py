@@ -205,7 +205,7 @@ def ten_thousand(place: Place) -> Tries:
 
         replace(Recorder, "after_epoch", noting)
         # What is between the epochs is looked at, not what is in them.
-        replace(gan_lab, "train_step", lambda *_: torch.full((4,), 0.5))
+        replace(gan_lab, "train_step", lambda *_, **__: torch.full((4,), 0.5))
 
     words = ("--epochs", epochs, "--sample-every", epochs // 2, "--batch-size", 200)
     ended = train(place, "--out", place.folder, *words, first=plant)
