@@ -37,7 +37,8 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
     """
     recent = history[-FEWEST_ROWS - 1 :]
     before, now = _discriminator_trends(recent[:-1]), _discriminator_trends(recent)
-    if history and any(f"{key}_train_5k" in history[-1] for key in DISTANCES):
+    scores = {"thin_classes", *(f"{key}_train_5k" for key in DISTANCES)}
+    if history and scores & history[-1].keys():
         before |= _score_trends(history[:-1], options)
         now |= _score_trends(history, options)
     return [text for kind, text in now.items() if kind not in before]
