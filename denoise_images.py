@@ -8,9 +8,14 @@ own pictures with --images; what it makes goes into the run's denoising_results/
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
+    # Python has not looked beside the script.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.errors import Fault, Mistake, going_on, made_good, prepare_script, run_script
 

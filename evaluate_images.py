@@ -8,8 +8,13 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
+    # Python has not looked beside the script.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.errors import Mistake, going_on, prepare_script, run_script
 

@@ -16,6 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
+    # Python has not looked beside the script.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from lab import errors
 from lab.errors import StopSwitch
 

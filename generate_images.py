@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
+    # Python has not looked beside the script.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from lab.errors import Mistake, going_on, prepare_script, run_script
 
 if __name__ == "__main__":
@@ -24,8 +28,8 @@ if __name__ == "__main__":
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.files import appearing
@@ -169,7 +173,7 @@ def make(
         with contextlib.ExitStack() as written:
             kind = WRITERS[into[0].kind]
             adds = [written.enter_context(kind.open(path, contents)) for path in beside]
-            bar = tqdm(total=sum(contents.counts), unit=" images", disable=not sys.stderr.isatty())
+            bar = progress_bar(total=sum(contents.counts), unit=" images")
             written.enter_context(bar)
             for part, batch in found:
                 names = zip(batch.seeds, batch.labels or batch.seeds, strict=True)

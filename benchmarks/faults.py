@@ -33,6 +33,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import faults_of_files  # noqa: F401  enters its rows
+import faults_of_people  # noqa: F401  enters its rows
 import faults_of_sets  # noqa: F401  enters its rows
 from faults_of_runs import mounted
 from planting import (

@@ -38,8 +38,8 @@ from lab.evaluation import latent_space
 from lab.report import figures
 from lab.report.recorder import Recorder
 from lab.runs import Run
+from lab.training.pace import CheckpointClock
 from lab.training.state import TrainingState, save_checkpoint
-from lab.training.timing import CheckpointClock
 
 
 def random_death(chance: random.Random) -> Callable[[], None]:
@@ -160,10 +160,10 @@ def checkpoint_cost(place: Place) -> Tries:
     )  # fills Adam
     for _ in range(place.count(5, 1)):
         clock = CheckpointClock()
-        with clock.saving():
+        with clock.taking():
             save_checkpoint(place.folder / "checkpoint.pth", state)
         cost = clock.cost
-        clock.saved_at -= max(10, 60 * cost) - 0.1
+        clock.done_at -= max(10, 60 * cost) - 0.1
         early = clock.is_due(end_of_epoch=True)
         share = cost / (cost + max(10, 60 * cost))
         print(f"    a checkpoint takes {cost:.3f} s: {share:.2%} of the time")

@@ -29,8 +29,8 @@ from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
 from lab.runs import Run
 from lab.runs.schema import history_from_csv
+from lab.training.pace import CheckpointClock
 from lab.training.state import TrainingState
-from lab.training.timing import CheckpointClock
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAINS = {

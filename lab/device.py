@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch.backends import cudnn
 
-from lab.errors import Mistake
+from lab.errors import PUT_BACK, Mistake
 
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -55,9 +56,20 @@ def processes() -> int:
 
 
 def set_up_torch() -> None:
-    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random."""
+    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random.
+
+    `run_script` puts back in the end what can be: a notebook goes on with torch.
+    """
+    denormals = bool(torch.full((), 1e-40) * 1)
+    for put_back, before in (
+        (torch.set_num_threads, torch.get_num_threads()),
+        (functools.partial(setattr, cudnn, "deterministic"), cudnn.deterministic),
+        (torch.set_flush_denormal, not denormals),
+        (torch.set_rng_state, torch.get_rng_state()),
+    ):
+        PUT_BACK.callback(put_back, before)
     torch.set_num_threads(available_cores())
-    torch.backends.cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
+    cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
     keep_freed_memory()
     # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
     torch.set_flush_denormal(True)
@@ -96,7 +108,7 @@ def full_precision() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -139,21 +151,47 @@ def keep_freed_memory() -> None:
 def available_cores() -> int:
     """Cores this process may use: its affinity, and a container's CPU quota where there is one.
 
-    OMP_NUM_THREADS, where it is set, is somebody's decision and stands.
+    OMP_NUM_THREADS, where it is set, is somebody's decision and stands; of a list, one number for
+    each level of nested loops, the first.
     """
-    decided = os.environ.get("OMP_NUM_THREADS", "")
+    decided = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if decided.isdecimal() and int(decided):
         return min(int(decided), MOST_THREADS)
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Cores that the control groups around this process leave it; infinite without a limit.
+
+    Each group limits those inside it, so the least counts. See cgroups(7): of version 2 a process
+    has one group, of version 1 one for each kind of controller. root: of the file system.
+    """
+    quotas = [math.inf]
+    for line in _lines(root / "proc/self/cgroup"):  # `0::/a/b`, or `4:cpu,cpuacct:/a/b`
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        place = mount / group.lstrip("/")
+        # In a container `mount` may be its own group, whatever the group's name says.
+        for folder in {mount, place, *(each for each in place.parents if mount in each.parents)}:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            words = " ".join(text for name in names for text in _lines(folder / name)).split()
+            if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
+                quotas.append(int(words[0]) / int(words[1]))  # else "max" or -1: no limit
+    return min(quotas)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of one of the system's files; none where there is no such file."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no cgroup here, or the quota reads "max"
-        pass
-    return max(1, cores)
+        return path.read_text().splitlines()
+    except (OSError, ValueError):
+        return []
 
 
 def check_memory(count: int, size: int, said: str) -> None:
@@ -241,8 +279,7 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
 
 def _processor_name() -> str:
     """The processor's own name, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")
+    names = (
+        line.partition(": ")[2] for line in _lines(Path("/proc/cpuinfo")) if "model name" in line
+    )
+    return next(names, "") or platform.processor() or "unknown"

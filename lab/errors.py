@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import builtins
 import contextlib
 import io
 import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -22,6 +25,11 @@ PACKAGES = {  # of requirements.txt, by the names they are imported by
     **{"pydantic": "pydantic", "filelock": "filelock"},
 }
 OLDEST_TORCH = "2.6"  # that the tests were seen to pass on
+
+PUT_BACK = contextlib.ExitStack()  # what a script has set of a process that may outlive it
+# What a second Ctrl-C meets: an end at once, but of no notebook's kernel.
+IN_IPYTHON = hasattr(builtins, "__IPYTHON__")
+AT_ONCE = signal.default_int_handler if IN_IPYTHON else signal.SIG_DFL
 
 
 class Mistake(Exception):
@@ -83,18 +91,18 @@ def interrupt(number: int) -> None:
 
 @contextlib.contextmanager
 def signals_call(act: Callable[[int], None]) -> Iterator[None]:
-    """Have the first Ctrl-C or SIGTERM call `act` with its number; the second one kills.
+    """Have the first Ctrl-C, SIGTERM or SIGHUP call `act` with its number; the second one kills.
 
-    So does SIGHUP, a terminal that is closed, unless nohup has it ignored.
+    Who started the program may have had one of them ignored, as nohup does, and a shell script for
+    what it runs in the background: it stays so. In a thread nothing changes: no signal comes there.
     """
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
-        numbers.append(hangup)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal that is closed; Windows has none
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = [number for number in numbers if _is_ours(number)]
 
     def handle(number: int, _frame: object) -> None:
         for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, AT_ONCE if each == signal.SIGINT else signal.SIG_DFL)
         act(number)
 
     previous = {number: signal.signal(number, handle) for number in numbers}
@@ -103,6 +111,12 @@ def signals_call(act: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _is_ours(number: int) -> bool:
+    """Whether we may handle a signal: in the main thread, if it is not ignored, nor foreign."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and signal.getsignal(number) not in (signal.SIG_IGN, None)
 
 
 @contextlib.contextmanager
@@ -139,7 +153,6 @@ def prepare_script() -> None:
 
     And where torch is too old.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # run_script listens later
     name = Path(sys.argv[0]).name
     missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
     if missing:
@@ -152,7 +165,19 @@ def prepare_script() -> None:
             f"{name}: torch {version('torch')} is too old, {OLDEST_TORCH} or newer is needed; "
             "pip install -r requirements.txt"
         )
-    os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window, and a user's may not exist
+    if _is_ours(signal.SIGINT):  # run_script listens later
+        PUT_BACK.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, AT_ONCE))
+        atexit.register(signal.signal, signal.SIGINT, AT_ONCE)  # to tidy up takes Python a while
+    backend = os.environ.get("MPLBACKEND")
+    PUT_BACK.callback(_set_backend, backend)
+    _set_backend("agg")  # matplotlib is to open no window, and a user's may not exist
+
+
+def _set_backend(name: str | None) -> None:
+    """Have matplotlib draw with this backend, once it is imported; None for its own choice."""
+    os.environ.pop("MPLBACKEND", None)
+    if name is not None:
+        os.environ["MPLBACKEND"] = name
 
 
 def torch_is_older(wanted: str) -> bool:
@@ -171,9 +196,8 @@ def run_script(main: Callable[[], None]) -> None:
     """
     _open_streams()
     try:
-        with signals_call(interrupt):
+        with PUT_BACK, signals_call(interrupt), _whole_output():
             main()
-            sys.stdout.flush()
     except Mistake as mistake:
         _leave(str(mistake), 2)
     except Interrupted as stop:
@@ -188,6 +212,17 @@ def run_script(main: Callable[[], None]) -> None:
         if not _is_out_of_memory(error):
             raise
         _leave("out of memory; smaller batches, networks or counts need less", 1)
+
+
+@contextlib.contextmanager
+def _whole_output() -> Iterator[None]:
+    """In the end all that was said is written out; after --help, which exits, too."""
+    try:
+        yield
+    except SystemExit as left:
+        if left.code:
+            raise
+    sys.stdout.flush()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

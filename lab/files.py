@@ -183,6 +183,14 @@ def is_held(folder: Path) -> bool:
 # Folders that a user names
 
 
+def at_home(text: str) -> Path:
+    """The path of a text in which `~` is the home folder, whoever has not replaced it yet."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user, or no home
+        return Path(text)
+
+
 def check_path(flag: str, path: Path, folder: bool = False) -> None:
     """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
     try:

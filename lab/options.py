@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lab.errors import Fault, Mistake
-from lab.files import check_path
+from lab.files import at_home, check_path
 from lab.text import shortened
 
 # What annotations of options may name. typing.get_type_hints looks a name up in the module of the
@@ -150,6 +150,9 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
 class _Parser(argparse.ArgumentParser):
     """argparse says a mistake in several lines; here it is one."""
 
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), file=file)  # argparse's own says nothing of a full disk
+
     def error(self, message: str) -> NoReturn:
         raise Mistake(message.replace("argument ", "", 1) + self._guess(message))
 
@@ -189,6 +192,8 @@ def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
         return raw
     if typing.get_origin(value_type) is tuple:
         item_type = typing.get_args(value_type)[0]
+        for item in raw:
+            _refuse_decimal_comma(field, item)
         words = [word for item in raw for word in item.replace(",", " ").split()]
         if words == ["none"] and field.default == ():
             return ()
@@ -208,6 +213,7 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
         try:
             value = value_type(text)
         except ValueError:
+            _refuse_decimal_comma(field, text)
             noun = "a whole number" if value_type is int else "a number"
             raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
         low = -math.inf if facts["low"] is None else facts["low"]
@@ -219,9 +225,25 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
         raise Mistake(f"{flag} {typed!r}: choose one of {', '.join(facts['choices'])}")
     if not text.strip() or "\0" in text:
         raise Mistake(f"{flag} {typed!r}: is empty; give a value or leave the option out")
+    path = at_home(text)
     if value_type is Path:
-        check_path(flag, Path(text), facts["folder"])
-    return value_type(text)
+        check_path(flag, path, facts["folder"])
+        return path
+    return text if facts["choices"] or not text.startswith("~") else str(path)
+
+
+def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
+    """Mistake for `0,1` where numbers may have a fraction, as in `gaussian:0,1`; `1, 2` are two."""
+    if "int" in str(field.type):
+        return
+    begins = "(?<=:)" if "str" in str(field.type) else r"(?<![\w.,])"
+    met = re.search(begins + r"(\d+),(\d+)(,\d+)*(?![\w.,])", text)
+    if met:
+        point, blank = f"{met[1]}.{met[2]}", f"{met[1]} {met[2]}"
+        two = f", or {blank} if two are meant" * ("tuple[float" in str(field.type))
+        raise Mistake(
+            f"{flag_of(field.name)} {shortened(text, 80)!r}: write {point} with a point{two}"
+        )
 
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import torch
 
 # One thread each: what is tested is tiny, and pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# In the background of a shell script Ctrl-C is ignored, and would be by the scripts that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "lab" / "data" / "sample"

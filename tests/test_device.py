@@ -94,18 +94,54 @@ def test_precision_is_put_back_after_an_error():
     assert torch.get_float32_matmul_precision() == before
 
 
-@pytest.mark.parametrize(("said", "cores"), [("37", 37), ("99999999999", device.MOST_THREADS)])
+@pytest.mark.parametrize(
+    ("said", "cores"), [("37", 37), ("5,1", 5), (" 3 , 2", 3), ("99999999999", device.MOST_THREADS)]
+)
 def test_the_number_of_threads_is_the_users_if_they_say_so(monkeypatch, said, cores):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert device.available_cores() == cores
 
 
-@pytest.mark.parametrize("said", ["", "0", "many", "-3"])
+@pytest.mark.parametrize("said", ["", "0", "many", "-3", ",2"])
 def test_what_says_no_number_of_threads_is_passed_over(monkeypatch, said):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     found = device.available_cores()
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert found == device.available_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),  # in a container, version 2
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2),  # nested
+        ("0::/a/b", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "50000 100000"}, 0.5),
+        ("0::/../..", {"cpu.max": "max 100000"}, float("inf")),
+        ("0::/a", {"a/cpu.max": "100000 0"}, float("inf")),
+        ("4:memory:/a\n3:cpuacct,cpu:/a", {"cpu/a": (300_000, 100_000)}, 3),  # version 1
+        ("3:cpu,cpuacct:/docker/1f", {"cpu": (250_000, 100_000)}, 2.5),  # in a container
+        ("3:cpu:/a/b", {"cpu/a": (100_000, 50_000), "cpu/a/b": (-1, 100_000)}, 2),
+        ("3:cpuset:/a", {"cpu/a": (100_000, 100_000)}, float("inf")),  # another controller
+        ("garbage", {}, float("inf")),
+    ],
+)
+def test_every_group_around_this_process_limits_its_cores(tmp_path, group, files, cores):
+    for name, content in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        if isinstance(content, str):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content + "\n")
+            continue
+        path.mkdir(parents=True, exist_ok=True)
+        for what, value in zip(("quota", "period"), content, strict=True):
+            (path / f"cpu.cfs_{what}_us").write_text(f"{value}\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(group + "\n")
+    assert device.cpu_quota(tmp_path) == cores
+
+
+def test_without_groups_there_is_no_quota(tmp_path):
+    assert device.cpu_quota(tmp_path) == float("inf")
 
 
 def test_the_machine_is_described_in_plain_values():

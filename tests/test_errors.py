@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, TINY
 
 from lab import errors
 from lab.errors import (
@@ -136,3 +139,61 @@ def test_a_second_signal_ends_the_program_at_once():
     with pytest.raises(Interrupted, match="stopped and saved; go on"):
         stop.raise_if_requested("go on")
     StopSwitch().raise_if_requested("go on")  # nobody asked
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_that_is_ignored_stays_ignored(name):
+    number = getattr(signal, name, None) or pytest.skip("this system has none")
+    before = signal.signal(number, signal.SIG_IGN)  # as a shell script has it in the background
+    try:
+        with signals_call(errors.interrupt):
+            assert signal.getsignal(number) == signal.SIG_IGN
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
+IN_A_PROCESS_THAT_GOES_ON = """
+import os, runpy, signal, sys, threading
+import matplotlib
+import gan_lab
+from lab.errors import run_script
+
+os.environ["MPLBACKEND"] = "svg"
+matplotlib.rcParams["lines.linewidth"] = 7.5
+options, sys.argv = sys.argv[1:], ["gan_lab.py", "--list", "--out", "tests"]
+runpy.run_path("gan_lab.py", run_name="__main__")  # as a notebook's %run
+sys.argv[1:] = options
+thread = threading.Thread(target=run_script, args=[gan_lab.main])  # as Gradio and Streamlit
+thread.start(), thread.join()
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert os.environ["MPLBACKEND"] == "svg"
+assert matplotlib.rcParams["lines.linewidth"] == 7.5
+"""
+
+
+def test_a_process_that_goes_on_gets_all_back_and_a_thread_trains(tmp_path):
+    options = (*TINY, "--epochs", "1", "--final-images", "1", "--out", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS_THAT_GOES_ON, *options],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "fashion-001" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in REPOSITORY.glob("*.py")))
+def test_each_script_starts_wherever_and_however_it_is_started(script, tmp_path):
+    hostile = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error"}
+    hostile |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / script), "--help"],
+        cwd=tmp_path,
+        env=os.environ | hostile,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {script}")

@@ -573,7 +573,7 @@ def test_a_run_with_events_goes_on_where_there_is_no_tensorboard(
     config = read_json(folder / "config.json")
     config["options"]["tensorboard"] = True
     write_json(folder / "config.json", config)
-    monkeypatch.setattr(plan, "tensorboard_is_installed", lambda: False)
+    monkeypatch.setattr(plan, "tensorboard_refusal", lambda: "not installed")
     arguments = ["gan_lab.py", "--resume", str(folder), "--epochs", "4", "--dry-run"]
     monkeypatch.setattr(sys, "argv", arguments)
     gan_lab.main()

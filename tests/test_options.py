@@ -12,6 +12,8 @@ from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import denoise_images
+import evaluate_images
 from gan_lab import RECIPES, Options
 from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, parameters_of
@@ -86,6 +88,50 @@ def test_an_option_that_has_another_name_now_says_which(typed):
     with pytest.raises(Mistake, match=r"^--average: is called --ema-decay now; give that$"):
         given_options(Options, typed, RECIPES)
     assert parse(Options, ["--ema-decay", "0.9"]).ema_decay == 0.9
+
+
+KINDS = (Options, denoise_images.Options, evaluate_images.Options)
+PATHS = [(kind, f.name) for kind in KINDS for f in dataclasses.fields(kind) if "Path" in f.type]
+
+
+@pytest.mark.parametrize(("kind", "name"), [*PATHS, (Options, "resume")])
+def test_the_home_folder_is_meant_in_every_path_however_it_is_typed(
+    tmp_path, monkeypatch, kind, name
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
+    (tmp_path / "there").mkdir()
+    for typed in ([f"{flag_of(name)}=~/there"], [flag_of(name), "~/there"]):
+        assert Path(given_options(kind, typed)[name]) == tmp_path / "there"
+    if name != "resume":
+        assert getattr(restored(kind, {name: "~/there"}, CONFIG), name) == tmp_path / "there"
+
+
+def test_a_path_of_no_users_home_is_taken_as_it_is():
+    assert parse(Options, ["--out", "~nobody-here/x"]).out == Path("~nobody-here/x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "number"),
+    [
+        (Options, ["--lr-g", "0,001"], "0.001"),
+        (Options, ["--minutes=2,5"], "2.5"),
+        (denoise_images.Options, ["--sigma", "0,1"], "0.1"),
+        (denoise_images.Options, ["--sigma", "0,1", "0,3"], "0.1"),
+        (denoise_images.Options, ["--sigma", "0,1,0,3"], "0.1"),
+        (denoise_images.Options, ["--corruption", "gaussian:0,3"], "0.3"),
+    ],
+)
+def test_a_decimal_comma_is_refused_with_the_number_that_is_meant(kind, typed, number):
+    flag = typed[0].partition("=")[0]
+    with pytest.raises(Mistake, match=rf"^{flag} '.*': write {re.escape(number)} with a point"):
+        parse(kind, typed)
+
+
+def test_a_comma_between_numbers_with_a_point_is_no_decimal_comma():
+    for typed in (["0.1,0.3"], ["0.1, 0.3"], ["1e-1,3e-1"], ["0.1", "0.3"]):
+        assert parse(denoise_images.Options, ["--sigma", *typed]).sigma == (0.1, 0.3)
+    assert parse(denoise_images.Options, ["--sigma", "0, 1"]).sigma == (0, 1)
 
 
 # Read back from a config.json

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.arrays import Arrays
 from lab.data.classes import Place, sorted_into
 from lab.data.listing import Listing, Remarks
@@ -125,7 +125,7 @@ def _with_bar(places: Sequence[Place]) -> Iterable[Place]:
     """The pictures under a bar; with no terminal a line, if there are many."""
     if not sys.stderr.isatty() and len(places) >= LINE_FROM:
         print(f"reading {len(places):,} pictures ...", flush=True)
-    return tqdm(places, desc="pictures", unit="", disable=None, leave=False)
+    return progress_bar(iterable=places, desc="pictures", unit="", leave=False)
 
 
 def of_arrays(found: Arrays, side: int | None, colour: bool | None, said: str) -> Heap:

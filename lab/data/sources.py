@@ -200,15 +200,16 @@ def download_set(
 
 
 def await_answer(url: str) -> None:
-    """Return once the server behind `url` has answered; NoDownload after NETWORK_PATIENCE seconds.
+    """Return once `url` has been answered; NoDownload if it is refused, or takes too long.
 
-    In a thread of its own, since a name look-up without a network can hang longer than any
-    time-out that Python lets one set.
+    Its first byte is asked for, as the download will ask for all: many a proxy refuses HEAD. In a
+    thread of its own, since a name look-up without a network can hang longer than any time-out that
+    Python lets one set.
     """
     answers: queue.Queue[str] = queue.Queue()  # "", or what went wrong
 
     def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
+        request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
                 answers.put("")

@@ -8,13 +8,11 @@ seeds that never change, so that two generators of a set can be compared.
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.device import full_precision
@@ -77,7 +75,7 @@ def train(images: Tensor, labels: Tensor, class_names: tuple[str, ...], what: st
     steps = SHOWN // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     order, drawn = stream(0, "cas/order"), torch.empty(0, dtype=torch.long)
-    for _ in tqdm(range(steps), f"CAS, {what}", unit=" steps", disable=not sys.stderr.isatty()):
+    for _ in progress_bar(iterable=range(steps), desc=f"CAS, {what}", unit=" steps"):
         if len(drawn) < BATCH:
             drawn = torch.cat((drawn, torch.randperm(len(images), generator=order)))
         batch, drawn = drawn[:BATCH].to(images.device), drawn[BATCH:]

@@ -7,7 +7,6 @@ finds them again in the cache by its fingerprint. Where there is no cache they a
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.errors import Fault
@@ -154,9 +153,8 @@ def train(
         cycle_momentum=False,
     )
     title = f"{recipe.kind} classifier of {dataset.title}"
-    seen = sys.stderr.isatty()
     classifier.train()
-    with tqdm(total=recipe.epochs * count, desc=title, unit=" images", disable=not seen) as bar:
+    with progress_bar(total=recipe.epochs * count, desc=title, unit=" images") as bar:
         for epoch in range(1, recipe.epochs + 1):
             for images, labels in _shuffled_batches(dataset, recipe.most_images, chance):
                 moved = augment(images, recipe, chance) if recipe.moves else images
@@ -166,7 +164,7 @@ def train(
                 optimizer.step()
                 schedule.step()
                 bar.update(len(images))
-            if not seen and epoch % math.ceil(recipe.epochs / MOST_LINES) == 0:
+            if bar.disable and epoch % math.ceil(recipe.epochs / MOST_LINES) == 0:
                 print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
     return classifier.eval().requires_grad_(False)
 

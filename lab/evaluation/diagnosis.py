@@ -6,6 +6,7 @@ Thresholds are set so that a healthy run is told so and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from lab.evaluation.catalogue import METRICS
@@ -19,6 +20,7 @@ Options = Mapping[str, Any] | None  # a run's, as far as they are known; None of
 FEWEST_ROWS = 3  # epochs before anything is said, and over which losses and D(x) are averaged
 WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
 WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
+SETTLED = 0.9  # times the FCD before: above, the images have hardly come closer
 WORSENED = 1.5  # times the best FCD so far
 RUNAWAY_LOSS = 20.0
 FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
@@ -30,10 +32,16 @@ COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 def during(history: History, options: Mapping[str, Any]) -> list[str]:
     """What the last row has made true that was not before: sentences to print under it.
 
-    options: the run's; classes may still be missing in the first half of its epochs.
+    options: the run's; classes may still be missing in the first half of its epochs. Few rows are
+    looked at where the last has no scores: an epoch costs as little after thousands as after one.
     """
-    before = _trends(history[:-1], options)
-    return [text for kind, text in _trends(history, options).items() if kind not in before]
+    recent = history[-FEWEST_ROWS - 1 :]
+    before, now = _discriminator_trends(recent[:-1]), _discriminator_trends(recent)
+    scores = {"thin_classes", *(f"{key}_train_5k" for key in DISTANCES)}
+    if history and scores & history[-1].keys():
+        before |= _score_trends(history[:-1], options)
+        now |= _score_trends(history, options)
+    return [text for kind, text in now.items() if kind not in before]
 
 
 def after(
@@ -55,7 +63,12 @@ def after(
     wrong = [
         *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(foreign or _missing_classes(figures, class_histogram, own_shares or even, options)),
+        *(
+            foreign
+            or _missing_classes(
+                *(figures, class_histogram, own_shares or even, options, _is_learning(history))
+            )
+        ),
         *_copying(figures, options),
     ]
     return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
@@ -86,11 +99,12 @@ def _healthy(history: History, has_classes: bool) -> str:
     return f"Healthy: the discriminator is not winning {_outputs(history)}, {images}"
 
 
-def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that the rows so far say is wrong, by kind."""
-    found = {**_discriminator_trends(history), **_distance_trend(history)}
+def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
+    """What the scores so far say is wrong, by kind."""
+    found = _distance_trend(history)
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
-    if row and row["thin_classes"] and 2 * row["epoch"] >= (options.get("epochs") or 0):
+    late = row is not None and 2 * row["epoch"] >= (options.get("epochs") or 0)
+    if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         found["classes"] = (
             f"{_far(distance)}{_cure(options)}."
@@ -99,6 +113,16 @@ def _trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
             f"than three tenths of their share of the images{_cure(options)}."
         )
     return found
+
+
+def _is_learning(history: History) -> bool:
+    """Whether classes may be missing because little was learned yet, which is no collapse.
+
+    So it is in a run whose every score is clearly better than the one before; its first is, too.
+    """
+    distances = [row["fcd_train_5k"] for row in history if "fcd_train_5k" in row]
+    better = (now < SETTLED * before for before, now in pairwise(distances))
+    return bool(distances) and all(better)
 
 
 def _discriminator_trends(history: History) -> dict[str, str]:
@@ -159,7 +183,7 @@ def _named(name: str) -> str:
 
 
 def _missing_classes(
-    figures: Figures, shares: Figures, own_shares: Figures, options: Options
+    figures: Figures, shares: Figures, own_shares: Figures, options: Options, is_learning: bool
 ) -> list[str]:
     """Mode collapse, class by class. shares: by class; empty if they are not known."""
     if not shares:
@@ -174,7 +198,8 @@ def _missing_classes(
     ]
     if not rare:
         return []
-    return [f"Mode collapse, classes missing or rare: {', '.join(rare)}{_cure(options)}."]
+    what = "Trained too little" if is_learning else "Mode collapse"
+    return [f"{what}, classes missing or rare: {', '.join(rare)}{_cure(options)}."]
 
 
 def _cure(options: Options) -> str:

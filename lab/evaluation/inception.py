@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.datasets import DOWNLOAD_FOLDER, Dataset
 from lab.device import full_precision
 from lab.errors import Fault, Mistake
@@ -47,6 +46,7 @@ def check(generated: int, dataset: Dataset) -> None:
         if count < FEWEST:
             cure = "the full set with --data-dir" if what != "images" else "more"
             raise Mistake(f"--fid: {count:,} {what}, FID needs {FEWEST:,} or more; give {cure}")
+    right_file()
 
 
 def network_file() -> Path:
@@ -73,11 +73,17 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
     return metrics.frechet_distance(real, generated)
 
 
-def load_network(device: torch.device) -> Any:
-    """The TorchScript network, its file's hash checked; Fault if it is another file."""
+def right_file() -> Path:
+    """`network_file`, its hash checked; Fault if it is another file."""
     path = network_file()
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
+    return path
+
+
+def load_network(device: torch.device) -> Any:
+    """The TorchScript network; raises as `right_file`."""
+    path = right_file()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch would rather see another format
         return torch.jit.load(path, map_location=device).eval()
@@ -86,11 +92,11 @@ def load_network(device: torch.device) -> Any:
 @torch.inference_mode()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
     """(N, 2048) features of uint8 images (N, C, H, W); a bar, or a line every 1,000 images."""
-    parts, done, seen = [], 0, sys.stderr.isatty()
-    bar = tqdm(total=len(images), desc=title, unit=" images", disable=not seen)
+    parts, done = [], 0
+    bar = progress_bar(total=len(images), desc=title, unit=" images")
     with full_precision(), bar:
         for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
-            if not seen and done % LINE_EVERY < len(batch):
+            if bar.disable and done % LINE_EVERY < len(batch):
                 print(f"{title}: {done:,} of {len(images):,}", flush=True)
             parts.append(network(as_network_input(batch.to(device))).cpu())
             bar.update(len(batch))

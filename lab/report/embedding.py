@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,9 @@ Shape = Sequence[int]  # (C, H, W) of a run's images
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
     """Sample grids in order, as many as there is room for: epoch, data address, if on paper too."""
-    frames = ((epoch, _opened(path, GRID_PIXELS)) for epoch, path in run.grids(MOST_FRAMES))
-    sources = [(epoch, data_url(_compact(picture, shape))) for epoch, picture in frames if picture]
+    grids = [(epoch, path) for epoch, path in run.grids(MOST_FRAMES) if path.is_file()]
+    frames = ((epoch, _frame(path, path.stat().st_mtime_ns, shape)) for epoch, path in grids)
+    sources = [(epoch, source) for epoch, source in frames if source]
     sources = _spread(sources, FILM_ROOM)
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
@@ -48,10 +50,17 @@ def _spread(sources: list[tuple[int, str]], room: int) -> list[tuple[int, str]]:
     return [sources[round(place * step)] for place in range(count)]
 
 
+@functools.lru_cache(MOST_FRAMES)
+def _frame(path: Path, changed: int, shape: Shape | None) -> str | None:
+    """A sample grid as a data address; a page of a run under way has most of them again."""
+    picture = _opened(path, GRID_PIXELS)
+    return data_url(_compact(picture, shape)) if picture else None
+
+
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
     """The newest sample grid of a run, small."""
-    picture = next((_opened(path, GRID_PIXELS) for _, path in run.grids()[-1:]), None)
-    return data_url(_compact(picture, shape)) if picture else None
+    newest = [path for _, path in run.grids()[-1:] if path.is_file()]
+    return _frame(newest[0], newest[0].stat().st_mtime_ns, shape) if newest else None
 
 
 def final_grid(run: Run) -> str | None:

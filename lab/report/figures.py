@@ -9,7 +9,7 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,17 @@ SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
 CAPTION_SIZE = 18  # of the letters below it
 DPI = 120
+
+
+@contextlib.contextmanager
+def default_style() -> Iterator[None]:
+    """Within it a user's settings, which may ask for LaTeX or make other bytes, do not hold."""
+    # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def scale_of(shape: Sequence[int], most: int = GRID_SIDE) -> int:
@@ -117,6 +128,7 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
     return canvas
 
 
+@default_style()
 def save_curves(
     path: Path, history: charts.History, title: str, loss_name: str, footnote: str = ""
 ) -> None:
@@ -144,6 +156,7 @@ def save_curves(
     _finish(path, figure, title, footnote, fontsize=12)
 
 
+@default_style()
 def save_sheet(
     path: Path,
     rows: Sequence[tuple[str, Tensor]],
@@ -172,6 +185,7 @@ def save_sheet(
     _finish(path, figure, title, footnote)
 
 
+@default_style()
 def save_class_sheet(
     path: Path,
     images: Tensor,
@@ -229,11 +243,8 @@ def _readable(name: str) -> str:
 
 def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
     """A matplotlib figure without a screen, and its axes row by row; sizes in inches."""
-    # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
-    import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcdefaults()  # the settings of a user may ask for LaTeX, or make other bytes
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 

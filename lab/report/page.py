@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("film.js", "generator.js", "classes.js", "play.js")
+SCRIPTS = ("film.js", "generator.js", "classes.js", "play.js", "live.js")
 
 
 def render(template: str, **context: Any) -> str:

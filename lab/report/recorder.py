@@ -17,16 +17,16 @@ from lab.device import full_precision
 from lab.errors import Fault, Interrupted, StopSwitch
 from lab.evaluation import Evaluator, diagnosis
 from lab.models import generate
-from lab.report import figures
-from lab.report.report import show
+from lab.report import figures, report
 from lab.runs import Run
 from lab.seeding import stream
 from lab.training.distributed import of_first
 from lab.training.losses import LOSSES
+from lab.training.pace import CheckpointClock, Pace
 from lab.training.plan import of_the_run
 from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import TrainingState, save_checkpoint
-from lab.training.timing import CheckpointClock, TimeBudget
+from lab.training.timing import TimeBudget
 
 GRID_SIDE = 5  # sample grids are 5 x 5; of a conditional generator they have a row a class
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
@@ -53,13 +53,19 @@ class Recorder:
         self.run, self.options, self.state, self.dataset = run, options, state, dataset
         self.evaluator, self.budget, self.stop, self.again = evaluator, budget, stop, again
         self.clock = CheckpointClock()
+        # Of a run of a thousand short epochs neither may take more time than the epochs do.
+        self.history_pace, self.page_pace = Pace(1, 1 / 50), Pace(20, 3 / 100)
         self.to_close = contextlib.ExitStack()
 
     def __enter__(self) -> Recorder:
         self.board = None
         if self.options.tensorboard:
-            self.board = self.to_close.enter_context(TensorBoard(self.run.tensorboard_folder))
+            first = self.state.epoch + bool(self.state.updates)
+            board = TensorBoard(self.run.tensorboard_folder, first)
+            self.board = self.to_close.enter_context(board)
         self.bar = self.to_close.enter_context(ProgressBar(self.state))
+        if self.state.updates:  # the page of a run that goes on says that it does
+            self.renew_page()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -70,7 +76,8 @@ class Recorder:
             elif isinstance(error, Fault):
                 self.run.save_status("diverged")
             if isinstance(error, Interrupted | Fault):
-                show(self.run)
+                self.save_history()
+                report.show(self.run)
 
     def after_step(self) -> None:
         """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
@@ -100,17 +107,39 @@ class Recorder:
             if self.evaluator:
                 row.update(self.evaluator.quick(state.ema))
         notes = diagnosis.during(state.history, asdict(options))
-        try:
-            self.run.save_history(state.history)
-        except PermissionError as error:  # on Windows while a spreadsheet shows it; tried again
-            notes.append(f"history.csv was not written ({error.strerror}): is it open elsewhere?")
         if self.board:
             self.board.row(row)
         self.bar.epoch(row, notes)
         self.stop.look()
+        if is_last or self.history_pace.is_due():
+            self.save_history()
         if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
             self.save_checkpoint()
+        elif has_grid:
+            self.renew_page()
         self.budget.after_epoch(began, has_grid)
+
+    def save_history(self) -> None:
+        """The rows so far, if any; on Windows not while a spreadsheet shows them, but later."""
+        if not self.state.history:
+            return
+        try:
+            with self.history_pace.taking():
+                self.run.save_history(self.state.history)
+        except PermissionError as error:
+            line = f"history.csv was not written ({error.strerror}): is it open elsewhere?"
+            self.bar.line(f"    {line}")
+
+    def renew_page(self) -> None:
+        """The page as far as the run has come, if its turn has come; a training needs it not."""
+        if not self.page_pace.is_due():
+            return
+        with self.page_pace.taking():
+            self.save_history()
+            try:
+                report.write(Run(self.run.path))
+            except (Fault, OSError) as error:
+                self.bar.line(f"    note: the page was not renewed ({error})")
 
     def save_length(self) -> None:
         """The length that --minutes has come to, for the files that say it."""
@@ -125,11 +154,12 @@ class Recorder:
 
     def save_checkpoint(self) -> None:
         """What --resume needs. Raises Interrupted if Ctrl-C has asked for an end."""
-        with self.clock.saving():
+        with self.clock.taking():
             if self.options.minutes:  # first: it fits an older checkpoint, too
                 self.save_length()
             save_checkpoint(self.run.checkpoint_path, self.state)
         self.stop.raise_if_requested(self.again)
+        self.renew_page()
 
     def save_samples(self) -> None:
         """The grid of the same latents each time, and the weights that made it."""
@@ -138,6 +168,8 @@ class Recorder:
         self.run.grid_folder.mkdir(exist_ok=True)
         write_png(self.run.grid_path(epoch), grid)
         self.save_generator()
+        if not epoch:
+            self.renew_page()
         if self.board:
             self.board.grid(epoch, grid)
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)

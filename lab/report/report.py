@@ -1,13 +1,15 @@
 """One self-contained page of a run, report.html, and what shows runs that are there.
 
 What stands in the run is shown, what is missing is left out: the page can be made again at any
-time, also of a run under way. Names, options and figures come from files that anyone may have
-written: Jinja2 escapes them all, and the page's content security policy runs no script but ours.
+time, also of a run under way; such a page loads itself again now and then (templates/live.js).
+Names, options and figures come from files that anyone may have written: Jinja2 escapes them all,
+and the page's content security policy runs no script but ours.
 """
 
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ def write(run: Run) -> Path:
         verdict=summary.verdict(run),
         figures=summary.key_figures(run, weights.network if weights else None),
         stage=STAGES.get(run.status, "of this run"),
+        written=round(time.time()) if run.status == "running" else None,
         final=embedding.final_grid(run) if has_ended else None,  # else of older weights
         in_turn=classes if has_ended else [],
         rows=classes if len(classes) <= MOST_ROWS else [],

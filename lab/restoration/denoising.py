@@ -6,14 +6,13 @@ Images are float32 (N, C, H, W) on the [0, 1] scale, as in `corruptions`.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.datasets import Dataset, DatasetSpec
 from lab.data.pixels import to_unit
 from lab.device import bfloat16_is_fast
@@ -145,12 +144,11 @@ def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     by_muon = set(muon.weights)
     rest = [weight for weight in network.parameters() if weight not in by_muon]
     adam = Adam(rest, LR, betas=(0.9, 0.99))
-    with tqdm(
+    with progress_bar(
         total=steps * BATCH,
         desc="training the denoiser",
         unit=" images",
         unit_scale=True,
-        disable=not sys.stderr.isatty(),
     ) as bar:
         for step in range(steps):
             adam.lr = LR * one_cycle(step / steps)

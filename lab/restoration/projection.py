@@ -6,7 +6,6 @@ conditional generator have one number more, the label of the class, which a desc
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.models.layers import classes_in_turn
 from lab.restoration.corruptions import Corruption
 from lab.seeding import stream
@@ -188,9 +188,7 @@ def labels_of(generator: nn.Module, latents: Tensor) -> Tensor | None:
 
 def _bar(what: str, images: int) -> tqdm:
     """A bar over the images, on a terminal, that is gone when they are done."""
-    return tqdm(
-        total=images, desc=what, unit=" images", leave=False, disable=not sys.stderr.isatty()
-    )
+    return progress_bar(total=images, desc=what, unit=" images", leave=False)
 
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.errors import Fault, Mistake
+from lab.files import at_home
 from lab.options import refuse_others, restored
 from lab.runs.layout import OUTPUTS
 from lab.runs.run import Run
@@ -50,7 +51,7 @@ def _stored_options(kind: type[Options], given: dict[str, Any], run: Run) -> Opt
     """The options in the run's config.json, checked as if they had been typed."""
     content = dict(run.config.options)
     where = given.get("data_dir", content.get("data_dir"))
-    if isinstance(where, str) and not Path(where).is_dir():  # it may be gone
+    if isinstance(where, str) and not at_home(where).is_dir():  # it may be gone
         raise Mistake(
             f"--resume {run}: its images were in {where}, which is gone; "
             "say with --data-dir where they are now"

@@ -171,7 +171,7 @@ class Run(RunFiles):
         """The options in config.json, as far as it has any; they are not checked."""
         return self.readable_config.options
 
-    @property
+    @cached_property
     def status(self) -> str:
         """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
         stated = self.readable_config.status
@@ -286,7 +286,8 @@ class Run(RunFiles):
     def data_dir(self) -> Path | None:
         """The --data-dir of the run, if there is such a folder here."""
         stored = self.options.get("data_dir")
-        return Path(stored) if isinstance(stored, str) and Path(stored).is_dir() else None
+        path = files.at_home(stored) if isinstance(stored, str) else None
+        return path if path and path.is_dir() else None
 
     # Written
 
@@ -323,6 +324,7 @@ class Run(RunFiles):
     def save_status(self, status: str) -> None:
         """Write config.json with this status, as in `Config`, and the time."""
         self.config.status = status
+        self.__dict__.pop("status", None)  # what was read before is no longer so
         self.config.written = time.strftime("%Y-%m-%d %H:%M")
         files.write_json(self.config_path, self.config.model_dump(exclude_defaults=True))
 

@@ -30,7 +30,7 @@ from lab.training.augmentation import FEW
 from lab.training.distributed import check_shared
 from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES
-from lab.training.progress import check_tensorboard, tensorboard_is_installed
+from lab.training.progress import check_tensorboard, tensorboard_refusal
 from lab.training.state import TrainingState, load_checkpoint
 
 OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that are not the run's
@@ -49,10 +49,10 @@ def checked(options: Any, given: dict[str, Any]) -> Any:
     """The options, once nothing that was `given` on the command line contradicts something else.
 
     Raises Mistake for an option that another leaves without effect, and for --tensorboard where it
-    is not installed; a run that is resumed goes on without it.
+    does not work; a run that is resumed goes on without it.
     """
-    if options.tensorboard and options.resume and not tensorboard_is_installed():
-        print("note: the tensorboard package is not installed here, the run goes on without events")
+    if options.tensorboard and options.resume and (refusal := tensorboard_refusal()):
+        print(f"note: {refusal}; the run goes on without events")
         options = dataclasses.replace(options, tensorboard=False)
     if options.tensorboard:
         check_tensorboard()

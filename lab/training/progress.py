@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lab.bars import progress_bar
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores, processes
 from lab.errors import Mistake
-from lab.text import command_line
+from lab.text import command_line, shortened
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
@@ -36,12 +37,11 @@ class ProgressBar:
 
     def __init__(self, state: TrainingState) -> None:
         self.length = state.length
-        self.bar = tqdm(
+        self.bar = progress_bar(
             total=self.length.steps * self.length.batch_size,
             initial=(state.epoch * self.length.epoch_steps + state.step) * self.length.batch_size,
             unit=" images",
             unit_scale=True,
-            disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
             smoothing=0.05,
             # All of it in 80 columns, but for the losses.
@@ -112,18 +112,23 @@ def _opinions(means: Sequence[float]) -> str:
 # TensorBoard, for those who have it
 
 
-def tensorboard_is_installed() -> bool:
-    """Whether the package is there."""
-    return importlib.util.find_spec("tensorboard") is not None
+def tensorboard_refusal() -> str:
+    """Why no events can be written, "" if they can: the package is missing, broken, or another."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return "the tensorboard package is not installed"
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: F401
+    except Exception as error:  # anything may be called tensorboard
+        said = shortened(str(error).partition("\n")[0], 120)
+        return f"the package called tensorboard does not work ({type(error).__name__}: {said})"
+    return ""
 
 
 def check_tensorboard() -> None:
-    """Mistake, with the install command, if it is not there."""
-    if not tensorboard_is_installed():
-        raise Mistake(
-            "--tensorboard: the tensorboard package is not installed; "
-            "install it (pip install tensorboard) or leave the option out"
-        )
+    """Mistake, with the install command, if no events can be written."""
+    if refusal := tensorboard_refusal():
+        cure = "install it (pip install tensorboard) or leave the option out"
+        raise Mistake(f"--tensorboard: {refusal}; {cure}")
 
 
 def tensorboard_command(outputs: Path) -> str:
@@ -132,12 +137,16 @@ def tensorboard_command(outputs: Path) -> str:
 
 
 class TensorBoard:
-    """The events of one run: `tensorboard --logdir outputs` shows them."""
+    """The events of one run: `tensorboard --logdir outputs` shows them.
 
-    def __init__(self, folder: Path) -> None:
+    first: the epoch that comes first; those from it on that a killed training has left behind,
+    and that come again, are no longer shown.
+    """
+
+    def __init__(self, folder: Path, first: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
 
-        self.writer = SummaryWriter(str(folder))
+        self.writer = SummaryWriter(str(folder), purge_step=first)
 
     def __enter__(self) -> TensorBoard:
         return self

@@ -5,12 +5,11 @@ And when a checkpoint is due.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -215,29 +214,3 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return counted(max(10, 10 * round(seconds / 10)), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-class CheckpointClock:
-    """Says when a checkpoint is due: often enough to lose little, seldom enough to cost little.
-
-    At the end of an epoch after 10 s, within one after 60 s; later where saving takes more than a
-    sixtieth of that time. A disk that takes up to 2 s thus costs less than 2 % of the time, and a
-    crash never more than 2 minutes.
-    """
-
-    def __init__(self) -> None:
-        self.saved_at = time.monotonic()
-        self.cost = 0.0  # seconds the last checkpoint took
-
-    def is_due(self, end_of_epoch: bool) -> bool:
-        """Whether to save now."""
-        waited = time.monotonic() - self.saved_at
-        return waited > max(10 if end_of_epoch else 60, 60 * self.cost)
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """Take note of when a checkpoint was written, and how long it took."""
-        began = time.monotonic()
-        yield
-        self.saved_at = time.monotonic()
-        self.cost = self.saved_at - began

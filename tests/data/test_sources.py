@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import pickle
 import socket
 import struct
@@ -212,6 +213,24 @@ def test_a_silent_network_is_given_up_in_time(monkeypatch):
     monkeypatch.setattr(sources.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
     with pytest.raises(NoDownload, match="no answer"):  # and it does not wait for ever
         sources.await_answer("https://dataset.invalid/file")
+
+
+def test_a_proxy_that_allows_no_head_is_a_network(capfd):
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(405)
+
+        def do_GET(self) -> None:
+            self.send_response(206 if self.path == "/set" else 407)
+            self.end_headers()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}"
+        sources.await_answer(f"{home}/set")
+        with pytest.raises(NoDownload, match="Proxy Authentication Required"):
+            sources.await_answer(f"{home}/closed")
+        server.shutdown()
 
 
 def test_a_page_that_answers_anything_is_no_network(monkeypatch, capfd):

@@ -51,6 +51,44 @@ def test_a_healthy_run_is_not_alarmed():
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
 
 
+def test_a_network_that_still_learns_has_not_collapsed():
+    scores = ((21.6, 2), (15.7, 1), (13.3, 1))  # fashion, --epochs 3, measured
+    history = [
+        row(epoch, fcd_train_5k=distance, thin_classes=thin)
+        for epoch, (distance, thin) in enumerate(scores, 1)
+    ]
+    assert not any(diagnosis.during(history[:end], {"epochs": 3}) for end in range(1, 4))
+    shares = {"Bag": 0.01, "Shirt": 0.99}
+    figures = {"images": 10_000, "near_copies": 0.0}
+    assert diagnosis.after(history, figures, shares, {})[0].startswith("Trained too little, ")
+    history.append(row(4, fcd_train_5k=13.2, thin_classes=1))  # it learns no more
+    assert "Mode collapse" in diagnosis.during(history, {"epochs": 4})[0]
+    assert diagnosis.after(history, figures, shares, {})[0].startswith("Mode collapse, ")
+
+
+def test_the_rows_that_an_epoch_costs_do_not_grow_with_their_number():
+    class Looked(list):
+        """A history that counts the rows that were looked at."""
+
+        rows = 0
+
+        def __iter__(self):
+            self.rows += len(self)
+            return super().__iter__()
+
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            self.rows += len(found) if isinstance(found, list) else 1
+            return found
+
+    for count in (10, 10_000):
+        history = Looked(row(epoch) for epoch in range(1, count + 1))
+        history[3]["fcd_train_5k"] = 9.0
+        history.rows = 0
+        diagnosis.during(history, {"epochs": count})
+        assert 0 < history.rows <= 10
+
+
 FEW = {"images": 300, "near_copies": 0.0}
 EVEN = {"0": 0.5, "1": 0.5}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,17 @@ def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeyp
         Run, "load_generator", lambda self: type(weights)(**{**vars(weights), "network": Odd()})
     )
     assert "the page knows no Odd" in page_of(run)
+
+
+def test_only_the_page_of_a_run_under_way_renews_itself(tmp_path):
+    made = make_run(tmp_path)
+    made.save_status("running")
+    with made.held():
+        page = page_of(made)
+    written = int(re.search(r'id="alive".* data-written="(\d+)"', page)[1])
+    assert abs(written - time.time()) < 60
+    assert 'http-equiv="refresh"' in page and "Under way: 4 of 4 epochs" in page
+    for status, said in (("running", "Stopped"), ("stopped", "Stopped"), ("diverged", "Diverged")):
+        made.save_status(status)  # nobody holds it: it was killed
+        page = page_of(made)
+        assert 'id="alive"' not in page and 'http-equiv="refresh"' not in page and said in page

@@ -24,8 +24,8 @@ from lab.models.tensor_files import read_tensors, write_tensors
 from lab.training import LOSSES
 from lab.training import state as states
 from lab.training.length import Length
+from lab.training.pace import CheckpointClock
 from lab.training.state import COLUMNS, load_checkpoint, save_checkpoint
-from lab.training.timing import CheckpointClock
 
 THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
 
@@ -294,7 +294,7 @@ def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypat
         now[0] += 0.25
         if clock.is_due(end_of_epoch=False):
             longest = max(longest, now[0] - last)
-            with clock.saving():
+            with clock.taking():
                 now[0] += cost
             costs, last = costs + cost, now[0]
     assert 0 < longest <= 120.5

@@ -24,11 +24,47 @@ def test_tensorboard_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -
         progress.check_tensorboard()
 
 
+@pytest.mark.parametrize("content", ["raise RuntimeError('of another kind')", "", "1 +"])
+def test_what_is_only_called_tensorboard_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (tmp_path / "tensorboard.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in of_tensorboard():
+        monkeypatch.delitem(sys.modules, name)
+    try:
+        with pytest.raises(Mistake, match=r"^--tensorboard: .* does not work \(\w+: .*pip install"):
+            progress.check_tensorboard()
+    finally:
+        for name in of_tensorboard():
+            del sys.modules[name]
+
+
+def of_tensorboard() -> list[str]:
+    """The modules that were imported from the package, and torch's door to it."""
+    doors = ("tensorboard", "torch.utils.tensorboard")
+    return [name for name in sys.modules if name.startswith(doors)]
+
+
+def test_epochs_that_come_again_stand_in_tensorboard_once(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the optional tensorboard package is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, last in ((0, 5), (4, 6)):  # killed after epoch 5, its last checkpoint of epoch 3
+        with progress.TensorBoard(tmp_path, first) as board:
+            for epoch in range(max(1, first), last + 1):
+                board.row({"epoch": epoch, "d_loss": last + epoch / 10})
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    found = [(event.step, round(event.value, 1)) for event in events.Scalars("d_loss")]
+    assert found == [(1, 5.1), (2, 5.2), (3, 5.3), (4, 6.4), (5, 6.5), (6, 6.6)]
+
+
 def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     written = {}
 
     class Writer:
-        def __init__(self, folder: str) -> None: ...
+        def __init__(self, folder: str, purge_step: int) -> None: ...
 
         def add_histogram(self, name: str, values: torch.Tensor, epoch: int) -> None:
             written[name] = values
