@@ -40,13 +40,7 @@ from lab.restoration.corruptions import CORRUPTIONS, Gaussian
 from lab.restoration.examples import cleaning
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
-from lab.restoration.restorers import (
-    RESTORERS,
-    SAMPLES,
-    Context,
-    classes_won,
-    regenerate,
-)
+from lab.restoration.restorers import RESTORERS, SAMPLES, Context, chosen, classes_won, regenerate
 from lab.restoration.samples import show_samples
 from lab.restoration.scoring import HEAD, CleanImages, in_json, said
 from lab.restoration.sheets import Sheets
@@ -107,10 +101,9 @@ def check(options: Options) -> None:
         raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
     if options.invert and not options.images:
         raise Mistake("--invert: is for your own images; leave it out without --images")
-    for sigma in options.sigma or ():
-        if sigma > 1:
-            levels = corruptions.of_255(str(sigma))
-            raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
+    if options.sigma and (sigma := max(options.sigma)) > 1:
+        levels = corruptions.of_255(str(sigma))
+        raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
     if options.corruption and options.sigma:
         raise Mistake("--corruption: says all that is done to images; leave --sigma out")
     if options.images:
