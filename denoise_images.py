@@ -1,16 +1,17 @@
-"""Restore noisy images with a generator that gan_lab.py has trained, and score the result.
+"""Restore corrupted images with a generator that gan_lab.py has trained, and score the result.
 
-    python denoise_images.py
+    python denoise_images.py --corruption salt-pepper:0.2 blur:1.5 mask:top20 downsample:4
 
-Takes the newest run in outputs/, the denoiser that ships for its set and real test images, or your
-own pictures with --images; what it makes goes into the run's denoising_results/.
+Takes the newest run in outputs/, the denoiser and the sampler that ship for its set and real test
+images, or your own pictures with --images; what it makes goes into the run's denoising_results/.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
@@ -26,27 +27,29 @@ import torch
 from torch import Tensor
 
 from lab.data.datasets import SAMPLE_NOTICE, Dataset
-from lab.data.image_folder import Picture, read_pictures, save_pictures
+from lab.data.image_folder import read_pictures
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.evaluator import QUICK_COUNT, Evaluator, generated_images
 from lab.options import flag_of, option, parse
 from lab.report import report
 from lab.report.figures import save_sheet
-from lab.restoration import denoising
-from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, GaussianClipped
-from lab.restoration.corruptions import parse as parse_corruption
-from lab.restoration.estimation import noise_of_pictures
-from lab.restoration.restorers import Context, able, classes_won, regenerate
-from lab.restoration.scoring import in_json, scores
-from lab.restoration.sheets import MOST_SHOWN, Sheets
+from lab.restoration import classical, corruptions, denoising
+from lab.restoration.corruption import Corruption, filled
+from lab.restoration.corruptions import CORRUPTIONS, Gaussian
+from lab.restoration.examples import cleaning
+from lab.restoration.networks import find_both
+from lab.restoration.own_pictures import restore_own
+from lab.restoration.restorers import RESTORERS, SAMPLES, Context, chosen, classes_won, regenerate
+from lab.restoration.samples import show_samples
+from lab.restoration.scoring import HEAD, CleanImages, in_json, said
+from lab.restoration.sheets import Sheets
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
-from lab.text import counted, listed, printable
+from lab.text import listed, printable
 
 COUNT = 16  # test images that are restored, unless --count says otherwise
-MOST_SAMPLED = 8  # rows of the sheet of --regenerate
-CLEANING = Gaussian(0.1)  # the noise that the denoiser is told of in generated images
+ALL = "all"  # --corruption: every row
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,30 @@ class Options:
         None, "folder for the results; else denoising_results in the run, or beside the runs"
     )
     images: Path | None = option(
-        None, "folder of your own noisy pictures to restore; how noisy, is estimated", folder=True
+        None, "folder of your own pictures; what is wrong with each, is estimated", folder=True
     )
     invert: bool = option(False, "your own images are dark on light: turn that round", only_on=True)
-    sigma: tuple[float, ...] | None = option(
-        None, "noise levels, pixels being 0 to 1; else 0.1 0.3 0.5", low=0, high=1, most=12
-    )
     corruption: tuple[str, ...] | None = option(
-        None, f"what is done to test images, as gaussian:0.3: {', '.join(CORRUPTIONS)}", most=12
+        None, f"what is done to test images, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
     )
-    clip: bool = option(False, "cut noisy pixels off at 0 and 1, as a file would")
+    sigma: tuple[float, ...] | None = option(
+        None, "short for gaussian noise, pixels being 0 to 1; else 0.1 0.3 0.5", low=0, most=12
+    )
+    clip: bool = option(False, "now --corruption gaussian-clipped:0.3", only_on=True)
+    restorer: tuple[str, ...] = option(
+        tuple(RESTORERS), "only these", choices=tuple(RESTORERS), most=len(RESTORERS)
+    )
     count: int | None = option(None, f"test images to restore; else {COUNT}", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(500, "steps of a projection", low=0, high=100_000)
-    regenerate: int = option(
-        0, "restorations of each image, at the highest --sigma, else at 0.7", low=0, high=20
+    samples: int = option(
+        0, "plausible restorations of each image to show", low=0, high=20, was="regenerate"
     )
     train_denoiser: bool = option(
         False, "train a denoiser of your own and keep it; else the lab's is used", only_on=True
+    )
+    train_sampler: bool = option(
+        False, "train a sampler of your own (a conditional GAN) and keep it", only_on=True
     )
     seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=DEVICES)
@@ -88,85 +97,79 @@ class Options:
 
 def check(options: Options) -> None:
     """Mistake for options that do not go together."""
+    if options.clip:
+        raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
     if options.invert and not options.images:
         raise Mistake("--invert: is for your own images; leave it out without --images")
+    if options.sigma and (sigma := max(options.sigma)) > 1:
+        levels = corruptions.of_255(str(sigma))
+        raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
+    if options.corruption and options.sigma:
+        raise Mistake("--corruption: says all that is done to images; leave --sigma out")
     if options.images:
-        for name in ("corruption", "regenerate", "clip", "count"):
-            if getattr(options, name):
-                raise Mistake(f"{flag_of(name)}: is for test images; leave it out with --images")
-        if options.sigma and len(options.sigma) > 1:
-            raise Mistake("--sigma: your own images have one noise level each; give one, or none")
-    if options.corruption and (options.sigma or options.clip):
-        raise Mistake("--corruption: says all that is done to images; leave --sigma and --clip out")
+        if options.count:
+            raise Mistake("--count: is for test images; leave it out with --images")
+        for name in ("sigma", "corruption"):
+            if (given := getattr(options, name)) and (len(given) > 1 or given == (ALL,)):
+                raise Mistake(f"{flag_of(name)}: what is wrong with your images; give one, or none")
 
 
-def corruptions_of(options: Options, sigmas: tuple[float, ...]) -> list[Corruption]:
-    """What is done to test images, each once; noise of `sigmas` if the options do not say."""
-    if options.corruption:
-        found = [parse_corruption(text) for text in options.corruption]
-    else:
-        noise = CORRUPTIONS["gaussian-clipped" if options.clip else "gaussian"]
-        found = [noise(sigma + 0.0) for sigma in options.sigma or sigmas]  # -0 is 0
-    return list({str(corruption): corruption for corruption in found}.values())
+def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
+    """What is done to images of `shape`, each once; Mistake where that cannot be."""
+    texts, kind = options.corruption or (), "gaussian-clipped" if options.images else "gaussian"
+    if not texts and not options.images:
+        options = replace(options, sigma=options.sigma or (0.1, 0.3, 0.5))
+    noise = [CORRUPTIONS[kind](sigma + 0.0) for sigma in options.sigma or ()]  # -0 is 0
+    found = [corruptions.parse(text) for text in texts if text != ALL]
+    every = corruptions.examples() if ALL in texts else []
+    return corruptions.fit([*noise, *found, *every], shape)
 
 
 # Test images
 
 
 def restore_test_images(
-    context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor
+    options: Options,
+    context: Context,
+    sheets: Sheets,
+    corruption: Corruption,
+    test: CleanImages,
+    tuning: Tensor | None,
 ) -> None:
-    """Corrupt clean images, (N, C, H, W) in [0, 1]; restore them in every way, score each."""
-    corrupted = corruption.apply(clean, context.seed)
-    rows = {"noisy": corrupted}
-    for restorer in able(context, corruption).values():
-        rows[restorer.label] = restorer.restore(context, corrupted, corruption)
-    found = {label: scores(row, clean) for label, row in rows.items()}
+    """Corrupt the test images; restore them in every way, score each."""
+    corrupted = corruption.apply(test.clean, context.seed)
+    rows = {"corrupted": filled(corrupted)}
+    found = {"corrupted": test.scores(rows["corrupted"])}
+    if tuning is not None:
+        for row in classical.able(corruption).values():
+            rows[row.label] = classical.restore(row, corrupted, corruption, tuning)
+            found[row.label] = test.scores(rows[row.label])
+    for restorer in chosen(options.restorer, context, corruption).values():
+        if restorer.sample:
+            samples = restorer.sample(context, corrupted, corruption, SAMPLES)
+            rows[restorer.label] = samples.mean(1)
+            found[restorer.label] = test.scores_of_samples(samples)
+        else:
+            rows[restorer.label] = restorer.restore(context, corrupted, corruption)
+            found[restorer.label] = test.scores(rows[restorer.label])
     for label, score in found.items():
-        print(f"{corruption!s:<22}{label:<14}{score['psnr']:8.2f}{score['ssim']:8.3f}", flush=True)
-    shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
-    won = classes_won(context, sheets.dataset.spec.class_names)
-    if won:
+        print(said(str(corruption), label, score), flush=True)
+    if won := classes_won(context, sheets.dataset.spec.class_names):
         right = int((context.classes["projection"] == sheets.dataset.test_labels[: len(won)]).sum())
         print(f"{'':22}projected as {listed(won, 16)}: right {right} of {len(won)} times")
+    shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
     sheets.save(
         f"{corruption.file_stem}.png",
         f"{sheets.dataset.title}, {corruption.title}{'; below, the class projected' * bool(won)}",
-        [("clean", clean), *shown],
+        [("clean", test.clean), *shown],
         {
             **corruption.facts(),
-            **{"images": len(clean), "seed": context.seed},
+            **{"images": len(test.clean), "seed": context.seed},
             **{"restarts": context.restarts, "steps": context.steps},
             "scores": {label: in_json(score) for label, score in found.items()},
             **({"classes": won} if won else {}),
         },
         columns=won,
-    )
-
-
-def sample_restorations(
-    context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor, count: int
-) -> None:
-    """`count` restorations of each image, as different as what was done to it allows."""
-    corrupted = corruption.apply(clean, context.seed)
-    samplers = [row for row in able(context, corruption).values() if row.sample]
-    if not samplers:
-        raise Mistake(f"--regenerate {count}: nothing here can sample what {corruption} hides")
-    found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
-    score = scores(found.mean(1), clean)
-    print(
-        f"{corruption!s:<22}mean of {count} restorations, {counted(len(clean), 'image')}: "
-        f"{score['psnr']:.2f} dB, SSIM {score['ssim']:.3f}"
-    )
-    facts = {"images": len(clean), "seed": context.seed, "steps": context.steps}
-    rows = torch.cat((clean[:, None], corrupted[:, None], found), 1)
-    sheets.save(
-        "regenerated.png",
-        f"clean, with {corruption.title}, and {count} restorations to choose from",
-        [(f"image {index}", row) for index, row in enumerate(rows)],
-        {**corruption.facts(), **facts, "mean": in_json(score)},
-        columns=("clean", "noisy", *map(str, range(1, count + 1))),
-        most=2 + count,
     )
 
 
@@ -178,23 +181,26 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
 
     As many of them are shown as there are `clean` ones.
     """
+
+    def denoised(images: Tensor) -> Tensor:
+        return denoising.denoise(context.denoiser, images, cleaning(images))
+
     made = generated_images(context.generator, QUICK_COUNT, clean.device)
-    cleaned = unit_to_levels(denoising.denoise(context.denoiser, to_unit(made), CLEANING))
+    cleaned = unit_to_levels(denoised(to_unit(made)))
     column = evaluator.quick_distance
     label = column[:3].upper()
     before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
-    verdict = "better" if after < before else "worse"
+    verdict = "better" if after < before else "worse: keep them as they are"
     print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")
-    generated = regenerate(context, clean, CLEANING)
-    denoised = denoising.denoise(context.denoiser, generated, CLEANING)
+    generated = regenerate(context, clean, Gaussian(0))
     sheets.save(
         "generated_denoised.png",
         f"{sheets.dataset.title}, generated images through the denoiser",
         [
             (f"generated\n{label} {before:.1f}", generated),
-            (f"denoised\n{label} {after:.1f}", denoised),
+            (f"denoised\n{label} {after:.1f}", denoised(generated)),
         ],
-        {"told_sigma": CLEANING.severity, column: {"generated": before, "denoised": after}},
+        {column: {"generated": before, "denoised": after}},
     )
 
 
@@ -208,59 +214,38 @@ def find_evaluator(dataset: Dataset, device: torch.device) -> Evaluator | None:
     return None
 
 
-# Your own images
+# The script
 
 
-def restore_own(
+def restore_all(
+    options: Options,
     context: Context,
     sheets: Sheets,
-    options: Options,
-    pictures: Sequence[Picture],
+    found: Sequence[Corruption],
     device: torch.device,
 ) -> None:
-    """Restore each picture, in its tiles, into denoised/ and projected/, by its name."""
-    noisy = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
-    sizes = [len(picture.tiles) for picture in pictures]
-    if options.sigma:
-        noise = GaussianClipped(options.sigma[0]).of_each(noisy)
-    else:
-        noise = noise_of_pictures(noisy, sizes, sheets.dataset.train_images)
-    rows = {"yours": noisy}
-    restorers = [row for row in able(context, noise).values() if row.own_folder]
-    for restorer in sorted(restorers, key=lambda row: row.own_folder):
-        name, restored = restorer.own_folder, restorer.restore(context, noisy, noise)
-        save_pictures(sheets.results.own_folder(name), pictures, unit_to_levels(restored))
-        rows[name] = restored
-    names = [picture.name for picture in pictures]
-    if won := classes_won(context, sheets.dataset.spec.class_names):
-        print(f"projected as {listed(won, 16)}")
-    levels = [round(float(part[0]), 4) for part in noise.severity.split(sizes)]
-    how, low, high = "given" if options.sigma else "estimated", min(levels), max(levels)
-    said = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-    print(f"{counted(len(pictures), 'image')} of your own, noise level {how}: {said}")
-    first = f" (the first {MOST_SHOWN} of {len(noisy)})" if len(noisy) > MOST_SHOWN else ""
-    columns = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
-    facts = {"folder": str(options.images), "pictures": sorted(names)}
-    sheets.save(
-        "own_images.png",
-        f"your own images{first}, restored as {sheets.dataset.title}",
-        list(rows.items()),
-        {**facts, "sigma": dict(zip(names, levels, strict=True)), "sigma_was": how},
-        columns,
-        sample_part="by networks trained on",
-    )
-
-
-# The script
+    """Test images, corrupted in every way asked for; then generated ones, cleaned."""
+    dataset, tuning = sheets.dataset, None
+    test = CleanImages.of(dataset, options.count or COUNT, device)
+    if ALL in (options.corruption or ()):
+        tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(device)
+        print(classical.missing())
+    print(HEAD)
+    for corruption in found:
+        restore_test_images(options, context, sheets, corruption, test, tuning)
+    for corruption in found if options.samples else ():
+        show_samples(context, sheets, corruption, test.clean, options.samples)
+    if context.denoiser and (evaluator := find_evaluator(dataset, device)):
+        clean_generated(context, sheets, evaluator, test.clean)
 
 
 def main() -> None:
     """Find the generator, restore, score, save."""
     options = parse(Options)
     check(options)
-    corruptions = corruptions_of(options, sigmas=(0.1, 0.3, 0.5))
     device = pick_device(options.device)
     trained = find_generator(options.run, options.generator, options.pretrained)
+    found = corruptions_of(options, trained.spec.shape)
     results = find_results(trained, options.out)
     pictures = []
     if options.images:
@@ -279,32 +264,28 @@ def main() -> None:
         print(SAMPLE_NOTICE)
     if not trained.was_trained_on(dataset):
         print("note: the generator was trained on other images of the set than these")
-    path, must = results.denoiser_path(trained.path), bool(pictures)
-    denoiser = denoising.find(path, dataset, device, options.seed, must, options.train_denoiser)
+    trains = {"denoiser": options.train_denoiser, "sampler": options.train_sampler}
+    denoiser, sampler = find_both(
+        *(partial(results.network_path, trained.path), dataset, device, options.seed),
+        must=bool(pictures) and not found,  # it says what is wrong with them
+        anew=[role for role, wanted in trains.items() if wanted],
+    )
     context = Context(
         trained.network.to(device),
-        denoiser and denoiser.network,
+        *(each and each.network for each in (denoiser, sampler)),
         **{"seed": options.seed, "restarts": options.restarts, "steps": options.steps},
+        is_told=bool(pictures and found),
     )
-    made_by = Networks(
-        dataset.name, trained.path, trained.weights.sha256, denoiser and denoiser.sha256
-    )
+    digests = (each and each.sha256 for each in (denoiser, sampler))
+    made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
     with full_precision(), going_on(f"the sheets that were finished are in {results}"):
         if pictures:
-            restore_own(context, sheets, options, pictures, device)
+            tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
+            what = {"restorers": options.restorer, "samples": options.samples, "given": found}
+            restore_own(context, sheets, pictures, tiles, **what)
         else:
-            clean = to_unit(dataset.test_images[: options.count or COUNT]).to(device)
-            print(f"{'corruption':<22}{'image':<14}{'PSNR/dB':>8}{'SSIM':>8}")
-            for corruption in corruptions:
-                restore_test_images(context, sheets, corruption, clean)
-            if options.regenerate:
-                strong = corruptions_of(options, sigmas=(0.7,))
-                strongest = max(strong, key=lambda corruption: corruption.severity)
-                few = clean[:MOST_SAMPLED]
-                sample_restorations(context, sheets, strongest, few, options.regenerate)
-            if denoiser and (evaluator := find_evaluator(dataset, device)):
-                clean_generated(context, sheets, evaluator, clean)
+            restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
         with made_good(f"all but {page} is saved: gan_lab.py --report makes that"):

@@ -21,14 +21,27 @@ from lab.data import datasets, load_sample
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.errors import Fault, Mistake
 from lab.evaluation.evaluator import generated_images
-from lab.models import DENOISERS, GENERATORS, build, shipped
+from lab.models import DENOISERS, GENERATORS, SAMPLERS, build, shipped
 from lab.models.serialization import load_weights, save_weights
 from lab.models.tensor_files import digest
-from lab.restoration import corruptions, denoising, projection, restorers
-from lab.restoration.corruptions import Gaussian
+from lab.restoration import (
+    classical,
+    corruption,
+    corruptions,
+    denoising,
+    networks,
+    posterior,
+    projection,
+    restorers,
+    samples,
+)
+from lab.restoration.corruption import in_levels
+from lab.restoration.corruptions import Gaussian, parse
+from lab.restoration.examples import KINDS
 from lab.runs.run import Run
 
 MNIST = datasets.DATASETS["mnist"]
+SMALL = {"shape": MNIST.shape, "corruptions": len(KINDS), "width": 8, "inner_width": 8}
 SOON = ("--steps", 10, "--restarts", 2, "--device", "cpu")
 FEW = ("--count", 3, *SOON)
 
@@ -41,6 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_weights(run_folder / "generator.pth", small_generator(), MNIST, epoch=1)
     save_weights(run_folder / "denoiser.pth", small_denoiser(), MNIST)
+    save_weights(run_folder / "sampler.pth", small_sampler(), MNIST)
     options = {"dataset": "mnist", "data_dir": str(SAMPLE)}
     files.write_json(run_folder / "config.json", {"options": options})
     return run_folder
@@ -51,15 +65,19 @@ def small_generator() -> torch.nn.Module:
 
 
 def small_denoiser() -> torch.nn.Module:
-    return build(DENOISERS, "unet", shape=MNIST.shape, width=8, inner_width=8)
+    return build(DENOISERS, "blind", **SMALL)
+
+
+def small_sampler() -> torch.nn.Module:
+    return build(SAMPLERS, "posterior", **SMALL)
 
 
 @pytest.fixture
 def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, without the denoiser, and none ships."""
-    monkeypatch.setattr(denoising, "load_denoiser", lambda spec: None)
+    """A copy of it, without what restores, and none ships."""
+    monkeypatch.setattr(networks, "load_restorer", lambda *_: None)
     copied = tmp_path / "outputs" / "mnist-001"
-    shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*"))
+    shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*", "sampler*"))
     return copied
 
 
@@ -94,19 +112,23 @@ def opened_size(path: Path) -> tuple[int, int]:
 
 
 def test_everything_promised_is_there(finished: Path, tmp_path: Path) -> None:
-    arguments = ("--run", finished, "--sigma", 0.2, 0.6, "--regenerate", 2, *FEW)
+    arguments = ("--run", finished, "--sigma", 0.2, 0.6, "--samples", 2, *FEW)
     done = run("denoise_images.py", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "BUNDLED SAMPLE" in done.stdout
     assert "FCD" in done.stdout
     results = finished / "denoising_results"
     content = json.loads((results / "scores.json").read_text())
-    for name in ("sigma_0.2.png", "sigma_0.6.png", "regenerated.png", "generated_denoised.png"):
+    made = [f"{kind}sigma_{level}.png" for kind in ("", "samples_") for level in (0.2, 0.6)]
+    for name in (*made, "generated_denoised.png"):
         assert content["sheets"][name]["bundled_sample"], name
         assert min(opened_size(results / name)) > 100, name
     scores = content["sheets"]["sigma_0.2.png"]["scores"]
-    assert list(scores) == ["noisy", "regeneration", "projection", "denoiser"]
-    assert scores["noisy"]["psnr"] == pytest.approx(13.98, abs=0.3)  # 20 log10(1 / 0.2)
+    assert list(scores) == [
+        *("corrupted", "regeneration", "projection", "denoiser", "mean of samples")
+    ]
+    assert {"psnr", "ssim", "accuracy"} <= set(scores["projection"])
+    assert scores["corrupted"]["psnr"] == pytest.approx(13.98, abs=0.3)  # 20 log10(1 / 0.2)
     assert f"{scores['projection']['psnr']:8.2f}" in done.stdout
 
 
@@ -132,7 +154,7 @@ def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(denoising, "load_denoiser", shipped.load_denoiser)
+    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
     scores, file = own_run / "denoising_results" / "scores.json", "denoiser_mnist.pth"
@@ -140,7 +162,7 @@ def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
     assert file in capsys.readouterr().out
     sheet = json.loads(scores.read_text())["sheets"]["sigma_0.5.png"]
     assert sheet["denoiser_sha256"] == digest(shipped.WEIGHTS / file)
-    assert sheet["scores"]["denoiser"]["psnr"] > 10 + sheet["scores"]["noisy"]["psnr"]
+    assert sheet["scores"]["denoiser"]["psnr"] > 10 + sheet["scores"]["corrupted"]["psnr"]
     own = tmp_path / "own"
     own.mkdir()
     Image.new("L", (28, 28), 99).save(own / "one.png")
@@ -164,7 +186,7 @@ def test_it_goes_on_without_a_denoiser_where_the_one_that_ships_is_damaged(
     shutil.copytree(shipped.WEIGHTS, weights)
     (weights / "denoiser_mnist.pth").write_bytes(b"altered")
     monkeypatch.setattr(shipped, "WEIGHTS", weights)
-    monkeypatch.setattr(denoising, "load_denoiser", shipped.load_denoiser)
+    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
     attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
     said = capsys.readouterr().out
     assert said.count("is not the file that SHA256SUMS beside it lists") == 1
@@ -189,22 +211,49 @@ def test_every_option_reaches_what_it_is_for(
         monkeypatch.setattr(module, name, watched)
 
     watch(projection, "project")
-    watch(projection, "sample")
+    watch(posterior, "sample")
     watch(denoising, "denoise")
-    watch(corruptions, "per_image_noise")
+    watch(corruption, "per_image_noise")
     watch(restorers, "per_image_noise")
-    arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2, 0.6, "--seed", 7)
-    attempt(monkeypatch, *arguments, "--clip", "--regenerate", 2, *FEW)
+    of_two = ["gaussian-clipped:0.2", "blur:2"]
+    arguments = ("--run", finished, "--out", tmp_path / "out", "--corruption", *of_two)
+    attempt(monkeypatch, *arguments, "--seed", 7, "--samples", 2, *FEW)
     for (*_, seed, _purpose), _ in told["per_image_noise"]:
         assert seed == 7
     purposes = {given[-1] for given, _ in told["per_image_noise"]}
     assert purposes == {"noise", "regeneration"}
-    of_two = ["gaussian-clipped:0.2", "gaussian-clipped:0.6"]
-    for name in ("project", "denoise"):
-        assert [str(given[2]) for given, _ in told[name]] == of_two
+    assert [str(given[2]) for given, _ in told["project"]] == of_two
+    assert len(told["denoise"]) == 2
     assert [named for _, named in told["project"]] == [{"restarts": 2, "steps": 10}] * 2
-    ((given, named),) = told["sample"]
-    assert (str(given[2]), given[3], named) == (of_two[1], 2, {"steps": 10, "seed": 7})
+    assert [given[2:] for given, _ in told["sample"]] == [(8, 7), (8, 7), (2, 7), (2, 7)]
+
+
+def test_only_the_restorers_asked_for_restore(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    asked = ("--restorer", "projection", "--corruption", "mask:top20")
+    attempt(monkeypatch, "--run", own_run, *asked, *FEW)
+    sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
+    assert list(sheets["mask_top20.png"]["scores"]) == ["corrupted", "projection"]
+    for asked, said in (
+        (("--restorer", "denoiser"), "cannot undo gaussian:0.1 here; regeneration, projection can"),
+        (("--samples", 2, "--sigma", 0.1), "--train-sampler trains a network that can"),
+    ):
+        with pytest.raises(Mistake, match=said):
+            attempt(monkeypatch, "--run", own_run, *asked, *FEW)
+
+
+def test_all_corruptions_stand_beside_classical_methods(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path
+) -> None:
+    monkeypatch.setattr(corruptions, "examples", lambda: list(map(parse, ("blur:2", "mask:0.5"))))
+    monkeypatch.setattr(classical, "TV_STEPS", 40)
+    attempt(monkeypatch, "--run", own_run, "--corruption", "all", *FEW)
+    sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
+    for name, rows in (("blur_2", ("Richardson-Lucy",)), ("mask_0.5", ("total variation",))):
+        scores = sheets[f"{name}.png"]["scores"]
+        for row in rows:
+            assert scores[row]["psnr"] > 1 + scores["corrupted"]["psnr"]
 
 
 def test_every_row_of_a_sheet_is_what_its_label_says(
@@ -222,7 +271,7 @@ def test_every_row_of_a_sheet_is_what_its_label_says(
     clean = load_sample("mnist").test_images[:3]
     assert torch.equal(found["clean"], clean)
     noisy = Gaussian(0.2).apply(to_unit(clean), 0)
-    assert torch.equal(found["noisy"], unit_to_levels(noisy))
+    assert torch.equal(found["corrupted"], unit_to_levels(noisy))
     generator = load_weights(finished / "generator.pth", "generator").network
     projected = projection.project(generator, noisy, Gaussian(0.2), restarts=2, steps=10)
     assert torch.allclose(found["projection"].float(), 255 * projected, atol=2)
@@ -266,12 +315,16 @@ def test_what_was_restored_is_kept_though_the_classifier_is_damaged(
     else:
         (weights / ("mnist.pth" if damage == "missing" else "SHA256SUMS")).unlink()
     out = tmp_path / "out"
-    arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--regenerate", 2)
+    arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--samples", 2)
     attempt(monkeypatch, *arguments, *FEW)
     printed = capsys.readouterr().out
-    (note,) = [line for line in printed.splitlines() if "were left out" in line]
-    assert str(weights) in note and printed.endswith(f"done: {out}\n")
-    kept = {"sigma_0.2.png", "regenerated.png"}
+    notes = [line for line in printed.splitlines() if "were left out" in line]
+    assert (
+        len(notes) == 2
+        and all(str(weights) in note for note in notes)
+        and printed.endswith(f"done: {out}\n")
+    )
+    kept = {"sigma_0.2.png", "samples_sigma_0.2.png"}
     assert set(json.loads((out / "scores.json").read_text())["sheets"]) == kept
     assert {path.name for path in out.glob("*.png")} == kept
 
@@ -282,8 +335,9 @@ def test_what_was_restored_before_a_fault_is_kept(
     def fail(*_: object, **__: object) -> None:
         raise Fault("something else")
 
-    monkeypatch.setattr(projection, "sample", fail)
-    arguments = ("--run", finished, "--out", tmp_path, "--sigma", 0.2, "--regenerate", 2)
+    monkeypatch.setattr(samples, "show_samples", fail)
+    monkeypatch.setattr(denoise_images, "show_samples", fail)
+    arguments = ("--run", finished, "--out", tmp_path, "--sigma", 0.2, "--samples", 2)
     with pytest.raises(Fault, match="something else"):
         attempt(monkeypatch, *arguments, *FEW)
     assert list(json.loads((tmp_path / "scores.json").read_text())["sheets"]) == ["sigma_0.2.png"]
@@ -342,8 +396,8 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
         assert opened_size(tmp_path / "out" / restored / "one.png") == (28, 28)
         assert opened_size(tmp_path / "out" / restored / "tall.png") == (28, 56)
     facts = json.loads((tmp_path / "out" / "scores.json").read_text())["sheets"]["own_images.png"]
-    assert facts["sigma_was"] == "estimated"
-    assert set(facts["sigma"]) == {"one.png", "tall.png", "colour.png"}
+    assert facts["wrong_was"] == "estimated"
+    assert set(facts["wrong"]) == {"one.png", "tall.png", "colour.png"}
     (own / "one.png").unlink()
     Image.fromarray(255 - values[:28].numpy()).save(own / "other.png")
     attempt(monkeypatch, *arguments, "--invert")  # what it restored before is not mixed with this
@@ -352,29 +406,50 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
         assert {path.name for path in (tmp_path / "out" / restored).iterdir()} == left
 
 
-def test_own_images_are_taken_for_clipped_and_kept_by_what_restored_them(
+def test_what_is_wrong_with_own_images_is_told_to_what_restores_them(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
-    told = []
-
-    def restored_to(level: float):
-        def restored(_, noisy: torch.Tensor, noise: Gaussian, **__: int) -> torch.Tensor:
-            told.append((noisy.unique().tolist(), noise.severity.tolist(), noise.clips))
-            return torch.full_like(noisy, level)
-
-        return restored
-
-    monkeypatch.setattr(denoising, "denoise", restored_to(0.0))
-    monkeypatch.setattr(projection, "project", restored_to(1.0))
-    own = tmp_path / "own"
+    own, out, found = tmp_path / "own", tmp_path / "out", []
     own.mkdir()
-    Image.new("L", (28, 28), 204).save(own / "one.png")
-    arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", "--sigma", 0.4)
-    attempt(monkeypatch, *arguments, "--invert")
-    assert told == [([pytest.approx(0.2)], [pytest.approx(0.4)], True)] * 2
-    for name, level in (("denoised", 0), ("projected", 255)):
-        with Image.open(tmp_path / "out" / name / "one.png") as picture:
-            assert set(picture.tobytes()) == {level}, name
+    Image.new("L", (28, 28), 51).save(own / "one.png")
+
+    def projected(_, images: torch.Tensor, wrong, **__: int) -> torch.Tensor:
+        found.append((type(wrong).name, wrong.severity.tolist(), int(images.isnan().sum())))
+        return torch.ones_like(images)
+
+    monkeypatch.setattr(projection, "project", projected)
+    arguments = ("--run", finished, "--images", own, "--out", out, *SOON)
+    for given in (("--sigma", 0.4), ("--corruption", "mask:top20"), ("--corruption", "blur:2")):
+        attempt(monkeypatch, *arguments, *given, "--samples", 2)
+    assert found == [
+        ("gaussian-clipped", [pytest.approx(0.4)], 0),
+        ("mask", [20], 20 * 28),
+        ("blur", [2], 0),
+    ]
+    with Image.open(out / "projected" / "one.png") as picture:
+        assert set(picture.tobytes()) == {255}
+    assert {path.name for path in (out / "samples").iterdir()} == {"one_1.png", "one_2.png"}
+    facts = json.loads((out / "scores.json").read_text())["sheets"]["own_images.png"]
+    assert facts["wrong"] == {"one.png": "blur:2"} and facts["wrong_was"] == "given"
+
+
+def test_own_images_that_nothing_is_wrong_with_are_kept(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, capsys
+) -> None:
+    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
+    own, out = tmp_path / "own", tmp_path / "out"
+    own.mkdir()
+    clean = load_sample("mnist").test_images[:1]
+    broken = unit_to_levels(in_levels(parse("salt-pepper:0.2").apply(to_unit(clean), 0)))
+    for name, image in (("clean", clean), ("broken", broken)):
+        Image.fromarray(image[0, 0].numpy()).save(own / f"{name}.png")
+    attempt(monkeypatch, "--run", own_run, "--images", own, "--out", out, *SOON)
+    said = capsys.readouterr().out
+    assert "none                  estimated, 1 image: clean.png: kept as they are" in said
+    assert "salt-pepper:0.2" in said
+    for folder in ("denoised", "projected"):
+        with Image.open(out / folder / "clean.png") as picture:
+            assert picture.tobytes() == clean.numpy().tobytes()
 
 
 # Refusals
@@ -396,12 +471,11 @@ def test_own_images_are_taken_for_clipped_and_kept_by_what_restored_them(
         (("--run", "."), "--run .: is not a run folder"),
         (("--run", ".", "--generator", "x"), "not both"),
         (("--invert",), "--invert: is for your own images"),
-        (("--corruption", "gausian:0.1"), "did you mean gaussian?"),
-        (("--corruption", "x:0.1"), "--corruption 'x:0.1': choose one of gaussian, "),
-        (("--corruption", "gaussian"), "say how strong, a number from 0 to 1"),
-        (("--corruption", "gaussian:2"), "--corruption 'gaussian:2': say how strong"),
-        (("--corruption", "gaussian:nan"), "say how strong"),
-        (("--corruption", "gaussian:0.1", "--sigma", 0.1), "leave --sigma and --clip out"),
+        (("--sigma", "25"), "give a number from 0 to 1; of levels 0 to 255 that is 0.098"),
+        (("--clip",), "--clip: is --corruption gaussian-clipped:0.3 now"),
+        (("--regenerate", "3"), "--regenerate: is called --samples now"),
+        (("--restorer", "x"), "choose one of regeneration, projection, denoiser, sampler"),
+        (("--corruption", "gaussian:0.1", "--sigma", 0.1), "leave --sigma out"),
     ],
 )
 def test_mistakes_are_named(
@@ -418,9 +492,17 @@ def test_what_says_nothing_to_own_images_is_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "one.png")
-    for flags in (("--regenerate", 3), ("--clip",), ("--corruption", "gaussian:0.1")):
-        with pytest.raises(Mistake, match=f"{flags[0]}: is for test images"):
+    for flags in (("--corruption", "all"), ("--sigma", 0.1, 0.2), ("--corruption", "blur:1", "x")):
+        with pytest.raises(Mistake, match=f"{flags[0]}: what is wrong with your images; give one"):
             attempt(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
+
+
+def test_a_corruption_that_does_not_fit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Mistake, match="--corruption mask:box99: the images have 28 x 28 pixels"):
+        attempt(monkeypatch, "--run", finished, "--corruption", "mask:box99", "--out", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_images_without_noise_score_valid_json(
@@ -429,19 +511,19 @@ def test_images_without_noise_score_valid_json(
     attempt(monkeypatch, "--run", own_run, "--sigma", 0, *FEW)
     text = (own_run / "denoising_results" / "scores.json").read_text()
     content = json.loads(text, parse_constant=pytest.fail)  # called for Infinity and NaN
-    assert content["sheets"]["sigma_0.png"]["scores"]["noisy"]["psnr"] is None
+    assert content["sheets"]["sigma_0.png"]["scores"]["corrupted"]["psnr"] is None
 
 
 def test_clipped_noise_has_sheets_of_its_own(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
-    for flags in ((), ("--clip",)):
-        attempt(monkeypatch, "--run", own_run, "--sigma", 0.9, *flags, *FEW)
+    for kind in ("gaussian", "gaussian-clipped"):
+        attempt(monkeypatch, "--run", own_run, "--corruption", f"{kind}:0.9", *FEW)
     results = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(results) == ["sigma_0.9.png", "sigma_0.9_clipped.png"]
     plain, clipped = results.values()
     assert clipped["clipped"] and clipped["title"].endswith("sigma 0.9 clipped")
-    assert clipped["scores"]["noisy"]["psnr"] > 1 + plain["scores"]["noisy"]["psnr"]
+    assert clipped["scores"]["corrupted"]["psnr"] > 1 + plain["scores"]["corrupted"]["psnr"]
 
 
 def test_without_a_run_the_command_that_makes_one_is_named(

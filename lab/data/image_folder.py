@@ -32,6 +32,7 @@ from lab.text import sized
 LIGHT = "light background, the sets' is black; --invert turns dark to light"
 MOST_TILES_A_SIDE = 8
 MOST_TILES = 10_000  # in a folder
+PNG = ".png"
 MOST_NAME = 255  # bytes of a file's name
 
 
@@ -136,7 +137,7 @@ def read_pictures(
         if not read:
             continue
         file = entry.place.name
-        name = file if entry.place.suffix.lower() == ".png" else f"{file}.png"
+        name = file if entry.place.suffix.lower() == PNG else file + PNG
         other = names.setdefault(name, file)
         if other != file:
             raise Mistake(f"--images {folder}: {other} and {file} become the same; rename one")
@@ -153,12 +154,20 @@ def read_pictures(
     return pictures, [*found.remarks.lines(), *remarks.lines()]
 
 
-def save_pictures(folder: Path, pictures: Sequence[Picture], tiles: Tensor) -> None:
-    """Write the tiles of all pictures, uint8 (N, C, H, W), as one PNG a picture, by its name."""
+def save_pictures(
+    folder: Path, pictures: Sequence[Picture], tiles: Tensor, ending: str = ""
+) -> list[str]:
+    """Write the tiles of all pictures, uint8 (N, C, H, W), as one PNG a picture; their names.
+
+    A picture has its own name, with `ending` before `.png`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    cut = -len(PNG)  # it may be in capitals
+    names = [picture.name[:cut] + ending + picture.name[cut:] for picture in pictures]
     parts = tiles.split([len(picture.tiles) for picture in pictures])
     channels, _, width = tiles.shape[1:]
-    for picture, part in zip(pictures, parts, strict=True):
+    for name, picture, part in zip(names, pictures, parts, strict=True):
         rows = part.unflatten(0, (-1, picture.columns)).permute(2, 0, 3, 1, 4)
         joined = rows.reshape(channels, -1, picture.columns * width)
-        write_png(folder / picture.name, as_picture(joined))
+        write_png(folder / name, as_picture(joined))
+    return names

@@ -15,7 +15,7 @@ from torch import nn
 
 from lab.models.classifier import Classifier, MLPClassifier
 from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator, channels_for
-from lab.models.denoiser import Denoiser
+from lab.models.denoiser import Denoiser, Sampler
 from lab.models.mlp import MLPDiscriminator, MLPGenerator
 from lab.models.sampling import generate
 
@@ -25,6 +25,7 @@ __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
     "ROLES",
+    "SAMPLERS",
     "build",
     "channels_for",
     "count_parameters",
@@ -38,12 +39,14 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
     "dcgan": DCGANDiscriminator,
 }
-DENOISERS: dict[str, type[nn.Module]] = {"unet": Denoiser}
+DENOISERS: dict[str, type[nn.Module]] = {"blind": Denoiser}
+SAMPLERS: dict[str, type[nn.Module]] = {"posterior": Sampler}
 CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": Classifier, "mlp": MLPClassifier}
 ROLES = {  # what a weights file may hold
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
     "denoiser": DENOISERS,
+    "sampler": SAMPLERS,
     "classifier": CLASSIFIERS,
 }
 

@@ -109,7 +109,7 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
         if isinstance(first, torch.Tensor) and first.ndim == 2:  # it lay the other way round
             content = {**content, "state_dict": {**state, "layers.0.weight": first.T.contiguous()}}
     is_convolutional = isinstance(config, dict) and config.get("channels")
-    kinds = {"denoiser": "unet", "classifier": "cnn"}
+    kinds = {"classifier": "cnn"}
     kind = kinds.get(role, "dcgan" if is_convolutional else "mlp")
     if isinstance(config, dict):  # each network said of both architectures what it had of them
         taken = parameters_of(ROLES[role], kind)

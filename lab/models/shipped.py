@@ -1,4 +1,4 @@
-"""The weights that ship with the lab: classifiers, a denoiser and a generator for some sets."""
+"""The weights that ship with the lab: classifiers, a generator and what restores."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def classifier_file(name: str, kind: str) -> str:
     return f"{name}.pth" if kind == "cnn" else f"{name}_{kind}.pth"
 
 
-def load_denoiser(spec: DatasetSpec) -> Weights | None:
-    """The denoiser that ships for the set; None if none does.
+def load_restorer(spec: DatasetSpec, role: str) -> Weights | None:
+    """The denoiser or the sampler that ships for the set; None if none does.
 
     Fault unless its file has the checksum that is listed beside it.
     """
-    return _load(spec, denoiser_file(spec.name), "denoiser", "put the lab's own back")
+    return _load(spec, restorer_file(spec.name, role), role, "put the lab's own back")
 
 
 def load_generator(spec: DatasetSpec) -> Weights | None:
@@ -68,9 +68,9 @@ def generator_file(name: str) -> str:
     return f"generator_{name}.pth"
 
 
-def denoiser_file(name: str) -> str:
-    """What the file of the denoiser that ships for a set is called."""
-    return f"denoiser_{name}.pth"
+def restorer_file(name: str, role: str) -> str:
+    """What the file of the denoiser or the sampler that ships for a set is called."""
+    return f"{role}_{name}.pth"
 
 
 def write_checksums() -> None:

@@ -17,7 +17,14 @@ from lab.runs.schema import Evaluation, Score, Scores, Sheet
 
 UNEVEN = 1.5  # the largest class has more images than so many times the smallest
 # scores.json: key -> (label, format).
-SCORES = {"psnr": ("PSNR, dB", ".1f"), "ssim": ("SSIM", ".3f")}
+SCORES = {
+    "psnr": ("PSNR, dB", ".1f"),
+    "ssim": ("SSIM", ".3f"),
+    "accuracy": ("accuracy", ".1%"),
+    "psnr_of_one": ("one sample, dB", ".1f"),
+    "psnr_of_best": ("the best of 8, dB", ".1f"),
+    "within": ("truth within the spread of 8", ".0%"),
+}
 
 
 def results(

@@ -1,54 +1,35 @@
-"""How strong the noise in an image is, read from the image alone."""
+"""What is wrong with a picture, and how much, estimated from the picture alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lab.data.pixels import to_unit
-from lab.restoration.corruptions import GaussianClipped
+from lab.restoration.corruption import Corruption
+from lab.restoration.corruptions import CORRUPTIONS
+from lab.restoration.examples import KINDS
 
-EXAMPLES = 200  # clean images that show how clipping hides noise
 
+@torch.no_grad()
+def estimate(denoiser: nn.Module, tiles: Tensor, sizes: Sequence[int]) -> list[Corruption | None]:
+    """What was done to pictures cut into tiles (N, C, H, W), those of a picture in one way.
 
-def noise_of_pictures(noisy: Tensor, sizes: Sequence[int], clean: Tensor) -> GaussianClipped:
-    """The noise of pictures cut into tiles (N, C, H, W): one level a picture, written to each tile.
-
-    sizes: how many tiles each picture has. clean: uint8 images of the set (M, C, H, W). Files clip
-    at black and white, and it is estimated accordingly.
+    sizes: how many tiles each picture has. None for nothing. Only rows are looked for that say so.
     """
-    examples = to_unit(clean[:EXAMPLES]).to(noisy.device)
-    parts = estimate_clipped_sigma(noisy, examples).split(list(sizes))
-    return GaussianClipped(torch.cat([part.mean().expand(len(part)) for part in parts]))
+    logits, strengths, _ = denoiser.estimator(tiles)
+    unwanted = [name in CORRUPTIONS and not CORRUPTIONS[name].is_estimated for name in KINDS]
+    logits = logits.masked_fill(torch.tensor(unwanted, device=tiles.device), -torch.inf)
+    parts = (part.split(list(sizes)) for part in (logits.log_softmax(1), strengths))
+    return [_of_one(*each) for each in zip(*parts, strict=True)]
 
 
-def estimate_sigma(noisy: Tensor) -> Tensor:
-    """The noise level (N,) of images (N, C, H, W) whose noise has not been clipped.
-
-    Donoho and Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage": the median absolute
-    value of the finest diagonal Haar coefficients, divided by 0.6745, that of a standard normal.
-    Every position is used, not every second.
-    """
-    rows = noisy[..., 1:, :] - noisy[..., :-1, :]
-    details = (rows[..., 1:] - rows[..., :-1]) / 2  # (N, C, H - 1, W - 1), variance sigma^2
-    return details.flatten(1).abs().median(dim=1).values / 0.6745
-
-
-def estimate_clipped_sigma(noisy: Tensor, examples: Tensor) -> Tensor:
-    """The noise level (N,) of images (N, C, H, W) that were clipped to 0..1 after noise came.
-
-    Clipping takes half of the noise out of black, so that `estimate_sigma` reads too little; how
-    much is seen from clean `examples` (M, C, H, W) of the set, noised and clipped on a ladder of
-    levels, and put right by interpolation.
-    """
-    ladder = torch.linspace(0, 1, 41)
-    noised = (GaussianClipped(float(level)).apply(examples, seed=0) for level in ladder)
-    readings = torch.stack([estimate_sigma(images).mean() for images in noised])
-    readings = readings.cummax(0)[0].cpu()
-    found = estimate_sigma(noisy).cpu()
-    above = torch.searchsorted(readings, found).clamp(1, len(ladder) - 1)
-    low, high = readings[above - 1], readings[above]
-    share = ((found - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    return ladder[above - 1].lerp(ladder[above], share).to(noisy.device)
+def _of_one(shares: Tensor, strengths: Tensor) -> Corruption | None:
+    """Of one picture's tiles: the kind most likely of all of them, the mean strength."""
+    kind = int(shares.sum(0).argmax())
+    if KINDS[kind] not in CORRUPTIONS:
+        return None
+    found = CORRUPTIONS[KINDS[kind]]
+    strength = strengths[:, kind].mean().clamp(0, 1)
+    return found(round(float(found.of_strength(strength).severity), 3))

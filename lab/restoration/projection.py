@@ -1,4 +1,4 @@
-"""Projection of corrupted images onto a generator, and samples of what they may show.
+"""Projection of corrupted images onto a generator.
 
 Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it. Latents of a
 conditional generator have one number more, the label of the class, which a descent leaves alone.
@@ -15,13 +15,12 @@ from tqdm import tqdm
 
 from lab.bars import progress_bar
 from lab.models.layers import classes_in_turn
-from lab.restoration.corruptions import Corruption
+from lab.restoration.corruption import Corruption, filled
 from lab.seeding import stream
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
 BATCH = 2_000  # latents: more gain no speed and cost memory
-LANGEVIN_STEP = 0.01  # step size of Langevin dynamics where the likelihood is weak
 FINALISTS = 3  # starts of an image that are followed to the end
 LBFGS_MEMORY = 10  # steps that are remembered
 FIRST_STEP = 0.02  # its first, in lengths of the gradient
@@ -31,27 +30,23 @@ LEAST_GAIN = 1e-4  # share of the objective that 20 steps must gain for it to go
 class Objective:
     """What a latent should minimise for a corrupted image: -log posterior, up to a constant.
 
-        |y - E(G(z))|^2 / (2 (variance + MISFIT^2)) + |z|^2 / 2
+        -log p(y | G(z)) + |z|^2 / 2
 
-    The first term is the likelihood, weaker the more noise there is, so that noise is not fitted:
-    y is compared with the mean E of what the corruption makes of G(z). The second is the prior that
-    the generator was trained with.
+    The first term is the likelihood, which the corruption knows: the weaker the more noise there
+    is, so that noise is not fitted, and for Gaussian noise |y - G(z)|^2 / (2 (sigma^2 + MISFIT^2)).
+    The second is the prior that the generator was trained with.
     """
 
     def __init__(self, generator: nn.Module, corrupted: Tensor, corruption: Corruption) -> None:
         """corruption: with severities (N,), one for each of the N images."""
-        self.generator, self.corruption = generator, corruption
-        self.corrupted = corrupted.flatten(1)  # (N, pixels)
-        variance = torch.as_tensor(corruption.variance).to(corrupted)
-        self.weight = 0.5 / (variance.expand(len(corrupted)) + MISFIT**2)  # (N,)
+        self.generator, self.corruption, self.corrupted = generator, corruption, corrupted
 
     def __call__(self, latents: Tensor) -> Tensor:
         """(N R, latent_dim), the R latents of an image together -> (N R,)."""
         repeats = len(latents) // len(self.corrupted)
-        shown = self.corruption.repeated(repeats).expected(pixels(self.generator, latents))
-        error = (self.corrupted.repeat_interleave(repeats, 0) - shown.flatten(1)).square().sum(1)
-        prior = latents[:, : self.generator.latent_dim].square().sum(1) / 2
-        return self.weight.repeat_interleave(repeats) * error + prior
+        corruption, shown = self.corruption.repeated(repeats), pixels(self.generator, latents)
+        misfit = corruption.misfit(self.corrupted.repeat_interleave(repeats, 0), shown, MISFIT)
+        return misfit + latents[:, : self.generator.latent_dim].square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The objective (N R,) and its gradient (N R, latent_dim)."""
@@ -62,15 +57,17 @@ class Objective:
 
     @torch.no_grad()
     def of_bank(self, bank: Tensor) -> Tensor:
-        """The likelihood's term of every image with every latent of `bank` (B, latent_dim): (N, B).
+        """(N, B): how far each image is from what is seen of each of the bank's (B, latent_dim).
 
-        By one matrix product; |y|^2, the same for all latents, is left out.
+        Squared distances, up to what is the same for all of an image's latents.
         """
         shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])
         # At the mean severity for all: only the starts of the descent depend on it.
         shown = self.corruption.averaged().expected(shown).flatten(1)  # (B, pixels)
-        distance = shown.square().sum(1) - 2 * self.corrupted @ shown.T
-        return self.weight[:, None] * distance
+        seen = (~self.corrupted.isnan()).to(shown.dtype).flatten(1)
+        squares = shown.square()
+        sums = squares.sum(1) if seen.all() else seen @ squares.T
+        return sums - 2 * filled(self.corrupted).flatten(1) @ shown.T
 
 
 def project(
@@ -133,44 +130,6 @@ def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
     ranked = values.view(images, -1).argsort(dim=1)[:, :count, None]
     latents = latents.view(images, -1, latents.shape[1])
     return latents.gather(1, ranked.expand(-1, -1, latents.shape[2])).flatten(0, 1)
-
-
-def sample(
-    generator: nn.Module,
-    corrupted: Tensor,
-    corruption: Corruption,
-    count: int,
-    steps: int = 500,
-    seed: int = 0,
-) -> Tensor:
-    """`count` different restorations of each corrupted image, (N, count, C, H, W) in [0, 1].
-
-    Samples of the posterior, in no order. The starts are drawn from the bank in proportion to their
-    likelihood (with the Gumbel trick, without repetition), then follow Langevin dynamics: Roberts
-    and Tweedie 1996, "Exponential convergence of Langevin distributions and their discrete
-    approximations".
-    """
-    bank = _bank(generator, corrupted.device)
-    noise_source = stream(seed, "regenerate")  # on the CPU: the same on every device
-    parts = []
-    with _bar("samples", len(corrupted)) as bar:
-        for some, part in _portions(corrupted, corruption, count):
-            objective = Objective(generator, some, part)
-            uniform = torch.rand(len(some), len(bank), generator=noise_source).to(bank.device)
-            gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
-            drawn = (gumbel - objective.of_bank(bank)).topk(count, dim=1).indices  # (n, count)
-            latents = bank[drawn.flatten()]
-            # Stable where the likelihood is steepest: its curvature is proportional to its weight.
-            size = (LANGEVIN_STEP / objective.weight).clamp(max=LANGEVIN_STEP)
-            size = size.repeat_interleave(count)[:, None]
-            for _ in range(steps):
-                _, gradient = objective.gradient(latents)
-                noise = torch.randn(latents.shape, generator=noise_source).to(bank.device)
-                noise[:, generator.latent_dim :] = 0  # a class stays
-                latents = latents - size * gradient + (2 * size).sqrt() * noise
-            parts.append(latents)
-            bar.update(len(some))
-    return shown(generator, torch.cat(parts)).unflatten(0, (-1, count))
 
 
 def pixels(generator: nn.Module, latents: Tensor) -> Tensor:

@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from lab.data.pixels import to_unit
+from lab.errors import Mistake
 from lab.models.sampling import generate
-from lab.restoration import denoising, projection
-from lab.restoration.corruptions import Corruption, Gaussian
+from lab.restoration import denoising, posterior, projection
+from lab.restoration.corruption import Corruption
+from lab.restoration.examples import KINDS, facts_of
 from lab.seeding import per_image_noise
+
+SAMPLES = 8  # whose mean is the sampler's answer
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class Context:
 
     generator: nn.Module
     denoiser: nn.Module | None = None
+    sampler: nn.Module | None = None
     seed: int = 0
     restarts: int = 10  # of a projection
     steps: int = 500  # of a projection
     classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), by a restorer that found them
+    is_told: bool = False  # whether the denoiser is told what was done, or finds out by itself
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Restorer:
     picture. own_folder: where one's own pictures go that it has restored; "" if they are not.
     restore: (context, corrupted images, corruption) -> images (N, C, H, W) in [0, 1].
     can: whether it can undo a corruption. sample: as `restore`, but with a count of different
-    restorations of each image, (N, count, C, H, W).
+    restorations of each image, (N, count, C, H, W); what `restore` gives is their mean.
     """
 
     label: str
@@ -71,15 +77,26 @@ def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tens
     return projection.shown(context.generator, latents)
 
 
-def sample(context: Context, corrupted: Tensor, corruption: Corruption, count: int) -> Tensor:
-    """Several images of the generator that explain each corrupted one."""
-    settings = {"steps": context.steps, "seed": context.seed}
-    return projection.sample(context.generator, corrupted, corruption, count, **settings)
+def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
+    """The answers of the denoiser."""
+    network = context.denoiser
+    known = facts_of(network.estimator, corrupted, corruption) if context.is_told else None
+    return denoising.denoise(network, corrupted, known)
 
 
-def denoise(context: Context, corrupted: Tensor, corruption: Gaussian) -> Tensor:
-    """The answers of the convolutional denoiser."""
-    return denoising.denoise(context.denoiser, corrupted, corruption)
+def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Tensor:
+    """Several pictures that each corrupted one may be of."""
+    return posterior.sample(context.sampler, corrupted, count, context.seed)
+
+
+def mean_of_samples(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
+    """What all of them have in common."""
+    return sample(context, corrupted, corruption, SAMPLES).mean(1)
+
+
+def is_trained_on(corruption: Corruption) -> bool:
+    """Whether the networks that ship were shown such pictures."""
+    return corruption.name in KINDS
 
 
 RESTORERS: dict[str, Restorer] = {
@@ -94,16 +111,23 @@ RESTORERS: dict[str, Restorer] = {
         label="projection",
         needs="generator",
         restore=project,
-        can=lambda corruption: corruption.is_differentiable,
+        can=lambda corruption: corruption.is_known,
         own_folder="projected",
-        sample=sample,
     ),
     "denoiser": Restorer(
         label="denoiser",
         needs="denoiser",
         restore=denoise,
-        can=lambda corruption: isinstance(corruption, Gaussian),  # all that it is trained on
+        can=is_trained_on,
         own_folder="denoised",
+    ),
+    "sampler": Restorer(
+        label="mean of samples",
+        needs="sampler",
+        restore=mean_of_samples,
+        can=is_trained_on,
+        own_folder="samples",
+        sample=sample,
     ),
 }
 
@@ -121,3 +145,13 @@ def able(context: Context, corruption: Corruption) -> dict[str, Restorer]:
         for name, row in RESTORERS.items()
         if getattr(context, row.needs) is not None and row.can(corruption)
     }
+
+
+def chosen(wanted: Sequence[str], context: Context, corruption: Corruption) -> dict[str, Restorer]:
+    """The rows of --restorer that can undo a corruption; Mistake if there is none."""
+    can = able(context, corruption)
+    found = {name: row for name, row in can.items() if name in wanted}
+    if not found:
+        names = f"cannot undo {corruption} here; {', '.join(can)} can"
+        raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
+    return found

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from lab.data.datasets import Dataset
+from lab.data.pixels import to_float, to_unit, unit_to_levels
 from lab.device import full_precision
+from lab.errors import Fault
+from lab.models.shipped import load_classifier
+
+UNSURE = 0.05  # standard deviation of samples from which on a pixel counts as unsure
 
 
 def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
@@ -25,6 +33,65 @@ def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
         psnr = peak_signal_noise_ratio(images, clean, data_range=1.0, dim=(1, 2, 3))
         ssim = structural_similarity_index_measure(images, clean, data_range=1.0)
     return {"psnr": round(float(psnr), 3), "ssim": round(float(ssim), 4)}
+
+
+@dataclass(frozen=True)
+class CleanImages:
+    """Clean images (N, C, H, W) in [0, 1], their labels (N,), and the classifier of their set."""
+
+    clean: Tensor
+    labels: Tensor | None = None
+    classifier: nn.Module | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, count: int, device: torch.device) -> CleanImages:
+        """The first `count` of a set; a note where its classifier is damaged."""
+        classifier, clean = None, to_unit(dataset.test_images[:count]).to(device)
+        try:
+            classifier = load_classifier(dataset.spec)
+        except (Fault, OSError) as error:
+            print(f"note: accuracies were left out ({error})")
+        labels = (
+            None if dataset.test_labels is None else dataset.test_labels[: len(clean)].to(device)
+        )
+        return cls(clean, labels, classifier and classifier.to(device))
+
+    @torch.no_grad()
+    def scores(self, images: Tensor) -> dict[str, float]:
+        """PSNR, SSIM, and the share whose class the classifier still sees."""
+        found = scores(images, self.clean)
+        if self.classifier is not None and self.labels is not None:
+            seen = self.classifier(to_float(unit_to_levels(images.clone()))).argmax(1)
+            found["accuracy"] = round(float((seen == self.labels).float().mean()), 4)
+        return found
+
+    def scores_of_samples(self, samples: Tensor) -> dict[str, float]:
+        """Of the mean of restorations (N, count, C, H, W), and PSNR of one, and of the best.
+
+        within: the share of unsure pixels whose true value lies between the least and the greatest
+        of the samples. Of `count` samples spread as the truth is, (count - 1) / (count + 1).
+        """
+        error = (samples - self.clean[:, None]).square().flatten(2).mean(2)
+        psnr = -10 * error.clamp(min=1e-12).log10()  # (N, count)
+        low, high = samples.amin(1), samples.amax(1)
+        unsure = samples.std(1, correction=0) > UNSURE
+        within = ((self.clean >= low) & (self.clean <= high))[unsure].float()
+        return {
+            **self.scores(samples.mean(1)),
+            "psnr_of_one": round(float(psnr.mean()), 3),
+            "psnr_of_best": round(float(psnr.max(1).values.mean()), 3),
+            **({"within": round(float(within.mean()), 4)} if len(within) else {}),
+        }
+
+
+HEAD = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}{'accuracy':>10}"
+
+
+def said(corruption: str, label: str, score: dict[str, float]) -> str:
+    """A line of the table on the screen."""
+    right = f"{score['accuracy']:10.1%}" if "accuracy" in score else ""
+    within = f"  truth within the spread: {score['within']:.0%}" if "within" in score else ""
+    return f"{corruption:<22}{label:<20}{score['psnr']:8.2f}{score['ssim']:8.3f}{right}{within}"
 
 
 def in_json(score: dict[str, float]) -> dict[str, float | str | None]:

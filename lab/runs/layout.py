@@ -29,7 +29,8 @@ class RunFiles:
     history_path = _file("history.csv")  # a row an epoch
     generator_path = _file("generator.pth")  # the averaged weights, and what rebuilds the network
     checkpoint_path = _file("checkpoint.pth")  # what --resume needs
-    denoiser_path = _file("denoiser.pth")  # of this run's set
+    denoiser_path = _file("denoiser.pth")  # of this run's set, the user's own
+    sampler_path = _file("sampler.pth")  # and that
     evaluation_path = _file("evaluation.json")  # the final figures
     class_sheet_path = _file("evaluation.png")  # the class histogram beside samples of each class
     grid_folder = _file("generated_samples")

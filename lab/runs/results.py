@@ -21,7 +21,11 @@ from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
 RESULTS = "denoising_results"  # the folder's name, in a run folder or in outputs
-OWN_FOLDERS = ("denoised", "projected")  # beside the sheets: the user's own images, restored
+OWN_FOLDERS = (
+    "denoised",
+    "projected",
+    "samples",
+)  # beside the sheets: the user's own images, restored
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,13 @@ class Networks:
     dataset: str
     generator: Path
     generator_sha256: str
-    denoiser_sha256: str | None  # None if there was none
+    denoiser_sha256: str | None = None  # None if there was none
+    sampler_sha256: str | None = None
+
+    @property
+    def restorers(self) -> dict[str, str | None]:
+        """The digests of those that restore, as a sheet records them."""
+        return {"denoiser_sha256": self.denoiser_sha256, "sampler_sha256": self.sampler_sha256}
 
 
 class RestorationResults:
@@ -60,15 +70,14 @@ class RestorationResults:
         """One's own images, restored; name: one of OWN_FOLDERS."""
         return self.folder / name
 
-    def denoiser_path(self, generator: Path) -> Path:
-        """The denoiser of a generator's set lies beside it; where it cannot, with the results.
+    def network_path(self, generator: Path, role: str) -> Path:
+        """The denoiser or the sampler lies beside its generator; where it cannot, with results.
 
         Nothing is put among the weights that ship.
         """
-        beside = RunFiles(generator.parent).denoiser_path
+        beside = getattr(RunFiles(generator.parent), f"{role}_path")
         is_open = os.access(beside.parent, os.W_OK) and beside.parent != WEIGHTS
-        can = beside.is_file() or is_open
-        return beside if can else RunFiles(self.folder).denoiser_path
+        return beside if beside.is_file() or is_open else self.folder / beside.name
 
     def check_images(self, folder: Path) -> None:
         """Mistake if --images is a run folder, or one whose pictures could be written over."""
@@ -116,8 +125,7 @@ class RestorationResults:
             if name in sheets:
                 self._remove_pictures(sheets[name], but=sheet.pictures)
             draw(self.sheet_path(name))
-            made_by = {"denoiser_sha256": networks.denoiser_sha256}
-            sheets[name] = sheet.model_copy(update=made_by)
+            sheets[name] = sheet.model_copy(update=networks.restorers)
             self.scores = Scores(
                 dataset=networks.dataset,
                 generator=str(networks.generator),
@@ -132,9 +140,8 @@ class RestorationResults:
         same_generator = found.generator_sha256 == networks.generator_sha256
         kept, removed = {}, []
         for name, sheet in found.sheets.items():
-            shown = (sheet.denoiser_sha256, networks.denoiser_sha256)
-            same_denoiser = None in shown or shown[0] == shown[1]
-            if same_generator and same_denoiser:
+            pairs = [(getattr(sheet, role), now) for role, now in networks.restorers.items()]
+            if same_generator and all(None in pair or pair[0] == pair[1] for pair in pairs):
                 kept[name] = sheet
                 continue
             removed.append(name)

@@ -169,6 +169,7 @@ class Sheet(Record):
     scores: dict[str, Score] = Field(default_factory=dict)  # by restorer
     pictures: list[str] = Field(default_factory=list)  # restored files, one's own
     denoiser_sha256: str | None = None
+    sampler_sha256: str | None = None
     bundled_sample: bool = False
 
 

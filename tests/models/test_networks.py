@@ -102,7 +102,7 @@ def test_parameter_counts_of_the_other_networks_are_pinned():
     assert count_parameters(build(CLASSIFIERS, "cnn", shape=GREY, classes=10)) == 241_898
     # 6*48*9+48 + 2*(48*48*9+48) + 48*96*4+96 + 4*(96*96*9+96) + 96*192+192
     # + 2*(48*48*9+48) + 48*4*9+4
-    assert count_parameters(build(DENOISERS, "unet", shape=GREY)) == 456_820
+    assert count_parameters(build(DENOISERS, "blind", shape=GREY, corruptions=11)) == 654_363
 
 
 @pytest.mark.parametrize("shape", [GREY, TWENTY, COLOUR, (2, 12, 8)], ids=str)
@@ -141,9 +141,8 @@ def test_classifier_and_denoiser_take_any_shape(shape):
     classifier = build(CLASSIFIERS, "cnn", shape=shape, classes=7)
     features, logits = classifier.features_and_logits(images)
     assert features.shape == (4, 128) and logits.shape == classifier(images).shape == (4, 7)
-    denoiser = build(DENOISERS, "unet", shape=shape, width=4, inner_width=6)
-    restored = denoiser(images, torch.full((4,), 0.3), torch.tensor([True, False, True, False]))
-    assert restored.shape == images.shape
+    denoiser = build(DENOISERS, "blind", shape=shape, corruptions=3, width=4, inner_width=6)
+    assert denoiser(images).shape == images.shape
 
 
 def test_clipped_pixels_reach_black_and_learn_like_tanh():
@@ -183,7 +182,7 @@ def test_what_the_sides_do_not_allow_is_refused():
         with pytest.raises(ValueError, match=says):
             discriminator(shape=shape, pyramid=True)
     with pytest.raises(ValueError, match="30 x 28 refuses"):
-        build(DENOISERS, "unet", shape=(1, 30, 28))
+        build(DENOISERS, "blind", shape=(1, 30, 28), corruptions=3)
 
 
 def test_unknown_names_are_refused_with_those_there_are():
@@ -215,7 +214,8 @@ def test_a_network_takes_what_it_knows_of_what_it_is_offered():
         ("discriminator", "mlp", {"hidden": (8, 4), "dropout": 0.25}),
         ("discriminator", "mlp", {"hidden": (8, 4), "pyramid": True, "shape": TWENTY}),
         ("discriminator", "dcgan", {"hidden": (8,), "channels": (4, 6)}),
-        ("denoiser", "unet", {"width": 4, "inner_width": 6, "shape": COLOUR}),
+        ("denoiser", "blind", {"corruptions": 3, "width": 4, "shape": COLOUR}),
+        ("sampler", "posterior", {"corruptions": 3, "width": 4, "shape": COLOUR}),
         ("classifier", "cnn", {"classes": 7, "widths": (4, 5, 6, 7), "shape": TWENTY}),
     ],
 )

@@ -17,6 +17,8 @@ from lab.models import (
     DENOISERS,
     DISCRIMINATORS,
     GENERATORS,
+    ROLES,
+    SAMPLERS,
     build,
     count_parameters,
     layers,
@@ -49,8 +51,8 @@ def test_weights_come_back_as_they_were(tmp_path):
         build(GENERATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(6, 4)),
         build(DISCRIMINATORS, "mlp", shape=BIRDS.shape, hidden=(8,), pyramid=True, dropout=0.3),
         build(DISCRIMINATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(4, 6)),
-        build(DENOISERS, "unet", shape=BIRDS.shape, width=4, inner_width=6),
-        build(DENOISERS, "unet", shape=BIRDS.shape, width=4, inner_width=6, overview_width=5),
+        build(DENOISERS, "blind", shape=BIRDS.shape, corruptions=3, width=4, overview_width=5),
+        build(SAMPLERS, "posterior", shape=BIRDS.shape, corruptions=3, width=4, overview_width=5),
         build(CLASSIFIERS, "cnn", shape=BIRDS.shape, classes=2, widths=(4, 5, 6, 7)),
     ],
     ids=lambda network: type(network).__name__,
@@ -63,7 +65,7 @@ def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
     assert again.facts == {}
     for name, value in network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value), name
-    for other in {"generator", "discriminator", "denoiser", "classifier"} - {role_of(network)}:
+    for other in set(ROLES) - {role_of(network)}:
         assert f"this is 'gan-lab {role_of(network)}'" in refused(path, other)
 
 
@@ -71,7 +73,7 @@ def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
 def test_halves_come_back_as_float32(tmp_path, role):
     path, network = tmp_path / "n.pth", small(batch_norm=True)  # has counts, which are whole
     if role == "denoiser":
-        network = build(DENOISERS, "unet", shape=MNIST.shape, width=32, inner_width=32)
+        network = build(DENOISERS, "blind", shape=MNIST.shape, corruptions=3, inner_width=32)
         network.to(memory_format=torch.channels_last)
     save_weights(path, network, MNIST, dtype=torch.float16, epoch=3)
     assert path.stat().st_size < 2.3 * count_parameters(network) + 8_000
@@ -139,7 +141,6 @@ OLD_D = {"hidden": [8], "dropout": 0.25}
         ("discriminator", "mlp", {**OLD_D, "pyramid": True, "channels": []}, {}),
         ("discriminator", "mlp", {**OLD_D, "pyramid": False, "channels": []}, {}),
         ("discriminator", "dcgan", {**OLD_D, "pyramid": False, "channels": [4, 6]}, {}),
-        ("denoiser", "unet", {"width": 4, "inner_width": 6}, {}),
         ("classifier", "cnn", {"widths": [4, 5, 6, 7]}, {"classes": 10}),
     ],
 )

@@ -160,7 +160,7 @@ def test_scores_stand_in_order_and_say_what_was_clipped() -> None:
     endless = {"one": {"scores": {"noisy": {"psnr": None, "accuracy": 0.5, "note": "x"}}}}
     found = tables.scores(Scores(sheets=endless))  # of equal images
     assert found["head"] == ["PSNR, dB", "accuracy", "note"]
-    assert found["rows"] == [("", "noisy", ["∞", "0.5", "x"])]
+    assert found["rows"] == [("", "noisy", ["∞", "50.0%", "x"])]
     assert tables.scores(Scores()) is None
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lab.data.pixels import to_unit
-from lab.models import DENOISERS, GENERATORS, build
+from lab.models import DENOISERS, GENERATORS, SAMPLERS, build
 from lab.models.sampling import generate
-from lab.restoration import denoising, projection
-from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, GaussianClipped
-from lab.restoration.restorers import RESTORERS, Context, able
+from lab.restoration import denoising, posterior, projection
+from lab.restoration.corruption import Corruption
+from lab.restoration.corruptions import Gaussian, examples, parse
+from lab.restoration.examples import KINDS, told
+from lab.restoration.restorers import RESTORERS, SAMPLES, Context, able
 from lab.runs.results import OWN_FOLDERS
 from lab.seeding import per_image_noise
 
@@ -23,17 +27,19 @@ def context() -> Context:
     """Small networks of random weights for colour images."""
     torch.manual_seed(0)
     generator = build(GENERATORS, "mlp", shape=SHAPE, latent_dim=4, hidden=(16,)).eval()
-    denoiser = build(DENOISERS, "unet", shape=SHAPE, width=8, inner_width=8).eval()
-    for network in (generator, denoiser):
+    given = {"shape": SHAPE, "corruptions": len(KINDS), "width": 8, "inner_width": 8}
+    denoiser = build(DENOISERS, "blind", **given).eval()
+    sampler = build(SAMPLERS, "posterior", **given).eval()
+    for network in (generator, denoiser, sampler):
         network.requires_grad_(False)
-    return Context(generator, denoiser, seed=3, restarts=2, steps=5)
+    return Context(generator, denoiser, sampler, seed=3, restarts=2, steps=5)
 
 
 class Cut(Corruption):
     """A corruption that no restorer can look through."""
 
     name = "cut"
-    is_differentiable = False
+    is_known = False
 
     def apply(self, images: Tensor, seed: int) -> Tensor:
         return images.round()
@@ -41,22 +47,33 @@ class Cut(Corruption):
 
 def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
     alone = Context(context.generator)
-    for name in CORRUPTIONS:
-        assert set(able(context, CORRUPTIONS[name](0.3))) == set(RESTORERS)
-        assert set(able(alone, CORRUPTIONS[name](0.3))) == {"regeneration", "projection"}
+    for corruption in examples():
+        assert set(able(context, corruption)) == set(RESTORERS)
+        assert set(able(alone, corruption)) == {"regeneration", "projection"}
     assert set(able(context, Cut(1))) == {"regeneration"}
 
 
-def test_every_restorer_does_what_its_name_says(context: Context) -> None:
-    noisy, noise = torch.rand(3, *SHAPE), GaussianClipped(0.3)
-    made = {name: row.restore(context, noisy, noise) for name, row in RESTORERS.items()}
+@pytest.mark.parametrize("typed", ["gaussian-clipped:0.3", "mask:box8", "blur:1"])
+def test_every_restorer_does_what_its_name_says(context: Context, typed: str) -> None:
+    corruption = parse(typed)
+    noisy = corruption.apply(torch.rand(3, *SHAPE), 0)
+    made = {name: row.restore(context, noisy, corruption) for name, row in RESTORERS.items()}
     for images in made.values():
         assert images.shape == noisy.shape and 0 <= images.min() <= images.max() <= 1
     latents = per_image_noise(3, (4,), 3, "regeneration")
     assert torch.equal(made["regeneration"], to_unit(generate(context.generator, latents)))
-    projected = projection.project(context.generator, noisy, noise, restarts=2, steps=5)
+    projected = projection.project(context.generator, noisy, corruption, restarts=2, steps=5)
     assert torch.equal(made["projection"], projected)
-    assert torch.equal(made["denoiser"], denoising.denoise(context.denoiser, noisy, noise))
+    assert torch.equal(made["denoiser"], denoising.denoise(context.denoiser, noisy))
+    samples = posterior.sample(context.sampler, noisy, SAMPLES, 3)
+    assert torch.equal(made["sampler"], samples.mean(1))
+
+
+def test_the_denoiser_may_be_told_what_was_done(context: Context) -> None:
+    noisy, noise = torch.rand(3, *SHAPE), parse("gaussian:0.4")
+    one = RESTORERS["denoiser"].restore(replace(context, is_told=True), noisy, noise)
+    facts = told(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
+    assert torch.equal(one, denoising.denoise(context.denoiser, noisy, facts))
 
 
 def test_what_a_fresh_sample_is_does_not_depend_on_the_picture(context: Context) -> None:
@@ -67,8 +84,12 @@ def test_what_a_fresh_sample_is_does_not_depend_on_the_picture(context: Context)
 
 def test_samples_are_as_many_as_asked_for(context: Context) -> None:
     (sampler,) = [row for row in RESTORERS.values() if row.sample]
-    found = sampler.sample(context, torch.rand(2, *SHAPE), Gaussian(0.9), 3)
-    assert found.shape == (2, 3, *SHAPE)
+    noisy = torch.rand(2, *SHAPE)
+    found = sampler.sample(context, noisy, Gaussian(0.9), 3)
+    assert found.shape == (2, 3, *SHAPE) and not torch.equal(found[:, 0], found[:, 1])
+    assert torch.equal(found[:, :2], sampler.sample(context, noisy, Gaussian(0.9), 2))
+    alone = sampler.sample(context, noisy[:1], Gaussian(0.9), 3)
+    assert torch.allclose(found[:1], alone, atol=1e-5)
 
 
 def test_every_folder_for_own_pictures_belongs_to_a_restorer() -> None:

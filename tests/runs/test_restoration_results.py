@@ -42,7 +42,11 @@ def test_what_is_saved_is_read_back_with_every_fact(results: RestorationResults)
     assert (content["dataset"], content["generator"]) == ("mnist", "generator.pth")
     assert content["sheets"]["b.png"] == {
         **{"title": "of b.png", "sigma": 0.3, "scores": scores, "pictures": []},
-        **{"fcd": {"of some kind": 9.5}, "denoiser_sha256": "of the denoiser"},
+        **{
+            "fcd": {"of some kind": 9.5},
+            "denoiser_sha256": "of the denoiser",
+            "sampler_sha256": None,
+        },
     }
     again = RestorationResults(results.folder)
     assert again.scores == results.scores and not again.remarks
@@ -114,12 +118,12 @@ def test_a_damaged_part_is_remarked_on_and_the_rest_is_kept(results: Restoration
 def test_the_denoiser_lies_beside_its_generator_if_it_can(
     results: RestorationResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert results.denoiser_path(tmp_path / "generator.pth") == tmp_path / "denoiser.pth"
+    assert results.network_path(tmp_path / "generator.pth", "denoiser") == tmp_path / "denoiser.pth"
     monkeypatch.setattr("os.access", lambda *_: False)
-    elsewhere = results.denoiser_path(tmp_path / "generator.pth")
+    elsewhere = results.network_path(tmp_path / "generator.pth", "denoiser")
     assert elsewhere == results.folder / "denoiser.pth"
     (tmp_path / "denoiser.pth").touch()  # it may be used, if not replaced
-    assert results.denoiser_path(tmp_path / "generator.pth") == tmp_path / "denoiser.pth"
+    assert results.network_path(tmp_path / "generator.pth", "denoiser") == tmp_path / "denoiser.pth"
 
 
 def test_pictures_that_could_be_written_over_are_refused(results: RestorationResults) -> None:
@@ -130,5 +134,5 @@ def test_pictures_that_could_be_written_over_are_refused(results: RestorationRes
 
 
 def test_no_denoiser_is_put_among_the_weights_that_ship(tmp_path):
-    beside = RestorationResults(tmp_path).denoiser_path(WEIGHTS / "generator_mnist.pth")
+    beside = RestorationResults(tmp_path).network_path(WEIGHTS / "generator_mnist.pth", "denoiser")
     assert beside.parent == tmp_path

@@ -54,6 +54,7 @@ SCORES = {
             **{"title": "noise", "corruption": "noise", "sigma": 0.5, "clipped": True},
             **{"images": 8, "scores": {"noisy": {"psnr": 6.02, "ssim": None, "note": "-"}}},
             **{"pictures": ["a.png"], "denoiser_sha256": "cd34", "bundled_sample": True},
+            "sampler_sha256": "ef56",
         },
     },
 }

@@ -1,0 +1,182 @@
+"""Methods without a network, for `--corruption all`'s table: a row each.
+
+Each has the strength that restores a few training images of the set best. scikit-image and bm3d
+are used where they are installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from lab.restoration.corruption import Corruption, filled
+from lab.restoration.corruptions import Downsample
+from lab.restoration.masks import Mask
+from lab.restoration.operators import Separable
+
+TUNING_COUNT = 16  # training images that strengths are found on
+TV_STEPS, TV_LR = 120, 0.05
+
+
+@dataclass(frozen=True)
+class Classical:
+    """restore: (corrupted, corruption, strength) -> images. package: it needs; "" for none."""
+
+    label: str
+    restore: Callable[[Tensor, Corruption, float], Tensor]
+    can: Callable[[Corruption], bool]
+    strengths: Sequence[float] = (0.0,)
+    package: str = ""
+    install: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there."""
+        return not self.package or find_spec(self.package) is not None
+
+
+def median(corrupted: Tensor, _: Corruption, size: float) -> Tensor:
+    """Over a square of `size` pixels a side, of those that are there."""
+    size = int(size)
+    padded = pad(corrupted, (size // 2,) * 4, mode="replicate")
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
+    return windows.nanmedian(4).values.nan_to_num(nan=0.0)
+
+
+def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) -> Tensor:
+    """The image that minimises misfit^2 / 2 + weight TV: Rudin et al. 1992, by Adam.
+
+    With the known operator, so that it also sharpens, enlarges and fills in.
+    """
+    given = corruption.of_each(corrupted)
+    image = filled(corrupted).clamp(0, 1).requires_grad_()
+    adam = torch.optim.Adam([image], TV_LR)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, TV_STEPS)
+    for _ in range(TV_STEPS):
+        error = torch.where(corrupted.isnan(), 0, corrupted - given.expected(image))
+        down, right = image.diff(dim=2), image.diff(dim=3)
+        down, right = pad(down, (0, 0, 0, 1)), pad(right, (0, 1))
+        variation = (down.square() + right.square() + 1e-6).sqrt()
+        adam.zero_grad()
+        (error.square().sum() / 2 + weight * variation.sum()).backward()
+        adam.step()
+        schedule.step()
+    return image.detach()
+
+
+def richardson_lucy(corrupted: Tensor, corruption: Corruption, steps: float) -> Tensor:
+    """Richardson 1972 and Lucy 1974; the transposed operator is that of automatic derivatives."""
+    given = corruption.of_each(corrupted)
+    image = corrupted.clamp(min=1e-3).requires_grad_()
+
+    def transposed(values: Tensor) -> Tensor:
+        return torch.autograd.grad(given.expected(image), image, values)[0]
+
+    ones = transposed(torch.ones_like(image)).clamp(min=1e-6)
+    for _ in range(int(steps)):
+        ratio = corrupted / given.expected(image).detach().clamp(min=1e-4)
+        image = (image.detach() * transposed(ratio) / ones).requires_grad_()
+    return image.detach()
+
+
+def bicubic(corrupted: Tensor, corruption: Downsample, _: float) -> Tensor:
+    """Between the centres of the squares."""
+    step = int(corruption.severity)
+    small = corrupted[:, :, ::step, ::step]
+    return interpolate(small, corrupted.shape[2:], mode="bicubic", align_corners=False)
+
+
+def one_by_one(restore: Callable[[Any, float], Any]) -> Callable[..., Tensor]:
+    """A method of another package, which takes numpy arrays (H, W, C), for images (N, C, H, W)."""
+
+    def restored(corrupted: Tensor, _: Corruption, strength: float) -> Tensor:
+        arrays = corrupted.permute(0, 2, 3, 1).cpu().double().numpy()
+        made = [torch.as_tensor(restore(each, strength)).view(each.shape) for each in arrays]
+        return torch.stack(made).permute(0, 3, 1, 2).to(corrupted)
+
+    return restored
+
+
+def non_local_means(image: Any, strength: float) -> Any:
+    """Buades et al. 2005."""
+    from skimage.restoration import denoise_nl_means
+
+    settings = {"patch_size": 5, "patch_distance": 9, "fast_mode": False, "channel_axis": 2}
+    return denoise_nl_means(image, h=strength, sigma=strength, **settings)
+
+
+def biharmonic(image: Any, _: float) -> Any:
+    """Inpainting by biharmonic functions."""
+    import numpy
+    from skimage.restoration import inpaint_biharmonic
+
+    hole = numpy.isnan(image[..., 0])
+    return inpaint_biharmonic(numpy.nan_to_num(image), hole, channel_axis=2)
+
+
+def bm3d(image: Any, strength: float) -> Any:
+    """Dabov et al. 2007 by the authors' package."""
+    import bm3d as package
+
+    return package.bm3d(image, strength)
+
+
+def is_noise(corruption: Corruption) -> bool:
+    """Whether every pixel is struck by itself, and none is missing."""
+    return not isinstance(corruption, Mask | Separable)
+
+
+LEVELS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65)
+SKIMAGE = {"package": "skimage", "install": "scikit-image"}
+CLASSICAL: dict[str, Classical] = {
+    "median": Classical("median", median, is_noise, (3, 5, 7)),
+    "tv": Classical(
+        *("total variation", total_variation, lambda each: each.is_differentiable),
+        (0.003, 0.01, 0.03, 0.1, 0.3, 0.7),
+    ),
+    "nlm": Classical("non-local means", one_by_one(non_local_means), is_noise, LEVELS, **SKIMAGE),
+    "bm3d": Classical("BM3D", one_by_one(bm3d), is_noise, LEVELS, "bm3d", "bm3d"),
+    "richardson-lucy": Classical(
+        *("Richardson-Lucy", richardson_lucy, lambda each: isinstance(each, Separable)),
+        (5, 15, 40, 100),
+    ),
+    "biharmonic": Classical(
+        *("biharmonic", one_by_one(biharmonic), lambda each: isinstance(each, Mask)), **SKIMAGE
+    ),
+    "bicubic": Classical("bicubic", bicubic, lambda each: isinstance(each, Downsample)),
+}
+
+
+def able(corruption: Corruption) -> dict[str, Classical]:
+    """The rows of CLASSICAL that can undo the corruption and are installed."""
+    return {
+        name: row for name, row in CLASSICAL.items() if row.can(corruption) and row.is_installed
+    }
+
+
+def restore(row: Classical, corrupted: Tensor, corruption: Corruption, clean: Tensor) -> Tensor:
+    """With the strength that is best on `clean` training images (M, C, H, W) in [0, 1]."""
+    example = corruption.apply(clean, seed=1)
+
+    def error(strength: float) -> float:
+        restored = row.restore(example, corruption, strength).clamp(0, 1)
+        return float((restored - clean).square().mean())
+
+    best = min(row.strengths, key=error) if len(row.strengths) > 1 else row.strengths[0]
+    return row.restore(corrupted, corruption, best).clamp(0, 1)
+
+
+def missing() -> str:
+    """Which packages would add methods, in a line."""
+    absent = [row for row in CLASSICAL.values() if not row.is_installed]
+    if not absent:
+        return "classical methods beside the networks: all of them"
+    labels, packages = ([getattr(row, name) for row in absent] for name in ("label", "install"))
+    added = " ".join(dict.fromkeys(packages))
+    return f"left out, for their packages are missing: {', '.join(labels)} (pip install {added})"

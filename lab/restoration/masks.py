@@ -1,0 +1,98 @@
+"""Pixels that are missing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lab.restoration.corruption import Corruption
+
+
+class Mask(Corruption):
+    """Pixels are missing: a random share of them, a box in the middle, rows at the top, stripes.
+
+    severity: the share, or the size in pixels.
+    """
+
+    name = "mask"
+    examples = ("0.5", "box14", "top20", "stripes")
+    trained = (0.05, 0.95)
+    is_linear = is_pixelwise = True
+    likelihood = "Gaussian where there is a pixel"
+
+    def __init__(self, severity: float | Tensor, pattern: str = "") -> None:
+        super().__init__(severity)
+        self.pattern = pattern
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.pattern}" + f"{self.severity:g}" * (self.pattern != "stripes")
+
+    @classmethod
+    def parsed(cls, text: str) -> Mask:
+        """A share, or a pattern with its size."""
+        if text == "stripes":
+            return cls(4, text)
+        if found := re.fullmatch(r"(box|top)([1-9][0-9]{0,4})", text):
+            return cls(int(found[2]), found[1])
+        return super().parsed(text)
+
+    @classmethod
+    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Mask:
+        """Every pattern, boxes and rows of up to 0.9 of the side."""
+        pattern = ("", "box", "top", "stripes")[variant % 4]
+        low, high = cls.trained
+        sizes = {"": low + (high - low) * strength, "stripes": torch.full_like(strength, 4)}
+        return cls(sizes.get(pattern, 1 + (0.9 * side - 1) * strength), pattern)
+
+    @classmethod
+    def severities(cls) -> str:
+        """A share, or a pattern."""
+        return "a share from 0 to 1, boxN, topN or stripes"
+
+    @property
+    def title(self) -> str:
+        """`50% of the pixels missing`."""
+        shapes = {
+            "": f"{100 * self.severity:g}% of the pixels",
+            "box": f"a box of {self.severity:g} pixels",
+            "top": f"the top {self.severity:g} rows",
+            "stripes": "stripes",
+        }
+        return f"{shapes[self.pattern]} missing"
+
+    def unfit(self, shape: Sequence[int]) -> str:
+        """A box and rows that are smaller than the image fit."""
+        least = min(shape[1:]) if self.pattern == "box" else shape[1]
+        fits = self.pattern in ("", "stripes") or self.severity < least
+        return "" if fits else f"the images have {shape[1]} x {shape[2]} pixels; give fewer"
+
+    def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
+        """All channels of a missing pixel are NaN."""
+        size, (height, width) = self.severity_beside(images), images.shape[2:]
+        rows = torch.arange(height, device=images.device).view(-1, 1)
+        columns = torch.arange(width, device=images.device)
+        if self.pattern == "box":
+            row_distance = (rows - (height - 1) / 2).abs()
+            column_distance = (columns - (width - 1) / 2).abs()
+            missing = torch.maximum(row_distance, column_distance) < size / 2
+        elif self.pattern == "top":
+            missing = rows < size
+        elif self.pattern == "stripes":
+            missing = (rows // size) % 2 == 1
+        else:
+            missing = torch.special.ndtr(noise[:, :1]) < size
+        return torch.where(missing, math.nan, images)
+
+    def marked(self, images: Tensor) -> Tensor:
+        """Of a random share nobody knows which; black pixels are taken for missing."""
+        if not self.pattern:
+            return torch.where((images <= 0).all(1, keepdim=True), math.nan, images)
+        return self.with_noise(images, images)
+
+    def expected(self, images: Tensor) -> Tensor:
+        """The images: what is missing is not compared."""
+        return images

@@ -1,0 +1,46 @@
+"""The sheet of `--samples N`: several plausible restorations, and where they are unsure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lab.errors import Mistake
+from lab.restoration.corruption import Corruption, filled
+from lab.restoration.restorers import Context, able
+from lab.restoration.scoring import CleanImages, in_json, said
+from lab.restoration.sheets import Sheets
+
+MOST_SAMPLED = 8  # rows of the sheet
+
+
+def show_samples(
+    context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor, count: int
+) -> None:
+    """`count` plausible restorations of each image, their mean, and where they are unsure."""
+    clean = clean[:MOST_SAMPLED]
+    samplers = [row for row in able(context, corruption).values() if row.sample]
+    if not samplers:
+        raise Mistake(
+            f"--samples {count}: nothing here can sample what {corruption} hides; "
+            f"--train-sampler trains a network that can"
+        )
+    corrupted = corruption.apply(clean, context.seed)
+    found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
+    score = CleanImages(clean).scores_of_samples(found)
+    print(said(str(corruption), f"mean of {count} samples", score), flush=True)
+    spread = found.std(1, correction=0)
+    parts = (clean, filled(corrupted), found.mean(1), (2 * spread).clamp(max=1))
+    rows = torch.cat([*(part[:, None] for part in parts), found], 1)
+    sheets.save(
+        f"samples_{corruption.file_stem}.png",
+        f"{sheets.dataset.title}, {corruption.title}: {count} restorations to choose from",
+        [(f"image {index}", row) for index, row in enumerate(rows)],
+        {
+            **corruption.facts(),
+            **{"images": len(clean), "seed": context.seed},
+            "of_samples": in_json(score),
+        },
+        columns=("clean", "given", "mean", "spread", *map(str, range(1, count + 1))),
+        most=4 + count,
+    )
