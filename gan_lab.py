@@ -66,7 +66,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hidden_g": (512, 512, 512),
         "channels_g": None,
         "output": "tanh",
+        "hidden_d": (256,),
         "channels_d": None,
+        "pyramid": False,
     },
 }
 
@@ -135,9 +137,7 @@ class Options:
     conditional: bool = option(
         False, "learn the classes by their labels, so that one can ask for them", only_on=True
     )
-    pyramid: bool = option(
-        True, "show the discriminator's --hidden-d bands of detail instead of pixels or maps"
-    )
+    pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=LOSSES, heading="the training")
     label_smoothing: float = option(0.0, "how far below 1 the targets of real images lie", 0, 0.5)
     lr_g: float = option(1e-3, "Adam's learning rate, generator", 1e-8, 100)

@@ -499,6 +499,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--hidden-g", *["8"] * 9), "9 values given, at most 8"),
         (("--channels-g", *["8"] * 3, "--data-dir", SAMPLE), "cannot be halved 3 times"),
         (("--channels-g", *["8"] * 5), "5 values given, at most 4"),
+        (("--channels-d", "8", "--data-dir", SAMPLE), "--no-pyramid"),
         (("--resume", tmp_path), "is not a run folder"),
         (("--resume", tmp_path / "none"), "does not exist"),
         (("--resume", tiny_run, "--lr-g", "0.1"), "--lr-g 0.1: a resumed run keeps its own"),

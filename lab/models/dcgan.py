@@ -16,7 +16,7 @@ from lab.models.layers import (
     LabelProjection,
     layer_called,
 )
-from lab.models.mlp import MLPDiscriminator, hidden_layers, logits
+from lab.models.mlp import hidden_layers, logits
 from lab.text import sized
 
 LEAST_SIDE = 4  # of the smallest maps of `channels_for`
@@ -93,11 +93,9 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    Convolutions to `channels` maps of half the side each, then fully connected layers. pyramid:
-    these see the bands of a pyramid (`MLPDiscriminator`) instead of the maps, and the logits of
-    both are added: convolutions judge texture, they judge the whole. classes: how many labels a
-    conditional discriminator is told; 0 for an unconditional one. ValueError for more channels than
-    halvings of the sides.
+    Convolutions to `channels` maps of half the side each, then fully connected layers. classes:
+    how many labels a conditional discriminator is told; 0 for an unconditional one. ValueError for
+    more channels than halvings of the sides.
     """
 
     def __init__(
@@ -106,7 +104,6 @@ class DCGANDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.0,
         channels: Sequence[int] = (32, 64),
-        pyramid: bool = False,
         classes: int = 0,
     ) -> None:
         super().__init__()
@@ -115,17 +112,13 @@ class DCGANDiscriminator(nn.Module):
         for maps_in, maps in pairwise((shape[0], *channels)):
             layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
         numbers = channels[-1] * height * width
-        after = hidden_layers(numbers, () if pyramid else hidden, dropout)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), *after)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(numbers, hidden, dropout))
         features = self.layers[-1].in_features
         self.projection = LabelProjection(classes, features) if classes else None
-        whole = MLPDiscriminator(shape, hidden, dropout, pyramid, classes) if pyramid else None
-        self.of_the_whole = whole
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
-        of_the_parts = logits(self.layers, self.projection, images, labels)
-        return of_the_parts + (self.of_the_whole(images, labels) if self.of_the_whole else 0)
+        return logits(self.layers, self.projection, images, labels)
 
 
 def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:

@@ -171,15 +171,17 @@ def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
                 f"{is_said}: the network {kind} has no convolutions; give --channels-{end} none, "
                 f"or another --network-{end}"
             )
+        if end == "d" and options.pyramid and "pyramid" not in taken:
+            raise Mistake(
+                f"{is_said}: convolutions are shown pixels, not --pyramid's bands; add "
+                "--no-pyramid, or --channels-d none"
+            )
         offered = {**vars(options), "shape": shape, "hidden": hidden, "channels": channels}
         try:
             with torch.device("meta"):  # without memory
                 build(kinds, kind, **offered)
         except ValueError as error:
-            is_of_maps = "halved" in str(error)
-            flag, cure = (
-                (is_said, "give fewer") if is_of_maps else ("--pyramid", "add --no-pyramid")
-            )
+            flag, cure = (is_said, "give fewer") if channels else ("--pyramid", "add --no-pyramid")
             raise Mistake(f"{flag}: {error}; {cure}") from None
 
 

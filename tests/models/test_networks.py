@@ -199,7 +199,7 @@ def test_a_network_takes_what_it_knows_of_what_it_is_offered():
     fully_connected = build(DISCRIMINATORS, "mlp", **offered)
     convolutional = build(DISCRIMINATORS, "dcgan", **offered)
     assert fully_connected.config == {"shape": [1, 28, 28], "hidden": [8], "pyramid": True}
-    assert convolutional.config == {**fully_connected.config, "channels": [4]}
+    assert convolutional.config == {"shape": [1, 28, 28], "hidden": [8], "channels": [4]}
     assert (fully_connected.kind, convolutional.kind) == ("mlp", "dcgan")
     assert "pyramid" not in parameters_of(DISCRIMINATORS, "dcgan")
 

@@ -42,14 +42,3 @@ def test_a_conditional_generator_is_rebuilt_and_takes_the_classes_in_turn(kind, 
     wanted = generate(generator, latents, torch.arange(23) % 10)
     assert rebuilt.classes == 10
     assert torch.equal(generate(rebuilt, latents, batch_size=7), wanted)
-
-
-def test_a_convolutional_discriminator_with_a_pyramid_adds_two_opinions():
-    network = build(DISCRIMINATORS, "dcgan", shape=SHAPE, hidden=[8, 4], pyramid=True, classes=3)
-    images, labels = torch.randn(5, *SHAPE), torch.tensor([0, 1, 2, 0, 1])
-    with torch.no_grad():
-        both = network(images, labels)
-        of_the_whole = network.of_the_whole(images, labels)
-        network.of_the_whole = None
-        assert torch.allclose(network(images, labels) + of_the_whole, both)
-    assert of_the_whole.std() > 0 and (both - of_the_whole).std() > 0
