@@ -61,7 +61,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema_decay": 0.0,
     },
     "dcgan": {
-        "images_shown": 720_000,
+        "images_shown": 300_000,
         "batch_size": 64,
         "hidden_g": (512, 512, 512),
         "channels_g": None,

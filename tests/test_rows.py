@@ -58,7 +58,7 @@ class LinearDiscriminator(nn.Module):
         super().__init__()
         self.layer = nn.Linear(shape[0] * shape[1] * shape[2], 1)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return self.layer(images.flatten(1)).squeeze(1)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ OF_THE_PLAN = {
     *("images_shown", "batch_size"),
     *("sample_every", "seed", "device", "augment"),
 }
-RECIPES_PIXELS = 32 * 32  # of larger images a recipe shows fewer, as many pixels in all
+RECIPES_SIDE = 32  # of images with twice the side a recipe shows half as many
 MAPS = ("channels_g", "channels_d")
 NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
 
@@ -125,8 +124,7 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
         if options.epochs:
             images_shown = options.epochs * image_count
         elif "images_shown" not in given:
-            pixels = math.prod(dataset.spec.shape[1:])
-            images_shown = images_shown * RECIPES_PIXELS // max(RECIPES_PIXELS, pixels)
+            images_shown = images_shown * RECIPES_SIDE // max(RECIPES_SIDE, *dataset.spec.shape[1:])
         options = dataclasses.replace(options, images_shown=images_shown)
     length = Length.of(options, image_count)
     if length.epochs > MOST_EPOCHS:

@@ -25,7 +25,7 @@ def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
 
 
 def test_the_bands_of_both_sets_are_of_a_like_strength():
-    for name in DATASETS:
+    for name in (name for name, spec in DATASETS.items() if spec.has_sample):
         shown = to_float(load_sample(name).test_images).flatten(1)
         bands = (shown @ laplacian_pyramid(28)).split((784, 196, 49), dim=1)
         assert all(0.45 < band.std() < 0.75 for band in bands)

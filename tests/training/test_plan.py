@@ -61,7 +61,7 @@ def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, want
     assert "augment" not in changes_of_recipe(options, RECIPES["modern"], (1, 28, 28))
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 12)])
+@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5)])
 def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
     assert planned(options, set_of(60_000)).epochs == epochs
@@ -209,9 +209,9 @@ def test_channels_that_are_left_out_suit_the_images(typed, shape, maps_g, maps_d
         assert changes_of_recipe(fewer, recipe, shape) == "--channels-g 8"
 
 
-def test_of_larger_images_a_recipe_shows_as_many_pixels():
+def test_of_larger_images_a_recipe_shows_fewer():
     large = set_of(60_000, (3, 64, 64))
-    assert planned(parse(Options, ["--recipe", "dcgan"], RECIPES), large).images_shown == 180_000
+    assert planned(parse(Options, ["--recipe", "dcgan"], RECIPES), large).epochs == 3
     typed = {"images_shown": 720_000}
     assert planned(Options(**typed), large, typed).images_shown == 720_000
     assert planned(Options(epochs=20), large).images_shown == 20 * 60_000
