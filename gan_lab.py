@@ -21,7 +21,6 @@ if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab import errors
-from lab.errors import StopSwitch
 
 if __name__ == "__main__":
     BEGAN = time.monotonic()
@@ -36,9 +35,9 @@ from lab.evaluation import Evaluator
 from lab.files import check_apart
 from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
-from lab.runs import OUTPUTS, Run, check_out, resumed
+from lab.runs import OUTPUTS, Run, check_out, load_own_dataset, resumed
 from lab.seeding import seed_for, stream
-from lab.training import LOSSES, MOST_EPOCHS, Adam, TrainingState
+from lab.training import LOSSES, MOST_EPOCHS, Adam, TrainingState, distributed
 
 WIDTHS = {"low": 1, "high": layers.MOST_WIDTH, "most": layers.MOST_LAYERS}
 CHANNELS = {"low": 1, "high": layers.MOST_CHANNELS, "most": layers.MOST_CONVOLUTIONS}
@@ -159,18 +158,14 @@ class Options:
         None, "show the discriminator augmented images; left out, of a set below 5,000 images"
     )
     precision: str = option(
-        "bfloat16",
-        "what matrix products are rounded to, where the processor can",
-        choices=device.PRECISIONS,
+        "bfloat16", "rounding of matrix products, if the processor can", choices=device.PRECISIONS
+    )
+    quality: bool = option(
+        True, "score the images at each sample grid and at the end", heading="what is recorded"
     )
     sample_every: int | None = option(
-        None,
-        "epochs from one sample grid to the next; left out, for ten grids",
-        1,
-        100_000,
-        heading="what is recorded",
+        None, "epochs from one sample grid to the next; left out, for ten grids", 1, 100_000
     )
-    quality: bool = option(True, "score the images at each sample grid and at the end")
     final_images: int = option(100, "images made at the end", 0, 100_000)
     tensorboard: bool = option(
         False, "also write events for TensorBoard, if it is installed", only_on=True
@@ -206,19 +201,9 @@ class Options:
 
 def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:
     """A training before its first step: networks freshly initialised, chance by the seed."""
-    offered = {**asdict(options), "shape": dataset.spec.shape}
-    if options.conditional:
-        offered["classes"] = len(dataset.spec.class_names)
     with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
         torch.manual_seed(seed_for(options.seed, "weights"))
-        generator = models.build(
-            *(GENERATORS, options.generator),
-            **{**offered, "hidden": options.hidden_g, "channels": options.channels_g},
-        )
-        discriminator = models.build(
-            *(DISCRIMINATORS, options.discriminator),
-            **{**offered, "hidden": options.hidden_d, "channels": options.channels_d},
-        )
+        generator, discriminator = training.build_networks(options, dataset.spec)
     for network in (generator, discriminator):  # channels last: convolutions are a tenth faster
         network.to(where, memory_format=torch.channels_last)
     torch.manual_seed(seed_for(options.seed, "dropout"))  # it knows only the global stream
@@ -255,6 +240,7 @@ def train(
         factor = state.length.lr_factor(state.epoch, options)
         state.optimizer_g.lr, state.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
         for batch in state.batches_left(len(real_images), options.batch_size):
+            batch = distributed.share(batch)  # this process's; of a single one, all of it
             real = to_float(real_images.index_select(0, batch))
             told = labels.index_select(0, batch) if options.conditional else None
             penalised = options.r1_gamma > 0 and state.step % options.r1_every == 0
@@ -281,7 +267,7 @@ def train_step(
     generator, discriminator = state.generator, state.judged
     loss = LOSSES[options.loss]
     size = (options.batch_size, options.latent_dim)
-    latent = training.share(torch.randn(size, generator=state.latents, device=real.device))
+    latent = distributed.share(torch.randn(size, generator=state.latents, device=real.device))
     fake = generator(latent, labels)  # (B, *shape), made once and shown to both updates
 
     # (1) Update the discriminator: maximise log D(x) + log(1 - D(G(z))).
@@ -296,7 +282,7 @@ def train_step(
         penalty = weight * training.gradient_penalty(discriminator, real, labels)
     state.optimizer_d.zero_grad()
     (d_loss + penalty).backward()
-    training.average_gradients(state.discriminator)  # over the processes, if there are several
+    distributed.average_gradients(state.discriminator)  # over the processes, if there are several
     state.optimizer_d.step()
 
     # (2) Update the generator: maximise log D(G(z)).
@@ -304,11 +290,11 @@ def train_step(
     g_loss = loss.generator(real_logits_now, discriminator(fake, labels))
     state.optimizer_g.zero_grad()
     g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
-    training.average_gradients(generator)
+    distributed.average_gradients(generator)
     state.optimizer_g.step()
 
     d_real, d_fake = real_logits.detach().sigmoid().mean(), fake_logits.detach().sigmoid().mean()
-    return training.average(torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake)))
+    return distributed.average(torch.stack((d_loss.detach(), g_loss.detach(), d_real, d_fake)))
 
 
 def save_results(
@@ -325,10 +311,8 @@ def save_results(
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
     if recorder.evaluator:
-        words = report.save_verdict(
-            *(run, recorder.evaluator, state.ema, state.history, asdict(options), title)
-        )
-        print(*words, sep="\n")
+        chosen = asdict(options)
+        print(report.save_verdict(run, recorder.evaluator, state.ema, state.history, chosen, title))
 
 
 # The script
@@ -337,72 +321,65 @@ def save_results(
 def main(began: float | None = None) -> None:
     """Parse, plan, train, save. began: the time.monotonic() at which the command began."""
     began = began or time.monotonic()
-    given = training.agreed(given_options(Options, recipes=RECIPES))
+    given = distributed.agreed(given_options(Options, recipes=RECIPES))
     if "list" in given or "report" in given:
         refuse_others(given, ("list", "report", "out"), "has no effect with --list or --report")
         report.look_at_runs(given.get("out", OUTPUTS), given.get("report"), "list" in given)
         return
     if "resume" in given:
-        options, run = training.from_first(partial(resumed, Options, given))
+        options, run = distributed.from_first(partial(resumed, Options, given))
     else:
         options, run = parse(Options, recipes=RECIPES), None
     options = training.checked(options, given)
-    where = training.own_device(options.device)
+    where = distributed.own_device(options.device)
     if not run:
         check_out(options.out)
-    elif training.leads() and not options.dry_run:
+    elif distributed.is_first() and not options.dry_run:
         run.check_writable("--resume")
     device.set_up_torch()
-    with training.first_on_machine() as is_first:
+    with distributed.first_on_machine() as may_download:
         if run:
-            dataset = run.load_own_dataset(options.data_dir)
+            dataset = load_own_dataset(run, options.data_dir)
         else:
-            asked = (is_first and not options.dry_run, options.image_size)
-            colour = colour_asked(options.grey, options.colour)
-            dataset = load(options.dataset, options.data_dir, *asked, colour)
+            asked = (options.image_size, colour_asked(options.grey, options.colour))
+            may_download = may_download and not options.dry_run
+            dataset = load(options.dataset, options.data_dir, may_download, *asked)
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)
     options = training.planned(options, dataset, given)
     state = begin(options, dataset, where)
-    if run and training.leads():
+    if run and distributed.is_first():
         training.go_on(run.checkpoint_path, state, options, dataset)
-    training.begin_alike(state, dataset)
+    distributed.broadcast_state(state, dataset)
     training.print_plan(options, RECIPES[options.recipe], dataset, state)
-    if not training.leads() and not options.dry_run:
-        training.follow(train, options, state, dataset)
-    elif not options.dry_run:
-        evaluator = Evaluator(dataset, where) if options.quality else None
-        seconds = evaluator.seconds_to_score() if evaluator else 0.0
-        budget = training.TimeBudget(options, state, seconds, began, sys.argv)
-        carry_out(options, state, dataset, evaluator, budget, run)
+    if options.dry_run:
+        return
+    if distributed.is_first():
+        carry_out(options, state, dataset, run, began)
+    else:  # another of torchrun's processes: it trains with the first, which writes
+        distributed.follow(train, options, state, dataset)
 
 
 def carry_out(
-    options: Options,
-    state: TrainingState,
-    dataset: Dataset,
-    evaluator: Evaluator | None,
-    budget: training.TimeBudget,
-    run: Run | None,
+    options: Options, state: TrainingState, dataset: Dataset, run: Run | None, began: float
 ) -> None:
     """Train and save. run: the one that is resumed; None for a new one."""
-    stop = StopSwitch(training.most)
+    evaluator = Evaluator(dataset, state.device) if options.quality else None
+    seconds = evaluator.seconds_to_score() if evaluator else 0.0
+    budget = training.TimeBudget(options, state, seconds, began, sys.argv)
+    stop = errors.StopSwitch(distributed.most)
     with contextlib.ExitStack() as to_the_end:
         with errors.signals_call(stop.note):
             run = run or Run.create(options.out, dataset.name)
             again = f"go on with: {run.command('--resume')}"
             to_the_end.enter_context(run.held())
-            run.begin(
-                training.of_the_run(options),
-                training.changes_of_recipe(options, RECIPES[options.recipe], dataset.spec.shape),
-                dataset,
-                device.describe_machine(state.device),
-            )
+            recipe, machine = RECIPES[options.recipe], device.describe_machine(state.device)
+            changes = training.changes_of_recipe(options, recipe, dataset.spec.shape)
+            run.begin(training.of_the_run(options), changes, dataset, machine)
             to_the_end.enter_context(errors.made_good(again))
             print(f"run folder: {run}", flush=True)
-            with report.Recorder(
-                *(run, options, state, dataset, evaluator, budget, stop, again)
-            ) as recorder:
+            recorder = report.Recorder(run, options, state, dataset, evaluator, budget, stop, again)
+            with recorder:
                 train(options, state, dataset, recorder)
         stop.requested = stop.heard  # it came while the bar was closed
         stop.raise_if_requested(again)
@@ -418,4 +395,4 @@ def carry_out(
 
 
 if __name__ == "__main__":
-    errors.run_script(partial(training.take_part, partial(main, BEGAN)))
+    errors.run_script(partial(distributed.take_part, partial(main, BEGAN)))

@@ -28,7 +28,7 @@ import gan_lab
 from lab.device import describe_machine
 from lab.errors import run_script
 from lab.options import option, parse
-from lab.training import take_part
+from lab.training.distributed import take_part
 
 REPORT = Path(__file__).parent / "PROCESSES.md"
 INTRODUCTION = """# Several processes on the same cores

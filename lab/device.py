@@ -93,23 +93,25 @@ def matrix_products(
     if low and convolutions and bfloat16_is_fast(device):
         # No cache: weights change within a step, and it would go on with the old ones.
         whole = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(fast)
-    try:
-        with whole:
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with _float32_products(fast), whole:
+        yield
 
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """Within it CUDA multiplies float32 in full, not TF32: a GPU scores and shows as a CPU does."""
+    flags = cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with _float32_products("highest"), flags:
+        yield
+
+
+@contextlib.contextmanager
+def _float32_products(precision: str) -> Iterator[None]:
+    """Within it torch multiplies float32 matrices so, by one of its words for it."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision(precision)
     try:
-        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
+        yield
     finally:
         torch.set_float32_matmul_precision(before)
 
@@ -140,12 +142,10 @@ def keep_freed_memory() -> None:
     add to the peak. Elsewhere than on glibc this does nothing.
     """
     mmap_threshold, trim_threshold = -3, -1  # names of the parameters in malloc.h
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 2**22)
         libc.mallopt(trim_threshold, 2**26)
-    except (OSError, AttributeError):
-        pass
 
 
 def available_cores() -> int:
@@ -157,10 +157,8 @@ def available_cores() -> int:
     decided = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if decided.isdecimal() and int(decided):
         return min(int(decided), MOST_THREADS)
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, cpu_quota())))
 
 
@@ -210,19 +208,20 @@ def check_memory(count: int, size: int, said: str) -> None:
 
 def free_memory() -> int | None:
     """Bytes that the machine and its container leave this process; None where it does not say."""
-    groups = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")  # versions 2 and 1
-    limits = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    names_by_group = {  # of version 2, and of version 1
+        Path("/sys/fs/cgroup"): ("memory.max", "memory.current"),
+        Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    }
     found = []
     with contextlib.suppress(OSError, ValueError, IndexError):
         words = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
         found.append(1024 * int(words[0]))
-    for group, (limit, used) in zip(groups, limits, strict=True):
-        with contextlib.suppress(
-            OSError, ValueError, IndexError
-        ):  # no such group, or the limit reads "max"
+    for group, names in names_by_group.items():
+        # There may be no such group, or its limit may read "max".
+        with contextlib.suppress(OSError, ValueError, IndexError):
             # Files that were read count as used, and are given up when memory is asked for.
             cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
-            most, taken = (int((group / name).read_text()) for name in (limit, used))
+            most, taken = (int((group / name).read_text()) for name in names)
             found.append(most - taken + int(cached))
     return max(0, min(found)) if found else None
 
@@ -279,7 +278,5 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
 
 def _processor_name() -> str:
     """The processor's own name, where Linux tells it."""
-    names = (
-        line.partition(": ")[2] for line in _lines(Path("/proc/cpuinfo")) if "model name" in line
-    )
-    return next(names, "") or platform.processor() or "unknown"
+    said = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
+    return (said and said[0].partition(": ")[2]) or platform.processor() or "unknown"

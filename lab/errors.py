@@ -20,16 +20,15 @@ from lab.text import printable, shortened
 
 MOST_SAID = 2_000  # characters of a line: a command to go on with is never cut
 PACKAGES = {  # of requirements.txt, by the names they are imported by
-    **{name: name for name in ("torch", "torchvision", "matplotlib", "tqdm", "numpy")},
-    **{"PIL": "pillow", "torchmetrics": "torchmetrics", "jinja2": "jinja2"},
-    **{"pydantic": "pydantic", "filelock": "filelock"},
+    **{name: name for name in ("torch", "torchvision", "torchmetrics", "numpy", "matplotlib")},
+    **{name: name for name in ("jinja2", "tqdm", "pydantic", "filelock")},
+    "PIL": "pillow",
 }
 OLDEST_TORCH = "2.6"  # that the tests were seen to pass on
 
 PUT_BACK = contextlib.ExitStack()  # what a script has set of a process that may outlive it
 # What a second Ctrl-C meets: an end at once, but of no notebook's kernel.
-IN_IPYTHON = hasattr(builtins, "__IPYTHON__")
-AT_ONCE = signal.default_int_handler if IN_IPYTHON else signal.SIG_DFL
+AT_ONCE = signal.default_int_handler if hasattr(builtins, "__IPYTHON__") else signal.SIG_DFL
 
 
 class Mistake(Exception):
@@ -58,20 +57,18 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSwitch:
-    """Ctrl-C and its like as a question the training asks between two steps.
-
-    No step is cut in half; a second signal ends the program at once.
+    """Remembers Ctrl-C and its like until the training asks, between two steps.
 
     agree: of several processes, makes one number of what each has heard.
     """
 
     def __init__(self, agree: Callable[[int], int] = int) -> None:
         self.agree = agree
-        self.heard = 0  # the signal's number, once one has come to this process
+        self.heard = 0  # the number of the signal that has come
         self.requested = 0  # the number that was agreed on
 
     def note(self, number: int) -> None:
-        """A signal has come."""
+        """A signal has come to this process."""
         self.heard = number
 
     def look(self) -> None:
@@ -97,8 +94,8 @@ def signals_call(act: Callable[[int], None]) -> Iterator[None]:
     what it runs in the background: it stays so. In a thread nothing changes: no signal comes there.
     """
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal that is closed; Windows has none
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    numbers = [number for number in numbers if _is_ours(number)]
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = list(filter(_is_ours, known))
 
     def handle(number: int, _frame: object) -> None:
         for each in numbers:
@@ -121,7 +118,7 @@ def _is_ours(number: int) -> bool:
 
 @contextlib.contextmanager
 def going_on(message: str) -> Iterator[None]:
-    """Should a signal end what is done inside, say with `message` what gets it done after all."""
+    """Where a signal ends what is done inside, `message` says how to get it done after all."""
     try:
         yield
     except Interrupted as stop:
@@ -130,7 +127,7 @@ def going_on(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def made_good(message: str) -> Iterator[None]:
-    """Should the world fail what is done inside, say with `message` how to go on after its cure."""
+    """An OSError inside becomes a Fault, in which `message` says how to go on after its cure."""
     try:
         yield
     except BrokenPipeError:
@@ -149,10 +146,7 @@ def _open_streams() -> None:
 
 
 def prepare_script() -> None:
-    """Before torch loads: let Ctrl-C end the script; leave with a line if a package is missing.
-
-    And where torch is too old.
-    """
+    """Before torch loads: let Ctrl-C end the script; say it if a package is missing or too old."""
     name = Path(sys.argv[0]).name
     missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
     if missing:
@@ -168,16 +162,10 @@ def prepare_script() -> None:
     if _is_ours(signal.SIGINT):  # run_script listens later
         PUT_BACK.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, AT_ONCE))
         atexit.register(signal.signal, signal.SIGINT, AT_ONCE)  # to tidy up takes Python a while
-    backend = os.environ.get("MPLBACKEND")
-    PUT_BACK.callback(_set_backend, backend)
-    _set_backend("agg")  # matplotlib is to open no window, and a user's may not exist
-
-
-def _set_backend(name: str | None) -> None:
-    """Have matplotlib draw with this backend, once it is imported; None for its own choice."""
-    os.environ.pop("MPLBACKEND", None)
-    if name is not None:
-        os.environ["MPLBACKEND"] = name
+    before = {name: value for name, value in os.environ.items() if name == "MPLBACKEND"}
+    PUT_BACK.callback(os.environ.update, before)
+    PUT_BACK.callback(os.environ.pop, "MPLBACKEND", None)  # this one is called first
+    os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window; a user's may not exist
 
 
 def torch_is_older(wanted: str) -> bool:
@@ -196,8 +184,13 @@ def run_script(main: Callable[[], None]) -> None:
     """
     _open_streams()
     try:
-        with PUT_BACK, signals_call(interrupt), _whole_output():
-            main()
+        with PUT_BACK, signals_call(interrupt):
+            try:
+                main()
+            except SystemExit as left:
+                if left.code:
+                    raise
+            sys.stdout.flush()  # after --help, which exits, too
     except Mistake as mistake:
         _leave(str(mistake), 2)
     except Interrupted as stop:
@@ -214,21 +207,10 @@ def run_script(main: Callable[[], None]) -> None:
         _leave("out of memory; smaller batches, networks or counts need less", 1)
 
 
-@contextlib.contextmanager
-def _whole_output() -> Iterator[None]:
-    """In the end all that was said is written out; after --help, which exits, too."""
-    try:
-        yield
-    except SystemExit as left:
-        if left.code:
-            raise
-    sys.stdout.flush()
-
-
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: torch says it as a RuntimeError, on a CPU only in words."""
-    said = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return said or isinstance(error, MemoryError)
+    is_said = "can't allocate memory" in str(error)
+    return is_said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _os_error_line(error: OSError) -> str:

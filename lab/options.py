@@ -104,22 +104,16 @@ def given_options(
         allow_abbrev=False,
     )
     group: Any = parser
-    for field, value_type in _declared(kind):
+    for field, value_type in (declared := _declared(kind)):
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
         _add(group, field, value_type, recipes or {})
-    renamed = {
-        flag_of(f.metadata["was"]): flag_of(f.name) for f, _ in _declared(kind) if f.metadata["was"]
-    }
+    now = {flag_of(f.metadata["was"]): flag_of(f.name) for f, _ in declared if f.metadata["was"]}
     for word in sys.argv[1:] if argv is None else argv:
-        if (old := word.partition("=")[0]) in renamed:
-            raise Mistake(f"{old}: is called {renamed[old]} now; give that")
+        if (old := word.partition("=")[0]) in now:
+            raise Mistake(f"{old}: is called {now[old]} now; give that")
     given = vars(parser.parse_args(argv))
-    return {
-        field.name: _checked(field, value_type, given[field.name])
-        for field, value_type in _declared(kind)
-        if field.name in given
-    }
+    return {f.name: _checked(f, type_, given[f.name]) for f, type_ in declared if f.name in given}
 
 
 def restored(kind: type[Options], content: Any, path: Path) -> Options:
@@ -154,14 +148,11 @@ class _Parser(argparse.ArgumentParser):
         print(self.format_help(), file=file)  # argparse's own says nothing of a full disk
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(message.replace("argument ", "", 1) + self._guess(message))
-
-    def _guess(self, message: str) -> str:
-        """The option that was probably meant by an unknown one, or where to look it up."""
         typed = re.search(r"unrecognized arguments: (--[\w-]+)", message)
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         near = difflib.get_close_matches(typed[1], known, n=1) if typed else []
-        return f"; did you mean {near[0]}?" if near else " (--help lists the options)"
+        hint = f"; did you mean {near[0]}?" if near else " (--help lists the options)"
+        raise Mistake(message.replace("argument ", "", 1) + hint)
 
 
 def _add(
@@ -178,8 +169,11 @@ def _add(
         only_on = field.metadata["only_on"]
         keywords["action"] = "store_true" if only_on else argparse.BooleanOptionalAction
     else:
-        keywords["metavar"] = _metavar(field, value_type)
-        if typing.get_origin(value_type) is tuple:
+        choices, several = field.metadata["choices"], typing.get_origin(value_type) is tuple
+        item_type = typing.get_args(value_type)[0] if several else value_type
+        letter = {int: "N", float: "X", Path: "PATH"}.get(item_type, "NAME")
+        keywords["metavar"] = "{" + ",".join(choices) + "}" if choices else letter
+        if several:
             keywords["nargs"] = "+"
         elif field.metadata["bare"] is not None:
             keywords.update(nargs="?", const=field.metadata["bare"])
@@ -199,8 +193,8 @@ def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
             return ()
         if not words:
             raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
-        if field.metadata["most"] and len(words) > field.metadata["most"]:
-            most = field.metadata["most"]
+        most = field.metadata["most"]
+        if most and len(words) > most:
             raise Mistake(f"{flag_of(field.name)}: {len(words)} values given, at most {most}")
         return tuple(_converted(field, item_type, word) for word in words)
     return _converted(field, value_type, raw)
@@ -237,8 +231,7 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
     if "int" in str(field.type):
         return
     begins = "(?<=:)" if "str" in str(field.type) else r"(?<![\w.,])"
-    met = re.search(begins + r"(\d+),(\d+)(,\d+)*(?![\w.,])", text)
-    if met:
+    if met := re.search(begins + r"(\d+),(\d+)(,\d+)*(?![\w.,])", text):
         point, blank = f"{met[1]}.{met[2]}", f"{met[1]} {met[2]}"
         two = f", or {blank} if two are meant" * ("tuple[float" in str(field.type))
         raise Mistake(
@@ -249,19 +242,10 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
     """Every option with its type: of `int | None` it is int, None only means "not given"."""
     hints = typing.get_type_hints(kind, NAMES)
-    return [(field, _value_type(hints[field.name])) for field in dataclasses.fields(kind)]
-
-
-def _value_type(hint: Any) -> Any:
-    return typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-
-
-def _metavar(field: dataclasses.Field, value_type: Any) -> str:
-    if field.metadata["choices"]:
-        return "{" + ",".join(field.metadata["choices"]) + "}"
-    if typing.get_origin(value_type) is tuple:
-        value_type = typing.get_args(value_type)[0]
-    return {int: "N", float: "X", Path: "PATH"}.get(value_type, "NAME")
+    return [
+        (field, typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint)
+        for field, hint in ((field, hints[field.name]) for field in dataclasses.fields(kind))
+    ]
 
 
 def _range_text(field: dataclasses.Field) -> str:
@@ -282,11 +266,9 @@ def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) 
     """` (default 64; classic 128)`; nothing where the default is None, "not given"."""
     if field.default is None:
         return ""
-    parts = [f"default {_shown(field.default)}"]
-    for recipe, changes in recipes.items():
-        if field.name in changes:
-            parts.append(f"{recipe} {_shown(changes[field.name])}")
-    return f" ({'; '.join(parts)})"
+    values = {"default": field.default}
+    values |= {name: row[field.name] for name, row in recipes.items() if field.name in row}
+    return f" ({'; '.join(f'{name} {_shown(value)}' for name, value in values.items())})"
 
 
 def _shown(value: Any) -> str:

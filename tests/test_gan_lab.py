@@ -376,7 +376,6 @@ def test_epochs_may_be_raised_on_resume(tmp_path):
     on = run("gan_lab.py", "--resume", tmp_path / "fashion-001", "--epochs", 5, cwd=tmp_path)
     assert on.returncode == 0, on.stderr
     assert "going on after epoch 3, step 0" in on.stdout  # to begin again would give the same run
-    assert "going on after epoch 3, step 0" in on.stdout  # to begin again would give the same run
     assert not half_written.exists()
     longer = run(
         "gan_lab.py",
@@ -510,13 +509,8 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
         (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
-        (("--minutes", 5, "--epochs", 3), "--minutes 5.0: --epochs decides that, too; give one"),
-        (("--minutes", 5, "--images-shown", 600), "--minutes 5.0: --images-shown decides that"),
         (("--minutes", 0.4), "--minutes 0.4: out of range, give a number from 0.5 to 10000"),
         (("--resume", tiny_run, "--minutes", 5), "--minutes 5.0: a resumed run keeps its own"),
-        (("--recipe", "classic", "--r1-every", 4), "--r1-every 4: has no effect while --r1-gamma"),
-        (("--lr-floor", 0.5, "--lr-decay", 0), "--lr-floor 0.5: has no effect while --lr-decay"),
-        (("--loss", "hinge", "--label-smoothing", "0.1", "--data-dir", SAMPLE), "has no labels"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
     ]
     (tmp_path / "file").touch()

@@ -18,6 +18,7 @@ from lab.evaluation.conditional import labels_to_ask
 from lab.evaluation.evaluator import generated_images
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
+from lab.runs.images import load_own_dataset
 from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.run import Run
 from lab.text import printable
@@ -55,7 +56,9 @@ class Subject:
             return load(self.dataset, data_dir, True, image_size, colour)
         if self.dataset not in (*DATASETS, self.trained.spec.name):  # where its pictures are now
             data_dir = Path(self.dataset)
-        return (self.run.load_own_dataset if self.run else self.trained.load_dataset)(data_dir)
+        if self.run:
+            return load_own_dataset(self.run, data_dir)
+        return self.trained.load_dataset(data_dir)
 
     def images(self, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """uint8 (N, *shape): the images to score, and the classes that were asked for, if any were.

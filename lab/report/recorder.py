@@ -20,7 +20,7 @@ from lab.models import generate
 from lab.report import figures, report
 from lab.runs import Run
 from lab.seeding import stream
-from lab.training.distributed import of_first
+from lab.training.distributed import most
 from lab.training.losses import LOSSES
 from lab.training.pace import CheckpointClock, Pace
 from lab.training.plan import of_the_run
@@ -87,7 +87,7 @@ class Recorder:
         for sentence in said:
             self.bar.line(sentence)
         if self.options.minutes:
-            of_first(self.state.length.steps)  # the other processes obey it
+            most(self.state.length.steps)  # the other processes, which come with 0, obey it
             if said:
                 self.save_length()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):

@@ -56,7 +56,7 @@ def save_verdict(
     history: charts.History,
     options: Mapping[str, Any],
     title: str,
-) -> list[str]:
+) -> str:
     """Score the generator of a run that has ended, write that down, and say it in words."""
     judgement = evaluator.full(generator)
     words = diagnosis.after(
@@ -64,4 +64,4 @@ def save_verdict(
     )
     digest = {"generator_sha256": run.generator_sha256}
     save_evaluation(run, evaluator, judgement, title, words, **digest)
-    return words
+    return "\n".join(words)

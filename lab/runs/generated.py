@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,20 @@ from lab.errors import Fault, Mistake
 FORMAT = "gan-lab generated images"
 
 
+@dataclass(frozen=True)
 class GeneratedImages:
-    """A folder or file of samples at `path`; nothing but samples is in it.
+    """A folder or file of samples; nothing but samples is in it."""
 
-    kind: the format, a row of WRITERS.
-    """
-
-    def __init__(self, path: Path, kind: str) -> None:
-        self.path, self.kind = path, kind
+    path: Path
+    kind: str  # the format, a row of WRITERS
 
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
-    def sheet_path(self) -> Path:
-        """A look at the first of them, and of their twins."""
-        return self.path.parent / "made.png"
-
-    @property
-    def facts_path(self) -> Path:
-        """How each of the samples that lie beside each other was made, by its name."""
-        return self.path.parent / "dataset.json"
+    # A look at the first of them, and of their twins.
+    sheet_path = property(lambda made: made.path.parent / "made.png")
+    # How each of the samples that lie beside each other was made, by its name.
+    facts_path = property(lambda made: made.path.parent / "dataset.json")
 
     def check(self, flag: str) -> None:
         """Mistake if they cannot be written, or if what is there was not made by the lab.
@@ -53,10 +47,8 @@ class GeneratedImages:
             raise Mistake(f"{flag} {self}: {other} is of another program; name another folder")
         is_empty = self.path.is_dir() and not any(self.path.iterdir())
         if self.path.exists() and made.get(self.path.name) != self.kind and not is_empty:
-            raise Mistake(
-                f"{flag} {self}: is there already, and is not {self.kind} that generate_images.py "
-                "has made; name another"
-            )
+            what = f"is there already, and is not {self.kind} that generate_images.py has made"
+            raise Mistake(f"{flag} {self}: {what}; name another")
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Write down how they were made."""

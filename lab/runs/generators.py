@@ -10,7 +10,8 @@ from lab.data.datasets import DATASETS, Dataset, load, load_pictures
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
 from lab.models.shipped import load_generator, sets_with_generator
-from lab.runs.layout import OUTPUTS, RunFiles, check_out, new_folder
+from lab.runs.images import load_dataset
+from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder, new_folder
 from lab.runs.results import RESULTS, RestorationResults
 from lab.runs.run import Run
 from lab.text import shortened
@@ -45,13 +46,13 @@ class TrainedGenerator:
         """
         name = self.spec.name
         if name in DATASETS:
-            return self.run.load_dataset(data_dir, name) if self.run else load(name, data_dir)
+            return load_dataset(self.run, data_dir, name) if self.run else load(name, data_dir)
         if data_dir:
             return load_pictures(data_dir, self.spec.shape)
         if not self.run:
             what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
             raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
-        dataset = self.run.load_dataset()
+        dataset = load_dataset(self.run)
         if dataset.spec.shape != self.spec.shape:
             raise Fault(f"{self.path}: makes other images than {dataset.source} has")
         return dataset
@@ -114,7 +115,8 @@ def _from_file(path: Path) -> TrainedGenerator:
         weights = load_weights(path, "generator")
     except Fault as fault:
         raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
-    return TrainedGenerator(weights, Run.around(path), named_by_file=True)
+    run = Run(path.parent) if is_run_folder(path.parent) else None
+    return TrainedGenerator(weights, run, named_by_file=True)
 
 
 def home_of(trained: TrainedGenerator) -> RunFiles:
@@ -139,8 +141,6 @@ def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResu
     files.check_closed(flag, results.folder)
     made_by = results.scores.generator_sha256
     if not into_run and made_by not in (None, trained.weights.sha256):
-        raise Mistake(
-            f"--out {results}: has the results of another generator, {results.scores.generator}; "
-            "name a folder of their own for these"
-        )
+        what = f"has the results of another generator, {results.scores.generator}"
+        raise Mistake(f"--out {results}: {what}; name a folder of their own for these")
     return results

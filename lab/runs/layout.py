@@ -68,7 +68,6 @@ class RunFiles:
         return sorted(self.final_folder.glob("img_*.png"))
 
     def save_evaluation(self, evaluation: Evaluation) -> None:
-        """Write evaluation.json."""
         self.__dict__.pop("evaluation", None)  # what was read before is no longer there
         files.write_json(self.evaluation_path, evaluation.as_json())
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lab import files
-from lab.errors import Fault, Mistake
+from lab.errors import Mistake
 from lab.models.shipped import WEIGHTS
 from lab.runs import schema
 from lab.runs.layout import RunFiles, holds_a_run
@@ -21,11 +21,8 @@ from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
 RESULTS = "denoising_results"  # the folder's name, in a run folder or in outputs
-OWN_FOLDERS = (
-    "denoised",
-    "projected",
-    "samples",
-)  # beside the sheets: the user's own images, restored
+# Beside the sheets: the user's own images, restored.
+OWN_FOLDERS = ("denoised", "projected", "samples")
 
 
 @dataclass(frozen=True)
@@ -45,22 +42,17 @@ class Networks:
 
 
 class RestorationResults:
-    """A folder of restored images, and what is in it.
-
-    remarks: what was found damaged, a line each.
-    """
+    """A folder of restored images, and what is in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.remarks: list[str] = []
+        self.remarks: list[str] = []  # what was found damaged
 
     def __str__(self) -> str:
         return str(self.folder)
 
-    @property
-    def scores_path(self) -> Path:
-        """What every sheet shows, and what the images in it score."""
-        return self.folder / "scores.json"
+    # What every sheet shows, and what the images in it score.
+    scores_path = property(lambda results: results.folder / "scores.json")
 
     def sheet_path(self, name: str) -> Path:
         """A sheet: rows of images, clean, corrupted, restored."""
@@ -82,10 +74,8 @@ class RestorationResults:
     def check_images(self, folder: Path) -> None:
         """Mistake if --images is a run folder, or one whose pictures could be written over."""
         if holds_a_run(folder):
-            raise Mistake(
-                f"--images {folder}: is a run folder, with grids and curves; name the "
-                "final_generated_images in it, or a folder of your own"
-            )
+            cure = "name the final_generated_images in it, or a folder of your own"
+            raise Mistake(f"--images {folder}: is a run folder, with grids and curves; {cure}")
         written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
         if folder.resolve() in [path.resolve() for path in written]:
             raise Mistake(f"--images {folder}: could be written over; give another --out")
@@ -96,23 +86,10 @@ class RestorationResults:
         return self._read()
 
     def _read(self) -> Scores:
-        if not self.scores_path.is_file():
-            return Scores()
-        try:
-            found, damaged = schema.read(self.scores_path, Scores)
-        except (Fault, OSError) as error:
-            self.remarks.append(f"{error}: passed over")
-            return Scores()
-        if damaged:
-            self.remarks.append(f"{self.scores_path}: damaged, passed over ({', '.join(damaged)})")
-        return found
+        return schema.read_if_sound(self.scores_path, Scores, self.remarks) or Scores()
 
     def save(
-        self,
-        name: str,
-        sheet: Sheet,
-        networks: Networks,
-        draw: Callable[[Path], object],
+        self, name: str, sheet: Sheet, networks: Networks, draw: Callable[[Path], object]
     ) -> None:
         """Have `draw` write a sheet, and record it; what is there of the same networks is kept.
 

@@ -34,14 +34,12 @@ def resumed(kind: type[Options], given: dict[str, Any]) -> tuple[Options, Run]:
     stored = _stored_options(kind, given, run)
     options = dataclasses.replace(stored, **given)
     if options.epochs < stored.epochs:
-        raise Mistake(
-            f"--epochs {options.epochs}: the run has {stored.epochs}; give more, or leave it out"
-        )
+        what = f"the run has {stored.epochs}"
+        raise Mistake(f"--epochs {options.epochs}: {what}; give more, or leave it out")
     if run.config.status == "finished":
         if options.epochs == stored.epochs:
-            raise Mistake(
-                f"--resume {run}: has finished; raise --epochs above {stored.epochs} to go on"
-            )
+            cure = f"raise --epochs above {stored.epochs} to go on"
+            raise Mistake(f"--resume {run}: has finished; {cure}")
         if not run.checkpoint_path.is_file():  # to begin again would destroy what it has
             raise Fault(f"{run.checkpoint_path}: is missing, without it the run cannot go on")
     return options, run
@@ -52,10 +50,8 @@ def _stored_options(kind: type[Options], given: dict[str, Any], run: Run) -> Opt
     content = dict(run.config.options)
     where = given.get("data_dir", content.get("data_dir"))
     if isinstance(where, str) and not at_home(where).is_dir():  # it may be gone
-        raise Mistake(
-            f"--resume {run}: its images were in {where}, which is gone; "
-            "say with --data-dir where they are now"
-        )
+        what = f"its images were in {where}, which is gone"
+        raise Mistake(f"--resume {run}: {what}; say with --data-dir where they are now")
     content["data_dir"] = where
     content.pop("out", None)  # where runs were made then; this one has its folder
     stored = restored(kind, content if run.config.options else None, run.config_path)

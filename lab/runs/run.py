@@ -14,7 +14,6 @@ from typing import Any
 from torch import nn
 
 from lab import files
-from lab.data import datasets
 from lab.data.datasets import DATASETS, Dataset, DatasetSpec
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights, save_weights
@@ -29,33 +28,25 @@ RUN_NAME = re.compile(r"(.+)-([0-9]+)")
 
 
 class Run(RunFiles):
-    """A run folder, and what is in it.
-
-    remarks: what was found damaged in files that a run can do without, a line each.
-    """
+    """A run folder, and what is in it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.remarks: list[str] = []
+        self.remarks: list[str] = []  # what was found damaged in files that a run can do without
 
-    @property
-    def name(self) -> str:
-        """The folder's own name, `fashion-001`."""
-        return self.path.resolve().name
-
-    @property
-    def outputs(self) -> Path:
-        """The folder that the run folder lies in."""
-        return self.path.resolve().parent
+    name = property(lambda run: run.path.resolve().name)  # the folder's own, `fashion-001`
+    outputs = property(lambda run: run.path.resolve().parent)  # the folder that it lies in
+    is_held = property(lambda run: files.is_held(run.path))  # by another program that is at work
+    # Of config.json, as far as it has any; they are not checked.
+    options = property(lambda run: run.readable_config.options)
+    # Of its evaluation; none where there is none.
+    figures = property(lambda run: run.evaluation.figures if run.evaluation else {})
 
     # Made and found
 
     @classmethod
     def create(cls, outputs: Path, name: str) -> Run:
-        """Make the next free folder, `outputs/fashion-001` and on; runs of all sets count together.
-
-        Mistake where no folder can be made.
-        """
+        """Make the next free folder, `outputs/fashion-001` and on; all sets count together."""
         last = max(map(_number_of, _paths_in(outputs)), default=0)
         return cls(new_folder(outputs, name, first=max(0, last) + 1))
 
@@ -72,16 +63,10 @@ class Run(RunFiles):
         if not is_run_folder(path):
             foreign = "is not a run folder (no config.json in it)"
             what = foreign if path.exists() else "does not exist"
-            raise Mistake(
-                f"{flag} {path}: {what}; name one that gan_lab.py made (its --list shows them)"
-            )
+            cure = "name one that gan_lab.py made (its --list shows them)"
+            raise Mistake(f"{flag} {path}: {what}; {cure}")
         files.check_closed(flag, path)
         return cls(path)
-
-    @classmethod
-    def around(cls, weights: Path) -> Run | None:
-        """The run folder that a weights file lies in, if it lies in one."""
-        return cls(weights.parent) if is_run_folder(weights.parent) else None
 
     @classmethod
     def all_in(cls, outputs: Path) -> list[Run]:
@@ -120,13 +105,11 @@ class Run(RunFiles):
             if status in ("running", "stopped") and not run.is_held:
                 files.check_closed("--resume", run.path)
                 return run
-        raise Mistake(
-            f"--resume: no unfinished run in {outputs}; name a finished one with a higher "
-            "--epochs, or begin one: python gan_lab.py"
-        )
+        cure = "name a finished one with a higher --epochs, or begin one: python gan_lab.py"
+        raise Mistake(f"--resume: no unfinished run in {outputs}; {cure}")
 
     def check_writable(self, flag: str) -> None:
-        """Mistake, naming the option that led here, if nothing can be written into the run."""
+        """Mistake if nothing can be written into the run. flag: the option that named it."""
         files.check_writable(flag, self.path, cure="make it so, or copy the run")
 
     def command(self, option: str) -> str:
@@ -144,19 +127,12 @@ class Run(RunFiles):
                     path.unlink(missing_ok=True)
             yield
 
-    @property
-    def is_held(self) -> bool:
-        """Whether another program is at work in the run."""
-        return files.is_held(self.path)
-
     # Read
 
     @cached_property
     def config(self) -> Config:
         """config.json; Fault if it is no JSON object."""
-        found, damaged = schema.read(self.config_path, Config)
-        self._remark(self.config_path, damaged)
-        return found
+        return schema.read(self.config_path, Config, self.remarks)
 
     @property
     def readable_config(self) -> Config:
@@ -166,18 +142,12 @@ class Run(RunFiles):
         except (Fault, OSError):
             return Config(status="damaged")
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options in config.json, as far as it has any; they are not checked."""
-        return self.readable_config.options
-
     @cached_property
     def status(self) -> str:
         """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
         stated = self.readable_config.status
-        if stated in ("finished", "stopped", "diverged", "damaged"):
-            return stated
-        return "running" if self.is_held else "stopped"
+        is_known = stated in ("finished", "stopped", "diverged", "damaged")
+        return stated if is_known else "running" if self.is_held else "stopped"
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
@@ -187,7 +157,7 @@ class Run(RunFiles):
         try:
             return schema.history_from_csv(files.read_text(self.history_path))
         except (ValueError, Fault, OSError) as error:
-            self._remark(self.history_path, [str(error)])
+            self.remarks.append(f"{self.history_path}: damaged, passed over ({error})")
             return []
 
     @cached_property
@@ -201,20 +171,9 @@ class Run(RunFiles):
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """evaluation.json, unless it is of other weights than the run has now."""
-        if not self.evaluation_path.is_file():
-            return None
-        try:
-            found, damaged = schema.read(self.evaluation_path, Evaluation)
-        except (Fault, OSError) as error:
-            self.remarks.append(f"{error}: passed over")
-            return None
-        self._remark(self.evaluation_path, damaged)
-        return found if found.generator_sha256 in (None, self.generator_sha256) else None
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """The figures of its evaluation; none where there is none."""
-        return self.evaluation.figures if self.evaluation else {}
+        found = schema.read_if_sound(self.evaluation_path, Evaluation, self.remarks)
+        is_ours = found and found.generator_sha256 in (None, self.generator_sha256)
+        return found if is_ours else None
 
     @cached_property
     def restorations(self) -> RestorationResults:
@@ -225,78 +184,14 @@ class Run(RunFiles):
         """The generator; Fault if it is damaged or missing."""
         return load_weights(self.generator_path, "generator")
 
-    def _remark(self, path: Path, damaged: Sequence[str]) -> None:
-        if damaged:
-            self.remarks.append(f"{path}: damaged, passed over ({', '.join(damaged)})")
-
-    # The images that it was trained on
-
-    def load_dataset(self, data_dir: Path | None = None, name: Any = None) -> Dataset:
-        """Images of the run's set, or the set `name`; raises as `datasets.load`.
-
-        Of a run on the bundled sample they are that sample, also where the full set has come since.
-        """
-        name = name or self.options.get("dataset")
-        if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
-            raise Fault(f"{self.config_path}: does not say which set the run was trained on")
-        if name not in DATASETS:
-            return self._load_pictures(data_dir, name)
-        if self.config.data.is_sample and not data_dir:
-            return datasets.load_sample(name)
-        return datasets.load(name, data_dir or self.data_dir)
-
-    def _load_pictures(self, data_dir: Path | None, path: str) -> Dataset:
-        """A set of one's own, in `data_dir` if it has moved there since, converted as it was then.
-
-        Fault if it is no longer there.
-        """
-        if not data_dir and not datasets.exists(path):
-            raise Fault(
-                f"{self}: its pictures were {printable(path)}, which is gone; "
-                "say with --data-dir where they are now"
-            )
-        side, colour = (self.options.get(name) for name in ("image_size", "colour"))
-        if type(side) is not int or type(colour) is not bool:
-            raise Fault(f"{self.config_path}: does not say of what shape the run's images are")
-        return datasets.load_pictures(data_dir or Path(path), (3 if colour else 1, side, side))
-
-    def load_own_dataset(self, data_dir: Path | None = None) -> Dataset:
-        """The very images that the run was trained on, from `data_dir` if that is given.
-
-        Mistake if a full set is given for a run on the sample; Fault for any other images.
-        """
-        dataset = self.load_dataset(data_dir)
-        if self.config.data.is_sample and not dataset.is_sample:
-            raise Mistake(
-                f"--data-dir {data_dir}: {self} was trained on the bundled sample and is held "
-                "against it; leave --data-dir out, or train a new run on these images"
-            )
-        if not self.was_trained_on(dataset):
-            raise Fault(
-                f"{self} was trained on other images (from {self.config.data.source}) than those "
-                f"found in {dataset.source}; name its own with --data-dir"
-            )
-        return dataset
-
     def was_trained_on(self, dataset: Dataset) -> bool:
         """Whether these are the run's images; true where config.json does not say."""
         return self.config.data.fingerprint in ("", dataset.fingerprint)
 
-    @property
-    def data_dir(self) -> Path | None:
-        """The --data-dir of the run, if there is such a folder here."""
-        stored = self.options.get("data_dir")
-        path = files.at_home(stored) if isinstance(stored, str) else None
-        return path if path and path.is_dir() else None
-
     # Written
 
     def begin(
-        self,
-        options: Mapping[str, Any],
-        other_than_recipe: str,
-        dataset: Dataset,
-        machine: Mapping[str, str | int],
+        self, options: dict[str, Any], other_than_recipe: str, dataset: Dataset, machine: dict
     ) -> None:
         """Write config.json: everything that decides the run, and the command that begins it.
 
@@ -305,7 +200,7 @@ class Run(RunFiles):
         command = command_line(["python", *sys.argv])
         first = self.config.command if self.config_path.is_file() else ""
         self.config = Config(
-            options=dict(options),
+            options=options,
             other_than_recipe=other_than_recipe,
             data=DataFacts(
                 title=dataset.title,
@@ -315,7 +210,7 @@ class Run(RunFiles):
                 training_images=len(dataset.train_images),
                 notices=list(dataset.notices),
             ),
-            machine=dict(machine),
+            machine=machine,
             command=first or command,
             resumed_by=command if first else "",
         )
@@ -328,13 +223,12 @@ class Run(RunFiles):
         self.config.written = time.strftime("%Y-%m-%d %H:%M")
         files.write_json(self.config_path, self.config.model_dump(exclude_defaults=True))
 
-    def save_options(self, options: Mapping[str, Any]) -> None:
+    def save_options(self, options: dict[str, Any]) -> None:
         """Write config.json with options that were decided while it trains."""
-        self.config.options = dict(options)
+        self.config.options = options
         self.save_status(self.config.status)
 
     def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write history.csv."""
         self.__dict__.pop("history", None)  # what was read before is no longer there
         files.write_text(self.history_path, schema.history_as_csv(rows))
 

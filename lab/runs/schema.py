@@ -77,14 +77,29 @@ class Record(BaseModel):
 Kind = TypeVar("Kind", bound=Record)
 
 
-def read(path: Path, kind: type[Kind]) -> tuple[Kind, list[str]]:
-    """What a JSON file holds, and the names of its damaged parts; Fault if it is no object."""
+def read(path: Path, kind: type[Kind], remarks: list[str]) -> Kind:
+    """What a JSON file holds, with a remark on its damaged parts; Fault if it is no object."""
     damaged: list[str] = []
     content = kind.from_json(read_json(path))
     try:
-        return kind.model_validate(content, context=damaged), list(dict.fromkeys(damaged))
+        found = kind.model_validate(content, context=damaged)
     except ValidationError as error:
         raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
+    if damaged:
+        names = ", ".join(dict.fromkeys(damaged))
+        remarks.append(f"{path}: damaged, passed over ({names})")
+    return found
+
+
+def read_if_sound(path: Path, kind: type[Kind], remarks: list[str]) -> Kind | None:
+    """The same; None where there is no such file, or, with a remark, where `read` fails."""
+    if not path.is_file():
+        return None
+    try:
+        return read(path, kind, remarks)
+    except (Fault, OSError) as error:
+        remarks.append(f"{error}: passed over")
+        return None
 
 
 class DataFacts(Record):

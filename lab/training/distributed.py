@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +24,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lab.data.datasets import Dataset
 from lab.device import pick_device, processes
-from lab.errors import Fault, Interrupted, Mistake, signals_call
+from lab.errors import Fault, Interrupted, Mistake, StopSwitch, made_good, signals_call
 from lab.options import flag_of, said
 from lab.text import counted
+from lab.training.state import TrainingState
 
 OF_ONE_MACHINE = {"data_dir", "out"}  # options that may differ from process to process
 OF_ONE_PROCESS = ("list", "report")  # options that look at runs
@@ -49,10 +52,10 @@ def take_part(main: Callable[[], None]) -> None:
         store, number, count = next(dist.rendezvous("env://"))
         backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=count)
-    with contextlib.ExitStack() as silence:
-        if number:
-            nowhere = silence.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
-            silence.enter_context(contextlib.redirect_stdout(nowhere))
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere if number else sys.stdout),
+    ):
         try:
             main()
         except (Mistake, Fault, Interrupted, OSError) as error:
@@ -87,7 +90,7 @@ def reaching_all() -> Iterator[None]:
 # Coming to the same
 
 
-def leads() -> bool:
+def is_first() -> bool:
     """Whether this is process 0, or the only one."""
     return processes() == 1 or dist.get_rank() == 0
 
@@ -106,32 +109,14 @@ def agreed(given: dict[str, Any]) -> dict[str, Any]:
         for name in {**everyone[0], **other}.keys() - OF_ONE_MACHINE:
             values = [said(name, each) if name in each else "none" for each in (everyone[0], other)]
             if values[0] != values[1]:
-                raise Mistake(
-                    f"{flag_of(name)}: process 0 has {values[0]}, process {number} {values[1]}; "
-                    "start all with the same options"
-                )
+                what = f"process 0 has {values[0]}, process {number} {values[1]}"
+                raise Mistake(f"{flag_of(name)}: {what}; start all with the same options")
     return given
-
-
-def check_shared(options: Any) -> None:
-    """Mistake for what several processes cannot share. options: those of gan_lab.py."""
-    count = processes()
-    if options.batch_size % count:
-        raise Mistake(
-            f"--batch-size {options.batch_size}: {count} processes cannot share it evenly; give a "
-            f"multiple of {count}, or start another number of processes"
-        )
-    for name in ("batch_norm", "dropout"):
-        if count > 1 and getattr(options, name):
-            raise Mistake(
-                f"{said(name, vars(options))}: each of {count} processes would have its own; "
-                "leave it out, or train in one process"
-            )
 
 
 def from_first(make: Callable[[], Made]) -> Made:
     """What process 0 makes, for all: another machine may not have the folders it looks at."""
-    made = [make() if leads() else None]
+    made = [make() if is_first() else None]
     if processes() > 1:
         with reaching_all():
             dist.broadcast_object_list(made)
@@ -140,15 +125,12 @@ def from_first(make: Callable[[], Made]) -> Made:
 
 @contextlib.contextmanager
 def first_on_machine() -> Iterator[bool]:
-    """The first process of each machine goes ahead: what it downloads, the others find.
-
-    Yields whether this is the first.
-    """
-    is_first = processes() == 1 or os.environ.get("LOCAL_RANK") == "0"
-    if not is_first:
-        most(0)
-    yield is_first
-    if is_first:
+    """The first process of each machine, told True, goes ahead: others find what it downloads."""
+    goes_ahead = processes() == 1 or os.environ.get("LOCAL_RANK") == "0"
+    if not goes_ahead:
+        most(0)  # waits
+    yield goes_ahead
+    if goes_ahead:
         most(0)
 
 
@@ -162,12 +144,31 @@ def own_device(name: str) -> torch.device:
         return pick_device("cpu" if name == "auto" else name)
     place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if place >= gpus:
-        raise Mistake(
-            f"--device {name}: {counted(gpus, 'GPU')} for {os.environ['LOCAL_WORLD_SIZE']} "
-            "processes; start as many as there are, or give --device cpu"
-        )
+        what = f"{counted(gpus, 'GPU')} for {os.environ['LOCAL_WORLD_SIZE']} processes"
+        raise Mistake(f"--device {name}: {what}; start as many as there are, or give --device cpu")
     torch.cuda.set_device(place)
-    return torch.device("cuda", place) if pick_device("cuda") else torch.device("cpu")
+    return torch.device(pick_device("cuda").type, place)
+
+
+def broadcast_state(state: TrainingState, dataset: Dataset) -> None:
+    """Every process begins where process 0 does; Mistake if its images are others."""
+    if processes() == 1:
+        return
+    chance = (state.order, state.latents)
+    fingerprint, source, state.epoch, state.step, state.updates, *positions = from_first(
+        lambda: (
+            *(dataset.fingerprint, dataset.source, state.epoch, state.step, state.updates),
+            *(each.get_state() for each in chance),
+        )
+    )
+    if dataset.fingerprint != fingerprint:
+        what = f"other images than those of process 0 ({source})"
+        raise Mistake(f"--data-dir {dataset.source}: {what}; name a folder with the same")
+    for each, position in zip(chance, positions, strict=True):
+        each.set_state(position)
+    with reaching_all():
+        for tensor in state.tensors():
+            dist.broadcast(tensor, 0)
 
 
 # In every step
@@ -186,7 +187,7 @@ def average_gradients(network: nn.Module) -> None:
     flat = average(torch.cat([gradient.flatten() for gradient in gradients]))
     parts = flat.split([gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view(gradient.shape))
+        gradient.copy_(part.view_as(gradient))
 
 
 def average(figures: Tensor) -> Tensor:
@@ -200,18 +201,42 @@ def average(figures: Tensor) -> Tensor:
 
 def most(number: int) -> int:
     """The largest number that a process comes with; each waits here for all others."""
-    return _together(number, lambda each: dist.all_reduce(each, dist.ReduceOp.MAX))
-
-
-def of_first(number: int) -> int:
-    """The number that process 0 comes with."""
-    return _together(number, lambda each: dist.broadcast(each, 0))
-
-
-def _together(number: int, exchange: Callable[[Tensor], object]) -> int:
     if processes() == 1:
         return number
-    each = torch.tensor(number)
+    largest = torch.tensor(number)
     with reaching_all():
-        exchange(each)
-    return int(each)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
+# The processes beside process 0
+
+
+def follow(train: Callable, options: Any, state: TrainingState, dataset: Dataset) -> None:
+    """Train as process 0 does, and leave it to write, print and score."""
+    stop = StopSwitch(most)
+    with signals_call(stop.note), made_good("--resume goes on from the last checkpoint"):
+        train(options, state, dataset, Follower(options, state, stop))
+
+
+class Follower:
+    """Stands where process 0 has its report.Recorder: keeps in step with it, and writes nothing."""
+
+    def __init__(self, options: Any, state: TrainingState, stop: StopSwitch) -> None:
+        self.options, self.state, self.stop = options, state, stop
+
+    def save_samples(self) -> None:
+        """Process 0 does that."""
+
+    def after_step(self) -> None:
+        """Hear from the others whether to stop; with --minutes, how long the run is by now."""
+        self.stop.look()
+        if self.options.minutes:
+            self.state.length.steps = most(0)  # process 0 comes with its length
+        self.stop.raise_if_requested("")
+
+    def after_epoch(self) -> None:
+        """Begin the next epoch once process 0 has written this one down."""
+        self.state.end_epoch(self.options.batch_size)
+        self.stop.look()
+        self.stop.raise_if_requested("")

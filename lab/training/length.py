@@ -1,4 +1,4 @@
-"""How long a run is, in steps: whole epochs, and a last one that may be short."""
+"""How long a run is, in steps: whole epochs, and a last one that may be short; its rates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lab.training.optim import lr_factor
-
 MOST_EPOCHS = 100_000
-GRIDS = 10  # sample grids of a run, about, where --sample-every is left out
+GRIDS = 10  # sample grids of a run, about
 
 
 @dataclass
@@ -32,15 +30,11 @@ class Length:
         last = min(each, math.ceil(rest / options.batch_size)) if 0 < rest < images else each
         return cls(images, options.batch_size, (epochs - 1) * each + last)
 
-    @property
-    def epoch_steps(self) -> int:
-        """Steps of a whole epoch."""
-        return self.images // self.batch_size
-
-    @property
-    def epochs(self) -> int:
-        """Epochs, the last one included that may be short."""
-        return math.ceil(self.steps / self.epoch_steps)
+    epoch_steps = property(lambda self: self.images // self.batch_size)  # of a whole epoch
+    # The last one included, which may be short.
+    epochs = property(lambda self: math.ceil(self.steps / self.epoch_steps))
+    # Epochs from one sample grid to the next, where --sample-every is left out.
+    sample_every = property(lambda self: max(1, self.epochs // GRIDS))
 
     @property
     def images_shown(self) -> int:
@@ -48,16 +42,18 @@ class Length:
         whole, rest = divmod(self.steps, self.epoch_steps)
         return whole * self.images + rest * self.batch_size
 
-    @property
-    def sample_every(self) -> int:
-        """Epochs from one sample grid to the next, for about so many as there should be."""
-        return max(1, self.epochs // GRIDS)
-
     def steps_of(self, epoch: int) -> int:
         """Steps of an epoch, counted from 0."""
         return max(0, min(self.epoch_steps, self.steps - epoch * self.epoch_steps))
 
     def lr_factor(self, epoch: int, options: Any) -> float:
-        """What the learning rates are multiplied with in an epoch, counted from 0."""
-        done = epoch * self.epoch_steps
-        return lr_factor(done, self.steps, options.lr_decay, options.lr_floor)
+        """What both learning rates are multiplied with in an epoch, from 0: 1, then less.
+
+        Half a cosine over the last share --lr-decay of the run: Loshchilov and Hutter 2017, "SGDR",
+        eq. 5, but changed once an epoch, so that --lr-floor is where an epoch after the last would
+        be. The floor is not 0: the average is better over weights that still move.
+        """
+        decay, floor = options.lr_decay, options.lr_floor
+        left = 1 - epoch * self.epoch_steps / self.steps  # in the last of whole epochs 1 / epochs
+        fall = 1 - left / decay if left < decay else 0.0  # from 0 towards 1
+        return floor + (1 - floor) * (1 + math.cos(math.pi * fall)) / 2

@@ -42,18 +42,9 @@ def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: f
     return binary_cross_entropy_with_logits(real, targets) + softplus(fake).mean()
 
 
-def _non_saturating_generator(real: Tensor | None, fake: Tensor) -> Tensor:
-    """The generator maximises log D(G(z)); softplus(-logit) = -log sigmoid(logit)."""
-    return softplus(-fake).mean()
-
-
 def _least_squares_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
     """Targets 1 and 0, squared distance."""
     return ((real - (1 - label_smoothing)).square().mean() + fake.square().mean()) / 2
-
-
-def _least_squares_generator(real: Tensor | None, fake: Tensor) -> Tensor:
-    return (fake - 1).square().mean() / 2
 
 
 def _hinge_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
@@ -61,24 +52,24 @@ def _hinge_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> 
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
-def _hinge_generator(real: Tensor | None, fake: Tensor) -> Tensor:
-    return -fake.mean()
-
-
 LOSSES = {
     # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy, with
     # the generator's loss that does not saturate.
     "non-saturating": Loss(
         _non_saturating_discriminator,
-        _non_saturating_generator,
+        lambda real, fake: softplus(-fake).mean(),  # softplus(-logit) = -log sigmoid(logit)
         has_labels=True,
         d_is_probability=True,
         balance=(2 * log(2), log(2)),
     ),
     # Mao et al. 2017, "Least Squares GANs", equation 9.
-    "least-squares": Loss(_least_squares_discriminator, _least_squares_generator, has_labels=True),
+    "least-squares": Loss(
+        _least_squares_discriminator,
+        lambda real, fake: (fake - 1).square().mean() / 2,
+        has_labels=True,
+    ),
     # Lim and Ye 2017, "Geometric GAN".
-    "hinge": Loss(_hinge_discriminator, _hinge_generator, has_labels=False),
+    "hinge": Loss(_hinge_discriminator, lambda real, fake: -fake.mean(), has_labels=False),
 }
 
 

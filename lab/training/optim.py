@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate over a run, and the moving average of the generator's weights.
+"""The optimizer, and the moving average of the generator's weights.
 
 Adam (Kingma and Ba 2015, algorithm 1) is torch's own fused kernel: torch.optim.Adam(fused=True)
 computes the same, bit for bit. It is called here without torch's wrapper, whose first use loads
@@ -8,7 +8,6 @@ networks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -37,7 +36,6 @@ class Adam:
 
     @property
     def lr(self) -> float:
-        """The learning rate."""
         return self._lr
 
     @lr.setter
@@ -47,7 +45,6 @@ class Adam:
             self.lr_on_gpu.fill_(lr)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
         for weight in self.weights:
             weight.grad = None
 
@@ -103,20 +100,6 @@ class Adam:
         for index, (mean, square) in enumerate(zip(self.means, self.squares, strict=True)):
             mean.copy_(state[index]["exp_avg"])
             square.copy_(state[index]["exp_avg_sq"])
-
-
-def lr_factor(done: int, steps: int, decay: float, floor: float) -> float:
-    """What both learning rates are multiplied with in an epoch: 1, then down to `floor`.
-
-    done: steps before that epoch, of `steps` in the whole run.
-
-    Half a cosine over the last share `decay` of the run: Loshchilov and Hutter 2017, "SGDR",
-    eq. 5, but changed once an epoch, so that the floor is where an epoch after the last would be.
-    The floor is not 0: the average is better over weights that still move.
-    """
-    left = 1 - done / steps  # 1 in the first epoch, 1 / epochs in the last of whole ones
-    fall = 1 - left / decay if left < decay else 0.0  # from 0 towards 1
-    return floor + (1 - floor) * (1 + math.cos(math.pi * fall)) / 2
 
 
 def ema_decay(most: float, updates: int) -> float:

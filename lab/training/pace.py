@@ -20,7 +20,6 @@ class Pace:
         self.cost = 0.0  # seconds it took last
 
     def is_due(self) -> bool:
-        """Whether to do it now."""
         return time.monotonic() - self.done_at > max(self.least, self.cost / self.share)
 
     @contextlib.contextmanager
@@ -47,6 +46,5 @@ class CheckpointClock(Pace):
         self.done_at = time.monotonic()
 
     def is_due(self, end_of_epoch: bool) -> bool:
-        """Whether to save now."""
         self.least = 10 if end_of_epoch else 60
         return super().is_due()

@@ -10,34 +10,24 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lab.data.datasets import SAMPLE_EPOCHS, SAMPLE_NOTICE, Dataset
 from lab.device import available_cores, processes
 from lab.errors import Fault, Mistake
-from lab.models import (
-    DISCRIMINATORS,
-    GENERATORS,
-    build,
-    channels_for,
-    count_parameters,
-    parameters_of,
-)
+from lab.models import count_parameters
 from lab.options import flag_of, said
 from lab.text import counted
 from lab.training.augmentation import FEW
-from lab.training.distributed import check_shared
 from lab.training.length import MOST_EPOCHS, Length
 from lab.training.losses import LOSSES
-from lab.training.progress import check_tensorboard, tensorboard_refusal
+from lab.training.networks import check_networks, with_channels
+from lab.training.progress import tensorboard_refusal
 from lab.training.state import TrainingState, load_checkpoint
 
 OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that are not the run's
 # Options that the plan does not list as changes of the recipe.
 OF_THE_PLAN = {
     *("dataset", "image_size", "grey", "colour", "data_dir", "out", "recipe", "epochs"),
-    *("images_shown", "batch_size"),
-    *("sample_every", "seed", "device", "augment"),
+    *("images_shown", "batch_size", "sample_every", "seed", "device", "augment"),
 }
 RECIPES_SIDE = 32  # of images with twice the side a recipe shows half as many
 MAPS = ("channels_g", "channels_d")
@@ -50,34 +40,41 @@ def checked(options: Any, given: dict[str, Any]) -> Any:
     Raises Mistake for an option that another leaves without effect, and for --tensorboard where it
     does not work; a run that is resumed goes on without it.
     """
-    if options.tensorboard and options.resume and (refusal := tensorboard_refusal()):
+    if options.tensorboard and (refusal := tensorboard_refusal()):
+        if not options.resume:
+            cure = "install it (pip install tensorboard) or leave the option out"
+            raise Mistake(f"--tensorboard: {refusal}; {cure}")
         print(f"note: {refusal}; the run goes on without events")
         options = dataclasses.replace(options, tensorboard=False)
-    if options.tensorboard:
-        check_tensorboard()
     deciding = [name for name in ("minutes", "images_shown", "epochs") if name in given]
     if len(deciding) > 1:
-        raise Mistake(
-            f"{said(deciding[0], given)}: {flag_of(deciding[1])} decides that, too; "
-            "give one of them"
-        )
-    check_shared(options)
+        other = flag_of(deciding[1])
+        raise Mistake(f"{said(deciding[0], given)}: {other} decides that, too; give one of them")
+    _check_shared(options)
     for name, other in NEEDS.items():
         if name in given and not getattr(options, other):
-            raise Mistake(
-                f"{said(name, given)}: has no effect while {flag_of(other)} is 0; raise that, too, "
-                "or leave it out"
-            )
+            why = f"has no effect while {flag_of(other)} is 0; raise that, too, or leave it out"
+            raise Mistake(f"{said(name, given)}: {why}")
     return options
+
+
+def _check_shared(options: Any) -> None:
+    """Mistake for what several processes cannot share."""
+    count = processes()
+    if options.batch_size % count:
+        what = f"{count} processes cannot share it evenly"
+        cure = f"give a multiple of {count}, or start another number of processes"
+        raise Mistake(f"--batch-size {options.batch_size}: {what}; {cure}")
+    for name in ("batch_norm", "dropout"):
+        if count > 1 and getattr(options, name):
+            why = f"each of {count} processes would have its own"
+            cure = "leave it out, or train in one process"
+            raise Mistake(f"{said(name, vars(options))}: {why}; {cure}")
 
 
 def of_the_run(options: Any) -> dict[str, Any]:
     """The options that decided a run, for its config.json."""
-    decided = {
-        name: value
-        for name, value in dataclasses.asdict(options).items()
-        if name not in OF_THE_CALL
-    }
+    decided = {name: value for name, value in vars(options).items() if name not in OF_THE_CALL}
     if options.data_dir:  # scripts are started from other folders, too
         decided["data_dir"] = options.data_dir.resolve()
     return decided
@@ -103,84 +100,37 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
     """
     image_count = len(dataset.train_images)
     if options.batch_size > image_count:
-        raise Mistake(
-            f"--batch-size {options.batch_size}: the set has {image_count:,} training images; "
-            "give a smaller batch"
-        )
+        what = f"the set has {image_count:,} training images"
+        raise Mistake(f"--batch-size {options.batch_size}: {what}; give a smaller batch")
     if options.conditional and dataset.train_labels is None:
-        raise Mistake(
-            f"--conditional: {dataset.title} has no labels to ask for; leave it out, or name a set "
-            "with classes"
-        )
+        cure = "leave it out, or name a set with classes"
+        raise Mistake(f"--conditional: {dataset.title} has no labels to ask for; {cure}")
     options = with_channels(options, dataset.spec.shape)
-    _check_networks(options, dataset.spec.shape)
+    check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
-        raise Mistake(
-            f"--label-smoothing {options.label_smoothing:g}: the {options.loss} loss has no "
-            "labels; leave it out, or choose another --loss"
-        )
+        what = f"the {options.loss} loss has no labels; leave it out, or choose another --loss"
+        raise Mistake(f"--label-smoothing {options.label_smoothing:g}: {what}")
     if not options.resume:  # a resumed run knows it
-        images_shown = options.images_shown
+        shown = options.images_shown
         if options.epochs:
-            images_shown = options.epochs * image_count
+            shown = options.epochs * image_count
         elif "images_shown" not in given:
-            images_shown = images_shown * RECIPES_SIDE // max(RECIPES_SIDE, *dataset.spec.shape[1:])
-        options = dataclasses.replace(options, images_shown=images_shown)
+            shown = shown * RECIPES_SIDE // max(RECIPES_SIDE, *dataset.spec.shape[1:])
+        options = dataclasses.replace(options, images_shown=shown)
     length = Length.of(options, image_count)
     if length.epochs > MOST_EPOCHS:
-        raise Mistake(
-            f"--images-shown {options.images_shown:,}: is {length.epochs:,} epochs, at most "
-            f"{MOST_EPOCHS:,}; show fewer"
-        )
-    # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
-    r1_every = min(options.r1_every, image_count // options.batch_size)
+        what = f"is {length.epochs:,} epochs, at most {MOST_EPOCHS:,}"
+        raise Mistake(f"--images-shown {options.images_shown:,}: {what}; show fewer")
     return dataclasses.replace(
         options,
         **dataset.options,
         epochs=length.epochs,
         images_shown=length.images_shown,
         sample_every=options.sample_every or (None if options.minutes else length.sample_every),
-        r1_every=r1_every,
+        # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
+        r1_every=min(options.r1_every, length.epoch_steps),
         augment=image_count < FEW if options.augment is None else options.augment,
     )
-
-
-def with_channels(options: Any, shape: tuple[int, int, int]) -> Any:
-    """The options with the channels that suit images of `shape`, where they are left out."""
-    suited, filled = channels_for(shape), {}
-    if not options.channels_g:
-        takes = "channels" in parameters_of(GENERATORS, options.generator)
-        filled["channels_g"] = suited if takes else ()
-    if not options.channels_d:
-        takes = "channels" in parameters_of(DISCRIMINATORS, options.discriminator)
-        filled["channels_d"] = suited[::-1] if takes else ()
-    return dataclasses.replace(options, **filled)
-
-
-def _check_networks(options: Any, shape: tuple[int, int, int]) -> None:
-    """Mistake for channels or a pyramid that an architecture or the images' `shape` refuse."""
-    chosen = {"g": (GENERATORS, options.generator), "d": (DISCRIMINATORS, options.discriminator)}
-    for end, (kinds, kind) in chosen.items():
-        channels, hidden = (getattr(options, f"{part}_{end}") for part in ("channels", "hidden"))
-        is_said = said(f"channels_{end}", vars(options))
-        taken = parameters_of(kinds, kind)
-        if channels and "channels" not in taken:
-            raise Mistake(
-                f"{is_said}: the network {kind} has no convolutions; give --channels-{end} none, "
-                f"or another --network-{end}"
-            )
-        if end == "d" and options.pyramid and "pyramid" not in taken:
-            raise Mistake(
-                f"{is_said}: convolutions are shown pixels, not --pyramid's bands; add "
-                "--no-pyramid, or --channels-d none"
-            )
-        offered = {**vars(options), "shape": shape, "hidden": hidden, "channels": channels}
-        try:
-            with torch.device("meta"):  # without memory
-                build(kinds, kind, **offered)
-        except ValueError as error:
-            flag, cure = (is_said, "give fewer") if channels else ("--pyramid", "add --no-pyramid")
-            raise Mistake(f"{flag}: {error}; {cure}") from None
 
 
 def changes_of_recipe(options: Any, recipe: dict[str, Any], shape: tuple[int, int, int]) -> str:
@@ -195,16 +145,16 @@ def print_plan(
     options: Any, recipe: dict[str, Any], dataset: Dataset, state: TrainingState
 ) -> None:
     """Say what is about to happen, before it does. recipe: what it changes of the defaults."""
+    threads = counted(available_cores(), "thread")
+    workers = f"{processes()} processes of {threads}" if processes() > 1 else threads
     print(
         f"{dataset.title}: {len(dataset.train_images):,} training images from {dataset.source}\n"
-        f"{options.recipe} recipe: {_length_in_words(options, state.length)}, "
-        f"batch {options.batch_size}, seed {options.seed}, "
-        f"on {state.device.type} with {_workers_in_words()}\n"
+        f"{options.recipe} recipe: {_length_in_words(options, state.length)}, batch "
+        f"{options.batch_size}, seed {options.seed}, on {state.device.type} with {workers}\n"
         f"generator {count_parameters(state.generator):,} parameters, "
         f"discriminator {count_parameters(state.discriminator):,}"
     )
-    maps = [said(name, vars(options)) for name in MAPS if getattr(options, name)]
-    if maps:
+    if maps := [said(name, vars(options)) for name in MAPS if getattr(options, name)]:
         print(f"convolutions: {' '.join(maps)}")
     for notice in dataset.notices:
         print(f"note: {notice}")
@@ -214,22 +164,15 @@ def print_plan(
         print("the discriminator is shown augmented images; --no-augment ends that")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
-        shown_usually = type(options)(**recipe).images_shown
-        if not options.minutes and options.images_shown < shown_usually:
-            print(
-                f"*** Its epochs are short: as many steps as {counted(options.epochs, 'epoch')} of "
-                f"the full set\n*** are had with --epochs {SAMPLE_EPOCHS * options.epochs}."
-            )
+        usual = type(options)(**recipe)
+        if not options.minutes and options.images_shown < usual.images_shown:
+            epochs, more = counted(options.epochs, "epoch"), SAMPLE_EPOCHS * options.epochs
+            print(f"*** Its epochs are short: as many steps as {epochs} of the full set")
+            print(f"*** are had with --epochs {more}.")
     if dataset.is_sample and options.dry_run and not (options.data_dir or options.resume):
         print("a real run first tries to download the full set")
     if options.resume:
         print(f"going on after epoch {state.epoch}, step {state.step}")
-
-
-def _workers_in_words() -> str:
-    """`2 threads`; of several processes, `2 processes of 1 thread`."""
-    threads = counted(available_cores(), "thread")
-    return f"{processes()} processes of {threads}" if processes() > 1 else threads
 
 
 def _length_in_words(options: Any, length: Length) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import sys
@@ -19,7 +20,6 @@ from tqdm import tqdm
 from lab.bars import progress_bar
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores, processes
-from lab.errors import Mistake
 from lab.text import command_line, shortened
 from lab.training.state import STEP_FIGURES, TrainingState
 
@@ -32,7 +32,7 @@ CROWDED = (
 )
 
 
-class ProgressBar:
+class ProgressBar(contextlib.AbstractContextManager):
     """A bar over all images of a run. Without a terminal there is no bar, only the lines."""
 
     def __init__(self, state: TrainingState) -> None:
@@ -51,9 +51,6 @@ class ProgressBar:
         threads = available_cores() if state.device.type == "cpu" else 1
         # A single thread waits for no other; processes of one training are no strangers.
         self.contention = Contention() if threads > 1 and processes() == 1 else None
-
-    def __enter__(self) -> ProgressBar:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
@@ -92,7 +89,6 @@ class ProgressBar:
             self.contention = None  # once is enough
 
     def line(self, text: str) -> None:
-        """Print above the bar."""
         tqdm.write(text)
         sys.stdout.flush()
 
@@ -124,19 +120,12 @@ def tensorboard_refusal() -> str:
     return ""
 
 
-def check_tensorboard() -> None:
-    """Mistake, with the install command, if no events can be written."""
-    if refusal := tensorboard_refusal():
-        cure = "install it (pip install tensorboard) or leave the option out"
-        raise Mistake(f"--tensorboard: {refusal}; {cure}")
-
-
 def tensorboard_command(outputs: Path) -> str:
     """What shows the events of all runs in `outputs`."""
     return command_line(["tensorboard", "--logdir", str(outputs)])
 
 
-class TensorBoard:
+class TensorBoard(contextlib.AbstractContextManager):
     """The events of one run: `tensorboard --logdir outputs` shows them.
 
     first: the epoch that comes first; those from it on that a killed training has left behind,
@@ -148,9 +137,6 @@ class TensorBoard:
 
         self.writer = SummaryWriter(str(folder), purge_step=first)
 
-    def __enter__(self) -> TensorBoard:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.writer.close()
 
@@ -161,10 +147,8 @@ class TensorBoard:
                 self.writer.add_scalar(name, value, row["epoch"])
 
     def grid(self, epoch: int, grid: Image.Image) -> None:
-        """A sample grid."""
-        self.writer.add_image(
-            "samples", np.asarray(grid), epoch, dataformats="HW" if grid.mode == "L" else "HWC"
-        )
+        dataformats = "HW" if grid.mode == "L" else "HWC"
+        self.writer.add_image("samples", np.asarray(grid), epoch, dataformats=dataformats)
 
     @torch.no_grad()
     def histograms(
@@ -173,7 +157,7 @@ class TensorBoard:
         discriminator: nn.Module,
         real: Tensor,
         fake: Tensor,
-        labels: Tensor | None = None,
+        labels: Tensor | None,
     ) -> None:
         """Histograms of D(x) and D(G(z)), through the sigmoid.
 

@@ -25,7 +25,6 @@ from lab.models.tensor_files import (
     write_tensors,
 )
 from lab.training.augmentation import Augmentation
-from lab.training.distributed import share
 from lab.training.length import Length
 from lab.training.losses import Loss
 from lab.training.optim import Adam
@@ -61,10 +60,16 @@ class TrainingState:
     order_state: Tensor | None = None  # of `order` as the epoch under way began
     began: float = 0.0  # monotonic time at which that was, less the time it stood still
 
+    device = property(lambda state: state.totals.device)  # where it computes
+
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.totals.device
+    def networks(self) -> dict[str, nn.Module]:
+        """Those that change, by the names they have in a checkpoint."""
+        return {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
+
+    @property
+    def optimizers(self) -> dict[str, Adam]:
+        return {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
 
     def judged(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The discriminator's logits (N,) of images (N, C, H, W), as it is shown them."""
@@ -73,17 +78,18 @@ class TrainingState:
     def tensors(self) -> list[Tensor]:
         """All that training changes and that lies on its device, but for chance."""
         return [
-            *(part for net in _networks(self).values() for part in net.state_dict().values()),
-            *(part for adam in _optimizers(self).values() for part in (*adam.means, *adam.squares)),
-            *(adam.steps for adam in _optimizers(self).values()),
+            *(part for net in self.networks.values() for part in net.state_dict().values()),
+            *(part for adam in self.optimizers.values() for part in (*adam.means, *adam.squares)),
+            *(adam.steps for adam in self.optimizers.values()),
             self.totals,
         ]
 
     def check_divergence(self, loss: Loss) -> None:
         """Fault if the losses of the epoch under way are absurd, or a weight is not finite."""
         means = self.means()
-        networks = (self.generator, self.discriminator, self.ema)
-        weights = sum(weight.detach().sum() for net in networks for weight in net.parameters())
+        weights = sum(
+            weight.detach().sum() for net in self.networks.values() for weight in net.parameters()
+        )
         losses_are_sane = all(abs(means[name]) < loss.most for name in ("d_loss", "g_loss"))
         if not (losses_are_sane and math.isfinite(weights)):
             raise Fault(
@@ -96,8 +102,6 @@ class TrainingState:
     def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:
         """The rest of the epoch under way: the indices (B,) of full batches, in a random order.
 
-        Of several processes each has its share of every batch.
-
         What is left of the shuffle after the last full batch is left out. The last epoch may have
         fewer batches, and `length` may change while it goes by.
         """
@@ -107,12 +111,11 @@ class TrainingState:
         for number in range(self.step, images // batch_size):
             if number >= self.length.steps_of(self.epoch):
                 break
-            yield share(order[number * batch_size : (number + 1) * batch_size])
+            yield order[number * batch_size : (number + 1) * batch_size]
         self.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
         self.seconds = time.monotonic() - self.began
 
     def count_step(self) -> None:
-        """Take note that one step more was made."""
         self.step += 1
         self.updates += 1
         self.seconds = time.monotonic() - self.began
@@ -145,10 +148,8 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "networks": {name: plain_state(net) for name, net in _networks(state).items()},
-        "optimizers": {
-            name: optimizer.state_dict() for name, optimizer in _optimizers(state).items()
-        },
+        "networks": {name: plain_state(net) for name, net in state.networks.items()},
+        "optimizers": {name: adam.state_dict() for name, adam in state.optimizers.items()},
         "streams": {
             "order": order_state,
             "device": state.latents.device.type,
@@ -158,12 +159,10 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
             "dropout_cuda": torch.cuda.get_rng_state() if state.totals.is_cuda else None,
             "dropout_mps": torch.mps.get_rng_state() if state.totals.is_mps else None,
         },
-        "totals": state.totals,
-        "origin": state.origin,
-        "epoch": state.epoch,
-        "step": state.step,
-        "seconds": state.seconds,
-        "history": state.history,
+        **{
+            part: getattr(state, part)
+            for part in ("totals", "origin", "epoch", "step", "seconds", "history")
+        },
     }
     write_tensors(path, content)
 
@@ -180,10 +179,10 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         for part in ("networks", "optimizers", "streams"):
             if not isinstance(content[part], dict):
                 raise TypeError(f"{part} is a {type(content[part]).__name__}")
-        for name, network in _networks(state).items():
+        for name, network in state.networks.items():
             check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
-        for name, optimizer in _optimizers(state).items():
+        for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])
         _check_progress(path, content)
         _set_streams(state, content["streams"])
@@ -200,15 +199,13 @@ def _set_streams(state: TrainingState, streams: dict[str, Any]) -> None:
     """Every stream of random numbers where it was; its optimizers' steps are known already."""
     state.order.set_state(streams["order"])
     same_device = streams.get("device", state.device.type) == state.device.type
-    for name, on_device in (
-        ("latents", state.latents),
-        ("augmentation", state.augmentation.stream),
-    ):
+    on_device = {"latents": state.latents, "augmentation": state.augmentation.stream}
+    for name, stream in on_device.items():
         if same_device and name in streams:
-            on_device.set_state(streams[name])
+            stream.set_state(streams[name])
         else:  # each kind of device has streams of its own: as random, but other numbers
             updates = int(state.optimizer_g.steps)
-            on_device.manual_seed((on_device.initial_seed() + updates) % 2**63)
+            stream.manual_seed((stream.initial_seed() + updates) % 2**63)
     torch.set_rng_state(streams["dropout"])
     if state.totals.is_cuda and streams["dropout_cuda"] is not None:
         torch.cuda.set_rng_state(streams["dropout_cuda"])
@@ -231,15 +228,3 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
     in_order = len(rows) == content["epoch"] and epochs == list(range(1, len(rows) + 1))
     if min(place) < 0 or not names_fit or not in_order:
         raise Fault(f"{path}: damaged checkpoint (its history does not fit its epoch)")
-
-
-def _networks(state: TrainingState) -> dict[str, nn.Module]:
-    return {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }
-
-
-def _optimizers(state: TrainingState) -> dict[str, Adam]:
-    return {"generator": state.optimizer_g, "discriminator": state.optimizer_d}

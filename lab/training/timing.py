@@ -10,7 +10,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.text import command_line, counted
@@ -33,34 +33,26 @@ IMAGE_COST = 0.003  # of each of --final-images
 REAL_IMAGES, EVALUATION = 2, 6
 
 
+@dataclass
 class TimeBudget:
     """Says how long a run will take; with --minutes it makes the run as long as they allow.
 
     It changes `state.length` until the learning rates begin to fall. The steps made until then are
     those of a run that had its last length from the beginning, to the last bit.
-
-    options: those of gan_lab.py, as planned. scoring: seconds to score a grid; 0 without scores.
-    began: when the command began, by `clock`. words: the command, without `python`.
-    every: epochs from one grid to the next.
     """
 
-    def __init__(
-        self,
-        options: Any,
-        state: TrainingState,
-        scoring: float,
-        began: float,
-        words: Sequence[str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.options, self.state = options, state
-        self.began, self.words, self.clock = began, words, clock
-        self.is_scored, self.scoring = scoring > 0, scoring
-        self.every = options.sample_every or state.length.sample_every
-        self.is_fixed = options.minutes is None
-        self.has_spoken = False
-        self.has_scored = False
-        self.epoch_cost, self.grid_cost = EPOCH_COST, GRID_COST + scoring
+    options: Any  # those of gan_lab.py, as planned
+    state: TrainingState
+    scoring: float  # seconds to score a grid; 0 without scores
+    began: float  # when the command began, by `clock`
+    words: Sequence[str]  # the command, without `python`
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self.is_scored, self.is_fixed = self.scoring > 0, self.options.minutes is None
+        self.every = self.options.sample_every or self.state.length.sample_every  # epochs a grid
+        self.has_spoken = self.has_scored = False
+        self.epoch_cost, self.grid_cost = EPOCH_COST, GRID_COST + self.scoring
         self.between = 0.0  # seconds spent between epochs
         self.looks: deque[tuple[float, int]] = deque()  # seconds of training, steps made by then
 
@@ -155,8 +147,7 @@ class TimeBudget:
     def _fitting(self) -> int:
         """The most steps that end in time, but no fewer than leave what was done as it is."""
         length, epoch = self.state.length, self.state.epoch
-        # In a shorter run the rates would have been lower by now.
-        constant = 1 - self.options.lr_decay or 1
+        constant = 1 - self.options.lr_decay or 1  # in a shorter run the rates would have fallen
         least = max(self.done, int(epoch * length.epoch_steps / constant))
         while replace(length, steps=least).lr_factor(epoch, self.options) < 1:
             least += 1
@@ -174,10 +165,8 @@ class TimeBudget:
         ]
         if length.steps < FEWEST_STEPS:
             least = math.ceil(2 * self.seconds(max(self.done, FEWEST_STEPS)) / AIM / 60) / 2
-            said.append(
-                f"note: so short a run learns little; --minutes {least:g} is the least that makes "
-                "sense at this speed"
-            )
+            short = "note: so short a run learns little"
+            said.append(f"{short}; --minutes {least:g} is the least that makes sense at this speed")
         return said
 
     def _fixed(self) -> str:
@@ -193,10 +182,9 @@ class TimeBudget:
         """How long the run will take, and what makes it shorter where that is long."""
         self.has_spoken = True
         whole = self.seconds(self.state.length.steps)
-        if self.options.resume:
-            return [f"This will take about {in_words(whole)}."]
-        shorter = "; --minutes 5 ends it in five" if whole > LONG else ""
-        return [f"This run will take about {in_words(whole)}{shorter}."]
+        run = "" if self.options.resume else "run "
+        shorter = "; --minutes 5 ends it in five" if run and whole > LONG else ""
+        return [f"This {run}will take about {in_words(whole)}{shorter}."]
 
 
 def without_minutes(words: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from lab.files import write_json
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
 from lab.runs.generators import find_generator
+from lab.runs.images import data_dir_of
 from lab.runs.run import Run
 
 MNIST = DATASETS["mnist"]
@@ -51,11 +52,13 @@ def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> Non
 def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: bool) -> None:
     given = (None, own_run / "generator.pth") if by_file else (own_run, None)
     found = find_generator(*given)
-    assert found.run.data_dir == SAMPLE and found.named_by_file is by_file
+    assert data_dir_of(found.run) == SAMPLE and found.named_by_file is by_file
     assert found.stage == ", after epoch 1"
     assert found.load_dataset().source == str(SAMPLE / "mnist")
     write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
-    assert find_generator(*given).run.data_dir is None
+    assert data_dir_of(find_generator(*given).run) is None
+    elsewhere = (own_run / "generator.pth").rename(own_run.parent / "generator.pth")
+    assert find_generator(None, elsewhere).run is None  # it lies in no run
 
 
 @pytest.mark.parametrize("nonsense", ["cats", ["mnist"], None, {"name": "cats", "shape": [1, 2]}])

@@ -18,6 +18,7 @@ from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build
 from lab.models.serialization import load_weights
 from lab.models.tensor_files import digest
+from lab.runs.images import load_dataset, load_own_dataset
 from lab.runs.layout import check_out, holds_a_run
 from lab.runs.run import Run
 from lab.runs.schema import Comparison, Evaluation
@@ -139,12 +140,6 @@ def test_a_link_that_leads_out_of_a_run_is_named(tmp_path):
         Run.open("--run", run.path)
     with pytest.raises(Mistake, match=r"--resume .*generated_samples leads out of it"):
         Run.newest_unfinished(tmp_path)
-
-
-def test_weights_lie_in_a_run_or_not(tmp_path):
-    run = leave(tmp_path, "fashion-001", "finished", generator=True)
-    assert Run.around(run.generator_path).path == run.path
-    assert Run.around(tmp_path / "generator.pth") is None
 
 
 def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
@@ -353,8 +348,8 @@ def test_a_run_on_the_sample_goes_on_with_the_sample(tmp_path, sample, monkeypat
     run = trained_on(tmp_path / "outputs", sample)  # where there was no full set, which came since
     full = dataclasses.replace(sample, is_sample=False, fingerprint="the full set's")
     monkeypatch.setattr(datasets, "load", lambda *_: full)
-    assert run.load_dataset().is_sample and run.load_own_dataset().is_sample
-    assert run.load_dataset(tmp_path) is full  # asked for
+    assert load_dataset(run).is_sample and load_own_dataset(run).is_sample
+    assert load_dataset(run, tmp_path) is full  # asked for
 
 
 def test_a_run_on_the_sample_takes_no_other_images(tmp_path, sample, monkeypatch):
@@ -362,11 +357,11 @@ def test_a_run_on_the_sample_takes_no_other_images(tmp_path, sample, monkeypatch
     full = dataclasses.replace(sample, is_sample=False)
     monkeypatch.setattr(datasets, "load", lambda *_: full)
     with pytest.raises(Mistake, match="leave --data-dir out"):
-        run.load_own_dataset(Path("elsewhere"))
+        load_own_dataset(run, Path("elsewhere"))
     other = dataclasses.replace(full, is_sample=True, fingerprint="of other images")
     monkeypatch.setattr(datasets, "load", lambda *_: other)
     with pytest.raises(Fault, match="trained on other images"):
-        run.load_own_dataset(Path("elsewhere"))
+        load_own_dataset(run, Path("elsewhere"))
 
 
 def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
@@ -374,10 +369,10 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     asked = []
     monkeypatch.setattr(datasets, "load", lambda *given: asked.append(given) or full)
     run = trained_on(tmp_path / "outputs", full, data_dir=SAMPLE)
-    assert run.load_own_dataset() is full and run.was_trained_on(full)
+    assert load_own_dataset(run) is full and run.was_trained_on(full)
     moved = trained_on(tmp_path / "outputs", full, data_dir=tmp_path / "gone")
-    moved.load_dataset()
-    moved.load_dataset(tmp_path)
+    load_dataset(moved)
+    load_dataset(moved, tmp_path)
     assert asked == [("fashion", SAMPLE), ("fashion", None), ("fashion", tmp_path)]
 
 
@@ -385,7 +380,7 @@ def test_a_run_that_does_not_say_its_set_is_a_fault(tmp_path):
     for options in ({}, {"dataset": 3}, {"dataset": "cifar"}, {"dataset": ["fashion"]}):
         files.write_json(tmp_path / "config.json", {"options": options})
         with pytest.raises(Fault, match="does not say which set the run was trained on"):
-            Run(tmp_path).load_dataset()
+            load_dataset(Run(tmp_path))
 
 
 def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(tmp_path):
@@ -397,17 +392,17 @@ def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(t
     run = Run.create(tmp_path / "outputs", dataset.name)
     assert run.name == "leaves-001"
     run.begin(dataset.options, "", dataset, {})
-    again = Run(run.path).load_own_dataset()
+    again = load_own_dataset(Run(run.path))
     assert again.fingerprint == dataset.fingerprint and again.spec == dataset.spec
     assert Run(run.path).config.data.notices == list(dataset.notices)
     pictures.rename(tmp_path / "gone")
     with pytest.raises(Fault, match=r"leaves, which is gone; say with --data-dir"):
-        Run(run.path).load_own_dataset()
-    moved = Run(run.path).load_own_dataset(tmp_path / "gone")
+        load_own_dataset(Run(run.path))
+    moved = load_own_dataset(Run(run.path), tmp_path / "gone")
     assert moved.fingerprint == dataset.fingerprint
     (tmp_path / "gone" / "0.png").unlink()
     with pytest.raises(Fault, match="trained on other images"):
-        Run(run.path).load_own_dataset(tmp_path / "gone")
+        load_own_dataset(Run(run.path), tmp_path / "gone")
     assert not holds_a_run(pictures) and not holds_a_run(run.path)
     run.grid_folder.mkdir()
     assert holds_a_run(run.path)

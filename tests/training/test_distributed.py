@@ -52,7 +52,7 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
 
     def live(number: int) -> None:
         os.environ.update(environment(number, count, store))
-        training.take_part(lambda: pipes[number][1].send(act()))
+        distributed.take_part(lambda: pipes[number][1].send(act()))
 
     children = [context.Process(target=live, args=(number,)) for number in range(count)]
     for child in children:
@@ -72,12 +72,12 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
 
 def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Weights, figures and gradients after so many steps; process 1 at first had another seed."""
-    if not training.leads():
+    if not distributed.is_first():
         typed = (*typed, "--seed", "9")
     options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
     state = begun(options, dataset)
     state.length = training.Length.of(options, len(dataset.train_images))
-    training.begin_alike(state, dataset)
+    distributed.broadcast_state(state, dataset)
     recorder = Recorder(options, state)
     recorder.after_epoch = lambda: setattr(state, "epoch", 1)
     gan_lab.train(options, state, dataset, recorder)
@@ -119,9 +119,9 @@ def test_in_float32_the_first_gradients_are_those_of_one():
 
 def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
     def act() -> list[int]:
-        stop, answers = StopSwitch(training.most), []
+        stop, answers = StopSwitch(distributed.most), []
         for step in range(3):
-            if step == 1 and not training.leads():
+            if step == 1 and not distributed.is_first():
                 stop.note(signal.SIGTERM)
             stop.look()
             answers.append(stop.requested)
@@ -132,8 +132,8 @@ def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
 
 def test_process_0_decides_the_length_and_what_was_stored():
     def act() -> list[Any]:
-        own = int(training.leads())
-        return [distributed.of_first(7 + own), training.from_first(lambda: {"epochs": own})]
+        own = int(distributed.is_first())
+        return [distributed.most(8 * own), distributed.from_first(lambda: {"epochs": own})]
 
     assert in_processes(3, act) == [[8, {"epochs": 1}]] * 3
 
@@ -151,7 +151,7 @@ def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
         sys.argv = ["gan_lab.py", *map(str, typed[number])]
         sys.stderr = said.open("a", buffering=1)
         distributed.COURTESY = 1.0
-        run_script(partial(training.take_part, gan_lab.main))
+        run_script(partial(distributed.take_part, gan_lab.main))
 
     children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
     for child in children:
@@ -194,10 +194,10 @@ def test_what_processes_cannot_share_is_said_once(tmp_path, one, two, says):
 def test_other_images_are_refused():
     def act() -> str:
         dataset = images(100)
-        if not training.leads():
+        if not distributed.is_first():
             dataset = dataclasses.replace(dataset, fingerprint="another")
         try:
-            return training.begin_alike(begun(small_options()), dataset)
+            return distributed.broadcast_state(begun(small_options()), dataset)
         except (Mistake, OSError) as error:
             return str(error)
 
@@ -212,10 +212,10 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(Mistake, match="--device auto: 1 GPU for 2 processes; start as many"):
-        training.own_device("auto")
-    assert training.own_device("cpu").type == "cpu"
+        distributed.own_device("auto")
+    assert distributed.own_device("cpu").type == "cpu"
     with pytest.raises(Mistake, match="--device mps: is for a single process"):
-        training.own_device("mps")
+        distributed.own_device("mps")
 
 
 # By torchrun

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import types
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lab.models import GENERATORS, build
-from lab.training.optim import Adam, ema_decay, lr_factor, update_ema
+from lab.training.length import Length
+from lab.training.optim import Adam, ema_decay, update_ema
 
 
 def test_adam_is_torchs_adam_bit_for_bit():
@@ -81,15 +83,21 @@ def test_a_state_that_is_damaged_is_refused(change, says):
         adam.load_state_dict(state)
 
 
+def lr_factor(epoch: int, epochs: int, decay: float, floor: float, epoch_steps: int = 1) -> float:
+    """The factor in an epoch of a run of `epochs` whole ones."""
+    options = types.SimpleNamespace(lr_decay=decay, lr_floor=floor)
+    return Length(epoch_steps, 1, epochs * epoch_steps).lr_factor(epoch, options)
+
+
 def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
-    factors = [lr_factor(epoch, steps=10, decay=0.4, floor=0.1) for epoch in range(10)]
+    factors = [lr_factor(epoch, 10, decay=0.4, floor=0.1) for epoch in range(10)]
     assert factors[:7] == pytest.approx([1] * 7)
     quarters = [(1 + math.cos(math.pi * way)) / 2 for way in (0.25, 0.5, 0.75)]
     assert factors[7:] == pytest.approx([0.1 + 0.9 * share for share in quarters])
     assert [lr_factor(epoch, 5, decay=0, floor=0.1) for epoch in range(5)] == [1] * 5
     assert lr_factor(0, 1, decay=1, floor=0) == 1
     for epoch in range(37):  # steps or epochs: to the last bit the same
-        assert lr_factor(epoch * 469, 37 * 469, 0.3, 0.1) == lr_factor(epoch, 37, 0.3, 0.1)
+        assert lr_factor(epoch, 37, 0.3, 0.1, epoch_steps=469) == lr_factor(epoch, 37, 0.3, 0.1)
 
 
 def test_the_average_is_short_at_first_and_then_as_long_as_asked():

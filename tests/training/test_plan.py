@@ -171,7 +171,7 @@ def test_options_that_contradict_each_other_are_a_mistake(typed, says):
 
 def test_events_are_asked_for_where_they_can_be_written(monkeypatch, capsys):
     monkeypatch.setattr("lab.training.progress.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(Mistake, match=r"--tensorboard: .*pip install"):
+    with pytest.raises(Mistake, match=r"--tensorboard: .*pip install tensorboard"):
         checked(Options(tensorboard=True), {"tensorboard": True})
     resumed = checked(Options(tensorboard=True, resume="fashion-001"), {"resume": "fashion-001"})
     assert not resumed.tensorboard

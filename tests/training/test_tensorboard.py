@@ -9,19 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan_lab import Options
 from lab.data.pixels import to_float
 from lab.errors import Mistake
 from lab.models import DISCRIMINATORS, build
 from lab.report import figures
-from lab.training import progress
+from lab.training import checked, progress
 
 GREY, COLOUR = (1, 28, 28), (3, 20, 20)
-
-
-def test_tensorboard_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(Mistake, match=r"--tensorboard.*pip install tensorboard"):
-        progress.check_tensorboard()
 
 
 @pytest.mark.parametrize("content", ["raise RuntimeError('of another kind')", "", "1 +"])
@@ -34,7 +29,7 @@ def test_what_is_only_called_tensorboard_is_refused_in_one_line(
         monkeypatch.delitem(sys.modules, name)
     try:
         with pytest.raises(Mistake, match=r"^--tensorboard: .* does not work \(\w+: .*pip install"):
-            progress.check_tensorboard()
+            checked(Options(tensorboard=True), {})
     finally:
         for name in of_tensorboard():
             del sys.modules[name]
@@ -73,7 +68,7 @@ def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     discriminator = build(DISCRIMINATORS, "mlp", shape=GREY, hidden=(8,), dropout=0.5)
     shown = [torch.full((1, *GREY), level).byte() for level in (255, 0)]
-    progress.TensorBoard(Path("none")).histograms(1, discriminator, *shown)
+    progress.TensorBoard(Path("none")).histograms(1, discriminator, *shown, None)
     assert discriminator.training
     discriminator.eval()  # without dropout
     for name, image in zip(("D(x)", "D(G(z))"), shown, strict=True):
@@ -90,7 +85,7 @@ def test_tensorboard_gets_scalars_grid_and_histograms(tmp_path: Path, shape) -> 
     with progress.TensorBoard(tmp_path) as board:
         board.row({"epoch": 1, "d_loss": 1.3, "fcd_train_5k": 90.0})
         board.grid(1, figures.grid(images, 2))
-        board.histograms(1, discriminator, images, images)
+        board.histograms(1, discriminator, images, images, None)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     tags = events.Tags()

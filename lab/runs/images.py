@@ -1,0 +1,61 @@
+"""The images that a run was trained on, found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lab.data import datasets
+from lab.data.datasets import DATASETS, Dataset
+from lab.errors import Fault, Mistake
+from lab.files import at_home
+from lab.runs.run import Run
+from lab.text import printable
+
+
+def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Dataset:
+    """Images of the run's set, or the set `name`; raises as `datasets.load`.
+
+    data_dir: also where a set of one's own has moved since; it is converted as it was then.
+    Of a run on the bundled sample they are that sample, also where the full set has come since.
+    """
+    name = name or run.options.get("dataset")
+    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
+        raise Fault(f"{run.config_path}: does not say which set the run was trained on")
+    if name in DATASETS:
+        if run.config.data.is_sample and not data_dir:
+            return datasets.load_sample(name)
+        return datasets.load(name, data_dir or data_dir_of(run))
+    if not data_dir and not datasets.exists(name):
+        what = f"its pictures were {printable(name)}, which is gone"
+        raise Fault(f"{run}: {what}; say with --data-dir where they are now")
+    side, colour = run.options.get("image_size"), run.options.get("colour")
+    if type(side) is not int or type(colour) is not bool:
+        raise Fault(f"{run.config_path}: does not say of what shape the run's images are")
+    return datasets.load_pictures(data_dir or Path(name), (3 if colour else 1, side, side))
+
+
+def load_own_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
+    """The very images that the run was trained on, from `data_dir` if that is given.
+
+    Mistake if a full set is given for a run on the sample; Fault for any other images.
+    """
+    dataset = load_dataset(run, data_dir)
+    if run.config.data.is_sample and not dataset.is_sample:
+        raise Mistake(
+            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held "
+            "against it; leave --data-dir out, or train a new run on these images"
+        )
+    if not run.was_trained_on(dataset):
+        raise Fault(
+            f"{run} was trained on other images (from {run.config.data.source}) than those "
+            f"found in {dataset.source}; name its own with --data-dir"
+        )
+    return dataset
+
+
+def data_dir_of(run: Run) -> Path | None:
+    """The --data-dir of the run, if there is such a folder here."""
+    stored = run.options.get("data_dir")
+    path = at_home(stored) if isinstance(stored, str) else None
+    return path if path and path.is_dir() else None
