@@ -325,9 +325,10 @@ def save_results(
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
     if recorder.evaluator:
-        words = report.save_verdict(
-            *(run, recorder.evaluator, state.ema, state.history, asdict(options), title)
-        )
+        judgement = recorder.evaluator.full(state.ema)
+        facts = (dataset, title, state.history, asdict(options))
+        sha256 = run.generator_sha256
+        words = report.save_evaluation(run, judgement, *facts, generator_sha256=sha256)
         print(*words, sep="\n")
 
 

@@ -231,9 +231,11 @@ def test_results_do_not_go_where_pictures_are_read(pictures, monkeypatch, capsys
 
 def test_inverted_pictures_are_turned_round(tmp_path: Path):
     Image.new("L", (28, 28), 200).save(tmp_path / "one.png")
+    referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
     for invert, level in ((False, 200), (True, 55)):
-        found = subject.find_subject(None, None, tmp_path, "mnist", invert)
-        assert found.images((1, 28, 28), torch.device("cpu")).unique().tolist() == [level]
+        options = evaluate_images.Options(images=tmp_path, dataset="mnist", invert=invert)
+        images, labels = subject.find_subject(options).images(referee)
+        assert images.unique().tolist() == [level] and labels is None
 
 
 def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, capsys):

@@ -25,13 +25,15 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
     Those of a conditional generator stay within a class each, the first, the second, and so on.
     """
     ends = _latents(generator, 2 * WALKS, "walk ends")
-    shares = torch.linspace(0, 1, STEPS)
     classes, rows = getattr(generator, "classes", 0), []
-    for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
-        labels = torch.full((STEPS,), number % classes, device=ends.device) if classes else None
-        images = generate(generator, slerp(start, end, shares), labels)
-        name = class_names[number % classes] if classes and class_names else f"walk {number + 1}"
-        rows.append((name, images))
+    for number in range(WALKS):
+        name, labels = f"walk {number + 1}", None
+        if classes:
+            labels = torch.full((STEPS,), number % classes, device=ends.device)
+            name = class_names[number % classes] if class_names else name
+        start, end = ends[2 * number : 2 * number + 2]
+        latents = slerp(start, end, torch.linspace(0, 1, STEPS))
+        rows.append((name, generate(generator, latents, labels)))
     return rows
 
 

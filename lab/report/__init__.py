@@ -16,7 +16,7 @@ web_export  the generator inside a page
 from lab.report.figures import save_each
 from lab.report.recorder import Recorder
 from lab.report.report import look_at_runs, show
-from lab.report.results import save_evaluation, save_pictures, save_verdict
+from lab.report.results import save_evaluation, save_pictures
 
 __all__ = [
     "Recorder",
@@ -24,6 +24,5 @@ __all__ = [
     "save_each",
     "save_evaluation",
     "save_pictures",
-    "save_verdict",
     "show",
 ]
