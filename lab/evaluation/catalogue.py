@@ -2,9 +2,9 @@
 
 A new metric is a row of METRICS and its function of a sample and the real images. Seeds and counts
 are fixed: a figure of another count or in other features gets another key. FCD, the Frechet
-classifier distance, is Frechet's in the features of the set's own small classifier; MLP FCD is that
-of a second one without convolutions, FRD that of random features. Their scales are their own, and
-none is that of FID.
+classifier distance, is what FID is with the set's own small classifier in Inception's place; MLP
+FCD takes a second classifier without convolutions, FRD a network with random weights. Their scales
+are their own, and none is that of FID.
 """
 
 from __future__ import annotations

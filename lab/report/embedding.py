@@ -28,7 +28,7 @@ Shape = Sequence[int]  # (C, H, W) of a run's images
 
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
-    """Sample grids in order, as many as there is room for: epoch, data address, if on paper too."""
+    """Sample grids in order, as many as there is room for: epoch, data address, if printed too."""
     grids = thinned(run.grids(), MOST_FRAMES)
     found = [(epoch, source) for epoch, path in grids if (source := _frame(path, shape))]
     size = sum(len(source) for _, source in found)

@@ -75,9 +75,9 @@ def rows_of_classes(classes: int) -> tuple[Tensor, int]:
 
 
 def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
-    """Write a sheet of images (N, C, H, W), ten a row, by class if there are labels; below, twins.
+    """Write a sheet of images, ten a row, by class if there are labels; corrupted ones below.
 
-    kinds: the images, then each kind of their twins.
+    kinds: the images (N, C, H, W), then the same images under each corruption.
     """
     order = torch.tensor(labels).argsort(stable=True) if labels else slice(None)
     sheets = [_filled(images[order], -len(images) % SAMPLES) for images in kinds]

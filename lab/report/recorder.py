@@ -118,7 +118,7 @@ class Recorder:
         self.budget.after_epoch(began, has_grid)
 
     def save_history(self) -> None:
-        """The rows so far, if any; on Windows not while a spreadsheet shows them, but later."""
+        """Write the rows so far; on Windows, later, if a spreadsheet has the file open."""
         if not self.state.history:
             return
         try:
@@ -129,7 +129,7 @@ class Recorder:
             self.bar.line(f"    history.csv was not written {why}")
 
     def renew_page(self) -> None:
-        """The page as far as the run has come, if its turn has come; a training needs it not."""
+        """Make the page as far as the run has come, if that is due; it may fail, the run goes on."""
         if not self.page_pace.is_due():
             return
         with self.page_pace.taking():

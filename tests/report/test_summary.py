@@ -69,13 +69,6 @@ def test_the_verdict_knows_how_a_run_ended(tmp_path: Path, status: str, says: st
     assert re.match(says, summary.verdict(run))
 
 
-def test_the_verdict_on_a_run_that_goes_on(tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    run = a_run(tmp_path, "running", {**OPTIONS, "epochs": 9})
-    with run.held():
-        assert summary.verdict(run) == "Under way: 4 of 9 epochs so far."
-
-
 def test_the_verdict_calls_nothing_real_that_is_far_from_it(tmp_path: Path) -> None:
     figures = {"thin_classes": 1, "class_histogram": {"0": 0.99, "1": 0.01}, "recall": 0.4}
 
@@ -124,14 +117,6 @@ def test_real_images_stand_beside_and_then_their_distance_is_no_row() -> None:
     evaluation = Evaluation(figures=figures, real={"fcd_test": 0.1})
     rows = tables.results(evaluation, None, ())["rows"]
     assert [(row["value"], row["real"]) for row in rows] == [("20.00", "0.10"), ("0.250", "")]
-
-
-def test_a_new_metric_is_shown_by_what_its_row_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    like = METRICS["recall"]
-    row = type(like)(**{**vars(like), "label": "Toy", "format": ".1f", "better": "lower"})
-    monkeypatch.setitem(METRICS, "toy", row)
-    (cells,) = tables.results(Evaluation(figures={"toy": 2.0}), None, ())["rows"]
-    assert (cells["label"], cells["value"], cells["better"]) == ("Toy", "2.0", "lower")
 
 
 def test_classes_are_named_as_the_set_names_them() -> None:
