@@ -6,8 +6,6 @@
 Writes evaluation.json and evaluation.png into the run folder, or into a new folder in --out.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +44,7 @@ class Options:
     invert: bool = option(False, "the pictures are dark on light: turn that round", only_on=True)
     dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
     image_size: int | None = option(
-        None,
-        "pixels a side, for --images beside a set of your own; left out, its own or 32",
-        16,
-        64,
+        None, "pixels a side, for --images beside a set of your own; default its own or 32", 16, 64
     )
     grey: bool = option(False, "your own set is made grey", only_on=True)
     colour: bool = option(False, "your own set keeps colour, even if few have", only_on=True)
@@ -70,29 +65,16 @@ def main() -> None:
     """Find the images, score them, write it down, say what it means; then what takes long."""
     options = parse(Options)
     device = pick_device(options.device)
-    subject = find_subject(options)
-    outputs = options.out or OUTPUTS
-    check_places(options, subject, outputs)
-    colour = colour_asked(options.grey, options.colour)
-    if subject.trained and (options.image_size or colour is not None):
-        raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
     set_up_torch()
-    dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
-    if dataset.path and not subject.run:
-        check_apart("--out", outputs, "--dataset", dataset.path)
-    if options.fid:
-        inception.check(subject.count, dataset)
-    if options.cas:
-        cas.check(subject.trained, dataset)
+    subject, dataset = find(options)
     evaluator = Evaluator(dataset, device)
-
     images, labels = subject.images(evaluator)
     print_heading(subject, len(images), dataset)
     judgement = evaluator.full_of_images(images, labels)
     judgement.record.real = evaluator.real_figures
     if subject.run:
         judgement.take_over(subject.run.evaluation)
-    results = subject.run or RunFiles(new_folder(outputs, "evaluation"))
+    results = subject.run or RunFiles(new_folder(options.out or OUTPUTS, "evaluation"))
     words = save(subject, dataset, judgement, results)
     print("", judgement.table(), "", *words, sep="\n")
 
@@ -115,17 +97,30 @@ def main() -> None:
     print(f"\ndone: {results.evaluation_path}{sheet}")
 
 
-def check_places(options: Options, subject: Subject, outputs: Path) -> None:
-    """Mistake unless results can be written where they go, which is not among the pictures."""
+def find(options: Options) -> tuple[Subject, Dataset]:
+    """What to score, and the set to compare with; refuses what it can before any work."""
+    subject = find_subject(options)
+    outputs = options.out or OUTPUTS
+    if subject.run and options.out:
+        raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
     if subject.run:
-        if options.out:
-            raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
         cure = f"score {subject.trained.path} with --generator and --out instead"
         check_writable("--run", subject.run.path, cure)
     else:
         check_out(outputs)
     if options.images:
         check_apart("--out", outputs, "--images", options.images)
+    colour = colour_asked(options.grey, options.colour)
+    if subject.trained and (options.image_size or colour is not None):
+        raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
+    dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
+    if dataset.path and not subject.run:
+        check_apart("--out", outputs, "--dataset", dataset.path)
+    if options.fid:
+        inception.check(subject.count, dataset)
+    if options.cas:
+        cas.check(subject.trained, dataset)
+    return subject, dataset
 
 
 def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:

@@ -1,7 +1,5 @@
 """evaluate_images.py as a user meets it: runs, generator files, folders of pictures, mistakes."""
 
-from __future__ import annotations
-
 import shutil
 import struct
 import zlib

@@ -6,8 +6,6 @@ ones. They take a ResNet-50; here it is the lab's small classifier, half as wide
 seeds that never change, so that two generators of a set can be compared.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy

@@ -7,8 +7,6 @@ FCD takes a second classifier without convolutions, FRD a network with random we
 are their own, and none is that of FID.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean

@@ -4,8 +4,6 @@ A set of one's own gets a convolutional and a fully connected one when its first
 finds them again in the cache by its fingerprint. Where there is no cache they are trained anew.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -3,8 +3,6 @@
 Thresholds are set so that a healthy run is told so and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -27,6 +25,9 @@ RUNAWAY_LOSS = 20.0
 FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
 TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
 DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, by what its set can be judged by
+# Of a run that has learned too little yet, or has lost what it had learned.
+FAR = "The images are far from real ones (FCD {:.0f}): trained too little, or {}"
+COLLAPSED = "collapsed to a few kinds"
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -97,7 +98,7 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         found["classes"] = (
-            f"{_far(distance)}{_cure(options)}."
+            f"{FAR.format(distance, COLLAPSED)}{_cure(options)}."
             if distance >= FOREIGN
             else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
             f"than three tenths of their share of the images{_cure(options)}."
@@ -119,7 +120,7 @@ def _discriminator_trends(history: History) -> dict[str, str]:
     """Who is ahead, from the losses, D(x) and D(G(z)) in the last rows."""
     if len(history) < FEWEST_ROWS:
         return {}
-    d_loss, g_loss, d_real, d_fake = (_recent_mean(history, each) for each in STEP_FIGURES)
+    d_loss, g_loss, d_real, d_fake = _recent(history)
     if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
         return {
             "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
@@ -155,15 +156,9 @@ def _foreign(found: Evaluation, options: Options) -> list[str]:
     name, share = max(found.class_histogram.items(), key=lambda item: item[1])
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
     if options is not None:
-        return [f"{_far(distance)} {seen}{_cure(options)}."]
-    reasons = f"collapsed to a few kinds {seen}, of another --dataset, or dark on light (--invert)"
+        return [f"{FAR.format(distance, COLLAPSED)} {seen}{_cure(options)}."]
+    reasons = f"{COLLAPSED} {seen}, of another --dataset, or dark on light (--invert)"
     return [f"Hardly images of this set: {reasons}?"]
-
-
-def _far(distance: float) -> str:
-    """Of a run that has learned too little yet, or has lost what it had learned."""
-    far = f"The images are far from real ones (FCD {distance:.0f})"
-    return f"{far}: trained too little, or collapsed to a few kinds"
 
 
 def _named(name: str) -> str:
@@ -211,10 +206,11 @@ def _copying(figures: Figures, options: Options) -> list[str]:
 
 def _outputs(history: History) -> str:
     """`(D(x) 0.61, D(G(z)) 0.39)`, recently."""
-    d_real, d_fake = _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+    *_, d_real, d_fake = _recent(history)
     return f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
 
 
-def _recent_mean(history: History, column: str) -> float:
-    recent = history[-FEWEST_ROWS:]
-    return sum(row[column] for row in recent) / len(recent)
+def _recent(history: History) -> list[float]:
+    """STEP_FIGURES averaged over the last rows."""
+    rows = history[-FEWEST_ROWS:]
+    return [sum(row[column] for row in rows) / len(rows) for column in STEP_FIGURES]

@@ -4,8 +4,6 @@ Seeds and counts are fixed, and where a count differs from the usual one it is w
 same generator scores the same to the last digit. A set without labels is scored by what needs none.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from functools import cached_property

@@ -7,8 +7,6 @@ as that network's graph does it. The network's weights lie in the package `fid-h
 that one file is read, none of the package's code runs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import warnings

@@ -5,8 +5,6 @@ second shapes, and better images are better by both. A classifier that knows too
 classes is no judge; where one is missing, "random" features stand in, which need no labels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """What a generator's latent space looks like: walks through it, and the nearest real images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -27,12 +25,9 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
     ends = _latents(generator, 2 * WALKS, "walk ends")
     classes, rows = getattr(generator, "classes", 0), []
     for number in range(WALKS):
-        name, labels = f"walk {number + 1}", None
-        if classes:
-            labels = torch.full((STEPS,), number % classes, device=ends.device)
-            name = class_names[number % classes] if class_names else name
-        start, end = ends[2 * number : 2 * number + 2]
-        latents = slerp(start, end, torch.linspace(0, 1, STEPS))
+        latents = slerp(*ends[2 * number : 2 * number + 2], torch.linspace(0, 1, STEPS))
+        labels = torch.full((STEPS,), number % classes, device=ends.device) if classes else None
+        name = class_names[number % classes] if classes and class_names else f"walk {number + 1}"
         rows.append((name, generate(generator, latents, labels)))
     return rows
 

@@ -1,7 +1,5 @@
 """A sample of images as the judges see them, and the real images that others are compared with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What evaluate_images.py is to score: a generator, or the pictures in a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

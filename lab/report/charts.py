@@ -4,8 +4,6 @@ For the page the figures of the history become points in a box of 100 x 100, whi
 whatever width it has; the labels stand beside it, so that they stay legible on a phone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The pictures of a run as `data:` addresses; what is missing or damaged is passed over."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import io

@@ -3,8 +3,6 @@
 Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones have three.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import math

@@ -1,7 +1,5 @@
 """All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from urllib.parse import quote

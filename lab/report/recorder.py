@@ -1,7 +1,5 @@
 """What a training leaves behind while it runs: grids, scores, history, checkpoints, the screen."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from dataclasses import asdict, dataclass, replace
@@ -55,7 +53,7 @@ class Recorder:
         self.history_pace, self.page_pace = Pace(1, 1 / 50), Pace(20, 3 / 100)
         self.to_close = contextlib.ExitStack()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> "Recorder":
         self.board = None
         if self.options.tensorboard:
             first = self.state.epoch + bool(self.state.updates)
@@ -125,11 +123,12 @@ class Recorder:
             with self.history_pace.taking():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
-            why = f"({error.strerror}): is it open elsewhere?"
-            self.bar.line(f"    history.csv was not written {why}")
+            self.bar.line(
+                f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
+            )
 
     def renew_page(self) -> None:
-        """Make the page as far as the run has come, if that is due; it may fail, the run goes on."""
+        """Make the page anew if that is due; where it cannot be made the training goes on."""
         if not self.page_pace.is_due():
             return
         with self.page_pace.taking():

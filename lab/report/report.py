@@ -6,8 +6,6 @@ Names, options and figures come from files that anyone may have written: Jinja2 
 and the page's content security policy runs no script but ours.
 """
 
-from __future__ import annotations
-
 import base64
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is written of a finished run, and of images that were scored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ and backwards. What it does not know is refused with the reason (`Unsuited`), an
 the weights is held against the network itself before it is handed out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

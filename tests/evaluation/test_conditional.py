@@ -1,7 +1,5 @@
 """What a conditional generator is asked for, its figures by class, and the accuracy score."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What a diagnosis says of runs and of images."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.evaluation import diagnosis

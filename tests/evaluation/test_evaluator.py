@@ -1,7 +1,5 @@
 """An evaluator that tells planted faults apart, on the bundled sample and on a toy set."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import shutil

@@ -1,7 +1,5 @@
 """Inception FID, without its network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

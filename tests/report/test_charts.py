@@ -1,7 +1,5 @@
 """The charts of a training as the page draws them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Pictures in files: what is drawn where, and in which levels."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from pathlib import Path

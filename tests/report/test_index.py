@@ -1,7 +1,5 @@
 """The page of all runs, the table of --list, and what --list and --report check."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

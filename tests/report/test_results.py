@@ -1,7 +1,5 @@
 """The pictures that a finished run is remembered by."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from PIL import Image

@@ -1,7 +1,5 @@
 """Figures in plain words, and the tables of the page."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
