@@ -1,6 +1,6 @@
 """What people look at; only this folder draws.
 
-figures     pictures in files: grids, sheets, curves, the GIF
+figures     pictures in files: grids, sheets, the GIF
 charts      what is drawn over the epochs, for the page and for the PNG
 recorder    what a training leaves behind while it runs
 results     what a finished run is remembered by

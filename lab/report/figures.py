@@ -1,4 +1,4 @@
-"""Pictures in files: grids, sheets, and the GIF, all through Pillow and matplotlib.
+"""Pictures in files: grids, sheets and the GIF, all through Pillow and matplotlib.
 
 Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones have three.
 """

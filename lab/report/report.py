@@ -175,8 +175,8 @@ def _classic(run: Run) -> Run | None:
     images = run.evaluation.compared_with.fingerprint if run.evaluation else ""
     if run.options.get("recipe") == "classic" or not images:
         return None
-    others = (
-        other for other in Run.all_in(run.outputs) if other.options.get("recipe") == "classic"
-    )
-    scored = (other for other in others if other.evaluation)
-    return next((s for s in scored if s.evaluation.compared_with.fingerprint == images), None)
+    for other in Run.all_in(run.outputs):
+        scored = other.options.get("recipe") == "classic" and other.evaluation
+        if scored and scored.compared_with.fingerprint == images:
+            return other
+    return None
