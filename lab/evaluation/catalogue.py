@@ -22,31 +22,22 @@ FEWEST_WITHIN = 150  # of a class: more than features; real images beside it are
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of images, and what people are told about it.
-
-    better: "lower", "higher", or "" for what has no direction and no value for real images.
-    compute: of a sample; None for a figure that is measured elsewhere.
-    needs_labels: whether it is of images that were asked for by class.
-    fewest, fewest_a_class: images that it takes, in all and for each class of the set.
-    judge: whose features it is of; "" if it takes none. against: the halves of the set, "train"
-    and "test", that it compares with, which must have `fewest` images, too.
-    of_real: of real images; None if the 10,000 training images simply stand for generated ones.
-    quick_name: its column in history.csv, rounded to quick_digits; "" for none.
-    """
+    """A figure of images, and what people are told about it."""
 
     label: str
-    better: str
+    better: str  # "lower", "higher", or "" for what has no direction and no value for real images
     format: str
     meaning: str
-    compute: Callable[[Sample, Reference], float] | None
-    fewest: int = 1
-    quick_name: str = ""
-    needs_labels: bool = False
-    judge: str = ""
-    against: tuple[str, ...] = ()
+    compute: Callable[[Sample, Reference], float] | None  # None: it is measured elsewhere
+    fewest: int = 1  # images that it takes, also of the halves that it compares with
+    quick_name: str = ""  # its column in history.csv; "" for none
+    needs_labels: bool = False  # whether it is of images that were asked for by class
+    judge: str = ""  # whose features it is of; "" if it takes none
+    against: tuple[str, ...] = ()  # the halves of the set, "train" and "test", it compares with
+    # Of real images; None if the 10,000 training images simply stand for generated ones.
     of_real: Callable[[Reference], float] | None = None
-    fewest_a_class: int = 0
-    quick_digits: int = 6
+    fewest_a_class: int = 0  # images that it takes for each class of the set
+    quick_digits: int = 6  # of its column in history.csv
 
     def fewest_images(self, classes: int) -> int:
         """How many images it takes in a set of so many classes."""

@@ -36,12 +36,9 @@ MOST_LINES = 6  # of a training without a terminal
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: how long, and how far images are moved at random.
+    """How a classifier is trained: how long, and how far images are moved at random."""
 
-    kind: its row of CLASSIFIERS. most_images: of an epoch.
-    """
-
-    kind: str
+    kind: str  # its row of CLASSIFIERS
     epochs: int
     learning_rate: float = 6e-3  # at its peak
     weight_decay: float = 0.05
@@ -49,7 +46,7 @@ class Recipe:
     turn: float = 0  # degrees, the most either way
     zoom: float = 0  # the most, as a fraction of the size
     mirror: bool = False  # whether left and right may be exchanged
-    most_images: int | None = None
+    most_images: int | None = None  # of an epoch
 
 
 MLP = Recipe("mlp", epochs=3, learning_rate=2e-3, weight_decay=0.01)

@@ -26,16 +26,12 @@ QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
 
 @dataclass(frozen=True)
 class Judgement:
-    """Images, and what was found: `record` is what evaluation.json will hold.
-
-    classes: (N,) as the classifier sees them; None without one. left_out: which figures are missing
-    and why, in a line; empty if none are.
-    """
+    """Images, and what was found."""
 
     images: Tensor  # uint8 (N, C, H, W) on the CPU
-    classes: Tensor | None
-    record: Evaluation
-    left_out: str = ""
+    classes: Tensor | None  # (N,) as the classifier sees them; None without one
+    record: Evaluation  # what evaluation.json will hold
+    left_out: str = ""  # which figures are missing and why, in a line; empty if none are
 
     def table(self) -> str:
         """Every figure beside that of real images, then the share of each class."""

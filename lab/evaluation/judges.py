@@ -42,14 +42,11 @@ class View:
 
 @dataclass(frozen=True)
 class Judge:
-    """A network with `features_and_logits`, and what people are told about it.
+    """A network that images are seen through."""
 
-    able: whether it knows enough to judge.
-    """
-
-    network: nn.Module
-    about: str
-    able: bool = True
+    network: nn.Module  # with a method `features_and_logits`
+    about: str  # for people
+    able: bool = True  # whether it knows enough to judge
 
     @torch.inference_mode()
     def view(self, images: Tensor, device: torch.device) -> View:

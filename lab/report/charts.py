@@ -6,7 +6,7 @@ whatever width it has; the labels stand beside it, so that they stay legible on 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,37 +21,27 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn over the epochs.
-
-    columns: of history.csv, with their labels. bounds: of the y axis; None where the figures decide
-    them. levels: what the figures are where the discriminator says 1/2 to everything.
-    """
+    """What is drawn over the epochs."""
 
     title: str
     note: str
-    columns: dict[str, str]
+    columns: dict[str, str]  # of history.csv, with their labels
     logarithmic: bool = False
-    bounds: tuple[float, float] | None = None
-    levels: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None  # of the y axis; None where the figures decide them
+    levels: tuple[float, ...] = ()  # the figures where the discriminator says 1/2 to everything
 
 
 def charts(history: History, loss_name: str) -> list[Chart]:
-    """Every chart of which `history` holds a figure, with the columns that it holds.
-
-    loss_name: the run's, which decides whether D(x) is a probability.
-    """
+    """Every chart of which `history` holds a figure, with the columns that it holds."""
     loss = LOSSES.get(loss_name)
     is_probability = loss is not None and loss.d_is_probability
     measured = {column for row in history for column in row}
+    distances = {"fcd_train_5k": "FCD, 5,000 images", "fcd_mlp_train_5k": "MLP FCD"}
     all_charts = (
         Chart(
             "Quality",
             "Fréchet distance to the training images; lower is better; log scale",
-            {
-                "fcd_train_5k": "FCD, 5,000 images",
-                "fcd_mlp_train_5k": "MLP FCD",
-                "frd_train_5k": "FRD, 5,000 images",
-            },
+            {**distances, "frd_train_5k": "FRD, 5,000 images"},
             logarithmic=True,
         ),
         Chart(
@@ -81,10 +71,11 @@ def charts(history: History, loss_name: str) -> list[Chart]:
             bounds=(0.0, 1.0),
         ),
     )
-    for chart in all_charts:
-        for column in chart.columns.keys() - measured:
-            del chart.columns[column]
-    return [chart for chart in all_charts if chart.columns]
+    return [
+        replace(chart, columns=held)
+        for chart in all_charts
+        if (held := {name: text for name, text in chart.columns.items() if name in measured})
+    ]
 
 
 def points(history: History, column: str) -> list[tuple[float, float]]:

@@ -77,11 +77,11 @@ def embedded(paths: Iterable[Path], room: int) -> tuple[list[dict[str, str]], li
     shown, left_out = [], []
     for path in filter(_opened, paths):
         source = _png_url(path.read_bytes())
-        if len(source) > room:
-            left_out.append(path.name)
-        else:
+        if len(source) <= room:
             room -= len(source)
             shown.append({"name": path.name, "source": source})
+        else:
+            left_out.append(path.name)
     return shown, left_out
 
 
@@ -102,13 +102,10 @@ def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
     if shape is None:
         return picture
     scale, (height, width) = scale_of(shape), shape[-2:]
+    for pixels, side in ((picture.width, width), (picture.height, height)):
+        if pixels % scale or pixels == scale or (pixels // scale - 1) % (side + 1):
+            return picture
     small = (picture.width // scale, picture.height // scale)
-    whole = all(
-        pixels > 1 and (pixels - 1) % (side + 1) == 0
-        for pixels, side in zip(small, (width, height), strict=True)
-    )
-    if not whole or (small[0] * scale, small[1] * scale) != picture.size:
-        return picture
     return _with_clear_gaps(picture.resize(small, Image.Resampling.NEAREST), shape)
 
 

@@ -51,10 +51,10 @@ def _shape_of(run: Run) -> tuple[int, int, int] | None:
 
 def table(outputs: Path) -> str:
     """A table of the runs in `outputs`, the newest first, for the screen."""
-    runs = Run.all_in(outputs)
-    if not runs:
+    runs = map(_row, Run.all_in(outputs))
+    rows = [{name: printable(text) for name, text in row.items()} for row in runs]
+    if not rows:
         return f"no runs in {outputs}; make one: python gan_lab.py"
-    rows = [{name: printable(text) for name, text in _row(run).items()} for run in runs]
     rows.insert(0, {name: name for name in rows[0]} | {"fcd": "FCD"})
     width = {name: max(len(row[name]) for row in rows) for name in rows[0]}
     forms = {name: f"{'>' if name in TO_THE_RIGHT else '<'}{most}" for name, most in width.items()}

@@ -123,9 +123,8 @@ class Recorder:
             with self.history_pace.taking():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
-            self.bar.line(
-                f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
-            )
+            line = f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
+            self.bar.line(line)
 
     def renew_page(self) -> None:
         """Make the page anew if that is due; where it cannot be made the training goes on."""
