@@ -24,13 +24,12 @@ if __name__ == "__main__":
 from lab.data import OF_SETS, Dataset, colour_asked
 from lab.data.datasets import SAMPLE_NOTICE
 from lab.device import DEVICES, pick_device, set_up_torch
-from lab.evaluation import Evaluator, Judgement, cas, diagnosis, inception
-from lab.evaluation.catalogue import known
+from lab.evaluation import Evaluator, Judgement, cas, inception
 from lab.evaluation.subject import Subject, find_subject
 from lab.files import check_apart, check_writable
 from lab.options import option, parse
 from lab.report import save_evaluation, show
-from lab.runs import OUTPUTS, Run, check_out
+from lab.runs import OUTPUTS, check_out
 from lab.runs.layout import RunFiles, new_folder
 from lab.text import counted
 
@@ -47,10 +46,7 @@ class Options:
     invert: bool = option(False, "the pictures are dark on light: turn that round", only_on=True)
     dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
     image_size: int | None = option(
-        None,
-        "pixels a side, for --images beside a set of your own; left out, its own or 32",
-        16,
-        64,
+        None, "pixels a side, for --images beside a set of your own; default its own or 32", 16, 64
     )
     grey: bool = option(False, "your own set is made grey", only_on=True)
     colour: bool = option(False, "your own set keeps colour, even if few have", only_on=True)
@@ -68,25 +64,57 @@ class Options:
 
 
 def main() -> None:
-    """Find the images, score them, write it down, say what it means; then the FID, if wanted."""
+    """Find the images, score them, write it down, say what it means; then what takes long."""
     options = parse(Options)
     device = pick_device(options.device)
-    named = (options.run, options.generator, options.images)
-    subject = find_subject(*named, options.dataset, options.invert)
+    set_up_torch()
+    subject, dataset = find(options)
+    evaluator = Evaluator(dataset, device)
+    images, labels = subject.images(evaluator)
+    print_heading(subject, len(images), dataset)
+    judgement = evaluator.full_of_images(images, labels)
+    judgement.record.real = evaluator.real_figures
+    if subject.run:
+        judgement.take_over(subject.run.evaluation)
+    results = subject.run or RunFiles(new_folder(options.out or OUTPUTS, "evaluation"))
+    words = save(subject, dataset, judgement, results)
+    print("", judgement.table(), "", *words, sep="\n")
+
+    figures = judgement.record.figures
+    if options.cas:  # these take long, so all else is saved before
+        print("\nclassification accuracy score: some minutes on two cores", flush=True)
+        with going_on(f"all figures but this score are in {results}"):
+            scores = cas.scores(subject.trained.network, dataset, device)
+        figures["cas"], judgement.record.real["cas"] = scores
+        print("trained on generated images {:.1%}, on real images {:.1%}".format(*scores))
+        save(subject, dataset, judgement, results)
+    if options.fid:
+        inception.check(len(images), dataset)  # some may have been unreadable
+        print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
+        with going_on(f"all figures but the FID are in {results}"):
+            figures["fid"] = inception.distance(judgement.images, dataset, device)
+        print(f"Inception FID {figures['fid']:.2f}")
+        save(subject, dataset, judgement, results)
+    sheet = "" if judgement.classes is None else f" and {results.class_sheet_path.name}"
+    print(f"\ndone: {results.evaluation_path}{sheet}")
+
+
+def find(options: Options) -> tuple[Subject, Dataset]:
+    """What to score, and the set to compare with; refuses what it can before any work."""
+    subject = find_subject(options)
+    outputs = options.out or OUTPUTS
     if subject.run and options.out:
         raise Mistake(f"--out {options.out}: a run's result goes into the run; leave it out")
-    outputs = options.out or OUTPUTS
     if subject.run:
         cure = f"score {subject.trained.path} with --generator and --out instead"
         check_writable("--run", subject.run.path, cure)
     else:
         check_out(outputs)
+    if options.images:
+        check_apart("--out", outputs, "--images", options.images)
     colour = colour_asked(options.grey, options.colour)
     if subject.trained and (options.image_size or colour is not None):
         raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
-    if options.images:
-        check_apart("--out", outputs, "--images", options.images)
-    set_up_torch()
     dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
     if dataset.path and not subject.run:
         check_apart("--out", outputs, "--dataset", dataset.path)
@@ -94,25 +122,7 @@ def main() -> None:
         inception.check(subject.count, dataset)
     if options.cas:
         cas.check(subject.trained, dataset)
-    evaluator = Evaluator(dataset, device)
-
-    images, labels = subject.images(dataset, device)
-    print_heading(subject, len(images), dataset)
-    judgement = evaluator.full_of_images(images, labels)
-    if subject.run:
-        figures, real = known(subject.run.evaluation, dataset)
-        judgement.figures.update(figures)
-        evaluator.real_figures.update(real)
-    results = subject.run or RunFiles(new_folder(outputs, "evaluation"))
-    words = save(subject, evaluator, judgement, results)
-    print("", judgement.table(evaluator.real_figures), "", *words, sep="\n")
-
-    if options.cas:  # these take long, so all else is saved before
-        add_cas(subject, evaluator, judgement, results)
-    if options.fid:
-        add_fid(subject, evaluator, judgement, results)
-    sheet = "" if judgement.classes is None else f" and {results.class_sheet_path.name}"
-    print(f"\ndone: {results.evaluation_path}{sheet}")
+    return subject, dataset
 
 
 def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
@@ -130,52 +140,21 @@ def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
         print(SAMPLE_NOTICE)
 
 
-def save(
-    subject: Subject, evaluator: Evaluator, judgement: Judgement, results: RunFiles
-) -> list[str]:
+def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunFiles) -> list[str]:
     """Write the figures down and into the run's page; returns what they mean, in sentences."""
     options = subject.options
-    history = subject.run.history if subject.run else ()
-    words = diagnosis.after(
-        *(history, judgement.figures, judgement.class_histogram, options, judgement.own_shares)
-    )
     known = [f"{name} {options[name]}" for name in ("recipe", "seed") if name in (options or {})]
-    facts = [evaluator.dataset.title, *known, counted(len(judgement.images), "image")]
+    facts = [dataset.title, *known, counted(len(judgement.images), "image")]
     title = f"{Path(subject.name).name}: {', '.join(facts)}"
-    save_evaluation(
-        *(results, evaluator, judgement, title, words),
-        real=evaluator.real_figures,
+    words = save_evaluation(
+        *(results, judgement, dataset, title),
+        *(subject.run.history if subject.run else (), options),
         evaluated=subject.name,
         generator_sha256=subject.trained.weights.sha256 if subject.trained else None,
     )
     if subject.run:
-        show(Run(subject.run.path))  # read anew, with these figures
+        show(subject.run)
     return words
-
-
-def add_fid(
-    subject: Subject, evaluator: Evaluator, judgement: Judgement, results: RunFiles
-) -> None:
-    """Measure the Inception FID and write it down beside the other figures."""
-    inception.check(len(judgement.images), evaluator.dataset)  # some may have been unreadable
-    print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
-    with going_on(f"all figures but the FID are in {results}"):
-        fid = inception.distance(judgement.images, evaluator.dataset, evaluator.device)
-    print(f"Inception FID {fid:.2f}")
-    judgement.figures["fid"] = fid
-    save(subject, evaluator, judgement, results)
-
-
-def add_cas(
-    subject: Subject, evaluator: Evaluator, judgement: Judgement, results: RunFiles
-) -> None:
-    """Measure the classification accuracy score and write it down beside the other figures."""
-    print("\nclassification accuracy score: some minutes on two cores", flush=True)
-    with going_on(f"all figures but this score are in {results}"):
-        generated, real = cas.scores(subject.trained.network, evaluator.dataset, evaluator.device)
-    print(f"trained on generated images {generated:.1%}, on real images {real:.1%}")
-    judgement.figures["cas"], evaluator.real_figures["cas"] = generated, real
-    save(subject, evaluator, judgement, results)
 
 
 if __name__ == "__main__":

@@ -311,8 +311,10 @@ def save_results(
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
     if recorder.evaluator:
-        chosen = asdict(options)
-        print(report.save_verdict(run, recorder.evaluator, state.ema, state.history, chosen, title))
+        judgement = recorder.evaluator.full(state.ema)
+        facts = (dataset, title, state.history, asdict(options))
+        digest = {"generator_sha256": run.generator_sha256}
+        print(*report.save_evaluation(run, judgement, *facts, **digest), sep="\n")
 
 
 # The script

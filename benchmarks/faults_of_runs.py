@@ -35,7 +35,7 @@ from planting import (
 import gan_lab
 from lab.data import datasets, to_float
 from lab.evaluation import latent_space
-from lab.report import figures
+from lab.report import charts
 from lab.report.recorder import Recorder
 from lab.runs import Run
 from lab.training.pace import CheckpointClock
@@ -98,7 +98,7 @@ def interrupted(place: Place) -> Tries:
     yield train(place, "--out", whole.parent).complaint(0)
     moments = [
         lambda act: at_step(1, act),
-        lambda act: before(figures, "save_curves", act),
+        lambda act: before(charts, "save_curves", act),
         lambda act: before(datasets, "read_folder", act),
         lambda act: before(Recorder, "after_epoch", act),
         lambda act: at_write(3, 100, act),

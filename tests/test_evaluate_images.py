@@ -1,10 +1,9 @@
 """evaluate_images.py as a user meets it: runs, generator files, folders of pictures, mistakes."""
 
-from __future__ import annotations
-
 import shutil
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,15 +64,20 @@ def pictures(tmp_path: Path) -> Path:
     return place
 
 
-def evaluate(monkeypatch, capsys, *arguments: object) -> str:
-    """Run the script in this process, which has torch imported already, with few images."""
+@pytest.fixture
+def evaluate(monkeypatch, capsys) -> Callable[..., str]:
+    """Runs the script with few images in this process, which has torch imported already."""
     for module in (real_images, evaluator, subject):
         monkeypatch.setattr(module, "FULL_COUNT", 400)
     monkeypatch.setattr(real_images, "COPIES_COUNT", 20)
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
-    monkeypatch.setattr("sys.argv", ["evaluate_images.py", *map(str, arguments)])
-    evaluate_images.main()
-    return capsys.readouterr().out
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["evaluate_images.py", *map(str, arguments)])
+        evaluate_images.main()
+        return capsys.readouterr().out
+
+    return call
 
 
 # Runs
@@ -100,31 +104,29 @@ def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Pat
         assert len(set(picture.convert("L").tobytes())) > 50
 
 
-def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, monkeypatch, capsys):
+def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, evaluate):
     before = (tiny_run / "evaluation.json").read_bytes()
     with files.held(tiny_run), pytest.raises(Mistake, match="is being trained"):
-        evaluate(monkeypatch, capsys, "--run", tiny_run)
+        evaluate("--run", tiny_run)
     assert (tiny_run / "evaluation.json").read_bytes() == before
 
 
-def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, monkeypatch, capsys):
+def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     config = files.read_json(copy / "config.json")
     config["data"]["fingerprint"] = "of others"
     files.write_json(copy / "config.json", config)
     with pytest.raises(Fault, match="trained on other images"):
-        evaluate(monkeypatch, capsys, "--run", copy)
+        evaluate("--run", copy)
 
 
-def test_the_words_know_the_runs_history_and_a_known_fid_stays(
-    tiny_run: Path, tmp_path, monkeypatch, capsys
-):
+def test_the_words_know_the_runs_history_and_a_known_fid_stays(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     before = files.read_json(copy / "evaluation.json")
     files.write_json(copy / "evaluation.json", {**before, "fid": 12.5})
     trained = Run(copy)
     trained.save_history([{**row, "d_real": 0.99, "d_fake": 0.01} for row in trained.history])
-    assert "The discriminator is winning" in evaluate(monkeypatch, capsys, "--run", copy)
+    assert "The discriminator is winning" in evaluate("--run", copy)
     content = files.read_json(copy / "evaluation.json")
     assert "The discriminator is winning" in " ".join(content["words"])
     assert content["fid"] == 12.5
@@ -132,23 +134,19 @@ def test_the_words_know_the_runs_history_and_a_known_fid_stays(
 
 
 @pytest.mark.parametrize("damage", [{"fid": float("inf")}, {"generator_sha256": "of others"}])
-def test_a_fid_of_something_else_does_not_stay(
-    damage: dict, tiny_run: Path, tmp_path, monkeypatch, capsys
-):
+def test_a_fid_of_something_else_does_not_stay(damage: dict, tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     before = files.read_json(copy / "evaluation.json")
     files.write_json(copy / "evaluation.json", {**before, "fid": 12.5, **damage})
-    evaluate(monkeypatch, capsys, "--run", copy)
+    evaluate("--run", copy)
     assert "fid" not in files.read_json(copy / "evaluation.json")
 
 
-def test_a_damaged_history_is_passed_over_and_said_so(
-    tiny_run: Path, tmp_path, monkeypatch, capsys
-):
+def test_a_damaged_history_is_passed_over_and_said_so(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     (copy / "history.csv").write_text("epoch\n1\ntwo\n")
     (copy / "evaluation.json").write_text("{")
-    out = evaluate(monkeypatch, capsys, "--run", copy)
+    out = evaluate("--run", copy)
     assert out.count("history.csv: damaged, passed over") == 1
     assert files.read_json(copy / "evaluation.json")["images"] == 400
 
@@ -156,13 +154,11 @@ def test_a_damaged_history_is_passed_over_and_said_so(
 # Generator files
 
 
-def test_a_generator_file_gets_a_new_folder_each_time(
-    weights: Path, tmp_path: Path, monkeypatch, capsys
-):
+def test_a_generator_file_gets_a_new_folder_each_time(weights: Path, tmp_path: Path, evaluate):
     arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
     (tmp_path / "mnist-007").mkdir()  # runs are numbered for themselves
     for _ in range(2):
-        out = evaluate(monkeypatch, capsys, *arguments)
+        out = evaluate(*arguments)
     assert "trained too little, or collapsed to a few kinds (the classifier sees" in out
     first, second, _ = sorted(tmp_path.iterdir())
     assert (first.name, second.name) == ("evaluation-001", "evaluation-002")
@@ -171,20 +167,20 @@ def test_a_generator_file_gets_a_new_folder_each_time(
 
 
 def test_the_inception_distance_is_written_beside_the_other_figures(
-    weights: Path, tmp_path: Path, monkeypatch, capsys
+    weights: Path, tmp_path: Path, monkeypatch, evaluate
 ):
     checked = []
     monkeypatch.setattr(inception, "check", lambda count, dataset: checked.append(count))
     monkeypatch.setattr(inception, "distance", lambda *_: 12.5)
     arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
-    assert "Inception FID 12.50" in evaluate(monkeypatch, capsys, *arguments, "--fid")
+    assert "Inception FID 12.50" in evaluate(*arguments, "--fid")
     content = files.read_json(tmp_path / "evaluation-001" / "evaluation.json")
     assert content["fid"] == 12.5 and content["generator_sha256"] == digest(weights)
     assert checked == [400, 400]  # before any work, and again with what could be read
 
 
 def test_all_else_is_saved_before_the_inception_distance(
-    weights: Path, tmp_path: Path, monkeypatch, capsys
+    weights: Path, tmp_path: Path, monkeypatch, evaluate
 ):
     def interrupted(*_: object) -> float:
         raise Interrupted("interrupted")
@@ -193,36 +189,36 @@ def test_all_else_is_saved_before_the_inception_distance(
     monkeypatch.setattr(inception, "distance", interrupted)
     arguments = ("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE, "--fid")
     with pytest.raises(Interrupted, match=r"all figures but the FID are in .*evaluation-001"):
-        evaluate(monkeypatch, capsys, *arguments)
+        evaluate(*arguments)
     content = files.read_json(tmp_path / "evaluation-001" / "evaluation.json")
     assert content["images"] == 400 and "fcd_test" in content
     assert (tmp_path / "evaluation-001" / "evaluation.png").is_file()
 
 
 def test_the_sheet_of_classes_says_what_was_scored_and_compared_with(
-    weights: Path, tmp_path: Path, monkeypatch, capsys
+    weights: Path, tmp_path: Path, monkeypatch, evaluate
 ):
     drawn = []
     monkeypatch.setattr(figures, "save_class_sheet", lambda *given: drawn.append(given))
-    evaluate(monkeypatch, capsys, *("--generator", weights, "--out", tmp_path))
+    evaluate(*("--generator", weights, "--out", tmp_path))
     assert drawn[0][-2:] == (
         "generator.pth: MNIST, 400 images",
         "compared with the BUNDLED SAMPLE, not the full set",
     )
 
 
-def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path, monkeypatch, capsys):
+def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path, evaluate):
     save_untrained(tmp_path / "g.pth", DatasetSpec("cifar", "CIFAR", (3, 20, 20), ("cat", "dog")))
     with pytest.raises(Fault, match=r"CIFAR, is not one that can be loaded.*say with --data-dir"):
-        evaluate(monkeypatch, capsys, "--generator", tmp_path / "g.pth", "--out", tmp_path / "o")
+        evaluate("--generator", tmp_path / "g.pth", "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
-def test_results_do_not_go_where_pictures_are_read(pictures, monkeypatch, capsys):
+def test_results_do_not_go_where_pictures_are_read(pictures, evaluate):
     (pictures / "config.json").write_text("{}")  # which makes no run of it
     arguments = ("--images", pictures, "--dataset", "mnist", "--out", pictures / "below" / "new")
     with pytest.raises(Mistake, match=r"lies in --images .* would be read as its pictures"):
-        evaluate(monkeypatch, capsys, *arguments)
+        evaluate(*arguments)
     assert not (pictures / "below" / "new").exists()
 
 
@@ -231,16 +227,16 @@ def test_results_do_not_go_where_pictures_are_read(pictures, monkeypatch, capsys
 
 def test_inverted_pictures_are_turned_round(tmp_path: Path):
     Image.new("L", (28, 28), 200).save(tmp_path / "one.png")
+    referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
     for invert, level in ((False, 200), (True, 55)):
-        found = subject.find_subject(None, None, tmp_path, "mnist", invert)
-        assert found.images((1, 28, 28), torch.device("cpu")).unique().tolist() == [level]
+        options = evaluate_images.Options(images=tmp_path, dataset="mnist", invert=invert)
+        images, labels = subject.find_subject(options).images(referee)
+        assert images.unique().tolist() == [level] and labels is None
 
 
-def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, capsys):
-    out = evaluate(
-        *(monkeypatch, capsys, "--images", pictures, "--dataset", "mnist"),
-        *("--out", tmp_path / "results", "--data-dir", SAMPLE),
-    )
+def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
+    arguments = ("--out", tmp_path / "results", "--data-dir", SAMPLE)
+    out = evaluate("--images", pictures, "--dataset", "mnist", *arguments)
     assert "20 images" in out
     assert "resized from 40 x 32 to 28 x 28: 1 file (01.png)" in out
     assert "colour turned to grey: 1 file (02.png)" in out
@@ -274,7 +270,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, monkeypatch, ca
     ],
 )
 def test_mistakes_are_refused_before_any_work(
-    arguments, line, weights, pictures, tmp_path, monkeypatch, capsys
+    arguments, line, weights, pictures, tmp_path, monkeypatch, evaluate
 ):
     monkeypatch.setattr(inception, "PACKAGE", "a_package_that_nobody_has")
     monkeypatch.setattr(image_folder, "read_images", None)  # calling it would raise something else
@@ -285,6 +281,6 @@ def test_mistakes_are_refused_before_any_work(
     names = {"pictures": pictures, "empty": empty, "weights": weights, "run": run_folder}
     filled = [argument.format(**names) for argument in arguments]
     with pytest.raises(Mistake) as caught:
-        evaluate(monkeypatch, capsys, *filled, "--out", out, "--data-dir", SAMPLE)
+        evaluate(*filled, "--out", out, "--data-dir", SAMPLE)
     assert line in str(caught.value)
     assert not out.exists()

@@ -32,7 +32,7 @@ from lab.models import generate
 from lab.models.serialization import load_weights
 from lab.models.tensor_files import read_tensors, write_tensors
 from lab.options import flag_of
-from lab.report import figures, results
+from lab.report import charts, figures, results
 from lab.runs import Run
 from lab.seeding import stream
 from lab.training import STEP_FIGURES, plan
@@ -204,7 +204,7 @@ def watched(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan_lab, "train_step", step)
         patch.setattr("lab.device._instructions", lambda: "AVX512")
-        patch.setattr(figures, "save_curves", lambda *given: curves.append(given))
+        patch.setattr(charts, "save_curves", lambda *given: curves.append(given))
         patch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
         gan_lab.main()
     return Run(outputs / "fashion-001").history, steps, curves

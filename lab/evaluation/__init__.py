@@ -4,9 +4,9 @@ metrics       definitions, on features or on images
 catalogue     METRICS: a row each, with what people are told about it
 classifiers   how those of a set are trained, and where they are kept
 judges        the networks that images are measured through
-reference     images as the judges see them; the real images of a set
+reference     images as the judges see them; the real images of a set; the classes to ask for
 evaluator     computes every metric of images or of a generator; what it has found
-conditional   whether images are of the class that was asked for
+subject       what evaluate_images.py is to score
 cas           the classification accuracy score, which takes long
 diagnosis     what the figures mean, and the option that cures
 inception     the Inception FID, an extra

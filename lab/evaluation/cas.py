@@ -6,8 +6,6 @@ ones. They take a ResNet-50; here it is the lab's small classifier, half as wide
 seeds that never change, so that two generators of a set can be compared.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -17,8 +15,8 @@ from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.device import full_precision
 from lab.errors import Mistake
-from lab.evaluation.conditional import labels_to_ask
-from lab.models import CLASSIFIERS, build
+from lab.evaluation.classifiers import new_classifier
+from lab.evaluation.reference import labels_to_ask
 from lab.models.sampling import generate
 from lab.runs.generators import TrainedGenerator
 from lab.seeding import seed_for, stream
@@ -56,32 +54,24 @@ def _accuracy(
     images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device, what: str
 ) -> float:
     """How often a classifier trained on uint8 images (N, C, H, W) is right of test images."""
-    classifier = train(images.to(device), labels.to(device), dataset.spec.class_names, what)
-    with torch.inference_mode():
-        logits = [
-            classifier(to_float(each.to(device))) for each in dataset.test_images.split(BATCH)
-        ]
-    return float((torch.cat(logits).argmax(1).cpu() == dataset.test_labels).double().mean())
-
-
-def train(images: Tensor, labels: Tensor, class_names: tuple[str, ...], what: str) -> nn.Module:
-    """The classifier after SHOWN of the images, in evaluation mode. what: they are, for the bar."""
-    shape, classes = tuple(images.shape[1:]), len(class_names)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(0, "cas/weights"))
-        network = build(CLASSIFIERS, "cnn", shape=shape, classes=classes, widths=WIDTHS)
-    network.to(images.device, memory_format=torch.channels_last).train()
+    images, labels = images.to(device), labels.to(device)
+    shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
+    seed, steps = seed_for(0, "cas/weights"), SHOWN // BATCH
+    network = new_classifier("cnn", shape, classes, seed, device, widths=WIDTHS)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    steps = SHOWN // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     order, drawn = stream(0, "cas/order"), torch.empty(0, dtype=torch.long)
     for _ in progress_bar(iterable=range(steps), desc=f"CAS, {what}", unit=" steps"):
         if len(drawn) < BATCH:
             drawn = torch.cat((drawn, torch.randperm(len(images), generator=order)))
-        batch, drawn = drawn[:BATCH].to(images.device), drawn[BATCH:]
+        batch, drawn = drawn[:BATCH].to(device), drawn[BATCH:]
         loss = cross_entropy(network(to_float(images[batch])), labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return network.eval()
+    network.eval()
+    with torch.inference_mode():
+        parts = dataset.test_images.split(BATCH)
+        seen = torch.cat([network(to_float(part.to(device))).argmax(1).cpu() for part in parts])
+    return float((seen == dataset.test_labels).double().mean())

@@ -2,56 +2,42 @@
 
 A new metric is a row of METRICS and its function of a sample and the real images. Seeds and counts
 are fixed: a figure of another count or in other features gets another key. FCD, the Frechet
-classifier distance, is Frechet's in the features of the set's own small classifier; MLP FCD is that
-of a second one without convolutions, FRD that of random features. Their scales are their own, and
-none is that of FID.
+classifier distance, is what FID is with the set's own small classifier in Inception's place; MLP
+FCD takes a second classifier without convolutions, FRD a network with random weights. Their scales
+are their own, and none is that of FID.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean
 
-from lab.data.datasets import Dataset
-from lab.evaluation import conditional, metrics
-from lab.evaluation.metrics import Support
+from lab.evaluation import metrics
+from lab.evaluation.metrics import FEWEST_A_CLASS, Support
 from lab.evaluation.reference import Reference, Sample
-from lab.runs.schema import Evaluation
 
 FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
 FEWEST_FOR_NEIGHBOURS = 100
 FEWEST_WITHIN = 150  # of a class: more than features; real images beside it are as few
-FEWEST_A_CLASS = metrics.FEWEST_A_CLASS
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of images, and what people are told about it.
-
-    better: "lower", "higher", or "" for what has no direction and no value for real images.
-    compute: of a sample; None for a figure that is measured elsewhere.
-    needs_labels: whether it is of images that were asked for by class.
-    fewest, fewest_a_class: images that it takes, in all and for each class of the set.
-    judge: whose features it is of; "" if it takes none. against: the halves of the set, "training"
-    and "test", that it compares with, which must have `fewest` images, too.
-    of_real: of real images; None if the 10,000 training images simply stand for generated ones.
-    quick_name: its column in history.csv, rounded to quick_digits; "" for none.
-    """
+    """A figure of images, and what people are told about it."""
 
     label: str
-    better: str
+    better: str  # "lower", "higher", or "" for what has no direction and no value for real images
     format: str
     meaning: str
-    compute: Callable[[Sample, Reference], float] | None
-    fewest: int = 1
-    quick_name: str = ""
-    needs_labels: bool = False
-    judge: str = ""
-    against: tuple[str, ...] = ()
+    compute: Callable[[Sample, Reference], float] | None  # None: it is measured elsewhere
+    fewest: int = 1  # images that it takes, also of the halves that it compares with
+    quick_name: str = ""  # its column in history.csv; "" for none
+    needs_labels: bool = False  # whether it is of images that were asked for by class
+    judge: str = ""  # whose features it is of; "" if it takes none
+    against: tuple[str, ...] = ()  # the halves of the set, "train" and "test", it compares with
+    # Of real images; None if the 10,000 training images simply stand for generated ones.
     of_real: Callable[[Reference], float] | None = None
-    fewest_a_class: int = 0
-    quick_digits: int = 6
+    fewest_a_class: int = 0  # images that it takes for each class of the set
+    quick_digits: int = 6  # of its column in history.csv
 
     def fewest_images(self, classes: int) -> int:
         """How many images it takes in a set of so many classes."""
@@ -78,17 +64,17 @@ def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict
             *(f"{label} of real images", "", ".2f"),
             "What training images score against the test images: the floor of the line above.",
             lambda sample, real: real.floor(judge),
-            against=("training", "test"),
+            against=("train", "test"),
             **needs,
         ),
         f"{key}_train": Metric(
             *(f"{label}, training images", "lower", ".2f"),
             "The same against 10,000 training images: what recipes are chosen by.",
-            lambda sample, real: real.distance(sample, "training", judge),
+            lambda sample, real: real.distance(sample, "train", judge),
             of_real=lambda real: real.floor(judge),
             quick_name=f"{key}_train_5k",
             quick_digits=4,
-            against=("training",),
+            against=("train",),
             **needs,
         ),
     }
@@ -97,20 +83,17 @@ def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict
 def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
     """How the samples lie among the test images in the features of a judge."""
     needs = {"judge": judge, "fewest": FEWEST_FOR_NEIGHBOURS, "against": ("test",)}
-
-    def row(name: str, better: str, form: str, meaning: str, compute: Callable) -> Metric:
-        return Metric(name + ending.replace("_", ", "), better, form, meaning, compute, **needs)
-
-    def of_support(figure: str, meaning: str) -> Metric:
-        def compute(sample: Sample, real: Reference) -> float:
-            return getattr(real.support(sample, judge), figure)
-
-        return row(figure.capitalize(), "higher", ".3f", meaning, compute)
-
-    def kernel(sample: Sample, real: Reference) -> float:
-        features = (each.views[judge].features for each in (real.test, sample))
-        return metrics.kernel_distance(*features)
-
+    suffix = ending.replace("_", ", ")
+    rows = {
+        f"kernel_distance{ending}": Metric(
+            *(f"Kernel distance{suffix}", "lower", ".4f"),
+            "The same question asked with a polynomial kernel, without assuming a bell curve.",
+            lambda sample, real: metrics.kernel_distance(
+                real.test.views[judge].features, sample.views[judge].features
+            ),
+            **needs,
+        )
+    }
     meanings = Support(
         precision=f"Share of generated images that lie among the real ones, as {through} sees "
         "them; far from real images it means little.",
@@ -118,14 +101,13 @@ def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
         density="Precision that counts how many real images are near; 1 for real images.",
         coverage="Share of real images with a generated one nearby; misses show dropped modes.",
     )
-    asked = "The same question asked with a polynomial kernel, without assuming a bell curve."
-    return {
-        f"kernel_distance{ending}": row("Kernel distance", "lower", ".4f", asked, kernel),
-        **{
-            f"{figure}{ending}": of_support(figure, meaning)
-            for figure, meaning in meanings._asdict().items()
-        },
-    }
+    for name, meaning in meanings._asdict().items():
+        rows[f"{name}{ending}"] = Metric(
+            *(f"{name.capitalize()}{suffix}", "higher", ".3f", meaning),
+            lambda sample, real, name=name: getattr(real.support(sample, judge), name),
+            **needs,
+        )
+    return rows
 
 
 # What the metrics of classes need.
@@ -185,8 +167,8 @@ METRICS = {
         *("Asked-for class", "higher", ".1%"),
         "Share of images in which the classifier sees the class that was asked for; of real test "
         "images, their own.",
-        lambda sample, real: conditional.share_as_asked(sample),
-        of_real=lambda real: conditional.share_as_asked(real.test),
+        lambda sample, real: sample.share_as_asked(),
+        of_real=lambda real: real.test.share_as_asked(),
         quick_name="asked_class",
         judge="cnn",
         needs_labels=True,
@@ -194,13 +176,13 @@ METRICS = {
     "class_fcd": Metric(
         *("FCD within a class", "lower", ".2f"),
         "FCD of the images asked for as one class to the test images of it; mean of the classes.",
-        lambda sample, real: mean(conditional.class_distances(sample, real.test)),
+        lambda sample, real: mean(real.class_distances(sample)),
         **WITHIN_CLASSES,
     ),
     "worst_class_fcd": Metric(
         *("FCD of the worst class", "lower", ".2f"),
         "The same of the class that has the highest.",
-        lambda sample, real: max(conditional.class_distances(sample, real.test)),
+        lambda sample, real: max(real.class_distances(sample)),
         **WITHIN_CLASSES,
     ),
     "cas": Metric(
@@ -217,16 +199,3 @@ METRICS = {
         of_real=lambda real: real.near_copies(real.dataset.test_images),
     ),
 }
-
-
-def known(evaluation: Evaluation | None, dataset: Dataset) -> list[dict[str, float]]:
-    """Figures that take long, and those of real images, measured before.
-
-    Of an evaluation of the same weights and real images; else none.
-    """
-    if not evaluation or not evaluation.generator_sha256:
-        return [{}, {}]
-    same = evaluation.compared_with.fingerprint == dataset.fingerprint
-    slow = [key for key, row in METRICS.items() if not row.compute and same]
-    parts = (evaluation.figures, evaluation.real)
-    return [{key: part[key] for key in slow if key in part} for part in parts]

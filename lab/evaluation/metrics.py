@@ -3,8 +3,6 @@
 `catalogue` says which images they are computed on, and what the figures are called.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,13 +1,11 @@
-"""A sample of images as the judges see it, and the real images that others are compared with."""
-
-from __future__ import annotations
+"""A sample of images as the judges see them, and the real images that others are compared with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.data.datasets import Dataset
 from lab.evaluation import metrics
@@ -26,6 +24,7 @@ class Sample:
     images: Tensor  # uint8 (N, C, H, W)
     views: Mapping[str, View]
     labels: Tensor | None = None  # (N,) int64: the class asked for, of real images their own
+    support: dict[str, Support] = field(default_factory=dict)  # of `Reference.support`, by judge
 
     @property
     def classes(self) -> Tensor | None:
@@ -39,9 +38,16 @@ class Sample:
         labels = self.labels.to(features.device)
         return [metrics.moments(features[labels == each]) for each in labels.unique()]
 
+    def share_as_asked(self) -> float:
+        """The share of images in which the classifier sees the class of their label."""
+        return float((self.classes == self.labels.cpu()).double().mean())
+
 
 class Reference:
-    """The real images of a set; what is known of them is computed when first asked for."""
+    """The real images of a set; what is known of them is computed when first asked for.
+
+    Its halves are called "train" and "test", its judges as in `judges`.
+    """
 
     def __init__(
         self,
@@ -52,17 +58,13 @@ class Reference:
         """read: shows images, and their labels if they have some, to the set's judges."""
         self.dataset, self.device, self._read = dataset, device, read
         self.classes = len(dataset.spec.class_names)
-        self._supported: dict[str, tuple[Sample, Support]] = {}
 
     @cached_property
-    def training(self) -> Sample:
+    def train(self) -> Sample:
         """10,000 training images drawn by a fixed seed, or all of a smaller set."""
-        count = len(self.dataset.train_images)
-        order = torch.randperm(count, generator=stream(0, "metrics/reference"))
-        drawn, labels = order[:FULL_COUNT], self.dataset.train_labels
-        return self._read(
-            self.dataset.train_images[drawn], labels if labels is None else labels[drawn]
-        )
+        images, labels = self.dataset.train_images, self.dataset.train_labels
+        drawn = torch.randperm(len(images), generator=stream(0, "metrics/reference"))[:FULL_COUNT]
+        return self._read(images[drawn], labels if labels is None else labels[drawn])
 
     @cached_property
     def test(self) -> Sample:
@@ -78,9 +80,8 @@ class Reference:
         return metrics.class_shares(labels, self.classes)
 
     def count(self, half: str) -> int:
-        """How many images there are to compare with in a half, "training" or "test"."""
-        halves = {"training": self.dataset.train_images, "test": self.dataset.test_images}
-        return len(halves[half])
+        """How many images of a half there are to compare with."""
+        return len(getattr(self.dataset, f"{half}_images"))
 
     def distance(self, sample: Sample, half: str, judge: str) -> float:
         """The Frechet distance of a sample to a half of the set, as a judge sees them."""
@@ -89,14 +90,26 @@ class Reference:
 
     def floor(self, judge: str) -> float:
         """That of training to test images: what a perfect generator would have."""
-        return self.distance(self.training, "test", judge)
+        return self.distance(self.train, "test", judge)
+
+    def class_distances(self, sample: Sample) -> list[float]:
+        """Frechet distance within each class, of the images asked for as it to its test images."""
+        pairs = zip(sample.class_moments, self.test.class_moments, strict=True)
+        return [metrics.frechet_distance(*pair) for pair in pairs]
+
+    def smallest_class(self, sample: Sample) -> int:
+        """How many images the smallest class has, of these or the test ones; -1 without labels."""
+        if sample.labels is None:
+            return -1
+        both = (each.labels.bincount(minlength=self.classes) for each in (sample, self.test))
+        return min(int(count.min()) for count in both)
 
     def support(self, sample: Sample, judge: str) -> Support:
         """Precision, recall, density and coverage of a sample; one computation gives all four."""
-        if judge not in self._supported or self._supported[judge][0] is not sample:
+        if judge not in sample.support:
             pair = self.test.views[judge].features, sample.views[judge].features
-            self._supported[judge] = sample, metrics.support(*pair)
-        return self._supported[judge][1]
+            sample.support[judge] = metrics.support(*pair)
+        return sample.support[judge]
 
     def near_copies(self, images: Tensor) -> float:
         """The share of near-copies of training images among the first 1,000 `images`."""
@@ -106,3 +119,16 @@ class Reference:
     def shares(self, sample: Sample) -> list[float]:
         """The share of each class that is seen in a sample."""
         return metrics.class_shares(sample.classes, self.classes)
+
+
+def labels_to_ask(generator: nn.Module, dataset: Dataset, count: int) -> Tensor | None:
+    """int64 (count,): the classes that a conditional generator is asked for.
+
+    They are as frequent as among the training images. None for an unconditional generator, and for
+    one of other classes than the set's.
+    """
+    classes, labels = getattr(generator, "classes", 0), dataset.train_labels
+    if not classes or labels is None or classes != len(dataset.spec.class_names):
+        return None
+    order = torch.randperm(len(labels), generator=stream(0, "metrics/labels"))
+    return labels[order.repeat(-(-count // len(labels)))[:count]]

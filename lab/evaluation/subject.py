@@ -1,21 +1,17 @@
 """What evaluate_images.py is to score: a generator, or the pictures in a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lab.data import DATASETS, OF_SETS, Dataset, image_folder, load
 from lab.data.listing import Listing
 from lab.data.pictures import Unreadable
 from lab.errors import Mistake
-from lab.evaluation.conditional import labels_to_ask
-from lab.evaluation.evaluator import generated_images
+from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
 from lab.runs.images import load_own_dataset
@@ -60,54 +56,48 @@ class Subject:
             return load_own_dataset(self.run, data_dir)
         return self.trained.load_dataset(data_dir)
 
-    def images(self, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """uint8 (N, *shape): the images to score, and the classes that were asked for, if any were.
+    def images(self, evaluator: Evaluator) -> tuple[Tensor, Tensor | None]:
+        """uint8 (N, C, H, W): the images to score, and the classes they were asked for, if any.
 
         Says what had to be done to pictures.
         """
         if self.trained:
-            labels = labels_to_ask(self.trained.network, dataset, FULL_COUNT)
-            network = self.trained.network.to(device)
-            return generated_images(network, FULL_COUNT, device, labels), labels
+            return evaluator.images_of(self.trained.network.to(evaluator.device), FULL_COUNT)
+        shape = evaluator.dataset.spec.shape
         try:
-            images, notices = image_folder.read_images(
-                self.pictures, FULL_COUNT, dataset.spec.shape, self.invert
-            )
+            found = image_folder.read_images(self.pictures, FULL_COUNT, shape, self.invert)
         except Unreadable as reason:
             raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
+        images, notices = found
         for notice in notices:
             print(f"note: {printable(notice)}")
         return images, None
 
 
-def find_subject(
-    run: Path | None, generator: Path | None, images: Path | None, dataset: str | None, invert: bool
-) -> Subject:
-    """What these options name, else the newest run; checked, nothing computed yet."""
-    given = {"run": run, "generator": generator, "images": images}
-    flags = [f"--{name}" for name, path in given.items() if path]
-    if len(flags) > 1:
-        second = given[flags[1].removeprefix("--")]
-        raise Mistake(f"{flags[1]} {second}: give one of {' and '.join(flags)}, not both")
-    if images:
-        return _pictures_in(images, dataset, invert)
-    if invert:
+def find_subject(options: Any) -> Subject:
+    """What the options of evaluate_images.py name, else the newest run; nothing computed yet."""
+    other = options.run or options.generator
+    if options.images and other:
+        raise Mistake(f"--images {options.images}: give it or a generator ({other}), not both")
+    if options.images:
+        return _pictures_in(options.images, options)
+    if options.invert:
         raise Mistake("--invert: is for pictures; leave it out without --images")
-    trained = find_generator(run, generator)
-    own_run = None if generator else trained.run
+    trained = find_generator(options.run, options.generator)
+    own_run = None if options.generator else trained.run
     if own_run and own_run.is_held:
         raise Mistake(
             f"--run {own_run}: is being trained, which ends in an evaluation; wait for that, "
             f"or score {trained.path} with --generator"
         )
-    name = trained.spec.name
+    name, dataset = trained.spec.name, options.dataset
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
     return Subject(str(own_run or trained.path), dataset or name, trained, own_run)
 
 
-def _pictures_in(folder: Path, dataset: str | None, invert: bool) -> Subject:
-    if not dataset:
+def _pictures_in(folder: Path, options: Any) -> Subject:
+    if not options.dataset:
         raise Mistake(
             f"--images {folder}: say with --dataset which set they are to be like: {OF_SETS}"
         )
@@ -117,4 +107,4 @@ def _pictures_in(folder: Path, dataset: str | None, invert: bool) -> Subject:
             f"{RunFiles(folder).final_folder.name} in it, or a folder of your own"
         )
     found = image_folder.list_pictures(folder, below=True)
-    return Subject(str(folder), dataset, pictures=found, invert=invert)
+    return Subject(str(folder), options.dataset, pictures=found, invert=options.invert)

@@ -1,6 +1,6 @@
 """What people look at; only this folder draws.
 
-figures     pictures in files: grids, sheets, curves, the GIF
+figures     pictures in files: grids, sheets, the GIF
 charts      what is drawn over the epochs, for the page and for the PNG
 recorder    what a training leaves behind while it runs
 results     what a finished run is remembered by
@@ -16,7 +16,7 @@ web_export  the generator inside a page
 from lab.report.figures import save_each
 from lab.report.recorder import Recorder
 from lab.report.report import look_at_runs, show
-from lab.report.results import save_evaluation, save_pictures, save_verdict
+from lab.report.results import save_evaluation, save_pictures
 
 __all__ = [
     "Recorder",
@@ -24,6 +24,5 @@ __all__ = [
     "save_each",
     "save_evaluation",
     "save_pictures",
-    "save_verdict",
     "show",
 ]

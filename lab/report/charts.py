@@ -1,55 +1,47 @@
-"""The charts of a training: one list of them, drawn by the page as SVG and by `figures` as a PNG.
+"""The charts of a training: one list of them, drawn by the page as SVG, and here as a PNG.
 
 For the page the figures of the history become points in a box of 100 x 100, which it stretches to
 whatever width it has; the labels stand beside it, so that they stay legible on a phone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from lab.evaluation.diagnosis import History
+from lab.report import figures
 from lab.training.losses import LOSSES
 
 FEW = 25  # points that are drawn as dots too
 MOST = 400  # points of a curve; more no screen shows
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn over the epochs.
-
-    columns: of history.csv, with their labels. bounds: of the y axis; None where the figures decide
-    them. levels: what the figures are where the discriminator says 1/2 to everything.
-    """
+    """What is drawn over the epochs."""
 
     title: str
     note: str
-    columns: dict[str, str]
+    columns: dict[str, str]  # of history.csv, with their labels
     logarithmic: bool = False
-    bounds: tuple[float, float] | None = None
-    levels: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None  # of the y axis; None where the figures decide them
+    levels: tuple[float, ...] = ()  # the figures where the discriminator says 1/2 to everything
 
 
 def charts(history: History, loss_name: str) -> list[Chart]:
-    """Every chart of which `history` holds a figure, with the columns that it holds.
-
-    loss_name: the run's, which decides whether D(x) is a probability.
-    """
+    """Every chart of which `history` holds a figure, with the columns that it holds."""
     loss = LOSSES.get(loss_name)
     is_probability = loss is not None and loss.d_is_probability
     measured = {column for row in history for column in row}
+    distances = {"fcd_train_5k": "FCD, 5,000 images", "fcd_mlp_train_5k": "MLP FCD"}
     all_charts = (
         Chart(
             "Quality",
             "Fréchet distance to the training images; lower is better; log scale",
-            {
-                **{"fcd_train_5k": "FCD, 5,000 images", "fcd_mlp_train_5k": "MLP FCD"},
-                "frd_train_5k": "FRD, 5,000 images",
-            },
+            {**distances, "frd_train_5k": "FRD, 5,000 images"},
             logarithmic=True,
         ),
         Chart(
@@ -79,16 +71,32 @@ def charts(history: History, loss_name: str) -> list[Chart]:
             bounds=(0.0, 1.0),
         ),
     )
-    found = []
-    for chart in all_charts:
-        columns = {column: label for column, label in chart.columns.items() if column in measured}
-        found += [replace(chart, columns=columns)] if columns else []
-    return found
+    return [
+        replace(chart, columns=held)
+        for chart in all_charts
+        if (held := {name: text for name, text in chart.columns.items() if name in measured})
+    ]
 
 
 def points(history: History, column: str) -> list[tuple[float, float]]:
     """(epoch, figure) of the rows that have the column."""
     return [(row["epoch"], row[column]) for row in history if column in row]
+
+
+def thinned(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """At most so many of `items`, evenly spaced, the first and the last among them.
+
+    Where there is room for one only, the last.
+    """
+    if len(items) <= most:
+        return items
+    if most < 2:
+        return items[-1:]
+    step = (len(items) - 1) / (most - 1)
+    return [items[round(place * step)] for place in range(most)]
+
+
+# In the page
 
 
 def plots(history: History, loss_name: str) -> list[dict[str, Any]]:
@@ -102,7 +110,7 @@ def plots(history: History, loss_name: str) -> list[dict[str, Any]]:
 
 def _plot(chart: Chart, history: History) -> dict[str, Any]:
     last = max(1, int(history[-1]["epoch"]))
-    series = {column: thinned(points(history, column)) for column in chart.columns}
+    series = {column: thinned(points(history, column), MOST) for column in chart.columns}
     if chart.logarithmic:
         series = {
             column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in places]
@@ -110,32 +118,22 @@ def _plot(chart: Chart, history: History) -> dict[str, Any]:
         }
     values = [y for places in series.values() for _, y in places]
     low, high = chart.bounds or padded(min(values), max(values))
-    labels = log_ticks(low, high) if chart.logarithmic else linear_ticks(low, high)
-
-    def across(x: float) -> float:
-        return 100 * x / last
+    ticks = (log_ticks if chart.logarithmic else linear_ticks)(low, high)
 
     def down(y: float) -> float:
         return 100 * (high - y) / (high - low)
 
-    def curve(column: str, label: str) -> dict[str, Any]:
-        places = [(round(across(x), 2), round(down(y), 2)) for x, y in series[column]]
+    curves = []
+    for column, label in chart.columns.items():
+        places = [(round(100 * x / last, 2), round(down(y), 2)) for x, y in series[column]]
         line = " ".join(f"{x:g},{y:g}" for x, y in places)
         dots = places if len(places) <= FEW else []
-        return {"column": column, "label": label, "points": line, "dots": dots}
-
+        curves.append({"column": column, "label": label, "points": line, "dots": dots})
     return {
-        **{"title": chart.title, "note": chart.note, "epochs": last},
-        "curves": [curve(column, label) for column, label in chart.columns.items()],
-        "x_ticks": [(across(x), text) for x, text in linear_ticks(0, last, whole=True)],
-        "y_ticks": [(down(y), text) for y, text in labels],
+        **{"title": chart.title, "note": chart.note, "epochs": last, "curves": curves},
+        "x_ticks": [(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
+        "y_ticks": [(down(y), text) for y, text in ticks],
     }
-
-
-def thinned(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most MOST of `places`, evenly, the last one among them."""
-    step = -(-len(places) // MOST)
-    return places[::-1][::step][::-1]
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
@@ -164,3 +162,34 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
         if len(values) >= 3:
             return [(math.log10(v), f"{v:g}") for v in values[:: -(-len(values) // 6)]]
     return [(math.log10(value), text) for value, text in linear_ticks(10**low, 10**high)]
+
+
+# In a file
+
+
+@figures.default_style()
+def save_curves(
+    path: Path, history: History, title: str, loss_name: str, footnote: str = ""
+) -> None:
+    """Draw the charts over the epochs, with a dotted line at each chart's levels."""
+    drawn = charts(history, loss_name)
+    columns, rows = (2, 2) if len(drawn) == 4 else (len(drawn), 1)
+    figure, panels = figures.new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)
+    for axes, chart in zip(panels, drawn, strict=True):
+        for (column, label), style in zip(chart.columns.items(), ("-", "--", ":"), strict=False):
+            places = zip(*points(history, column), strict=True)
+            axes.plot(*places, style, label=label, marker=".")
+        for level in chart.levels:
+            axes.axhline(level, color="0.5", linestyle=":", linewidth=1)
+        axes.set_title(chart.title + "; dotted: at balance" * bool(chart.levels))
+        axes.set_xlabel(f"epoch\n{chart.note}", fontsize=8)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        if chart.bounds:
+            axes.set_ylim(chart.bounds)
+        if chart.logarithmic:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figures.finish(path, figure, title, footnote, fontsize=12)

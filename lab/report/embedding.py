@@ -1,11 +1,9 @@
 """The pictures of a run as `data:` addresses; what is missing or damaged is passed over."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from PIL import Image
 
 from lab.data import pictures
+from lab.report.charts import thinned
 from lab.report.figures import grid, scale_of
 from lab.runs.run import Run
 
@@ -27,11 +26,11 @@ Shape = Sequence[int]  # (C, H, W) of a run's images
 
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
-    """Sample grids in order, as many as there is room for: epoch, data address, if on paper too."""
-    grids = [(epoch, path) for epoch, path in run.grids(MOST_FRAMES) if path.is_file()]
-    frames = ((epoch, _frame(path, path.stat().st_mtime_ns, shape)) for epoch, path in grids)
-    sources = [(epoch, source) for epoch, source in frames if source]
-    sources = _spread(sources, FILM_ROOM)
+    """Sample grids in order, as many as there is room for: epoch, data address, if printed too."""
+    grids = thinned(run.grids(), MOST_FRAMES)
+    found = [(epoch, source) for epoch, path in grids if (source := _frame(path, shape))]
+    size = sum(len(source) for _, source in found)
+    sources = thinned(found, len(found) * FILM_ROOM // max(1, size))
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
         {"epoch": epoch, "source": source, "printed": index in printed}
@@ -39,28 +38,21 @@ def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
     ]
 
 
-def _spread(sources: list[tuple[int, str]], room: int) -> list[tuple[int, str]]:
-    """As many frames as there is room for, evenly spaced; the last in any case."""
-    count = len(sources) * room // max(1, sum(len(source) for _, source in sources))
-    if count >= len(sources):
-        return sources
-    if count < 2:
-        return sources[-1:]
-    step = (len(sources) - 1) / (count - 1)
-    return [sources[round(place * step)] for place in range(count)]
-
-
-@functools.lru_cache(MOST_FRAMES)
-def _frame(path: Path, changed: int, shape: Shape | None) -> str | None:
-    """A sample grid as a data address; a page of a run under way has most of them again."""
-    picture = _opened(path, GRID_PIXELS)
-    return data_url(_compact(picture, shape)) if picture else None
-
-
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
     """The newest sample grid of a run, small."""
-    newest = [path for _, path in run.grids()[-1:] if path.is_file()]
-    return _frame(newest[0], newest[0].stat().st_mtime_ns, shape) if newest else None
+    grids = run.grids()
+    return _frame(grids[-1][1], shape) if grids else None
+
+
+def _frame(path: Path, shape: Shape | None) -> str | None:
+    """A sample grid as a data address; None if it cannot be read."""
+    return _read_frame(path, path.stat().st_mtime_ns, shape) if path.is_file() else None
+
+
+@functools.lru_cache(MOST_FRAMES)  # a page of a run under way has most of them again
+def _read_frame(path: Path, changed: int, shape: Shape | None) -> str | None:
+    picture = _opened(path, GRID_PIXELS)
+    return data_url(_compact(picture, shape)) if picture else None
 
 
 def final_grid(run: Run) -> str | None:
@@ -80,16 +72,16 @@ def final_grid(run: Run) -> str | None:
         images = images[: max(1, len(images) // COLUMNS // 2) * COLUMNS]  # half of the rows
 
 
-def embedded(paths: Sequence[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
+def embedded(paths: Iterable[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
     """Name and data address of each picture, and the names of those there is no room for."""
     shown, left_out = [], []
     for path in filter(_opened, paths):
         source = _png_url(path.read_bytes())
-        if len(source) > room:
-            left_out.append(path.name)
-        else:
+        if len(source) <= room:
             room -= len(source)
             shown.append({"name": path.name, "source": source})
+        else:
+            left_out.append(path.name)
     return shown, left_out
 
 
@@ -110,13 +102,10 @@ def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
     if shape is None:
         return picture
     scale, (height, width) = scale_of(shape), shape[-2:]
+    for pixels, side in ((picture.width, width), (picture.height, height)):
+        if pixels % scale or pixels == scale or (pixels // scale - 1) % (side + 1):
+            return picture
     small = (picture.width // scale, picture.height // scale)
-    whole = all(
-        pixels > 1 and (pixels - 1) % (side + 1) == 0
-        for pixels, side in zip(small, (width, height), strict=True)
-    )
-    if not whole or (small[0] * scale, small[1] * scale) != picture.size:
-        return picture
     return _with_clear_gaps(picture.resize(small, Image.Resampling.NEAREST), shape)
 
 

@@ -1,9 +1,7 @@
-"""Pictures in files: grids, sheets, curves and the GIF, all through Pillow and matplotlib.
+"""Pictures in files: grids, sheets and the GIF, all through Pillow and matplotlib.
 
 Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones have three.
 """
-
-from __future__ import annotations
 
 import contextlib
 import io
@@ -22,7 +20,6 @@ from lab.data.pictures import Unreadable, opened
 from lab.data.writers import as_picture, write_png
 from lab.evaluation.metrics import class_shares
 from lab.files import write_whole
-from lab.report import charts
 from lab.runs.layout import final_name
 from lab.text import printable, shortened
 
@@ -76,16 +73,18 @@ def rows_of_classes(classes: int) -> tuple[Tensor, int]:
 
 
 def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
-    """Write a sheet of images (N, C, H, W), ten a row, by class if there are labels; below, twins.
+    """Write a sheet of images, ten a row, by class if there are labels; corrupted ones below.
 
-    kinds: the images, then each kind of their twins.
+    kinds: the images (N, C, H, W), then the same images under each corruption.
     """
-    sheets = []
-    for images in kinds:
-        ordered = images[torch.tensor(labels).argsort(stable=True)] if labels else images
-        blank = torch.full((-len(images) % SAMPLES, *images.shape[1:]), PAPER, dtype=torch.uint8)
-        sheets += [ordered, blank]
+    order = torch.tensor(labels).argsort(stable=True) if labels else slice(None)
+    sheets = [_filled(images[order], -len(images) % SAMPLES) for images in kinds]
     write_png(path, grid(torch.cat(sheets), SAMPLES))
+
+
+def _filled(images: Tensor, blanks: int) -> Tensor:
+    """Images (N, C, H, W), and after them so many blank ones."""
+    return pad(images, (0,) * 7 + (blanks,), value=PAPER)
 
 
 def save_each(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None:
@@ -108,12 +107,11 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
     for epoch, frame in frames:
         with contextlib.suppress(Unreadable):
             pictures.append(_captioned(opened(frame), f"epoch {epoch}"))
-    if not pictures:
-        return
-    first, *others = pictures
-    durations = [FRAME_TIME] * len(others) + [5 * FRAME_TIME]
-    how = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
-    write_whole(path, lambda file: first.save(file, format="GIF", **how))
+    if pictures:
+        first, *others = pictures
+        durations = [FRAME_TIME] * len(others) + [5 * FRAME_TIME]
+        how = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
+        write_whole(path, lambda file: first.save(file, format="GIF", **how))
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:
@@ -129,34 +127,6 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
 
 
 @default_style()
-def save_curves(
-    path: Path, history: charts.History, title: str, loss_name: str, footnote: str = ""
-) -> None:
-    """Draw `charts` over the epochs, with a dotted line at each chart's levels."""
-    drawn = charts.charts(history, loss_name)
-    columns, rows = (2, 2) if len(drawn) == 4 else (len(drawn), 1)
-    figure, panels = new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)
-    for axes, chart in zip(panels, drawn, strict=True):
-        for (column, label), style in zip(chart.columns.items(), ("-", "--", ":"), strict=False):
-            points = charts.points(history, column)
-            axes.plot(*zip(*points, strict=True), style, label=label, marker=".")
-        for level in chart.levels:
-            axes.axhline(level, color="0.5", linestyle=":", linewidth=1)
-        axes.set_title(chart.title + "; dotted: at balance" * bool(chart.levels))
-        axes.set_xlabel(f"epoch\n{chart.note}", fontsize=8)
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        if chart.bounds:
-            axes.set_ylim(chart.bounds)
-        if chart.logarithmic:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-        axes.legend()
-        axes.grid(alpha=0.3)
-    _finish(path, figure, title, footnote, fontsize=12)
-
-
-@default_style()
 def save_sheet(
     path: Path,
     rows: Sequence[tuple[str, Tensor]],
@@ -168,21 +138,21 @@ def save_sheet(
     columns = len(rows[0][1])
     scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
-    width = max(5, 1.6 + sheet.width / DPI)  # room for title and footnote over a few images too
     labels = [shortened(_readable(name), 24) for name in names]
     longest = max(map(len, labels), default=0)
-    height = 0.6 + sheet.height / DPI + 0.085 * longest
-    figure, (axis,) = new_figure(1, width=width, height=height)
+    width = max(5, 1.6 + sheet.width / DPI)  # room for title and footnote over a few images too
+    figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.085 * longest)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
-    row_height, column_width = (sheet.height - scale) / len(rows), (sheet.width - scale) / columns
-    rows_at = [scale / 2 + (index + 0.5) * row_height for index in range(len(rows))]
-    columns_at = [scale / 2 + (index + 0.5) * column_width for index in range(len(names))]
-    axis.set_yticks(rows_at, [label for label, _ in rows], fontsize=9)
-    turned = 90 * (longest > SHORT)
+
+    def middles(pixels: int, parts: int) -> list[float]:
+        return [scale / 2 + (index + 0.5) * (pixels - scale) / parts for index in range(parts)]
+
+    axis.set_yticks(middles(sheet.height, len(rows)), [label for label, _ in rows], fontsize=9)
+    turned, columns_at = 90 * (longest > SHORT), middles(sheet.width, columns)[: len(names)]
     axis.set_xticks(columns_at, labels, rotation=turned, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    _finish(path, figure, title, footnote)
+    finish(path, figure, title, footnote)
 
 
 @default_style()
@@ -215,20 +185,17 @@ def save_class_sheet(
     bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
 
-    examples = []
-    for label in rows:
-        found = images[classes == label][:SAMPLES]
-        blank = torch.full((SAMPLES - len(found), *found.shape[1:]), PAPER, dtype=torch.uint8)
-        examples.append(torch.cat((found, blank)))
-    sheet = grid(torch.cat(examples), columns=SAMPLES)
+    found = [images[classes == label][:SAMPLES] for label in rows]
+    examples = torch.cat([_filled(some, SAMPLES - len(some)) for some in found])
+    sheet = grid(examples, columns=SAMPLES)
     extent = (0, SAMPLES, len(class_names) - 0.5, -0.5)  # so that a row stands beside its bar
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    _finish(path, figure, shortened(_readable(title), 100), footnote)
+    finish(path, figure, shortened(_readable(title), 100), footnote)
 
 
-def _finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:
+def finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:
     """Write a figure under its title; a footnote must not be overlooked."""
     figure.suptitle(title, fontsize=fontsize, parse_math=False)
     if footnote:

@@ -1,7 +1,5 @@
 """All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -21,17 +19,14 @@ TO_THE_RIGHT = ("seed", "epochs", "fcd")  # columns of numbers
 def write(outputs: Path) -> None:
     """Make the page of all runs, a card each with its thumbnail; a page that is not ours stays."""
     path = path_in(outputs)
-    if path.is_file():
-        with path.open("rb") as file:
-            if OWN_MARK not in file.read(1000):
-                print(f"note: {path} was not made by the lab and stays as it is")
-                return
+    if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
+        print(f"note: {path} was not made by the lab and stays as it is")
+        return
     cards = []
     for run in Run.all_in(outputs):
         link = f"{quote(os.fsencode(run.path.name))}/{run.report_path.name}"
-        thumbnail = embedding.thumbnail(run, _shape_of(run))
-        there = run.report_path.is_file()
-        cards.append({**_row(run), "thumbnail": thumbnail, "link": link if there else None})
+        card = {"link": link if run.report_path.is_file() else None}
+        cards.append(_row(run) | card | {"thumbnail": embedding.thumbnail(run, _shape_of(run))})
     try:
         write_text(path, render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE))
     except PermissionError:  # a run may be ours in a folder that is not
@@ -56,20 +51,18 @@ def _shape_of(run: Run) -> tuple[int, int, int] | None:
 
 def table(outputs: Path) -> str:
     """A table of the runs in `outputs`, the newest first, for the screen."""
-    runs = Run.all_in(outputs)
-    if not runs:
+    runs = map(_row, Run.all_in(outputs))
+    rows = [{name: printable(text) for name, text in row.items()} for row in runs]
+    if not rows:
         return f"no runs in {outputs}; make one: python gan_lab.py"
-    rows = [{name: printable(text) for name, text in _row(run).items()} for run in runs]
-    head = {name: name for name in rows[0]} | {"fcd": "FCD"}
-    width = {name: max(len(row[name]) for row in [head, *rows]) for name in head}
-    sides = {name: ">" if name in TO_THE_RIGHT else "<" for name in head}
-    lines = []
-    for row in [head, *rows]:
-        cells = (f"{text:{sides[name]}{width[name]}}" for name, text in row.items())
-        lines.append("  ".join(cells).rstrip())
-    if any("~" in row["fcd"] for row in rows):
-        lines.append(f"~ {summary.QUICK_NOTE}")
-    return "\n".join(lines)
+    rows.insert(0, {name: name for name in rows[0]} | {"fcd": "FCD"})
+    width = {name: max(len(row[name]) for row in rows) for name in rows[0]}
+    forms = {name: f"{'>' if name in TO_THE_RIGHT else '<'}{most}" for name, most in width.items()}
+    lines = [
+        "  ".join(format(text, forms[name]) for name, text in row.items()).rstrip() for row in rows
+    ]
+    quick = any("~" in row["fcd"] for row in rows)
+    return "\n".join(lines + [f"~ {summary.QUICK_NOTE}"] * quick)
 
 
 def _row(run: Run) -> dict[str, str]:

@@ -1,7 +1,5 @@
 """A page from its Jinja2 template, with the style and the script it carries inside."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from pathlib import Path

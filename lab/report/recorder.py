@@ -1,10 +1,8 @@
 """What a training leaves behind while it runs: grids, scores, history, checkpoints, the screen."""
 
-from __future__ import annotations
-
 import contextlib
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -32,32 +30,30 @@ GRID_SIDE = 5  # sample grids are 5 x 5; of a conditional generator they have a 
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
 
 
+@dataclass
 class Recorder:
-    """Writes a training down. options: those of gan_lab.py. again: how to go on, in words.
+    """Writes a training down.
 
     As a context it shows a bar. A training that is stopped or diverges inside keeps the generator
     it has, and its page says how it ended.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        options: Any,
-        state: TrainingState,
-        dataset: Dataset,
-        evaluator: Evaluator | None,
-        budget: TimeBudget,
-        stop: StopSwitch,
-        again: str,
-    ) -> None:
-        self.run, self.options, self.state, self.dataset = run, options, state, dataset
-        self.evaluator, self.budget, self.stop, self.again = evaluator, budget, stop, again
+    run: Run
+    options: Any  # those of gan_lab.py
+    state: TrainingState
+    dataset: Dataset
+    evaluator: Evaluator | None
+    budget: TimeBudget
+    stop: StopSwitch
+    again: str  # how to go on, in words
+
+    def __post_init__(self) -> None:
         self.clock = CheckpointClock()
         # Of a run of a thousand short epochs neither may take more time than the epochs do.
         self.history_pace, self.page_pace = Pace(1, 1 / 50), Pace(20, 3 / 100)
         self.to_close = contextlib.ExitStack()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> "Recorder":
         self.board = None
         if self.options.tensorboard:
             first = self.state.epoch + bool(self.state.updates)
@@ -120,18 +116,18 @@ class Recorder:
         self.budget.after_epoch(began, has_grid)
 
     def save_history(self) -> None:
-        """The rows so far, if any; on Windows not while a spreadsheet shows them, but later."""
+        """Write the rows so far; on Windows, later, if a spreadsheet has the file open."""
         if not self.state.history:
             return
         try:
             with self.history_pace.taking():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
-            line = f"history.csv was not written ({error.strerror}): is it open elsewhere?"
-            self.bar.line(f"    {line}")
+            line = f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
+            self.bar.line(line)
 
     def renew_page(self) -> None:
-        """The page as far as the run has come, if its turn has come; a training needs it not."""
+        """Make the page anew if that is due; where it cannot be made the training goes on."""
         if not self.page_pace.is_due():
             return
         with self.page_pace.taking():
@@ -144,12 +140,8 @@ class Recorder:
     def save_length(self) -> None:
         """The length that --minutes has come to, for the files that say it."""
         length = self.state.length
-        self.options = replace(
-            self.options,
-            epochs=length.epochs,
-            images_shown=length.images_shown,
-            sample_every=self.budget.every,
-        )
+        found = {"epochs": length.epochs, "images_shown": length.images_shown}
+        self.options = replace(self.options, **found, sample_every=self.budget.every)
         self.run.save_options(of_the_run(self.options))
 
     def save_checkpoint(self) -> None:
@@ -173,9 +165,9 @@ class Recorder:
         if self.board:
             self.board.grid(epoch, grid)
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
-            labels = None
-            if self.options.conditional:
-                labels = self.dataset.train_labels[:HISTOGRAM_IMAGES].to(self.state.device)
+            labels = self.dataset.train_labels if self.options.conditional else None
+            if labels is not None:
+                labels = labels[:HISTOGRAM_IMAGES].to(self.state.device)
             fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
             self.board.histograms(epoch, self.state.discriminator, real, fake, labels)
 

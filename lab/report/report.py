@@ -6,8 +6,6 @@ Names, options and figures come from files that anyone may have written: Jinja2 
 and the page's content security policy runs no script but ours.
 """
 
-from __future__ import annotations
-
 import base64
 import time
 from pathlib import Path
@@ -114,15 +112,13 @@ def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
     frames = embedding.film(run, spec.shape if spec else None)
     for frame in frames:
         frame["sentence"] = summary.of_epoch(frame["epoch"], run.history, planned)
-    shown = {frame["epoch"] for frame in frames}
-    return {
-        "frames": frames,
-        "plots": charts.plots(run.history, str(run.options.get("loss"))),
-        "film": {
-            "history": [row for row in run.history if row["epoch"] in shown],
-            "frames": [{key: frame[key] for key in ("epoch", "sentence")} for frame in frames],
-        },
+    shown = {frame["epoch"]: frame["sentence"] for frame in frames}
+    film = {
+        "history": [row for row in run.history if row["epoch"] in shown],
+        "frames": [{"epoch": epoch, "sentence": said} for epoch, said in shown.items()],
     }
+    plots = charts.plots(run.history, str(run.options.get("loss")))
+    return {"frames": frames, "plots": plots, "film": film}
 
 
 def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
@@ -130,17 +126,15 @@ def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
     weights, nothing = None, {"live": None, "weights": "", "shares": []}
     try:
         weights = run.load_generator()
-        copy = web_export.export(weights.network)
+        live = web_export.export(weights.network)
     except (Fault, OSError) as error:
         return None, {"refusal": f"The generator could not be read: {error}", **nothing}
     except web_export.Unsuited as reason:
         refusal = f"This generator does not run in the page: {reason}."
         return weights, {"refusal": refusal, **nothing}
-    live = {"latent": weights.network.latent_dim, "shape": list(weights.spec.shape)}
-    live |= {name: copy[name] for name in ("operations", "directions")}
-    live["classes"] = _classes(weights)
-    numbers = base64.b64encode(copy["weights"]).decode()
-    return weights, {"refusal": "", "live": live, "weights": numbers, "shares": copy["shares"]}
+    live |= {"shape": weights.spec.shape, "classes": _classes(weights)}
+    numbers = base64.b64encode(live.pop("weights")).decode()
+    return weights, {"refusal": "", "weights": numbers, "shares": live.pop("shares"), "live": live}
 
 
 def _classes(weights: Weights | None) -> list[str]:
@@ -152,10 +146,9 @@ def _classes(weights: Weights | None) -> list[str]:
 
 def _stills(run: Run) -> list[dict[str, str]]:
     """The latent walk and the nearest training images, where they are there, with captions."""
-    paths = (run.latent_walk_path, run.nearest_path)
-    captions = {paths[0].name: WALK_CAPTION, paths[1].name: NEAREST_CAPTION}
-    found, _ = embedding.embedded(paths, STILLS_ROOM)
-    return [{**still, "caption": captions[still["name"]]} for still in found]
+    captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
+    found, _ = embedding.embedded(captions, STILLS_ROOM)
+    return [still | {"caption": captions[run.path / still["name"]]} for still in found]
 
 
 def _restoration_part(run: Run, room: int) -> dict[str, Any]:
@@ -183,7 +176,7 @@ def _classic(run: Run) -> Run | None:
     if run.options.get("recipe") == "classic" or not images:
         return None
     for other in Run.all_in(run.outputs):
-        theirs = other.evaluation if other.options.get("recipe") == "classic" else None
-        if theirs and theirs.compared_with.fingerprint == images:
+        scored = other.options.get("recipe") == "classic" and other.evaluation
+        if scored and scored.compared_with.fingerprint == images:
             return other
     return None

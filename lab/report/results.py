@@ -1,14 +1,12 @@
 """What is written of a finished run, and of images that were scored."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from lab.data import Dataset
-from lab.evaluation import Evaluator, Judgement, diagnosis, latent_space
+from lab.evaluation import Judgement, diagnosis, latent_space
 from lab.report import charts, figures
 from lab.runs import Run
 from lab.runs.layout import RunFiles
@@ -21,8 +19,8 @@ def save_pictures(
 ) -> None:
     """Write loss curves under `title`, the film, latent walks, and nearest training images."""
     footnote = dataset.footnote()
-    figures.save_curves(run.curves_path, history, title, loss, footnote)
-    figures.save_gif(run.film_path, run.grids(GIF_FRAMES))
+    charts.save_curves(run.curves_path, history, title, loss, footnote)
+    figures.save_gif(run.film_path, charts.thinned(run.grids(), GIF_FRAMES))
     title = f"{dataset.title}: from one latent to another, along the sphere"
     rows = latent_space.walks(generator, dataset.spec.class_names)
     figures.save_sheet(run.latent_walk_path, rows, title, footnote)
@@ -33,35 +31,22 @@ def save_pictures(
 
 def save_evaluation(
     folder: RunFiles,
-    evaluator: Evaluator,
     judgement: Judgement,
+    dataset: Dataset,
     title: str,
-    words: Sequence[str],
+    history: charts.History,
+    options: Mapping[str, Any] | None,
     **facts: Any,
-) -> None:
-    """Write evaluation.json, with `words` and other facts, and a sheet where classes are known."""
-    dataset = evaluator.dataset
-    folder.save_evaluation(evaluator.record(judgement, words, **facts))
+) -> list[str]:
+    """Write evaluation.json and, where classes are known, a sheet of them; say what was found.
+
+    history, options: of the run, as `diagnosis.after` takes them. facts: other fields of the file.
+    """
+    words = diagnosis.after(history, judgement.record, options)
+    folder.save_evaluation(judgement.record.model_copy(update={"words": words, **facts}))
     if judgement.classes is not None:
         figures.save_class_sheet(
             *(folder.class_sheet_path, judgement.images, judgement.classes),
             *(dataset.spec.class_names, title, dataset.footnote("compared with")),
         )
-
-
-def save_verdict(
-    run: Run,
-    evaluator: Evaluator,
-    generator: nn.Module,
-    history: charts.History,
-    options: Mapping[str, Any],
-    title: str,
-) -> str:
-    """Score the generator of a run that has ended, write that down, and say it in words."""
-    judgement = evaluator.full(generator)
-    words = diagnosis.after(
-        *(history, judgement.figures, judgement.class_histogram, options, judgement.own_shares)
-    )
-    digest = {"generator_sha256": run.generator_sha256}
-    save_evaluation(run, evaluator, judgement, title, words, **digest)
-    return "\n".join(words)
+    return words

@@ -3,8 +3,6 @@
 Every figure is optional; what is not there is not spoken of.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -62,9 +60,8 @@ def of_epoch(epoch: int, history: History, options: Mapping[str, Any]) -> str:
     rows = [row for row in history if row["epoch"] <= epoch]
     if not rows or rows[-1]["epoch"] != epoch:
         return ""
-    row, sentences = rows[-1], []
-    if _has_probabilities(row, options):
-        sentences.append(f"The discriminator {_opinion(row)}.")
+    row, opinion = rows[-1], _opinion(rows[-1], options)
+    sentences = [f"The discriminator {opinion}."] if opinion else []
     if "fcd_train_5k" in row:
         *before, now = (r["fcd_train_5k"] for r in rows if "fcd_train_5k" in r)
         change = _change(before[-1], now) if before else ""
@@ -72,12 +69,6 @@ def of_epoch(epoch: int, history: History, options: Mapping[str, Any]) -> str:
     if all(row.keys() >= set(STEP_FIGURES) for row in rows):
         sentences += diagnosis.during(rows, options)
     return " ".join(sentences)
-
-
-def _has_probabilities(row: Mapping[str, float], options: Mapping[str, Any]) -> bool:
-    """Whether D(x) and D(G(z)) are there and are probabilities."""
-    loss = LOSSES.get(str(options.get("loss")))
-    return {"d_real", "d_fake"} <= row.keys() and loss is not None and loss.d_is_probability
 
 
 def _change(before: float, now: float) -> str:
@@ -88,10 +79,12 @@ def _change(before: float, now: float) -> str:
     return ", no closer than before" if share > -0.05 else f", {-share:.0%} farther than before"
 
 
-def _opinion(row: Mapping[str, float]) -> str:
-    """What the discriminator makes of real and generated images, and how well it tells them."""
-    gap = row["d_real"] - row["d_fake"]
-    telling = next(words for most, words in OPINIONS if gap < most)
+def _opinion(row: Mapping[str, float], options: Mapping[str, Any]) -> str:
+    """What the discriminator makes of real and generated images; "" if D(x) is no probability."""
+    loss = LOSSES.get(str(options.get("loss")))
+    if not loss or not loss.d_is_probability or not {"d_real", "d_fake"} <= row.keys():
+        return ""
+    telling = next(words for most, words in OPINIONS if row["d_real"] - row["d_fake"] < most)
     outputs = f"{row['d_real']:.2f} and generated ones {row['d_fake']:.2f}"
     return f"gives real images {outputs}: it {telling}"
 
@@ -104,16 +97,15 @@ def verdict(run: Run) -> str:
     if not run.history:
         return "No epoch has been completed yet."
     last = run.history[-1]
+    so_far = f"{last['epoch']:.0f} of {run.options.get('epochs', '?')} epochs"
     if run.status != "finished":
-        so_far = f"{last['epoch']:.0f} of {run.options.get('epochs', '?')} epochs"
         under_way = run.status == "running"
         return f"Under way: {so_far} so far." if under_way else f"Stopped after {so_far}."
     if "fcd_test" in run.figures:
         return _quality(run.figures, run.evaluation.class_histogram)
     epochs = counted(round(last["epoch"]), "epoch")
-    if _has_probabilities(last, run.options):
-        return f"After {epochs} the discriminator {_opinion(last)}."
-    return f"{epochs} of training."
+    opinion = _opinion(last, run.options)
+    return f"After {epochs} the discriminator {opinion}." if opinion else f"{epochs} of training."
 
 
 def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float]) -> str:

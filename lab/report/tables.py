@@ -3,8 +3,6 @@
 Every figure is optional, and one that is not known here is shown under its own name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ and backwards. What it does not know is refused with the reason (`Unsuited`), an
 the weights is held against the network itself before it is handed out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,9 +50,10 @@ class Operation:
 def export(generator: nn.Module) -> dict[str, Any]:
     """The page's copy of `generator`; raises Unsuited, with the reason, where there is none.
 
-    operations: kind, shapes and facts of each. weights: the bytes of all their numbers as float16,
-    little-endian, in order. directions: at most DIRECTIONS lists of latent_dim numbers, one
-    standard deviation each. shares: of the first hidden layer's variance along each direction.
+    latent: how many random numbers it takes. operations: kind, shapes and facts of each. weights:
+    the bytes of all their numbers as float16, little-endian, in order. directions: at most
+    DIRECTIONS lists of `latent` numbers, one standard deviation each. shares: of the first hidden
+    layer's variance along each direction.
     """
     operations = operations_of(generator)
     size = 2 * sum(weight.numel() for step in operations for weight in step.weights)
@@ -72,6 +71,7 @@ def export(generator: nn.Module) -> dict[str, Any]:
     directions, shares = principal_directions(operations, generator.latent_dim, classes)
     weights = [each.half().numpy().astype("<f2") for step in operations for each in step.weights]
     return {
+        "latent": generator.latent_dim,
         "operations": [
             {"kind": step.kind, "shapes": [list(each.shape) for each in step.weights], **step.facts}
             for step in operations

@@ -54,14 +54,10 @@ class RunFiles:
         """The sample grid of an epoch."""
         return self.grid_folder / f"epoch_{epoch:03d}.png"
 
-    def grids(self, most: int | None = None) -> list[tuple[int, Path]]:
-        """The sample grids by epoch, in order; if more than `most`, thinned evenly, ends kept."""
+    def grids(self) -> list[tuple[int, Path]]:
+        """The sample grids by epoch, in order."""
         named = [(GRID_NAME.fullmatch(path.name), path) for path in self.grid_folder.glob("*")]
-        ordered = sorted((int(match[1]), path) for match, path in named if match)
-        if most is None or len(ordered) <= most:
-            return ordered
-        step = (len(ordered) - 1) / (most - 1)
-        return [ordered[round(index * step)] for index in range(most)]
+        return sorted((int(match[1]), path) for match, path in named if match)
 
     def final_images(self) -> list[Path]:
         """The final images, in order."""

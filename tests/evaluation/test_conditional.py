@@ -1,7 +1,5 @@
 """What a conditional generator is asked for, its figures by class, and the accuracy score."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +11,7 @@ from torch import nn
 from lab.data import Dataset, load_sample
 from lab.errors import Mistake
 from lab.evaluation import Evaluator, cas, metrics
-from lab.evaluation.conditional import labels_to_ask
+from lab.evaluation.reference import labels_to_ask
 
 CPU = torch.device("cpu")
 
@@ -59,14 +57,18 @@ def test_figures_by_class_tell_a_generator_that_minds_labels_from_one_that_does_
         monkeypatch.setattr(f"lab.evaluation.{module}.FULL_COUNT", 2_000)
     referee = Evaluator(mnist, CPU)
     minds, ignores = (referee.full(Copier(mnist, off)) for off in (0, 1))
-    assert minds.figures["asked_class"] > 0.97 > 0.03 > ignores.figures["asked_class"]
-    assert minds.figures["class_fcd"] < minds.figures["worst_class_fcd"] < 10
-    assert ignores.figures["class_fcd"] > 10 * minds.figures["class_fcd"]
-    assert ignores.figures["fcd_test"] == pytest.approx(minds.figures["fcd_test"], abs=1)
+    right, wrong = minds.record.figures, ignores.record.figures
+    assert right["asked_class"] > 0.97 > 0.03 > wrong["asked_class"]
+    assert right["class_fcd"] < right["worst_class_fcd"] < 10 < wrong["class_fcd"]
+    assert wrong["class_fcd"] > 10 * right["class_fcd"]
+    assert wrong["fcd_test"] == pytest.approx(right["fcd_test"], abs=1)
     own = referee.sample(mnist.test_images).classes == mnist.test_labels
     assert referee.real_figures["asked_class"] == float(own.double().mean())
-    assert "Asked-for class" in minds.table(referee.real_figures)
-    assert "asked_class" not in referee.full_of_images(mnist.test_images[:300]).figures
+    assert "Asked-for class" in minds.table() and not minds.left_out
+    few = referee.full_of_images(mnist.test_images[:300], mnist.test_labels[:300])
+    assert "FCD within a class and FCD of the worst class need 1,500" in few.left_out
+    alone = referee.full_of_images(mnist.test_images[:300])
+    assert "asked_class" not in alone.record.figures and "asked" not in alone.left_out
 
 
 def test_the_accuracy_score_is_high_for_copies_and_low_for_wrong_labels(

@@ -1,11 +1,15 @@
 """What a diagnosis says of runs and of images."""
 
-from __future__ import annotations
-
 import pytest
 
 from lab.evaluation import diagnosis
+from lab.runs.schema import Evaluation
 from lab.training.state import STEP_FIGURES
+
+
+def after(history, figures: dict, shares: dict, options, own_shares=()) -> list[str]:
+    found = Evaluation(figures=figures, class_histogram=shares, own_shares=dict(own_shares))
+    return diagnosis.after(history, found, options)
 
 
 def row(epoch: int, **changes: float) -> dict[str, float]:
@@ -44,9 +48,9 @@ def test_a_healthy_run_is_not_alarmed():
     assert not any(diagnosis.during(history[:end], {"epochs": 20}) for end in range(1, 21))
     figures = {"images": 10_000, "fcd_test": 10.2, "fcd_real": 0.1, "near_copies": 0.005}
     shares = {str(label): 0.1 for label in range(10)}
-    first, second = diagnosis.after(history, figures, shares, {})
+    first, second = after(history, figures, shares, {})
     assert first.startswith("FCD 10.2 ")
-    rare = diagnosis.after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
+    rare = after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
     assert "rare: digit 7 1.0% (fair" in rare[1]
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
 
@@ -60,10 +64,10 @@ def test_a_network_that_still_learns_has_not_collapsed():
     assert not any(diagnosis.during(history[:end], {"epochs": 3}) for end in range(1, 4))
     shares = {"Bag": 0.01, "Shirt": 0.99}
     figures = {"images": 10_000, "near_copies": 0.0}
-    assert diagnosis.after(history, figures, shares, {})[0].startswith("Trained too little, ")
+    assert after(history, figures, shares, {})[0].startswith("Trained too little, ")
     history.append(row(4, fcd_train_5k=13.2, thin_classes=1))  # it learns no more
     assert "Mode collapse" in diagnosis.during(history, {"epochs": 4})[0]
-    assert diagnosis.after(history, figures, shares, {})[0].startswith("Mode collapse, ")
+    assert after(history, figures, shares, {})[0].startswith("Mode collapse, ")
 
 
 def test_the_rows_that_an_epoch_costs_do_not_grow_with_their_number():
@@ -95,22 +99,22 @@ EVEN = {"0": 0.5, "1": 0.5}
 
 def test_words_are_found_for_any_history():
     row = dict.fromkeys(("epoch", *STEP_FIGURES), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
-    partial = diagnosis.after([{"epoch": 1.0}] * 3, FEW, EVEN, {})
-    assert partial == diagnosis.after([], FEW, EVEN, {})
-    assert diagnosis.after([row], FEW, EVEN, {})[0].startswith("Too few epochs")
-    assert "is winning" in diagnosis.after([row] * 3, FEW, EVEN, {})[0]  # not "is not winning"
+    partial = after([{"epoch": 1.0}] * 3, FEW, EVEN, {})
+    assert partial == after([], FEW, EVEN, {})
+    assert after([row], FEW, EVEN, {})[0].startswith("Too few epochs")
+    assert "is winning" in after([row] * 3, FEW, EVEN, {})[0]  # not "is not winning"
 
 
 def test_images_that_are_none_of_the_set_are_asked_about():
     for distance, options, asked in ((85.0, None, True), (9.0, None, False), (85.0, {}, False)):
         figures = {**FEW, "fcd_test": distance, "fcd_real": 0.1}
-        words = " ".join(diagnosis.after([], figures, EVEN, options))
+        words = " ".join(after([], figures, EVEN, options))
         assert ("--invert" in words) is asked
 
 
 def test_a_cure_is_what_the_run_does_not_do_yet():
     said = {
-        what: diagnosis.after([], FEW, {"0": 1.0, "1": 0.0}, options)[0]
+        what: after([], FEW, {"0": 1.0, "1": 0.0}, options)[0]
         for what, options in (
             ("classic", {"r1_gamma": 0.0, "ema_decay": 0.0}),
             ("modern", {"r1_gamma": 1.0, "ema_decay": 0.9995}),
@@ -124,14 +128,14 @@ def test_a_cure_is_what_the_run_does_not_do_yet():
 
 def test_a_class_is_rare_by_the_number_of_classes():
     shares = {"cat": 0.07, "dog": 0.08, "cow": 0.4, "hen": 0.45}  # 0.25 would be fair
-    (words,) = diagnosis.after([], FEW, shares, None)
+    (words,) = after([], FEW, shares, None)
     assert "rare: cat 7.0% (fair would be 25.0%)." in words
     own = {"cat": 0.1, "dog": 0.4, "cow": 0.2, "hen": 0.3}  # but in this set cats are few
-    (words,) = diagnosis.after([], FEW, shares, None, own)
+    (words,) = after([], FEW, shares, None, own)
     assert "rare: dog 8.0% (fair would be 40.0%)." in words
     many = {f"class {label}": 1 / 47 for label in range(47)}
-    assert "that takes 1,175" in diagnosis.after([], FEW, many, None)[0]
-    assert "Healthy" in diagnosis.after([], {**FEW, "images": 1_175}, many, None)[0]
+    assert "that takes 1,175" in after([], FEW, many, None)[0]
+    assert "Healthy" in after([], {**FEW, "images": 1_175}, many, None)[0]
 
 
 def test_a_set_without_classes_has_a_distance_of_its_own():
@@ -139,10 +143,10 @@ def test_a_set_without_classes_has_a_distance_of_its_own():
     (words,) = diagnosis.during(history, {"epochs": 6})
     assert "getting worse: FRD 9.0, after 3.0 in epoch 1" in words
     figures = {**FEW, "frd_test": 2.5, "frd_real": 0.25}
-    assert diagnosis.after([], figures, {}, {})[0].startswith("FRD 2.5 to the test images; real")
+    assert after([], figures, {}, {})[0].startswith("FRD 2.5 to the test images; real")
 
 
 def test_without_classes_none_are_spoken_of():
-    (words,) = diagnosis.after([], FEW, {}, {})
+    (words,) = after([], FEW, {}, {})
     assert words == "Healthy: no training images are copied."
-    assert "Memorising" in diagnosis.after([], {**FEW, "near_copies": 0.5}, {}, {})[0]
+    assert "Memorising" in after([], {**FEW, "near_copies": 0.5}, {}, {})[0]

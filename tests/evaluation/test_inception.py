@@ -1,7 +1,5 @@
 """Inception FID, without its network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,6 @@ import torch
 from lab.data import load_sample
 from lab.errors import Fault, Mistake
 from lab.evaluation import inception
-from lab.evaluation.catalogue import known
-from lab.runs.schema import Comparison, Evaluation
 
 
 @pytest.fixture
@@ -86,17 +82,3 @@ def test_the_network_is_shown_the_colours_of_colour_images():
     shown = inception.as_network_input(image)
     assert shown.shape == (2, 3, 299, 299)
     assert [round(float(shown[0, channel].mean()), 3) for channel in range(3)] == [-1, 0.992, -1]
-
-
-def test_a_known_fid_survives_an_evaluation_without_it():
-    sample = load_sample("mnist")
-    of_these = {"compared_with": Comparison(fingerprint=sample.fingerprint)}
-    kept = Evaluation(figures={"fid": 12.5}, generator_sha256="abc", **of_these)
-    assert known(kept, sample) == [{"fid": 12.5}, {}]
-    for changed in (
-        {"compared_with": Comparison(fingerprint="another set")},
-        {"figures": {"fcd_test": 3.0}},
-        {"generator_sha256": None},
-    ):
-        assert known(kept.model_copy(update=changed), sample) == [{}, {}]
-    assert known(None, sample) == [{}, {}]

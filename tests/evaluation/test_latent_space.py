@@ -1,7 +1,5 @@
 """Walks through a latent space, and the training images nearest to generated ones."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

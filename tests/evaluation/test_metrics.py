@@ -1,7 +1,5 @@
 """Metrics with known answers."""
 
-from __future__ import annotations
-
 import math
 import warnings
 

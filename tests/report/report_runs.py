@@ -1,7 +1,5 @@
 """Run folders as a training leaves them, for the tests of this folder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the page does in a browser, for grey and for colour images."""
 
-from __future__ import annotations
-
 import base64
 import math
 import shutil

@@ -1,7 +1,5 @@
 """The charts of a training as the page draws them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -53,10 +51,14 @@ def test_curves_and_ticks_are_higher_where_figures_are() -> None:
     assert at_30 > at_90 and len(plots["Quality"]["y_ticks"]) > 1
 
 
-def test_long_curves_are_thinned_out_and_keep_their_end() -> None:
-    points = [(float(n), 0.0) for n in range(charts.MOST + 2)]
-    thin = charts.thinned(points)
-    assert len(thin) <= charts.MOST and thin[-1] == points[-1]
+def test_thinned_items_are_evenly_spaced_and_keep_both_ends() -> None:
+    epochs = range(0, 1200, 5)
+    assert charts.thinned(epochs, 7) == [0, 200, 400, 600, 795, 995, 1195]
+    assert charts.thinned(epochs, 240) == epochs and [*charts.thinned(epochs, 1)] == [1195]
+    rows = [{"epoch": float(n), "d_loss": 1.0} for n in range(1, charts.MOST + 3)]
+    (plot,) = charts.plots(rows, LOSS)
+    places = plot["curves"][0]["points"].split()
+    assert len(places) == charts.MOST and places[-1].startswith("100,")
 
 
 def test_a_constant_history_is_drawn() -> None:

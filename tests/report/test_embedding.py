@@ -1,7 +1,5 @@
 """The pictures of a run inside a page."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures in files: what is drawn where, and in which levels."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from pathlib import Path
@@ -13,7 +11,7 @@ from PIL import Image
 from report_runs import COLOUR, GREY
 
 from lab.data.writers import write_png
-from lab.report import figures
+from lab.report import charts, figures
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
@@ -113,9 +111,9 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     made = drawn(monkeypatch)
     row = {"epoch": 1, "d_loss": 1.0, "g_loss": 2.0, "d_real": 0.6, "d_fake": 0.4}
     scored = [{**row, "fcd_train_5k": 30.0}]
-    figures.save_curves(Path("none"), scored, "title", "non-saturating", footnote="a note")
+    charts.save_curves(Path("none"), scored, "title", "non-saturating", footnote="a note")
     for loss in ("hinge", "of another program"):
-        figures.save_curves(Path("none"), [row], "title", loss)
+        charts.save_curves(Path("none"), [row], "title", loss)
     found, plain, unknown = (
         {
             axes.get_title().partition(";")[0]: {
@@ -139,7 +137,7 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
 def test_curves_of_columns_that_came_later_are_drawn(monkeypatch) -> None:
     made = drawn(monkeypatch)
     history = [{"epoch": n, "g_loss": 1.0} | ({"confidence": 0.5} if n > 2 else {}) for n in (1, 3)]
-    figures.save_curves(Path("none"), history, "title", "hinge")
+    charts.save_curves(Path("none"), history, "title", "hinge")
     loss, view = made[0].axes
     assert [line.get_label() for line in loss.lines] == ["generator"]
     assert view.lines[0].get_xdata().tolist() == [3]

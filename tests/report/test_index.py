@@ -1,14 +1,11 @@
 """The page of all runs, the table of --list, and what --list and --report check."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
 import pytest
-from report_runs import a_run, again, make_run, page_of, run, save_config
+from report_runs import a_run, make_run, page_of, run, save_config
 
-from lab import files
 from lab.errors import Mistake
 from lab.report import index, report, summary
 from lab.runs.run import Run
@@ -76,7 +73,6 @@ def test_a_run_of_its_own_name_is_listed_last(tmp_path: Path) -> None:
     make_run(tmp_path, "fashion-002").path.rename(tmp_path / "my best")
     make_run(tmp_path, "fashion-001")
     (tmp_path / "evaluation-001").mkdir()
-    assert [run.name for run in Run.all_in(tmp_path)] == ["fashion-001", "my best"]
     assert Run.open("--run", Path("my best"), tmp_path).path == tmp_path / "my best"
     assert "my best" in index.table(tmp_path)
 
@@ -87,16 +83,6 @@ def test_the_list_says_which_distance_was_measured_how(tmp_path: Path) -> None:
     scored = a_run(tmp_path / "b", history=history, fcd_test=31.44, fcd_train=29.0)
     assert summary.fcd(scored) == "31.4"
     assert summary.fcd(a_run(tmp_path / "c", history=[])) == ""
-
-
-def test_a_run_is_under_way_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    run = a_run(tmp_path, status="running")
-    with files.held(tmp_path):
-        assert run.status == "running"
-    assert again(run).status == "stopped"
-    run.config_path.write_text("{")
-    assert again(run).status == "damaged"
 
 
 def test_report_and_list_look_at_the_runs_that_are_there(tmp_path: Path, capsys) -> None:

@@ -1,7 +1,5 @@
 """The page of a run as text: what it says, what it leaves out, what it never does."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

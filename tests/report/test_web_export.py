@@ -1,7 +1,5 @@
 """The generator as operations that a page can run."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -21,20 +21,27 @@ function nameBetween({ classes }, place) {
   return `${100 - share}% ${classes[low]}, ${share}% ${classes[low + 1]}`;
 }
 
+// A button that shows an image, and its canvas.
+function pictureButton(generator, click) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.addEventListener("click", click);
+  const canvas = document.createElement("canvas");
+  canvas.className = "pixels";
+  [canvas.height, canvas.width] = generator.shape.slice(1);
+  button.append(canvas);
+  return [button, canvas];
+}
+
 // The present latent in every class, a button each; a click asks for that class.
 class ClassRow {
   constructor(generator, choose) {
     this.generator = generator;
     this.canvases = generator.classes.map((name, label) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      const canvas = document.createElement("canvas");
-      canvas.className = "pixels";
-      [canvas.height, canvas.width] = generator.shape.slice(1);
+      const [button, canvas] = pictureButton(generator, () => choose(label));
       const words = document.createElement("span");
       words.textContent = name;
-      button.append(canvas, words);
-      button.addEventListener("click", () => choose(label));
+      button.append(words);
       find("classes").append(button);
       return canvas;
     });

@@ -1,17 +1,23 @@
 "use strict";
 // The film. Everything the page's scripts work on stands in the page itself: <script id="data"> and
-// <script id="weights">. page.py joins film.js, generator.js, classes.js and play.js.
+// <script id="weights">. page.py joins the scripts, this one first.
 
 const find = (id) => document.getElementById(id);
+const all = (selector) => [...document.querySelectorAll(selector)];
 const data = JSON.parse(find("data").textContent);
 document.documentElement.classList.add("scripted");
+
+function nearestFrame(epoch) {
+  const away = data.frames.map((frame) => Math.abs(frame.epoch - epoch));
+  return away.indexOf(Math.min(...away));
+}
 
 // One slider moves the grid, the sentence and the cursor of every chart.
 function startFilm() {
   const slider = find("film-slider");
   if (!slider) return;
-  const frames = [...document.querySelectorAll(".frame")];
-  const charts = [...document.querySelectorAll(".chart")];
+  const frames = all(".frame");
+  const charts = all(".chart");
   const rows = new Map(data.history.map((row) => [row.epoch, row]));
   const button = find("play-film");
   let timer = 0;
@@ -61,10 +67,8 @@ function startFilm() {
     const svg = chart.querySelector("svg");
     const seek = (event) => {
       const box = svg.getBoundingClientRect();
-      const epoch = ((event.clientX - box.left) / box.width) * chart.dataset.epochs;
-      const away = data.frames.map((frame) => Math.abs(frame.epoch - epoch));
       stop();
-      show(away.indexOf(Math.min(...away)));
+      show(nearestFrame(((event.clientX - box.left) / box.width) * chart.dataset.epochs));
     };
     svg.addEventListener("pointerdown", (event) => {
       svg.setPointerCapture(event.pointerId);

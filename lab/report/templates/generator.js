@@ -226,6 +226,15 @@ class Generator {
     this.operations = buildOperations(facts.operations, weights);
   }
 
+  // Row n of several, and image n of several.
+  row(rows, n) {
+    return rows.subarray(n * this.latent, (n + 1) * this.latent);
+  }
+
+  image(images, n) {
+    return images.subarray(n * this.pixels, (n + 1) * this.pixels);
+  }
+
   // Rows of random numbers, each of the class of that label; without one, of any class.
   sample(count, label) {
     const rows = new Float32Array(count * this.latent);

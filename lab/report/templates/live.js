@@ -6,7 +6,6 @@ const UNDISTURBED = 5; // seconds since the reader last did something here
 const SILENT_AFTER = 300; // seconds: a run that goes on writes its page about each minute
 
 const placeKey = `place in ${location.pathname}`;
-const all = (selector) => [...document.querySelectorAll(selector)];
 const touchable = () => all("a, button, input, summary, [tabindex]");
 
 function savePlace() {
@@ -35,8 +34,7 @@ function restorePlace() {
   if (!place) return;
   all("details").forEach((each, i) => (each.open = place.open[i]));
   if (place.epoch !== null && find("film-slider")) {
-    const away = data.frames.map((frame) => Math.abs(frame.epoch - place.epoch));
-    move(find("film-slider"), away.indexOf(Math.min(...away)));
+    move(find("film-slider"), nearestFrame(place.epoch));
   }
   const section = place.section && find(place.section[0]);
   const moved = section ? section.getBoundingClientRect().top - place.section[1] : place.scrolled;

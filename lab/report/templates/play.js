@@ -50,7 +50,7 @@ function draw(canvas, pixels, [channels, height, width], x = 0, y = 0) {
 // ---- Steer a sample ----
 
 function startSteering(generator, directions) {
-  const sliders = [...document.querySelectorAll(".direction")];
+  const sliders = all(".direction");
   const strip = find("strip");
   const MOST_KEPT = 24;
   const morph = find("morph"); // only on the page of a conditional generator
@@ -91,16 +91,10 @@ function startSteering(generator, directions) {
   }
 
   function keep(latent) {
-    const button = document.createElement("button");
-    button.type = "button";
+    const [button, canvas] = pictureButton(generator, () => take(latent));
     kept += 1;
     button.setAttribute("aria-label", `Bring sample ${kept} back`);
-    const canvas = document.createElement("canvas");
-    canvas.className = "pixels";
-    [canvas.height, canvas.width] = generator.shape.slice(1);
     draw(canvas, generator.images(latent), generator.shape);
-    button.append(canvas);
-    button.addEventListener("click", () => take(latent));
     strip.prepend(button);
     if (strip.children.length > MOST_KEPT) strip.lastChild.remove();
   }
@@ -152,8 +146,7 @@ function startWalk(generator) {
     for (let i = 0; i < SIDE * SIDE; i++) {
       const x = (i % SIDE) * (width + 1);
       const y = Math.floor(i / SIDE) * (height + 1);
-      const pixels = images.subarray(i * generator.pixels, (i + 1) * generator.pixels);
-      draw(find("walk"), pixels, generator.shape, x, y);
+      draw(find("walk"), generator.image(images, i), generator.shape, x, y);
     }
   }
 
@@ -219,10 +212,7 @@ class Descent {
       .filter(this.isFirstOfItsClass(bank, label))
       .slice(0, Descent.STARTS);
     this.latents = new Float32Array(Descent.STARTS * generator.latent);
-    nearest.forEach(([, n], k) => {
-      const latent = bank.subarray(n * generator.latent, (n + 1) * generator.latent);
-      this.latents.set(latent, k * generator.latent);
-    });
+    nearest.forEach(([, n], k) => this.latents.set(generator.row(bank, n), k * generator.latent));
     this.mean = new Float32Array(this.latents.length);
     this.square = new Float32Array(this.latents.length);
     this.best = null;
@@ -234,8 +224,7 @@ class Descent {
     const guesses = generator.classes.length >= Descent.STARTS && label === undefined;
     const seen = new Set();
     return ([, n]) => {
-      const row = bank.subarray(n * generator.latent, (n + 1) * generator.latent);
-      const found = guesses ? classOf(generator, row) : n;
+      const found = guesses ? classOf(generator, generator.row(bank, n)) : n;
       return !seen.has(found) && seen.add(found);
     };
   }
@@ -255,12 +244,12 @@ class Descent {
     // Pixels lie in [-1, 1], sigma is given on [0, 1]: hence 2 sigma.
     const weight = 1 / (2 * this.sigma) ** 2;
     const costs = [...Array(Descent.STARTS).keys()].map((n) => {
-      const latent = latents.subarray(n * generator.latent, (n + 1) * generator.latent);
+      const latent = generator.row(latents, n);
       return (weight * this.distance(images, n)) / 2 + dot(latent, latent) / 2;
     });
     const first = costs.indexOf(Math.min(...costs));
-    this.best = images.slice(first * generator.pixels, (first + 1) * generator.pixels);
-    this.label = classOf(generator, latents.subarray(first * generator.latent, (first + 1) * generator.latent));
+    this.best = generator.image(images, first);
+    this.label = classOf(generator, generator.row(latents, first));
     const atPixels = images.map((v, i) => weight * (v - this.noisy[i % this.noisy.length]));
     const gradient = generator.gradient(results, atPixels);
     const rate = 0.15 * 0.5 * (1 + Math.cos((Math.PI * this.step) / Descent.STEPS));
@@ -363,9 +352,7 @@ function startGenerator() {
   window.lab = {
     generate: (latents) => {
       const images = generator.images(Float32Array.from(latents.flat()));
-      return latents.map((_, n) =>
-        [...images.subarray(n * generator.pixels, (n + 1) * generator.pixels)].map(level),
-      );
+      return latents.map((_, n) => [...generator.image(images, n)].map(level));
     },
   };
 }
