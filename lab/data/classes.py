@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from lab.data.listing import Entry, Listing
@@ -16,17 +15,8 @@ TEST = ("test", "testing", "val", "valid", "validation")  # the first that is th
 MOST_NAME = 200  # letters of a class
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A picture in its half, and the name of its class; "" without."""
-
-    entry: Entry
-    is_test: bool
-    name: str
-
-
-def sorted_into(found: Listing, said: str) -> tuple[list[Place], list[str]]:
-    """Every picture in its half and class; what is to be said of it. Mistake for a muddle.
+def sorted_into(found: Listing, said: str) -> tuple[list[Entry], list[str]]:
+    """Every picture with its half and class; what is to be said of it. Mistake for a muddle.
 
     A single folder around everything is stepped into; `train` beside `test` or `val` are halves;
     else, and within these, either all pictures lie loose or each in the folder of its class.
@@ -39,50 +29,46 @@ def sorted_into(found: Listing, said: str) -> tuple[list[Place], list[str]]:
         return _in_classes(found, top, False, said), []
     notices = []
     if others := sorted(folder.name for folder in below.values() if folder not in (train, test)):
-        notices.append(
-            f"left out, neither {train.name} nor {test.name}: {printable(listed(others))}"
-        )
-    halves = [_in_classes(found, top, top == test, said) for top in (train, test)]
-    counts = [len({place.name for place in half} - {""}) for half in halves]
-    if all(halves) and bool(counts[0]) != bool(counts[1]):
-        with_classes, without = (train, test) if counts[0] else (test, train)
-        raise Mistake(f"{said}: {with_classes.name} has classes, {without.name} none; sort both")
+        left_out = printable(listed(others))
+        notices.append(f"left out, neither {train.name} nor {test.name}: {left_out}")
+    halves = [_in_classes(found, half, half == test, said) for half in (train, test)]
+    has_classes = [any(entry.name for entry in half) for half in halves]
+    if all(halves) and has_classes[0] != has_classes[1]:
+        sorted_half, other = (train, test) if has_classes[0] else (test, train)
+        raise Mistake(f"{said}: {sorted_half.name} has classes, {other.name} none; sort both")
     return halves[0] + halves[1], notices
 
 
 def _step_in(found: Listing, top: PurePosixPath) -> PurePosixPath:
     """The folder that the pictures lie in, past those that hold but one folder."""
-    while True:
-        inside = [folder for folder in found.folders if folder.parent == top]
-        if len(inside) != 1 or any(entry.place.parent == top for entry in found.entries):
-            return top
-        top = inside[0]
+    inside = [folder for folder in found.folders if folder.parent == top]
+    if len(inside) != 1 or any(entry.place.parent == top for entry in found.entries):
+        return top
+    return _step_in(found, inside[0])
 
 
-def _in_classes(found: Listing, top: PurePosixPath, is_test: bool, said: str) -> list[Place]:
+def _in_classes(found: Listing, top: PurePosixPath, is_test: bool, said: str) -> list[Entry]:
     """The pictures below a folder, in the classes that its sub-folders are."""
     top = _step_in(found, top)
     depth = len(top.parts)
     entries = [entry for entry in found.entries if top in entry.place.parents]
-    loose = [entry for entry in entries if entry.place.parent == top]
-    if len(loose) == len(entries):
-        return [Place(entry, is_test, "") for entry in entries]
+    loose = sum(entry.place.parent == top for entry in entries)
+    if loose == len(entries):
+        return [replace(entry, is_test=is_test) for entry in entries]
     if loose:
         raise Mistake(
-            f"{said}: {counted(len(loose), 'picture')} beside {len(entries) - len(loose):,} in "
-            "sub-folders; sort all of them into classes, or none"
+            f"{said}: {counted(loose, 'picture')} beside {len(entries) - loose:,} in sub-folders; "
+            "sort all of them into classes, or none"
         )
-    filled = Counter(entry.place.parts[depth] for entry in entries)
-    for folder in sorted(found.folders):
-        if folder.parent == top and not filled[folder.name]:
-            name = printable(str(folder))
-            raise Mistake(f"{said}: the class {name} has no pictures; fill its folder or remove it")
-    return [Place(entry, is_test, _class_name(entry.place.parts[depth])) for entry in entries]
-
-
-def _class_name(folder: str) -> str:
-    text = folder.encode("utf-8", "replace").decode()  # a folder's name need not be valid text
-    return printable(text)[:MOST_NAME]
+    folders = [entry.place.parts[depth] for entry in entries]
+    for empty in sorted(f for f in found.folders if f.parent == top and f.name not in {*folders}):
+        name = printable(str(empty))
+        raise Mistake(f"{said}: the class {name} has no pictures; fill its folder or remove it")
+    names = (printable(folder)[:MOST_NAME] for folder in folders)
+    return [
+        replace(entry, is_test=is_test, name=name)
+        for entry, name in zip(entries, names, strict=True)
+    ]
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -28,20 +28,12 @@ KNOWN_FORMATS = (
     *("PCX", "QOI", "SGI", "PSD", "DDS", "TGA"),
 )
 FORMATS = tuple(name for name in KNOWN_FORMATS if name in Image.OPEN)
-ENDINGS = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".webp", ".gif"),
-    *(".tif", ".tiff", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".pcx"),
-    *(".qoi", ".sgi", ".psd", ".dds", ".tga"),
-)
-MODES = {1: "L", 3: "RGB"}  # Pillow's word for pictures of so many channels
+# MPO is two JPEG files in one, of which the first is read.
+ENDINGS = [end for end, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")]
+Turn = Image.Transpose
 TURNS = {  # what brings a picture upright, by the orientation that its camera noted
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE},
+    **{6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90},
 }
 RESIZED = "resized from"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long text is no damage
@@ -107,14 +99,22 @@ def converted(
 ) -> tuple[Tensor, list[str]]:
     """A picture that `opened` gave as uint8 (*shape), and what had to be done; raises Unreadable.
 
-    It is made grey after it was resized, so that an image is the same however its set came to be
-    grey. invert: dark becomes light.
+    Edges are cut off where it has other proportions. It is made grey after it was resized, so that
+    an image is the same however its set came to be grey. invert: dark becomes light.
     """
+    channels, height, width = shape
     with without_trust(FORMATS):
-        flat, changes = flattened(picture)
-        small, resized = to_size(flat, shape)
-        image, recoloured = to_channels(small, shape[0], invert)
-    return as_image(image), changes + resized + recoloured
+        image, changes = flattened(picture)
+        if image.size != (width, height):
+            changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))
+            changes[-1] += f" to {sized(shape)}"
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        if channels == 1 and image.mode == "RGB" and not is_grey(image):
+            changes.append("colour turned to grey")
+        image = image.convert("L" if channels == 1 else "RGB")
+        levels = np.array(ImageOps.invert(image) if invert else image)
+    levels = torch.from_numpy(levels.reshape(height, width, channels))
+    return levels.permute(2, 0, 1).contiguous(), changes
 
 
 def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -174,25 +174,6 @@ def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
     return opaque.convert("RGB"), name
 
 
-def to_size(picture: Image.Image, shape: Sequence[int]) -> tuple[Image.Image, list[str]]:
-    """A picture at the size of `shape` (C, H, W), its edges cut off to fit; and that in words."""
-    height, width = shape[1:]
-    if picture.size == (width, height):
-        return picture, []
-    found = "{} x {}".format(*picture.info.get("size", picture.size))
-    resized = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
-    return resized, [f"{RESIZED} {found} to {sized(shape)}"]
-
-
-def to_channels(
-    picture: Image.Image, channels: int, invert: bool = False
-) -> tuple[Image.Image, list[str]]:
-    """A picture that is L or RGB with 1 channel or 3; and whether it lost colour, in words."""
-    lost = channels == 1 and picture.mode == "RGB" and not is_grey(picture)
-    picture = picture.convert(MODES[channels])
-    return ImageOps.invert(picture) if invert else picture, ["colour turned to grey"] * lost
-
-
 def is_grey(picture: Image.Image) -> bool:
     """Whether an RGB picture has no colour in it."""
     red, green, blue = (band.tobytes() for band in picture.split())
@@ -203,9 +184,3 @@ def has_light_border(image: Tensor) -> bool:
     """Whether the border of a uint8 image (C, H, W) is light; that of the sets' images is black."""
     border = (image[..., 0, :], image[..., -1, :], image[..., 0], image[..., -1])
     return bool(torch.cat([edge.flatten() for edge in border]).float().median() > 127)
-
-
-def as_image(picture: Image.Image) -> Tensor:
-    """A grey or RGB picture as a uint8 image (C, H, W)."""
-    levels = torch.from_numpy(np.array(picture))
-    return levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1).contiguous()

@@ -62,10 +62,16 @@ class BandLinear(nn.Module):
         return products[0] if self.channels == 1 else torch.cat(products)
 
     def pyramid(self, sparse: bool) -> tuple[Tensor, Tensor]:
-        """P and its transpose, made when first asked for, where the weights are."""
+        """P and its transpose, made when first asked for, where the weights are.
+
+        sparse: as sparse matrices, since 3 % of P is not zero.
+        """
         if sparse not in self._pyramids:
-            of = self.weight.device, self.weight.dtype
-            self._pyramids[sparse] = _both_ways(self.side, sparse, *of)
+            pyramid = laplacian_pyramid(self.side).to(self.weight)
+            ways = pyramid, pyramid.T.contiguous()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch calls the layout a beta
+                self._pyramids[sparse] = tuple(w.to_sparse_csr() if sparse else w for w in ways)
         return self._pyramids[sparse]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -117,23 +123,9 @@ def bands_of(images: Tensor) -> Tensor:
     half = avg_pool2d(images, 2)
     quarter = avg_pool2d(half, 2)
     bands = (images - _doubled(half), half - _doubled(quarter), quarter)
-    return torch.cat(
-        [gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True)], dim=1
-    )
+    scaled = (gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True))
+    return torch.cat(list(scaled), dim=1)
 
 
 def _doubled(images: Tensor) -> Tensor:
     return interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _both_ways(
-    side: int, sparse: bool, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """The pyramid and its transpose, sparse if they shall be: 3 % of it is not zero."""
-    pyramid = laplacian_pyramid(side).to(device, dtype)
-    ways = pyramid, pyramid.T.contiguous()
-    if not sparse:
-        return ways
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls the layout a beta
-        return ways[0].to_sparse_csr(), ways[1].to_sparse_csr()

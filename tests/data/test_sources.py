@@ -19,7 +19,7 @@ from idx_files import idx, write_set, zipped
 from lab.data import datasets, load, sources
 from lab.data import idx as idx_module
 from lab.data.idx import read_idx
-from lab.data.sources import NoDownload, read_part
+from lab.data.sources import IdxFiles, NoDownload
 from lab.errors import Fault
 
 SIDES = (28, 28)
@@ -104,9 +104,11 @@ def test_what_is_written_is_read_back(tmp_path_factory, count, seed):
 def test_labels_must_be_of_one_of_the_classes_there_are(tmp_path):
     write_set(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(torch.full((20,), 4).byte()))
-    assert read_part(tmp_path, "train", (1, 28, 28), classes=5).labels.tolist() == [4] * 20
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(torch.zeros(20, dtype=torch.uint8)))
+    train, _ = IdxFiles("", ()).read(tmp_path, (1, 28, 28), classes=5)
+    assert train.labels.tolist() == [4] * 20
     with pytest.raises(Fault, match="label 4 found, 0 to 3 expected"):
-        read_part(tmp_path, "train", (1, 28, 28), classes=4)
+        IdxFiles("", ()).read(tmp_path, (1, 28, 28), classes=4)
 
 
 @pytest.mark.parametrize("kind", ["raw", "gzip"])
