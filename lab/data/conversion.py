@@ -1,4 +1,7 @@
-"""Pictures and arrays as images of one shape: the one that is asked for, or that most have."""
+"""Pictures and arrays as images of one shape: the one that is asked for, or that most have.
+
+Pictures lie in folders, which say the half and the class that each belongs to.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
@@ -16,17 +20,19 @@ from torch import Tensor
 
 from lab.bars import progress_bar
 from lab.data.arrays import Arrays
-from lab.data.classes import sorted_into
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
 from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, opened, size_and_mode
 from lab.device import check_memory
 from lab.errors import Mistake
-from lab.text import sized
+from lab.text import counted, listed, printable, sized
 
 SIDES = range(16, 65, 4)  # that images may have
 USUAL_SIDE = 32  # where the pictures' own sizes differ, or do not fit
 GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's
 FEWEST = 64
+TRAIN = ("train", "training")
+TEST = ("test", "testing", "val", "valid", "validation")  # the first that is there
+MOST_NAME = 200  # letters of a class
 LINE_FROM = 5_000  # pictures: so many take some seconds
 
 
@@ -49,7 +55,7 @@ class OtherShape(Exception):
 
 def of_pictures(found: Listing, side: int | None, colour: bool | None, said: str) -> Heap:
     """Pictures as images; those that cannot be read are left out and named."""
-    entries, notices = sorted_into(found, said)
+    entries, notices = _sorted_into(found, said)
     others = "".join(f" ({line})" for line in found.remarks.lines() if not entries)
     _check_count(len(entries), f"pictures{others}", said)
     size, is_grey = _first(entries)
@@ -112,17 +118,70 @@ def _converted(
     return images, taken
 
 
-def _side_of(sizes: Iterable[tuple[int, int]]) -> int:
-    """The side that all `sizes` have, if that is one which images may have; else 32."""
-    size, *others = sizes
-    return size[0] if not others and size[0] == size[1] and size[0] in SIDES else USUAL_SIDE
-
-
 def _with_bar(entries: Sequence[Entry]) -> Iterable[Entry]:
     """The pictures under a bar; with no terminal a line, if there are many."""
     if not sys.stderr.isatty() and len(entries) >= LINE_FROM:
         print(f"reading {len(entries):,} pictures ...", flush=True)
     return progress_bar(iterable=entries, desc="pictures", unit="", leave=False)
+
+
+def _sorted_into(found: Listing, said: str) -> tuple[list[Entry], list[str]]:
+    """Every picture with its half and class; what is to be said of it. Mistake for a muddle.
+
+    A single folder around everything is stepped into; `train` beside `test` or `val` are halves;
+    else, and within these, either all pictures lie loose or each in the folder of its class.
+    """
+    top = _step_in(found, PurePosixPath())
+    below = {folder.name.lower(): folder for folder in found.folders if folder.parent == top}
+    train = next((below[name] for name in TRAIN if name in below), None)
+    test = next((below[name] for name in TEST if name in below), None)
+    if not (train and test) or any(entry.place.parent == top for entry in found.entries):
+        return _in_classes(found, top, False, said), []
+    notices = []
+    if others := sorted(folder.name for folder in below.values() if folder not in (train, test)):
+        left_out = printable(listed(others))
+        notices.append(f"left out, neither {train.name} nor {test.name}: {left_out}")
+    halves = [_in_classes(found, half, half == test, said) for half in (train, test)]
+    has_classes = [any(entry.name for entry in half) for half in halves]
+    if all(halves) and has_classes[0] != has_classes[1]:
+        sorted_half, other = (train, test) if has_classes[0] else (test, train)
+        raise Mistake(f"{said}: {sorted_half.name} has classes, {other.name} none; sort both")
+    return halves[0] + halves[1], notices
+
+
+def _step_in(found: Listing, top: PurePosixPath) -> PurePosixPath:
+    """The folder that the pictures lie in, past those that hold but one folder."""
+    inside = [folder for folder in found.folders if folder.parent == top]
+    if len(inside) != 1 or any(entry.place.parent == top for entry in found.entries):
+        return top
+    return _step_in(found, inside[0])
+
+
+def _in_classes(found: Listing, top: PurePosixPath, is_test: bool, said: str) -> list[Entry]:
+    """The pictures below a folder, in the classes that its sub-folders are."""
+    top = _step_in(found, top)
+    depth = len(top.parts)
+    entries = [entry for entry in found.entries if top in entry.place.parents]
+    loose = sum(entry.place.parent == top for entry in entries)
+    if loose == len(entries):
+        return [replace(entry, is_test=is_test) for entry in entries]
+    if loose:
+        raise Mistake(
+            f"{said}: {counted(loose, 'picture')} beside {len(entries) - loose:,} in sub-folders; "
+            "sort all of them into classes, or none"
+        )
+    folders = [entry.place.parts[depth] for entry in entries]
+    for empty in sorted(f for f in found.folders if f.parent == top and f.name not in {*folders}):
+        name = printable(str(empty))
+        raise Mistake(f"{said}: the class {name} has no pictures; fill its folder or remove it")
+    names = (printable(folder)[:MOST_NAME] for folder in folders)
+    return [
+        replace(entry, is_test=is_test, name=name)
+        for entry, name in zip(entries, names, strict=True)
+    ]
+
+
+# Arrays
 
 
 def of_arrays(found: Arrays, side: int | None, colour: bool | None, said: str) -> Heap:
@@ -148,6 +207,15 @@ def of_arrays(found: Arrays, side: int | None, colour: bool | None, said: str) -
         lines.append("labels of one half only count as none")
     is_test = [index >= len(halves[0]) for index in range(count)] if halves[1:] else None
     return Heap(images, classes or [""] * count, is_test, found.notices + remarks.lines() + lines)
+
+
+# Both
+
+
+def _side_of(sizes: Iterable[tuple[int, int]]) -> int:
+    """The side that all `sizes` have, if that is one which images may have; else 32."""
+    size, *others = sizes
+    return size[0] if not others and size[0] == size[1] and size[0] in SIDES else USUAL_SIDE
 
 
 def _in_channels(images: Tensor, colour: bool | None) -> tuple[Tensor, list[str]]:

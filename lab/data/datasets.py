@@ -48,15 +48,8 @@ class Dataset:
     notices: tuple[str, ...] = ()  # what was done to pictures of one's own, and what left out
     path: Path | None = None  # of a set of one's own
 
-    @property
-    def name(self) -> str:
-        """The set's name on the command line."""
-        return self.spec.name
-
-    @property
-    def title(self) -> str:
-        """The set's published name."""
-        return self.spec.title
+    name = property(lambda dataset: dataset.spec.name)  # on the command line
+    title = property(lambda dataset: dataset.spec.title)  # the published one
 
     @property
     def options(self) -> dict[str, Any]:

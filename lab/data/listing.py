@@ -72,7 +72,7 @@ class Entry:
     place: PurePosixPath
     stamp: tuple[int, ...]  # its size, and when it was changed; that of a zip is its files'
     source: Callable[[], Path | io.BytesIO]  # raises Unreadable
-    is_test: bool = False  # as `lab.data.classes` finds it, and the name of its class
+    is_test: bool = False  # both as its folders say: its half, and its class, "" without
     name: str = ""
 
 

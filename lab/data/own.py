@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from lab.data import arrays, listing
-from lab.data.classes import in_order
 from lab.data.conversion import SIDES, Heap, of_arrays, of_pictures
 from lab.data.sources import Part
 from lab.data.specs import MOST_CLASSES
@@ -82,7 +81,7 @@ def _in_order(heap: Heap, said: str) -> OwnSet:
     images, notices = heap.images, heap.notices
     if not any(bool((image != image[:, :1, :1]).any()) for image in images):
         raise Mistake(f"{said}: each of its images is of one colour; name a set of pictures")
-    names = in_order(set(heap.classes))
+    names = sorted(set(heap.classes), key=_numbers_by_size)
     if len(names) > MOST_CLASSES:
         notices = [*notices, f"{len(names):,} classes are too many, and count as none"]
     if not 2 <= len(names) <= MOST_CLASSES:
@@ -106,6 +105,11 @@ def _in_order(heap: Heap, said: str) -> OwnSet:
     halves = (slice(train), slice(train, None))
     parts = (Part.of(images[half], labelled[half] if names else None) for half in halves)
     return tuple(parts), tuple(names), tuple(notices)
+
+
+def _numbers_by_size(name: str) -> tuple[bool, int, str]:
+    """The key by which the names of classes are sorted: numbers first, others by their letters."""
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
 def _tenth(hashes: Sequence[bytes]) -> list[bool]:

@@ -81,7 +81,9 @@ def opened(
         if side:
             picture.draft(None, (2 * side, 2 * side))
         picture.load()
-        turn = _turn(picture)
+        turn = None
+        with contextlib.suppress(Exception):  # damaged EXIF raises anything; the pixels are intact
+            turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
         loaded = picture.transpose(turn) if turn else picture.copy()
         animated = getattr(picture, "is_animated", False)  # which a copy does not know
         loaded.info.update(turned=bool(turn), animated=animated, size=(width, height))
@@ -132,14 +134,6 @@ def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
         if ground:
             changes.append(f"transparency filled with {ground}")
     return picture.convert("L" if picture.mode in ("L", "1") else "RGB"), changes
-
-
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """What brings the picture upright; None if it is, or if its EXIF cannot be read."""
-    try:
-        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # a struct.error, a SyntaxError and others; the pixels are intact
-        return None
 
 
 def _of_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:

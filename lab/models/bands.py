@@ -1,8 +1,8 @@
 """A linear layer that sees images as the bands of a Laplacian pyramid.
 
 A fully connected discriminator that is shown pixels overlooks the speckle of a fully connected
-generator: most of an image's energy is in its coarse bands. Shown bands of a like strength, it sees
-that.
+generator, which is in the fine bands: most of an image's energy is in the coarse ones. Shown bands
+that were scaled to a like strength, it sees that.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class BandLinear(nn.Module):
         self._pyramids: dict[bool, tuple[Tensor, Tensor]] = {}  # sparse or not
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, channels * side^2) -> (N, width)."""
         if self.side > MOST_MATRIX_SIDE:
             bands = bands_of(images.reshape(-1, 1, self.side, self.side))
             return torch.addmm(self.bias, bands.view(len(images), -1), self.weight)
@@ -75,12 +74,10 @@ class BandLinear(nn.Module):
         return self._pyramids[sparse]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy begins without the pyramid: torch cannot copy sparse matrices."""
-        return {**self.__dict__, "_pyramids": {}}
+        return {**self.__dict__, "_pyramids": {}}  # torch cannot copy sparse matrices
 
     def _apply(self, *given: Any, **named: Any) -> nn.Module:
-        """Moved to another device or type, it makes its pyramid there."""
-        self._pyramids = {}
+        self._pyramids = {}  # it makes them anew on another device, or of another type
         return super()._apply(*given, **named)
 
 
@@ -111,9 +108,7 @@ def laplacian_pyramid(side: int) -> Tensor:
     """The matrix (side^2, bands) that splits a square channel into three bands of detail.
 
     Burt and Adelson 1983, "The Laplacian pyramid as a compact image code": what the pixels have
-    beyond their averages over 2 x 2, what these have beyond theirs, and those. Each band is scaled
-    to a like strength: most of an image's energy is in the coarse one, while the speckle that gives
-    a fully connected generator away is in the fine one.
+    beyond their averages over 2 x 2, what these have beyond theirs, and those.
     """
     return bands_of(torch.eye(side * side).view(-1, 1, side, side))
 

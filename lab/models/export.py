@@ -74,16 +74,13 @@ def _inputs(generator: nn.Module, count: int) -> dict[str, Tensor]:
 
 def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
     generator = weights.network
-    words = {
-        "latents": f"float32 (N, {generator.latent_dim}), standard normal",
-        "labels": "int64 (N,)",
-    }
+    words = (f"float32 (N, {generator.latent_dim}), standard normal", "int64 (N,)")
     return {
         "file": file,
         "network": generator.kind,
         "config": generator.config,
         "dataset": weights.spec.as_facts(),
-        "inputs": {name: words[name] for name in _inputs(generator, 1)},
+        "inputs": dict(zip(_inputs(generator, 1), words, strict=False)),
         "outputs": {"images": "float32 (N, C, H, W) in [-1, 1]; a level is (x + 1) * 127.5"},
         "largest_difference": apart,
         "generator_sha256": weights.sha256,
