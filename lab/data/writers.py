@@ -17,17 +17,14 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lab.data.specs import DatasetSpec
 from lab.errors import Mistake
 from lab.files import write_whole
-
-if TYPE_CHECKING:  # the sets are read by way of this module
-    from lab.data.datasets import DatasetSpec
 
 Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
 
