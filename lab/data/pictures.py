@@ -114,9 +114,7 @@ def converted(
         if channels == 1 and image.mode == "RGB" and not is_grey(image):
             changes.append("colour turned to grey")
         image = image.convert("L" if channels == 1 else "RGB")
-        levels = np.array(ImageOps.invert(image) if invert else image)
-    levels = torch.from_numpy(levels.reshape(height, width, channels))
-    return levels.permute(2, 0, 1).contiguous(), changes
+        return as_image(ImageOps.invert(image) if invert else image), changes
 
 
 def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -178,3 +176,9 @@ def has_light_border(image: Tensor) -> bool:
     """Whether the border of a uint8 image (C, H, W) is light; that of the sets' images is black."""
     border = (image[..., 0, :], image[..., -1, :], image[..., 0], image[..., -1])
     return bool(torch.cat([edge.flatten() for edge in border]).float().median() > 127)
+
+
+def as_image(picture: Image.Image) -> Tensor:
+    """A grey or RGB picture as a uint8 image (C, H, W)."""
+    levels = torch.from_numpy(np.array(picture))
+    return levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1).contiguous()
