@@ -26,7 +26,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file without what would steer a terminal, or is no character at all."""
+    """Text from elsewhere with `?` for what would steer a terminal, or is not valid text."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", text)
 
 

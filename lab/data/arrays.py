@@ -33,7 +33,7 @@ class Arrays:
 
 
 def read_npz(path: Path, said: str) -> Arrays:
-    """The images and labels of an npz; Mistake for any other file. said: what named it."""
+    """The images and labels of an npz; Mistake for any other file."""
     found = Arrays()
     with open_zip(path, said) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

@@ -50,7 +50,7 @@ class Heap:
 
 
 class OtherShape(Exception):
-    """A picture shows that the set's images are of another shape than the first one let expect."""
+    """A picture shows that the set needs another shape than its first picture suggested."""
 
 
 def of_pictures(found: Listing, side: int | None, colour: bool | None, said: str) -> Heap:
@@ -101,7 +101,9 @@ def _converted(
     Raises OtherShape where one is not of the `size` all should have, or may have colour after all.
     """
     images, taken = torch.empty(len(entries), *shape, dtype=torch.uint8), []
-    for entry in _with_bar(entries):
+    if not sys.stderr.isatty() and len(entries) >= LINE_FROM:  # where no bar is seen
+        print(f"reading {len(entries):,} pictures ...", flush=True)
+    for entry in progress_bar(iterable=entries, desc="pictures", unit="", leave=False):
         try:
             picture = opened(entry.source(), FORMATS, side=shape[1])
             if size and picture.info["size"] != size:
@@ -116,13 +118,6 @@ def _converted(
         for change in changes:
             remarks.add(change, entry.place)
     return images, taken
-
-
-def _with_bar(entries: Sequence[Entry]) -> Iterable[Entry]:
-    """The pictures under a bar; with no terminal a line, if there are many."""
-    if not sys.stderr.isatty() and len(entries) >= LINE_FROM:
-        print(f"reading {len(entries):,} pictures ...", flush=True)
-    return progress_bar(iterable=entries, desc="pictures", unit="", leave=False)
 
 
 def _sorted_into(found: Listing, said: str) -> tuple[list[Entry], list[str]]:

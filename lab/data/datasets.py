@@ -99,10 +99,9 @@ def load(
 
 def exists(dataset: str) -> bool:
     """Whether there is a set of that name in DATASETS, or anything at that path."""
-    try:
-        return dataset in DATASETS or _find_own(dataset).exists()
-    except Mistake:
-        return False
+    with contextlib.suppress(Mistake):
+        return dataset in DATASETS or bool(_find_own(dataset))
+    return False
 
 
 def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:

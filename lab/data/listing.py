@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,7 +35,7 @@ IS_HIDDEN = "left out, hidden files and folders of the system"
 
 
 class Remarks:
-    """What is to be said of files, said once: a line a matter, with the count and first names."""
+    """Notices about files, gathered: a line for each matter, with the count and first names."""
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
@@ -152,19 +152,21 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
 # Zips
 
 
-def open_zip(path: Path, said: str) -> zipfile.ZipFile:
-    """A zip whose names and sizes can be believed; Mistake for any other. said: what named it."""
+@contextlib.contextmanager
+def open_zip(path: Path, said: str) -> Iterator[zipfile.ZipFile]:
+    """A zip with names that lead nowhere else; Mistake for any other.
+
+    said: the option and its value, as the user gave them.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except OSError:
         raise
     except Exception as error:  # a damaged directory raises anything
         raise Mistake(f"{said}: is a damaged zip ({_words(error)}); make it anew") from None
-    with contextlib.ExitStack() as closing:
-        closing.push(archive)
+    with archive:
         _check_names(archive, said)
-        closing.pop_all()
-    return archive
+        yield archive
 
 
 def _check_names(archive: zipfile.ZipFile, said: str) -> None:

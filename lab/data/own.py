@@ -129,7 +129,7 @@ def _rearrange(images: Tensor, order: Sequence[int]) -> None:
 
 
 def _place_in_cache(path: Path, *how: object) -> Path:
-    """Another place whenever another set would come of it: by its files, and how it is read."""
+    """The set's file in the cache: another one if its files, or how they are read, change."""
     facts = [VERSION, PIL.__version__, os.path.realpath(path), *how]
     key = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
     return cache_folder() / "pictures" / f"{key}.npz"

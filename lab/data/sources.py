@@ -62,7 +62,7 @@ class TorchvisionSet:
 
     @property
     def wanted(self) -> str:
-        """What the set is known by, in words."""
+        """What there is to fetch, in words."""
         maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
         return f"{self.folders[0]}, which {maker} makes where there is a network"
 

@@ -2,7 +2,7 @@
 
 A fully connected discriminator that is shown pixels overlooks the speckle of a fully connected
 generator, which is in the fine bands: most of an image's energy is in the coarse ones. Shown bands
-that were scaled to a like strength, it sees that.
+that were scaled to a like strength, it sees the speckle.
 """
 
 from __future__ import annotations
