@@ -121,12 +121,12 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
     kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
     if not isinstance(config, dict) or not isinstance(kind, str):
         raise Fault(f"{path}: its network's config is missing")
+    if kind not in ROLES[role]:
+        raise Fault(f"{path}: no {role} is called {kind!r}")
     for name, value in config.items():
         _check_size(path, name, value)
     if config.get("shape") != list(spec.shape):
         raise Fault(f"{path}: its network is for other images than those of {spec.title}")
-    if kind not in ROLES[role]:
-        raise Fault(f"{path}: no {role} is called {kind!r}")
     if unknown := set(config) - parameters_of(ROLES[role], kind):
         names = listed(sorted(map(str, unknown)))
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")

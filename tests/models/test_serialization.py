@@ -158,6 +158,14 @@ def test_files_of_the_first_version_load(tmp_path, role, kind, config, more):
     assert str(load_weights(path, role).network) == str(network)
 
 
+def test_an_old_denoiser_is_refused(tmp_path):
+    path = tmp_path / "old.pth"
+    saved_as_version_1(path, "generator", OLD_G, kind="mlp")
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "format": "gan-lab denoiser"}, path)
+    assert "no denoiser is called 'unet'" in refused(path, "denoiser")
+
+
 @pytest.mark.parametrize("facts", [{}, [], "mnist", {"dataset": "cifar"}, {"dataset": ["mnist"]}])
 def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
     path = tmp_path / "old.pth"
