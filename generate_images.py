@@ -27,7 +27,6 @@ if __name__ == "__main__":
     prepare_script()
 
 import torch
-from torch import nn
 
 from lab.bars import progress_bar
 from lab.data.writers import WRITERS, Contents, kind_of
@@ -37,7 +36,7 @@ from lab.models.export import EXPORTS, LATENTS, check_installed, export
 from lab.models.request import COUNT, MOST_IMAGES, Request, find_request
 from lab.models.sampling import Batch, batches_of
 from lab.models.shipped import load_classifier
-from lab.options import given_options, option, parse, refuse_others
+from lab.options import given_options, option, refuse_others
 from lab.report.figures import save_first
 from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, twins
 from lab.restoration.corruptions import parse as parse_corruption
@@ -102,16 +101,6 @@ def find_corruptions(options: Options) -> list[Corruption]:
     return list({str(corruption): corruption for corruption in found}.values())
 
 
-def find_classifier(options: Options, trained: TrainedGenerator) -> nn.Module | None:
-    """What says the classes, if that is asked for; Mistake if none ships."""
-    if not options.label_by_classifier:
-        return None
-    classifier = load_classifier(trained.spec)
-    if not classifier:
-        raise Mistake(f"--label-by-classifier: none ships for {trained.spec.title}; leave it out")
-    return classifier
-
-
 def find_places(
     options: Options, trained: TrainedGenerator, corruptions: list[Corruption], contents: Contents
 ) -> list[GeneratedImages]:
@@ -129,16 +118,16 @@ def find_places(
 
 def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> dict[str, Any]:
     """How the images are made, for dataset.json."""
-    names, request = trained.spec.class_names, parts[0]
+    request = parts[0]
     labels = "told to the generator" if trained.classes else "none"
     seeds = [f"{each.start}-{each.stop - 1}" for part in parts for each in part.seeds]
     if options.label_by_classifier:
         labels = "said by the set's classifier; the generator was not told them"
         if request.classes != (None,):
             seeds = ["chosen from 0 on, by class"]
+    names = trained.spec.class_names
     return {
-        "images": len(request),
-        **({"test_images": len(parts[1])} if parts[1:] else {}),
+        **dict(zip(("images", "test_images"), map(len, parts), strict=False)),
         "labels": labels,
         "classes": [names[label] for label in request.classes if label is not None],
         "seeds": seeds,
@@ -171,13 +160,12 @@ def make(
             place.path.parent.mkdir(parents=True, exist_ok=True)
             beside.append(to_the_end.enter_context(appearing(place.path)))
         with contextlib.ExitStack() as written:
-            kind = WRITERS[into[0].kind]
-            adds = [written.enter_context(kind.open(path, contents)) for path in beside]
-            bar = progress_bar(total=sum(contents.counts), unit=" images")
-            written.enter_context(bar)
+            begin = WRITERS[into[0].kind].open
+            adds = [written.enter_context(begin(path, contents)) for path in beside]
+            bar = written.enter_context(progress_bar(total=sum(contents.counts), unit=" images"))
             for part, batch in found:
-                names = zip(batch.seeds, batch.labels or batch.seeds, strict=True)
-                names = [f"{seed}/{label}" for seed, label in names]
+                pairs = zip(batch.seeds, batch.labels or batch.seeds, strict=True)
+                names = [f"{seed}/{label}" for seed, label in pairs]
                 rows = [batch.images, *(twins(each, batch.images, names) for each in corruptions)]
                 for add, images, sheet in zip(adds, rows, shown, strict=True):
                     add(part, images, batch.seeds, batch.labels)
@@ -208,7 +196,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
 def main() -> None:
     """Find the generator, then make its images, or export it."""
     given = given_options(Options)
-    options = parse(Options)
+    options = Options(**given)
     device = pick_device(options.device)
     if options.export:
         allowed = ("export", "run", "generator", "pretrained", "out", "device")
@@ -220,19 +208,20 @@ def main() -> None:
         return
     spec, corruptions = trained.spec, find_corruptions(options)
     request = find_request(trained.classes, spec, given, options.label_by_classifier)
-    classifier = find_classifier(options, trained)
+    classifier = load_classifier(spec) if options.label_by_classifier else None
+    if options.label_by_classifier and not classifier:
+        raise Mistake(f"--label-by-classifier: none ships for {spec.title}; leave it out")
     has_test_part = options.format and WRITERS[options.format].has_test_part
     parts = [request, request.sixth()] if has_test_part else [request]
     contents = Contents(spec, tuple(map(len, parts)), bool(classifier or trained.classes))
     into = find_places(options, trained, corruptions, contents)
     set_up_torch()
-    total = sum(contents.counts)
+    total, began = sum(contents.counts), time.monotonic()
     print(f"{counted(total, 'image')} like {spec.title}, by {trained.path}{trained.stage}")
     found = batches_of(
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),
     )
-    began = time.monotonic()
     with full_precision(), going_on("nothing of it was kept"):
         make(found, into, corruptions, contents, facts(options, trained, parts))
     rate = total / (time.monotonic() - began)

@@ -51,12 +51,12 @@ def appearing(path: Path) -> Iterator[Path]:
         if beside.is_file():
             with beside.open("rb+") as file:
                 os.fsync(file.fileno())
+        aside = beside.with_suffix(".old")
         if beside.is_dir() and path.is_dir():  # a folder takes no other's place
-            path.rename(aside := beside.with_suffix(".old"))
-            _rename(beside, path)
+            path.rename(aside)
+        _rename(beside, path)
+        if aside.exists():
             shutil.rmtree(aside)
-        else:
-            _rename(beside, path)
     except BaseException as error:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
@@ -133,15 +133,13 @@ def check_room(path: Path, most: int) -> None:
 
 def cache_folder() -> Path:
     """Where this system keeps what programs can make anew; nothing is made there yet."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # the standard passes over any other
-        return Path(given) / "gan-lab"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():  # the standard passes over any other
+        return given / "gan-lab"
     home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path's raises where there is none
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "gan-lab"
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", home)) / "gan-lab"
-    return home / ".cache" / "gan-lab"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "gan-lab"
 
 
 # Folders that are held
@@ -206,18 +204,14 @@ def check_path(flag: str, path: Path, folder: bool = False) -> None:
 
 
 def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
-    """Mistake if `folder` is a file, or if nothing can be written there (or made there).
-
-    flag: the option that led there.
-    """
+    """Mistake if `folder` is a file, or if nothing can be written there, or made there."""
     for path in (folder, *folder.parents):
         _refuse_blind(flag, path)
     standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    what = "is" if standing == folder else f"{standing} is"
     if not standing.is_dir():
-        what = "is" if standing == folder else f"{standing} is"
         raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
     if not os.access(standing, os.W_OK | os.X_OK):
-        what = "is" if standing == folder else f"{standing} is"
         raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
 
 
@@ -241,8 +235,8 @@ def check_closed(flag: str, folder: Path) -> None:
             if not Path(os.path.realpath(path)).is_relative_to(home):
                 inside = path.relative_to(folder)
                 raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
-        for path in (Path(place, name) for name in files):
-            _refuse_blind(flag, path)
+        for name in files:
+            _refuse_blind(flag, Path(place, name))
 
 
 def _refuse_blind(flag: str, path: Path) -> None:

@@ -26,8 +26,8 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file without what would steer a terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text)
+    """Text from elsewhere with `?` for what would steer a terminal, or is not valid text."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", text)
 
 
 def sized(shape: Sequence[int]) -> str:

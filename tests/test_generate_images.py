@@ -262,5 +262,5 @@ def test_the_generator_that_ships_makes_the_classes_it_is_told(tmp_path, monkeyp
         images = torch.from_numpy(np.load(out)["images"])[:, None]
         seen = shipped.load_classifier(spec)(images.float() / 127.5 - 1).argmax(1)
         assert (seen == torch.arange(200) % 10).float().mean() > 0.8
-        size = (shipped.WEIGHTS / shipped.generator_file(spec.name)).stat().st_size
+        size = (shipped.WEIGHTS / shipped.file_of("generator", spec.name)).stat().st_size
         assert size <= 5_000_000

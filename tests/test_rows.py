@@ -48,7 +48,7 @@ class ToyFiles:
         images = torch.randint(40, (count, *shape), generator=chance, dtype=torch.uint8)
         colours = torch.tensor([[200, 0, 0], [0, 200, 0], [0, 0, 200], [200, 200, 0]])
         images[:, :, 5:15, 5:15] += colours[labels].byte()[:, :, None, None]
-        return Part(images, labels, Path("toy"), f"images {seed}", f"labels {seed}")
+        return Part(images, labels, f"images {seed}", f"labels {seed}")
 
 
 class LinearDiscriminator(nn.Module):

@@ -2,14 +2,12 @@
 
 specs         what is known of each set, one row each
 datasets      a set that has been read, and where it is looked for
-sources       the kinds of sets that have a name: IDX files, torchvision's classes
+sources       where a set that has a name comes from: torchvision's classes, IDX files
 idx           the IDX format
-own           a set of one's own: pictures in a folder or zip, arrays
+own           a set of one's own, in order; kept between runs, since converting takes long
 listing       the files in a folder or zip, without trust
-classes       which half and class a picture belongs to, by its folder
-conversion    pictures and arrays as images of one shape
 arrays        npz, and folders of IDX files of any square size
-cache         converted pictures, kept between runs
+conversion    pictures and arrays as images of one shape, each in its half and class
 pixels        from one scale to another
 pictures      one picture from elsewhere, read without trust
 image_folder  folders of pictures, to be scored or restored

@@ -16,38 +16,39 @@ from lab.errors import Mistake
 from lab.text import printable
 
 NAMES = (  # of images and labels in an npz: of all of them, or of each half
-    {"images": "images", "labels": "labels"},
-    {"images": "x_train", "labels": "y_train", "test_images": "x_test", "test_labels": "y_test"},
+    (("images", "labels"),),
+    (("x_train", "y_train"), ("x_test", "y_test")),
 )
 
 
 @dataclass
 class Arrays:
-    """Images (N, H, W), or with 3 channels last, uint8; a label each, or None; of both halves."""
+    """The training half, and the test half if it is given: images and labels of each.
 
-    images: np.ndarray
-    labels: np.ndarray | None = None
-    test_images: np.ndarray | None = None
-    test_labels: np.ndarray | None = None
+    Images are uint8 (N, H, W), or with 3 channels last; labels (N,), or None.
+    """
+
+    halves: list[tuple[np.ndarray, np.ndarray | None]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
 def read_npz(path: Path, said: str) -> Arrays:
-    """The images and labels of an npz; Mistake for any other file. said: what named it."""
+    """The images and labels of an npz; Mistake for any other file."""
+    found = Arrays()
     with open_zip(path, said) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        names = next((names for names in NAMES if names["images"] in members), None)
-        if names is None:
+        halves = next((halves for halves in NAMES if halves[0][0] in members), None)
+        if halves is None:
             there = ", ".join(map(printable, sorted(members)[:5])) or "nothing"
             raise Mistake(f"{said}: has {there}; images, or x_train and x_test, are expected")
-        found, notices = {}, []
-        for what, name in names.items():
-            if name in members:
-                found[what] = _array(archive, members[name], said)
-            if name in members and "labels" not in what:
-                found[what], words = _levels(found[what], f"{said}: {name}")
-                notices += [f"{name}: {word}" for word in words]
-    return _with_labels(Arrays(**found, notices=notices), said)
+        for images, labels in halves:
+            if images not in members:
+                continue
+            values, notices = _levels(_array(archive, members[images], said), f"{said}: {images}")
+            found.notices += [f"{images}: {notice}" for notice in notices]
+            classes = _array(archive, members[labels], said) if labels in members else None
+            found.halves.append((values, _labels(classes, len(values), said)))
+    return found
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> np.ndarray:
@@ -58,10 +59,10 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> np.nda
     try:
         with archive.open(info) as file:
             version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                version, np.lib.format.read_array_header_2_0
-            )
-            shape, _, kind = header(file)
+            read_header = np.lib.format.read_array_header_2_0
+            if version == (1, 0):
+                read_header = np.lib.format.read_array_header_1_0
+            shape, _, kind = read_header(file)
             if kind.hasobject:
                 raise Mistake(f"{said}: {name} is pickled, which is not read; save plain numbers")
             check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, said)
@@ -109,23 +110,19 @@ def _scaled(values: np.ndarray, said: str) -> tuple[np.ndarray, str]:
     return levels, f"{noun} of {bottom} to {top:,}"
 
 
-def _with_labels(halves: Arrays, said: str) -> Arrays:
-    """The same with labels that are one each; Mistake where they are not."""
-    for images, labels in (("images", "labels"), ("test_images", "test_labels")):
-        values, pictures = getattr(halves, labels), getattr(halves, images)
-        if values is None:
-            continue
-        flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-        count = 0 if pictures is None else len(pictures)
-        if flat.shape != (count,):
-            found = " x ".join(map(str, values.shape))
-            raise Mistake(f"{said}: {found} labels for {count:,} images; give one each, or none")
-        if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
-            flat = flat.astype(np.int64)
-        if flat.dtype.kind not in "iubU":
-            raise Mistake(f"{said}: its labels are no classes; give whole numbers, or names")
-        setattr(halves, labels, flat)
-    return halves
+def _labels(values: np.ndarray | None, count: int, said: str) -> np.ndarray | None:
+    """Labels (N,), one for each of `count` images; Mistake for any others."""
+    if values is None:
+        return None
+    flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if flat.shape != (count,):
+        found = " x ".join(map(str, values.shape))
+        raise Mistake(f"{said}: {found} labels for {count:,} images; give one each, or none")
+    if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
+        flat = flat.astype(np.int64)
+    if flat.dtype.kind not in "iubU":
+        raise Mistake(f"{said}: its labels are no classes; give whole numbers, or names")
+    return flat
 
 
 def idx_folder(folder: Path) -> Path | None:
@@ -136,10 +133,10 @@ def idx_folder(folder: Path) -> Path | None:
 
 def read_idx_folder(folder: Path, said: str) -> Arrays:
     """Images of any square size, with labels and a test half if they are there; raises Fault."""
-
-    def read(part: str, what: str) -> np.ndarray | None:
-        path = find_file(folder, part, what)
-        return path and read_idx(path, None if what == "images" else ()).numpy()
-
-    parts = (read(part, what) for part in ("train", "t10k") for what in ("images", "labels"))
-    return _with_labels(Arrays(*parts), said)
+    found = Arrays()
+    for part in ("train", "t10k"):
+        if images := find_file(folder, part, "images"):
+            pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
+            classes = labels and read_idx(labels, ()).numpy()
+            found.halves.append((pixels, _labels(classes, len(pixels), said)))
+    return found

@@ -48,15 +48,8 @@ class Dataset:
     notices: tuple[str, ...] = ()  # what was done to pictures of one's own, and what left out
     path: Path | None = None  # of a set of one's own
 
-    @property
-    def name(self) -> str:
-        """The set's name on the command line."""
-        return self.spec.name
-
-    @property
-    def title(self) -> str:
-        """The set's published name."""
-        return self.spec.title
+    name = property(lambda dataset: dataset.spec.name)  # on the command line
+    title = property(lambda dataset: dataset.spec.title)  # the published one
 
     @property
     def options(self) -> dict[str, Any]:
@@ -93,23 +86,22 @@ def load(
     path = _find_own(dataset)
     if data_dir:
         raise Mistake(f"--data-dir {data_dir}: is for sets that have a name; leave it out")
-    found = own.read(path, image_size, colour, keep=download)
+    parts, class_names, notices = own.read(path, image_size, colour, keep=download)
     name = own.plain_name(path)
     spec = DatasetSpec(
         name=f"{name}-pictures" if name in DATASETS else name,
-        title=printable(path.name.encode("utf-8", "replace").decode())[:200] or str(path),
-        shape=tuple(found.train.images.shape[1:]),
-        class_names=found.class_names,
+        title=printable(path.name)[:200] or str(path),
+        shape=tuple(parts[0].images.shape[1:]),
+        class_names=class_names,
     )
-    return _of_parts(spec, (found.train, found.test), str(path), found.notices, path)
+    return _of_parts(spec, parts, str(path), notices=notices, path=path)
 
 
 def exists(dataset: str) -> bool:
     """Whether there is a set of that name in DATASETS, or anything at that path."""
-    try:
-        return dataset in DATASETS or _find_own(dataset).exists()
-    except Mistake:
-        return False
+    with contextlib.suppress(Mistake):
+        return dataset in DATASETS or bool(_find_own(dataset))
+    return False
 
 
 def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:
@@ -166,8 +158,7 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
             raise Mistake(f"--data-dir {data_dir}: has no {wanted}; {cure}")
         return read_folder(spec, folder)
     for place in filter(None, (DOWNLOAD_FOLDER, spec.files.system_folder)):
-        folder = spec.files.find(Path(place))
-        if folder:
+        if folder := spec.files.find(Path(place)):
             with contextlib.suppress(Mistake):  # nobody named it, and it has another set
                 return read_folder(spec, folder)
     if download:
@@ -198,32 +189,22 @@ def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
         owner = _published_by(part.image_digest)
         if owner and owner[0] != spec.name:
             raise Mistake(
-                f"--data-dir: {part.image_file} has the images of {DATASETS[owner[0]].title}, "
-                f"those of {spec.title} are wanted; name another folder, or ask for that set"
+                f"--data-dir: {folder} has the images of {DATASETS[owner[0]].title}, those of "
+                f"{spec.title} are wanted; name another folder, or ask for that set"
             )
     return _of_parts(spec, parts, str(folder))
 
 
-def _of_parts(
-    spec: DatasetSpec,
-    parts: tuple[Part, Part],
-    source: str,
-    notices: tuple[str, ...] = (),
-    path: Path | None = None,
-) -> Dataset:
+def _of_parts(spec: DatasetSpec, parts: tuple[Part, Part], source: str, **more: Any) -> Dataset:
     train, test = parts
     digests = "".join(part.image_digest + part.label_digest for part in parts)
     return Dataset(
-        spec=spec,
-        train_images=train.images,
-        train_labels=train.labels,
-        test_images=test.images,
-        test_labels=test.labels,
+        spec,
+        *(train.images, train.labels, test.images, test.labels),
         source=source,
         is_sample=_published_by(train.image_digest) == (spec.name, "sample"),
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
-        notices=notices,
-        path=path,
+        **more,
     )
 
 

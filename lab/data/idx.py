@@ -6,7 +6,7 @@ elsewhere are not trusted: sizes are checked before memory is asked for.
 
 from __future__ import annotations
 
-import io
+import gzip
 import math
 import struct
 import zlib
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from lab.errors import Fault
 
-GZIP = b"\x1f\x8b"  # what every member of a gzip file begins with
 MOST_SIDE = 512  # of images whose size a file says
 MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
 
@@ -31,16 +30,14 @@ def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
     was expected and what was found.
     """
     with path.open("rb") as file:
-        packed = file.read(2) == GZIP
+        packed = file.read(2) == b"\x1f\x8b"
         size = file.seek(0, 2)
         file.seek(0)
-        # Deflate packs at most 1032:1, so the file's size bounds what it can honestly hold.
-        most_bytes = size * 1032 if packed else size
+        content = gzip.GzipFile(fileobj=file) if packed else file
         try:
-            return _read_idx(
-                path, io.BufferedReader(_Members(file)) if packed else file, sides, most_bytes
-            )
-        except (EOFError, zlib.error) as error:
+            # Deflate packs at most 1032:1, so the file's size bounds what it can honestly hold.
+            return _read_idx(path, content, sides, size * 1032 if packed else size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Fault(f"{path}: damaged gzip file ({error}); fetch it again") from None
 
 
@@ -56,40 +53,15 @@ def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_byte
     if found < count:
         what = f"{count:,} bytes expected, {found:,} found"
         raise Fault(f"{path}: truncated: {what}; fetch it again")
-    if file.read(1):
+    try:
+        has_more = file.read(1)  # at its end gzip compares the check sums
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):  # which is no more than what follows it
+            raise
+        has_more = False
+    if has_more:
         raise Fault(f"{path}: damaged: more bytes than the {count:,} its header announces")
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)
-
-
-class _Members(io.RawIOBase):
-    """What the members of a gzip file hold, checked by the sums at their ends.
-
-    What follows the last is passed over, which Python's own reader takes for damage.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.rest, self.member = file, b"", zlib.decompressobj(31)
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Some of the bytes; 0 at the end. EOFError if it comes too early."""
-        while True:
-            if self.member.eof:
-                self.rest = self.member.unused_data + self.file.read(len(GZIP))
-                if not self.rest.startswith(GZIP):
-                    return 0
-                self.member = zlib.decompressobj(31)
-            packed = self.rest or self.file.read(2**16)
-            found = self.member.decompress(packed, len(buffer))
-            self.rest = self.member.unconsumed_tail
-            if found:
-                buffer[: len(found)] = found
-                return len(found)
-            if not packed and not self.member.eof:
-                raise EOFError("it ends too early")
 
 
 def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> tuple[int, ...]:

@@ -5,25 +5,18 @@ What cannot be read is named, not skipped in silence. `shape` (C, H, W) is that 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lab.data import listing
-from lab.data.listing import Entry, Listing, Remarks
-from lab.data.pictures import (
-    FORMATS,
-    RESIZED,
-    Unreadable,
-    converted,
-    has_light_border,
-    opened,
-)
+from lab.data.listing import UNREAD, Entry, Listing, Remarks
+from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, has_light_border, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
 from lab.seeding import stream
@@ -52,35 +45,26 @@ def _read(
 
     It is one tile, or where that is wanted as many as fit it. What was done to it is remarked on.
     """
-    side = None if tiled else max(shape[1:])
+    channels, height, width = shape
     try:
-        picture = opened(entry.source(), FORMATS, side=side)
-        rows, columns = _tiling(picture, shape) if tiled else (1, 1)
-        whole = (shape[0], rows * shape[1], columns * shape[2])
-        image, changes = converted(picture, whole, invert)
+        picture = opened(entry.source(), FORMATS, side=None if tiled else max(height, width))
+        rows, columns = picture.height // height, picture.width // width
+        is_whole = picture.size == (columns * width, rows * height)
+        if not (tiled and is_whole and max(rows, columns) <= MOST_TILES_A_SIDE):
+            rows, columns = 1, 1
+        image, changes = converted(picture, (channels, rows * height, columns * width), invert)
     except Unreadable as reason:
-        remarks.add("left out, cannot be read", f"{entry.place}: {reason}")
+        remarks.add(UNREAD, f"{entry.place}: {reason}")
         return None
-    if shape[0] == 1 and has_light_border(image):
+    if channels == 1 and has_light_border(image):
         changes.append(LIGHT)
     if rows * columns > 1:
-        size, tiles = f"{picture.width} x {picture.height}", f"{rows} x {columns} tiles"
-        one = f"make it {sized(shape)} if it is one image"
-        changes.append(f"{size} restored in {tiles} of {sized(shape)}, {one}")
+        found = f"{picture.width} x {picture.height} restored in {rows} x {columns} tiles of"
+        changes.append(f"{found} {sized(shape)}, make it {sized(shape)} if it is one image")
     for change in changes:
-        remarks.add(change, str(entry.place))
-    cut = image.view(shape[0], rows, shape[1], columns, shape[2])
+        remarks.add(change, entry.place)
+    cut = image.view(channels, rows, height, columns, width)
     return cut.permute(1, 3, 0, 2, 4).reshape(-1, *shape), columns
-
-
-def _tiling(picture: Image.Image, shape: Sequence[int]) -> tuple[int, int]:
-    """How many rows and columns of tiles a picture is cut into; one where it is no whole number."""
-    (rows, below), (columns, beside) = (
-        divmod(picture.height, shape[1]),
-        divmod(picture.width, shape[2]),
-    )
-    whole = not below and not beside and max(rows, columns) <= MOST_TILES_A_SIDE
-    return (rows, columns) if whole else (1, 1)
 
 
 # To be scored
@@ -95,12 +79,9 @@ def read_images(
     for all where a figure needs fewer. Raises Unreadable if none can be read.
     """
     shuffle = torch.randperm(len(found.entries), generator=stream(0, "gallery")).tolist()
-    images, remarks = [], Remarks()
-    for index in shuffle:
-        if len(images) == most:
-            break
-        if read := _read(found.entries[index], shape, invert, remarks):
-            images.append(read[0])
+    remarks = Remarks()
+    read = (_read(found.entries[index], shape, invert, remarks) for index in shuffle)
+    images = [tiles for tiles, _ in itertools.islice(filter(None, read), most)]
     remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
     notices = [*found.remarks.lines(), *remarks.lines()]
     if len(found.entries) > most:
@@ -149,8 +130,7 @@ def read_pictures(
             many = f"more than {MOST_TILES:,} images of {sized(shape)} up to {file}"
             raise Mistake(f"--images {folder}: {many}; give fewer at a time")
     if not pictures:
-        (line,) = remarks.lines()
-        raise Mistake(f"--images {folder}: {line}; name a folder of pictures")
+        raise Mistake(f"--images {folder}: {remarks.lines()[0]}; name a folder of pictures")
     return pictures, [*found.remarks.lines(), *remarks.lines()]
 
 

@@ -5,14 +5,15 @@ A zip is read where it lies; nothing of it is ever written to disk.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import struct
 import zipfile
 import zlib
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,38 +30,37 @@ MOST_PACKED = 1_032  # bytes that Deflate makes of one
 MOST_FILES = 3_000_000
 MOST_LEVELS = 100  # of folders in one another
 NAMED = 3  # of the files that a remark is about
+UNREAD = "left out, cannot be read"
 IS_HIDDEN = "left out, hidden files and folders of the system"
 
 
 class Remarks:
-    """What is to be said of files, said once: a line a matter, with the count and first names."""
+    """Notices about files, gathered: a line for each matter, with the count and first names."""
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
-        self.counts: dict[str, int] = defaultdict(int)
+        self.counts: Counter[str] = Counter()
 
-    def add(self, matter: str, name: str) -> None:
+    def add(self, matter: str, name: object) -> None:
         """The matter concerns one file more."""
         self.counts[matter] += 1
-        if len(self.names[matter]) < NAMED:
-            self.names[matter].append(printable(name))
+        if self.counts[matter] <= NAMED:
+            self.names[matter].append(printable(str(name)))
 
-    def merge(self, start: str, into: str, most: int = NAMED) -> None:
-        """Make one of the matters that begin with `start`, if there are more than `most`."""
+    def merge(self, start: str, into: str) -> None:
+        """Make one of the matters that begin with `start`, if they are many."""
         several = [matter for matter in self.counts if matter.startswith(start)]
-        if len(several) <= most:
-            return
-        whole = into.format(f"{len(several):,}")
-        for matter in several:
-            self.counts[whole] += self.counts.pop(matter)
-            self.names[whole] = (self.names[whole] + self.names.pop(matter))[:NAMED]
+        if len(several) > NAMED:
+            whole = into.format(f"{len(several):,}")
+            self.counts[whole] = sum(map(self.counts.pop, several))
+            names = [name for matter in several for name in self.names.pop(matter)]
+            self.names[whole] = names[:NAMED]
 
     def lines(self) -> list[str]:
         """`resized from 40 x 40 to 28 x 28: 7 files (a.png, b.png, c.png, ...)`."""
         return [
-            f"{matter}: {counted(count, 'file')} ({', '.join(self.names[matter])}"
-            + ", ..." * (count > NAMED)
-            + ")"
+            f"{matter}: {counted(count, 'file')} "
+            f"({', '.join(self.names[matter] + ['...'] * (count > NAMED))})"
             for matter, count in self.counts.items()
         ]
 
@@ -72,6 +72,8 @@ class Entry:
     place: PurePosixPath
     stamp: tuple[int, ...]  # its size, and when it was changed; that of a zip is its files'
     source: Callable[[], Path | io.BytesIO]  # raises Unreadable
+    is_test: bool = False  # both as its folders say: its half, and its class, "" without
+    name: str = ""
 
 
 @dataclass
@@ -91,15 +93,13 @@ class Listing:
         """Whether a file is to be read as a picture; if not, that is remarked on."""
         if place.suffix.lower() in ENDINGS:
             return True
-        self.remarks.add("left out, not of a kind that is read", str(place))
+        self.remarks.add("left out, not of a kind that is read", place)
         return False
 
-    def is_hidden(self, place: PurePosixPath) -> bool:
-        """Whether a file or folder is the system's own; that is remarked on."""
-        hidden = place.name.startswith(".") or place.name in OF_THE_SYSTEM
-        if hidden:
-            self.remarks.add(IS_HIDDEN, str(place))
-        return hidden
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is the system's own, not the user's."""
+    return name.startswith(".") or name in OF_THE_SYSTEM
 
 
 def in_folder(folder: Path, below: bool = True) -> Listing:
@@ -119,26 +119,27 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
         items = sorted(content, key=lambda item: item.name)
     for item in items:
         here = place / item.name
-        if found.is_hidden(here):
+        if is_hidden(item.name):
+            found.remarks.add(IS_HIDDEN, here)
             continue
         try:
             facts = item.stat()
         except OSError:
-            found.remarks.add("left out, links that lead nowhere", str(here))
+            found.remarks.add("left out, links that lead nowhere", here)
             continue
         if stat.S_ISDIR(facts.st_mode):
             if seen is None or len(here.parts) > MOST_LEVELS:
-                found.remarks.add("left out, sub-folders", str(here))
+                found.remarks.add("left out, sub-folders", here)
                 continue
             true_path = os.path.realpath(item.path)
             if true_path in seen:
-                found.remarks.add("left out, links to a folder that is read already", str(here))
+                found.remarks.add("left out, links to a folder that is read already", here)
                 continue
             seen.add(true_path)
             found.folders.add(here)
             _walk(Path(item.path), here, found, seen)
         elif not stat.S_ISREG(facts.st_mode):
-            found.remarks.add("left out, not files", str(here))
+            found.remarks.add("left out, not files", here)
         elif found.is_taken(here):
             found.entries.append(Entry(here, stamp_of(facts), lambda path=Path(item.path): path))
 
@@ -151,20 +152,21 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
 # Zips
 
 
-def open_zip(path: Path, said: str) -> zipfile.ZipFile:
-    """A zip whose names and sizes can be believed; Mistake for any other. said: what named it."""
+@contextlib.contextmanager
+def open_zip(path: Path, said: str) -> Iterator[zipfile.ZipFile]:
+    """A zip with names that lead nowhere else; Mistake for any other.
+
+    said: the option and its value, as the user gave them.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except OSError:
         raise
     except Exception as error:  # a damaged directory raises anything
         raise Mistake(f"{said}: is a damaged zip ({_words(error)}); make it anew") from None
-    try:
+    with archive:
         _check_names(archive, said)
-    except BaseException:
-        archive.close()
-        raise
-    return archive
+        yield archive
 
 
 def _check_names(archive: zipfile.ZipFile, said: str) -> None:
@@ -177,8 +179,8 @@ def _check_names(archive: zipfile.ZipFile, said: str) -> None:
             raise Mistake(f"{said}: {name} in it is encrypted; unpack it, and name the folder")
         if ".." in place.parts or place.is_absolute() or ":" in (*place.parts, "")[0]:
             raise Mistake(f"{said}: {name} in it leads out of it; such a zip is not read")
-        hidden = any(part.startswith(".") or part in OF_THE_SYSTEM for part in place.parts)
-        if place.suffix.lower() in ARCHIVES and not info.is_dir() and not hidden:
+        is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
+        if is_packed and not any(map(is_hidden, place.parts)):
             raise Mistake(f"{said}: {name} in it is packed itself; unpack it, and name the folder")
 
 
@@ -192,29 +194,26 @@ def in_zip(archive: zipfile.ZipFile, said: str) -> Listing:
     found, hidden = Listing(), set()
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         place = place_of(info)
-        above = [folder for folder in reversed(place.parents) if folder.name]
-        for folder in [*above, place] if info.is_dir() else above:
-            if folder in hidden or folder in found.folders:
-                continue
-            if not hidden.isdisjoint(folder.parents) or found.is_hidden(folder):
-                hidden.add(folder)
-            else:
-                found.folders.add(folder)
-        if info.is_dir() or not hidden.isdisjoint(place.parents) or found.is_hidden(place):
+        chain = [*reversed(place.parents), place][1:]  # folders from the top, and itself
+        if hidden_one := next((each for each in chain if is_hidden(each.name)), None):
+            if hidden_one not in hidden:
+                found.remarks.add(IS_HIDDEN, hidden_one)
+            hidden.add(hidden_one)
+            continue
+        found.folders.update(chain if info.is_dir() else chain[:-1])
+        if info.is_dir():
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
-            found.remarks.add("left out, links", str(place))
+            found.remarks.add("left out, links", place)
         elif found.is_taken(place):
             read = lambda info=info: io.BytesIO(unpacked(archive, info, said))  # noqa: E731
             found.entries.append(Entry(place, (), read))
     return found
 
 
-def unpacked(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str, most: int = MOST_BYTES
-) -> bytes:
+def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> bytes:
     """One file of a zip; Unreadable if it is damaged, Mistake if it is shorter than announced."""
-    if info.file_size > most:
+    if info.file_size > MOST_BYTES:
         raise Unreadable(f"{info.file_size:,} bytes is too large")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unreadable("is packed by a method that is not read")

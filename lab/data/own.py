@@ -9,24 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
 import re
 import unicodedata
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
-from lab.data import arrays, cache, listing
-from lab.data.classes import in_order
+from lab.data import arrays, listing
 from lab.data.conversion import SIDES, Heap, of_arrays, of_pictures
-from lab.data.sources import OwnSet, Part
+from lab.data.sources import Part
 from lab.data.specs import MOST_CLASSES
 from lab.errors import Mistake
+from lab.files import cache_folder, write_whole
 from lab.text import listed
 
 FEW = 500  # images
+VERSION = 2  # of how pictures are converted and kept
+MOST_KEPT = 8  # sets
+
+OwnSet = tuple[tuple[Part, Part], tuple[str, ...], tuple[str, ...]]  # halves, classes, notices
 
 
 def plain_name(path: Path) -> str:
@@ -54,14 +62,14 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
         return _in_order(of_arrays(arrays.read_npz(path, said), side, colour, said), said)
     found = None if is_zip else listing.in_folder(path)
     files = found.facts() if found else listing.stamp_of(path.stat())
-    key = cache.key(path, files, side, colour)
-    if kept := cache.read(key):
-        return kept
+    kept = _place_in_cache(path, files, side, colour)
+    if made := _read_kept(kept):
+        return made
     with listing.open_zip(path, said) if is_zip else contextlib.nullcontext() as archive:
         found = found or listing.in_zip(archive, said)
         made = _in_order(of_pictures(found, side, colour, said), said)
     if keep:
-        cache.write(key, made)
+        _keep(kept, made)
     return made
 
 
@@ -73,7 +81,7 @@ def _in_order(heap: Heap, said: str) -> OwnSet:
     images, notices = heap.images, heap.notices
     if not any(bool((image != image[:, :1, :1]).any()) for image in images):
         raise Mistake(f"{said}: each of its images is of one colour; name a set of pictures")
-    names = in_order(set(heap.classes))
+    names = sorted(set(heap.classes), key=_numbers_by_size)
     if len(names) > MOST_CLASSES:
         notices = [*notices, f"{len(names):,} classes are too many, and count as none"]
     if not 2 <= len(names) <= MOST_CLASSES:
@@ -94,11 +102,14 @@ def _in_order(heap: Heap, said: str) -> OwnSet:
         notices = [*notices, f"{doubles:,} images are exact duplicates of others"]
     if len(images) < FEW:
         notices = [*notices, f"only {len(images):,} images: a GAN learns little from so few"]
-    parts = [
-        Part.of(images[half], labelled[half] if names else None, Path())
-        for half in (slice(train), slice(train, None))
-    ]
-    return OwnSet(*parts, tuple(names), tuple(notices))
+    halves = (slice(train), slice(train, None))
+    parts = (Part.of(images[half], labelled[half] if names else None) for half in halves)
+    return tuple(parts), tuple(names), tuple(notices)
+
+
+def _numbers_by_size(name: str) -> tuple[bool, int, str]:
+    """The key by which the names of classes are sorted: numbers first, others by their letters."""
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
 def _tenth(hashes: Sequence[bytes]) -> list[bool]:
@@ -112,3 +123,40 @@ def _rearrange(images: Tensor, order: Sequence[int]) -> None:
     flat, places = images.view(len(images), -1), torch.tensor(order)
     for columns in flat.split(256, dim=1):
         columns.copy_(columns[places])
+
+
+# Converted pictures, kept between runs: reading them anew takes long
+
+
+def _place_in_cache(path: Path, *how: object) -> Path:
+    """The set's file in the cache: another one if its files, or how they are read, change."""
+    facts = [VERSION, PIL.__version__, os.path.realpath(path), *how]
+    key = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_folder() / "pictures" / f"{key}.npz"
+
+
+def _read_kept(kept: Path) -> OwnSet | None:
+    """The set that is kept there; None if there is none, or it is damaged."""
+    try:
+        with np.load(kept, allow_pickle=False) as content:
+            words, *values = (content[name] for name in content.files)
+        class_names, notices = map(tuple, json.loads(str(words)))
+        train, test, *labels = map(torch.from_numpy, values)
+        os.utime(kept)  # the one used last is removed last
+    except Exception:  # numpy raises anything for a damaged file; what it held is made anew
+        return None
+    parts = zip((train, test), labels or (None, None), strict=True)
+    return tuple(Part.of(*part) for part in parts), class_names, notices
+
+
+def _keep(kept: Path, made: OwnSet) -> None:
+    """Keep a set, if that can be; of those that are kept, the ones unused for longest make room."""
+    (train, test), *words = made
+    values = (train.images, test.images, train.labels, test.labels)
+    content = [each.numpy() for each in values if each is not None]
+    with contextlib.suppress(OSError):  # a full disk, a home that is not ours
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        others = sorted(kept.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+        for path in others[: max(0, len(others) - MOST_KEPT + 1)]:
+            path.unlink()
+        write_whole(kept, lambda file: np.savez(file, np.array(json.dumps(words)), *content))

@@ -28,20 +28,12 @@ KNOWN_FORMATS = (
     *("PCX", "QOI", "SGI", "PSD", "DDS", "TGA"),
 )
 FORMATS = tuple(name for name in KNOWN_FORMATS if name in Image.OPEN)
-ENDINGS = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".webp", ".gif"),
-    *(".tif", ".tiff", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".pcx"),
-    *(".qoi", ".sgi", ".psd", ".dds", ".tga"),
-)
-MODES = {1: "L", 3: "RGB"}  # Pillow's word for pictures of so many channels
+# MPO is two JPEG files in one, of which the first is read.
+ENDINGS = [end for end, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")]
+Turn = Image.Transpose
 TURNS = {  # what brings a picture upright, by the orientation that its camera noted
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE},
+    **{6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90},
 }
 RESIZED = "resized from"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long text is no damage
@@ -89,7 +81,9 @@ def opened(
         if side:
             picture.draft(None, (2 * side, 2 * side))
         picture.load()
-        turn = _turn(picture)
+        turn = None
+        with contextlib.suppress(Exception):  # damaged EXIF raises anything; the pixels are intact
+            turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
         loaded = picture.transpose(turn) if turn else picture.copy()
         animated = getattr(picture, "is_animated", False)  # which a copy does not know
         loaded.info.update(turned=bool(turn), animated=animated, size=(width, height))
@@ -107,14 +101,20 @@ def converted(
 ) -> tuple[Tensor, list[str]]:
     """A picture that `opened` gave as uint8 (*shape), and what had to be done; raises Unreadable.
 
-    It is made grey after it was resized, so that an image is the same however its set came to be
-    grey. invert: dark becomes light.
+    Edges are cut off where it has other proportions. It is made grey after it was resized, so that
+    an image is the same however its set came to be grey. invert: dark becomes light.
     """
+    channels, height, width = shape
     with without_trust(FORMATS):
-        flat, changes = flattened(picture)
-        small, resized = to_size(flat, shape)
-        image, recoloured = to_channels(small, shape[0], invert)
-    return as_image(image), changes + resized + recoloured
+        image, changes = flattened(picture)
+        if image.size != (width, height):
+            changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))
+            changes[-1] += f" to {sized(shape)}"
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        if channels == 1 and image.mode == "RGB" and not is_grey(image):
+            changes.append("colour turned to grey")
+        image = image.convert("L" if channels == 1 else "RGB")
+        return as_image(ImageOps.invert(image) if invert else image), changes
 
 
 def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -132,14 +132,6 @@ def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
         if ground:
             changes.append(f"transparency filled with {ground}")
     return picture.convert("L" if picture.mode in ("L", "1") else "RGB"), changes
-
-
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """What brings the picture upright; None if it is, or if its EXIF cannot be read."""
-    try:
-        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # a struct.error, a SyntaxError and others; the pixels are intact
-        return None
 
 
 def _of_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
@@ -172,25 +164,6 @@ def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
         ground = name = "white" if ink < 128 and alpha.any() else "black"
     opaque = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     return opaque.convert("RGB"), name
-
-
-def to_size(picture: Image.Image, shape: Sequence[int]) -> tuple[Image.Image, list[str]]:
-    """A picture at the size of `shape` (C, H, W), its edges cut off to fit; and that in words."""
-    height, width = shape[1:]
-    if picture.size == (width, height):
-        return picture, []
-    found = "{} x {}".format(*picture.info.get("size", picture.size))
-    resized = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
-    return resized, [f"{RESIZED} {found} to {sized(shape)}"]
-
-
-def to_channels(
-    picture: Image.Image, channels: int, invert: bool = False
-) -> tuple[Image.Image, list[str]]:
-    """A picture that is L or RGB with 1 channel or 3; and whether it lost colour, in words."""
-    lost = channels == 1 and picture.mode == "RGB" and not is_grey(picture)
-    picture = picture.convert(MODES[channels])
-    return ImageOps.invert(picture) if invert else picture, ["colour turned to grey"] * lost
 
 
 def is_grey(picture: Image.Image) -> bool:

@@ -1,6 +1,6 @@
-"""Where the images of a named set come from: IDX files, torchvision's classes and their download.
+"""Where the images of a named set come from: torchvision's classes, or IDX files read here.
 
-A kind of source finds its files below a folder, reads them, and fetches them: two kinds below.
+A kind of source finds its files below a folder, reads them, and fetches them.
 """
 
 from __future__ import annotations
@@ -32,87 +32,50 @@ class Part:
 
     images: Tensor
     labels: Tensor | None
-    image_file: Path
     image_digest: str
     label_digest: str
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor | None, file: Path) -> Part:
+    def of(cls, images: Tensor, labels: Tensor | None) -> Part:
         """A half whose digests are computed; labels of any type."""
         values = (images.numpy(), b"" if labels is None else labels.numpy())
         digests = (hashlib.sha256(each).hexdigest() for each in values)
-        return cls(images, None if labels is None else labels.to(torch.int64), file, *digests)
-
-
-@dataclass(frozen=True)
-class OwnSet:
-    """Both halves of a set, the names of its classes, and what was done to its pictures."""
-
-    train: Part
-    test: Part
-    class_names: tuple[str, ...]
-    notices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class IdxFiles:
-    """The four IDX files of a set of the MNIST family.
-
-    torchvision_class: that downloads them. folders: where they usually lie below a data folder.
-    system_folder: where a system's package puts them. published: SHA-256 of the pixels of known
-    images -> `full` or `sample`. wanted: the file that a set is known by, in words. Files of
-    another kind need the last three, and the three methods.
-    """
-
-    torchvision_class: str
-    folders: tuple[str, ...]
-    system_folder: str | None = None
-    published: Mapping[str, str] = field(default_factory=dict)
-    wanted: str = "train-images-idx3-ubyte, raw or .gz"
-
-    def find(self, place: Path) -> Path | None:
-        """The folder at or below `place`, or its data/, that holds training images of the set."""
-        folders = (home / below for home in (place, place / "data") for below in self.folders)
-        return next((folder for folder in folders if find_file(folder, "train", "images")), None)
-
-    def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Training and test half; Fault for a file that is missing or damaged."""
-        return tuple(read_part(folder, part, shape, classes) for part in ("train", "t10k"))
-
-    def download(self, folder: Path) -> None:
-        """Fetch the set into `folder`, whole; NoDownload if that fails."""
-        download_set(self.torchvision_class, folder)
+        return cls(images, None if labels is None else labels.to(torch.int64), *digests)
 
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """A set that torchvision's own class reads, in the folder that class makes.
+    """A set that a class of torchvision's downloads, and reads in the folder that it makes.
 
-    folder: its name. options: of the class. transposed: the images lie on their sides in its files
-    and are shown upright.
+    folders: that one; of IdxFiles, all that the files usually lie in below a data folder. options:
+    of the class. transposed: the images lie on their sides in the files, and are shown upright.
+    system_folder: where a system's package puts them. published: SHA-256 of the pixels of known
+    images -> `full` or `sample`.
     """
 
     torchvision_class: str
-    folder: str
+    folders: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
     transposed: bool = False
-    system_folder: None = None
+    system_folder: str | None = None
     published: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> str:
-        """What it is known by, in words."""
+        """What there is to fetch, in words."""
         maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
-        return f"{self.folder}, which {maker} makes where there is a network"
+        return f"{self.folders[0]}, which {maker} makes where there is a network"
 
     def find(self, place: Path) -> Path | None:
-        """The folder, `place` or its data/, that has the set's."""
-        return next(
-            (home for home in (place, place / "data") if (home / self.folder).is_dir()), None
-        )
+        """The folder that holds the set: `place`, its data/, or one below these."""
+        homes = (place, place / "data")
+        return next((home for home in homes if (home / self.folders[0]).is_dir()), None)
 
     def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Training and test half; Fault for a file that is missing or damaged."""
+        """Training and test half; Fault for a file that is missing or damaged.
+
+        shape: (C, H, W) of its images. classes: how many there are.
+        """
         return self._half(folder, shape, True), self._half(folder, shape, False)
 
     def _half(self, folder: Path, shape: Sequence[int], train: bool) -> Part:
@@ -124,42 +87,52 @@ class TorchvisionSet:
             images = (images.mT if self.transposed else images).contiguous()
             if images.shape[1:] != tuple(shape) or len(labels) != len(images):
                 raise ValueError("other images than the set has")
-        except (MemoryError, Fault):
+        except MemoryError:
             raise
         except Exception as error:  # it raises anything for a file that is damaged
-            home, reason = folder / self.folder, _reason(error)
+            home, reason = folder / self.folders[0], _reason(error)
             raise Fault(f"{home}: is not whole ({reason}); remove it, and fetch it again") from None
-        return Part.of(images, labels, folder / self.folder)
+        return Part.of(images, labels)
 
     def download(self, folder: Path) -> None:
         """Fetch the set into `folder`, whole; NoDownload if that fails."""
         download_set(self.torchvision_class, folder, self.options)
 
 
+class IdxFiles(TorchvisionSet):
+    """The four IDX files of a set of the MNIST family."""
+
+    wanted = "train-images-idx3-ubyte, raw or .gz"
+
+    def find(self, place: Path) -> Path | None:
+        """The folder at or below `place`, or its data/, that holds training images of the set."""
+        folders = (home / below for home in (place, place / "data") for below in self.folders)
+        return next((folder for folder in folders if find_file(folder, "train", "images")), None)
+
+    def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
+        """Training and test half; Fault for a file that is missing, damaged or another's."""
+        return tuple(_idx_half(folder, part, shape, classes) for part in ("train", "t10k"))
+
+
+def _idx_half(folder: Path, part: str, shape: Sequence[int], classes: int) -> Part:
+    paths = []
+    for what, axes in (("images", 3), ("labels", 1)):
+        paths.append(find_file(folder, part, what))
+        if not paths[-1]:
+            file = f"{part}-{what}-idx{axes}-ubyte (or .gz)"
+            raise Fault(f"{folder}: {file} is missing beside the set's other files; fetch it")
+    images, labels = read_idx(paths[0], shape[1:]).unsqueeze(1), read_idx(paths[1], ())
+    if len(images) != len(labels):
+        raise Fault(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images")
+    if labels.max() >= classes:
+        raise Fault(f"{paths[1]}: label {labels.max()} found, 0 to {classes - 1} expected")
+    return Part.of(images, labels)
+
+
 def _torchvision_class(name: str) -> Any:
     from torchvision import datasets  # imported late: it costs a second and is seldom needed
 
     return getattr(datasets, name)
-
-
-def read_part(folder: Path, part: str, shape: Sequence[int], classes: int) -> Part:
-    """Read `train` or `t10k` of a set; Fault for a file that is missing, damaged or another's.
-
-    shape: (1, H, W) of its images. classes: how many there are.
-    """
-    paths = {what: find_file(folder, part, what) for what in ("images", "labels")}
-    for what, path in paths.items():
-        if path is None:
-            file = f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
-            missing = f"{file} (or .gz) is missing beside the set's other files"
-            raise Fault(f"{folder}: {missing}; fetch it")
-    images = read_idx(paths["images"], shape[1:]).unsqueeze(1)
-    labels = read_idx(paths["labels"], ())
-    if len(images) != len(labels):
-        raise Fault(f"{paths['labels']}: {len(labels):,} labels for {len(images):,} images")
-    if labels.max() >= classes:
-        raise Fault(f"{paths['labels']}: label {labels.max()} found, 0 to {classes - 1} expected")
-    return Part.of(images, labels, paths["images"])
 
 
 # The network

@@ -31,7 +31,7 @@ class DatasetSpec:
     title: str
     shape: tuple[int, int, int]
     class_names: tuple[str, ...] = ()
-    files: IdxFiles | TorchvisionSet | None = field(default=None, compare=False)
+    files: TorchvisionSet | None = field(default=None, compare=False)
     published_fid: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
@@ -41,8 +41,8 @@ class DatasetSpec:
 
     def as_facts(self) -> dict[str, Any]:
         """Name, title, shape and classes as plain values, for a file."""
-        words = {"name": self.name, "title": self.title}
-        return {**words, "shape": list(self.shape), "class_names": list(self.class_names)}
+        lists = {"shape": list(self.shape), "class_names": list(self.class_names)}
+        return {"name": self.name, "title": self.title, **lists}
 
     @classmethod
     def from_facts(cls, facts: Any) -> DatasetSpec:
@@ -54,22 +54,18 @@ class DatasetSpec:
             return DATASETS[facts]
         if not isinstance(facts, Mapping):
             raise ValueError("does not say which set it was trained on")
-        shape, names = facts.get("shape"), facts.get("class_names", ())
-        texts = [facts.get("name"), facts.get("title"), *_as_list(names)]
-        if not all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts):
+        name, title, shape = map(facts.get, ("name", "title", "shape"))
+        names = facts.get("class_names", ())
+        sides, listed = (list(v) if isinstance(v, list | tuple) else [None] for v in (shape, names))
+        words = [name, title, *listed]
+        if not all(isinstance(word, str) and 0 < len(word) <= 200 for word in words):
             raise ValueError("the name, title or classes of its set are damaged")
-        sides = _as_list(shape)
         if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MOST_SIDE for s in sides):
             raise ValueError("the shape of its images is damaged")
         if len(names) > MOST_CLASSES:
             raise ValueError(f"its set has more than {MOST_CLASSES:,} classes")
-        known = DATASETS.get(facts["name"])
-        spec = cls(facts["name"], facts["title"], tuple(sides), tuple(names))
+        spec, known = cls(name, title, tuple(sides), tuple(names)), DATASETS.get(name)
         return known if known == spec else spec
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [None]
 
 
 DATASETS = {
@@ -128,14 +124,14 @@ DATASETS = {
         title="KMNIST",
         shape=(1, 28, 28),
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        files=TorchvisionSet("KMNIST", "KMNIST"),
+        files=TorchvisionSet("KMNIST", ("KMNIST",)),
     ),
     "emnist": DatasetSpec(
         name="emnist",
         title="EMNIST (balanced)",
         shape=(1, 28, 28),
         class_names=tuple(f"{string.digits}{string.ascii_uppercase}abdefghnqrt"),
-        files=TorchvisionSet("EMNIST", "EMNIST", {"split": "balanced"}, transposed=True),
+        files=TorchvisionSet("EMNIST", ("EMNIST",), {"split": "balanced"}, transposed=True),
     ),
     "cifar10": DatasetSpec(
         name="cifar10",
@@ -145,6 +141,6 @@ DATASETS = {
             *("airplane", "automobile", "bird", "cat", "deer"),
             *("dog", "frog", "horse", "ship", "truck"),
         ),
-        files=TorchvisionSet("CIFAR10", "cifar-10-batches-py"),
+        files=TorchvisionSet("CIFAR10", ("cifar-10-batches-py",)),
     ),
 }

@@ -17,17 +17,14 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lab.data.specs import DatasetSpec
 from lab.errors import Mistake
 from lab.files import write_whole
-
-if TYPE_CHECKING:  # the sets are read by way of this module
-    from lab.data.datasets import DatasetSpec
 
 Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
 
@@ -76,9 +73,8 @@ def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
     path.mkdir()
 
     def save(name: str, picture: bytes) -> None:
-        file = path / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(picture)
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(picture)
 
     yield _saving_each(contents, save)
 
@@ -96,7 +92,7 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
     digits = len(str(max(0, len(contents.spec.class_names) - 1)))  # so that names sort as labels do
 
-    def add(part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int] | None) -> None:
+    def add(part, images, seeds, labels) -> None:
         for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
             folder = "" if labels is None else f"{labels[index]:0{digits}d}/"
             picture = io.BytesIO()
@@ -120,11 +116,8 @@ def npz(path: Path, contents: Contents) -> Iterator[Add]:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
 
-            def add(
-                part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int] | None
-            ) -> None:
-                pixels = images.permute(0, 2, 3, 1).contiguous()
-                file.write(pixels.numpy().tobytes())
+            def add(part, images, seeds, labels) -> None:
+                file.write(images.permute(0, 2, 3, 1).numpy().tobytes())
                 all_seeds.extend(seeds)
                 all_labels.extend(labels or ())
 
@@ -144,15 +137,12 @@ def idx(path: Path, contents: Contents) -> Iterator[Add]:
         files = []
         for part, count in zip(("train", "t10k"), contents.counts, strict=True):
             for what, sides in (("images", contents.spec.shape[1:]), ("labels", ())):
-                name = f"{part}-{what}-idx{1 + len(sides)}-ubyte"
-                file = closing.enter_context((raw / name).open("wb"))
-                dimensions = (count, *sides)
-                file.write(
-                    struct.pack(f">4B{len(dimensions)}I", 0, 0, 8, len(dimensions), *dimensions)
-                )
-                files.append(file)
+                axes = 1 + len(sides)
+                place = raw / f"{part}-{what}-idx{axes}-ubyte"
+                files.append(closing.enter_context(place.open("wb")))
+                files[-1].write(struct.pack(f">4B{axes}I", 0, 0, 8, axes, count, *sides))
 
-        def add(part: int, images: Tensor, seeds: Sequence[int], labels: Sequence[int]) -> None:
+        def add(part, images, seeds, labels) -> None:
             files[2 * part].write(images.numpy().tobytes())
             files[2 * part + 1].write(bytes(labels))
 

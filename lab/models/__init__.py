@@ -35,10 +35,7 @@ __all__ = [
 ]
 
 GENERATORS: dict[str, type[nn.Module]] = {"mlp": MLPGenerator, "dcgan": DCGANGenerator}
-DISCRIMINATORS: dict[str, type[nn.Module]] = {
-    "mlp": MLPDiscriminator,
-    "dcgan": DCGANDiscriminator,
-}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {"mlp": MLPDiscriminator, "dcgan": DCGANDiscriminator}
 DENOISERS: dict[str, type[nn.Module]] = {"blind": Denoiser}
 SAMPLERS: dict[str, type[nn.Module]] = {"posterior": Sampler}
 CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": Classifier, "mlp": MLPClassifier}

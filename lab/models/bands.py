@@ -1,8 +1,8 @@
 """A linear layer that sees images as the bands of a Laplacian pyramid.
 
 A fully connected discriminator that is shown pixels overlooks the speckle of a fully connected
-generator: most of an image's energy is in its coarse bands. Shown bands of a like strength, it sees
-that.
+generator, which is in the fine bands: most of an image's energy is in the coarse ones. Shown bands
+that were scaled to a like strength, it sees the speckle.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class BandLinear(nn.Module):
         self._pyramids: dict[bool, tuple[Tensor, Tensor]] = {}  # sparse or not
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, channels * side^2) -> (N, width)."""
         if self.side > MOST_MATRIX_SIDE:
             bands = bands_of(images.reshape(-1, 1, self.side, self.side))
             return torch.addmm(self.bias, bands.view(len(images), -1), self.weight)
@@ -62,19 +61,23 @@ class BandLinear(nn.Module):
         return products[0] if self.channels == 1 else torch.cat(products)
 
     def pyramid(self, sparse: bool) -> tuple[Tensor, Tensor]:
-        """P and its transpose, made when first asked for, where the weights are."""
+        """P and its transpose, made when first asked for, where the weights are.
+
+        sparse: as sparse matrices, since 3 % of P is not zero.
+        """
         if sparse not in self._pyramids:
-            of = self.weight.device, self.weight.dtype
-            self._pyramids[sparse] = _both_ways(self.side, sparse, *of)
+            pyramid = laplacian_pyramid(self.side).to(self.weight)
+            ways = pyramid, pyramid.T.contiguous()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch calls the layout a beta
+                self._pyramids[sparse] = tuple(w.to_sparse_csr() if sparse else w for w in ways)
         return self._pyramids[sparse]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy begins without the pyramid: torch cannot copy sparse matrices."""
-        return {**self.__dict__, "_pyramids": {}}
+        return {**self.__dict__, "_pyramids": {}}  # torch cannot copy sparse matrices
 
     def _apply(self, *given: Any, **named: Any) -> nn.Module:
-        """Moved to another device or type, it makes its pyramid there."""
-        self._pyramids = {}
+        self._pyramids = {}  # it makes them anew on another device, or of another type
         return super()._apply(*given, **named)
 
 
@@ -105,9 +108,7 @@ def laplacian_pyramid(side: int) -> Tensor:
     """The matrix (side^2, bands) that splits a square channel into three bands of detail.
 
     Burt and Adelson 1983, "The Laplacian pyramid as a compact image code": what the pixels have
-    beyond their averages over 2 x 2, what these have beyond theirs, and those. Each band is scaled
-    to a like strength: most of an image's energy is in the coarse one, while the speckle that gives
-    a fully connected generator away is in the fine one.
+    beyond their averages over 2 x 2, what these have beyond theirs, and those.
     """
     return bands_of(torch.eye(side * side).view(-1, 1, side, side))
 
@@ -117,23 +118,9 @@ def bands_of(images: Tensor) -> Tensor:
     half = avg_pool2d(images, 2)
     quarter = avg_pool2d(half, 2)
     bands = (images - _doubled(half), half - _doubled(quarter), quarter)
-    return torch.cat(
-        [gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True)], dim=1
-    )
+    scaled = (gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True))
+    return torch.cat(list(scaled), dim=1)
 
 
 def _doubled(images: Tensor) -> Tensor:
     return interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _both_ways(
-    side: int, sparse: bool, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """The pyramid and its transpose, sparse if they shall be: 3 % of it is not zero."""
-    pyramid = laplacian_pyramid(side).to(device, dtype)
-    ways = pyramid, pyramid.T.contiguous()
-    if not sparse:
-        return ways
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls the layout a beta
-        return ways[0].to_sparse_csr(), ways[1].to_sparse_csr()

@@ -16,10 +16,7 @@ LARGE = 32  # pixels a side: above, the first convolution takes every other pixe
 
 
 class _Classifier(nn.Module):
-    """What both classifiers are called by."""
-
     def forward(self, images: Tensor) -> Tensor:
-        """(N, *shape) -> logits (N, classes)."""
         return self.features_and_logits(images)[1]
 
 

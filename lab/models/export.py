@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lab import files
 from lab.errors import Fault, Mistake
 from lab.models import GENERATORS, build
+from lab.models.layers import classes_in_turn
 from lab.models.serialization import Weights
 from lab.models.tensor_files import plain_state
 from lab.seeding import stream
@@ -25,7 +26,7 @@ from lab.seeding import stream
 LATENTS = 1_000  # that a file is held against its generator with
 MOST_APART = 1e-4  # of pixels in [-1, 1]
 
-Images = Callable[[Tensor, Tensor | None], Tensor]  # latents and labels -> pixels
+Images = Callable[..., Tensor]  # (latents) or (latents, labels) -> pixels
 
 
 @dataclass(frozen=True)
@@ -50,33 +51,36 @@ def export(weights: Weights, kind: str, folder: Path) -> float:
     Fault, and nothing stays, if the file's images are not the generator's.
     """
     generator, row = weights.network.cpu().eval(), EXPORTS[kind]
-    classes = getattr(generator, "classes", 0)
-    latents = torch.randn(LATENTS, generator.latent_dim, generator=stream(0, "export"))
-    labels = torch.arange(LATENTS) % classes if classes else None
     with files.appearing(folder) as beside:
         beside.mkdir()
         file = beside / f"generator.{kind}"
         row.write(generator, file)
+        inputs = tuple(_inputs(generator, LATENTS).values())
         with torch.inference_mode():
-            wanted = generator(latents, labels) if classes else generator(latents)
-            apart = float((row.read(file)(latents, labels) - wanted).abs().max())
+            apart = float((row.read(file)(*inputs) - generator(*inputs)).abs().max())
         if not apart <= MOST_APART:
             raise Fault(f"{file.name}: its pixels differ by {apart:.1e}, so it was not kept")
         files.write_json(beside / "config.json", _facts(weights, file.name, apart))
     return apart
 
 
+def _inputs(generator: nn.Module, count: int) -> dict[str, Tensor]:
+    """What the generator makes so many images of, by name."""
+    latents = torch.randn(count, generator.latent_dim, generator=stream(0, "export"))
+    classes = getattr(generator, "classes", 0)
+    labels = {"labels": classes_in_turn(count, classes)} if classes else {}
+    return {"latents": latents, **labels}
+
+
 def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
-    generator, labelled = weights.network, bool(getattr(weights.network, "classes", 0))
+    generator = weights.network
+    words = (f"float32 (N, {generator.latent_dim}), standard normal", "int64 (N,)")
     return {
         "file": file,
         "network": generator.kind,
         "config": generator.config,
         "dataset": weights.spec.as_facts(),
-        "inputs": {
-            "latents": f"float32 (N, {generator.latent_dim}), standard normal",
-            **({"labels": "int64 (N,)"} if labelled else {}),
-        },
+        "inputs": dict(zip(_inputs(generator, 1), words, strict=False)),
         "outputs": {"images": "float32 (N, C, H, W) in [-1, 1]; a level is (x + 1) * 127.5"},
         "largest_difference": apart,
         "generator_sha256": weights.sha256,
@@ -88,10 +92,7 @@ def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
 
 
 def _write_onnx(generator: nn.Module, path: Path) -> None:
-    latents, labels = torch.zeros(2, generator.latent_dim), torch.zeros(2, dtype=torch.int64)
-    inputs = {"latents": latents, "labels": labels}
-    if not getattr(generator, "classes", 0):
-        del inputs["labels"]
+    inputs = _inputs(generator, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would rather use the newer exporter
         # The newer one takes five seconds, needs two more packages and writes two files.
@@ -108,10 +109,10 @@ def _read_onnx(path: Path) -> Images:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
 
-    def images(latents: Tensor, labels: Tensor | None) -> Tensor:
-        inputs = {"latents": latents, "labels": labels}
-        fed = {name: value.numpy() for name, value in inputs.items() if value is not None}
+    def images(*inputs: Tensor) -> Tensor:
+        fed = {name: values.numpy() for name, values in zip(names, inputs, strict=True)}
         return torch.from_numpy(session.run(None, fed)[0])
 
     return images
@@ -135,7 +136,7 @@ def _read_safetensors(path: Path) -> Images:
         with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
             generator = build(GENERATORS, facts["kind"], **json.loads(facts["config"])).eval()
         generator.load_state_dict({name: file.get_tensor(name) for name in names})
-    return lambda latents, labels: generator(latents, *(() if labels is None else (labels,)))
+    return generator
 
 
 EXPORTS = {

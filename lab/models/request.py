@@ -49,10 +49,7 @@ class Request:
 
 
 def find_request(
-    classes: int,
-    spec: DatasetSpec,
-    given: dict[str, Any],
-    by_classifier: bool,
+    classes: int, spec: DatasetSpec, given: dict[str, Any], by_classifier: bool
 ) -> Request:
     """What the options --count, --seeds, --classes and --per-class ask for.
 
@@ -61,7 +58,7 @@ def find_request(
     """
     by_class = next((flag_of(name) for name in ("classes", "per_class") if name in given), None)
     ways = [flag_of(name) for name in ("count", "seeds", "per_class") if name in given]
-    names = spec.class_names
+    names, both = spec.class_names, "seeds" in given and "classes" in given
     if len(ways) > 1:
         raise Mistake(f"{ways[1]}: {ways[0]} says how many already; leave one out")
     if (by_class or by_classifier) and not names:
@@ -74,7 +71,7 @@ def find_request(
         )
     if by_classifier and classes:
         raise Mistake("--label-by-classifier: the generator is told the class; leave it out")
-    if by_classifier and "seeds" in given and "classes" in given:
+    if by_classifier and both:
         raise Mistake("--seeds: only a classifier knows which are of --classes; give --count")
     asked: tuple[int | None, ...] = (None,)
     if "classes" in given:
@@ -83,7 +80,7 @@ def find_request(
         asked = tuple(range(classes or len(names)))
     how_many = given.get("per_class", 0) * len(asked) or given.get("count", COUNT)
     seeds = parse_seeds(given["seeds"]) if "seeds" in given else (range(how_many),)
-    request = Request(seeds, asked, every="seeds" in given and "classes" in given)
+    request = Request(seeds, asked, every=both)
     if len(request) > MOST_IMAGES:
         much = f"{len(request):,} images, at most {MOST_IMAGES:,} can be asked for"
         raise Mistake(f"{ways[0]}: these are {much}; give fewer at a time")

@@ -35,13 +35,11 @@ def generate(
         labels = classes_in_turn(len(latents), classes).to(latents.device)
     was_training = generator.training
     generator.eval()
-    parts = []
-    for first in range(0, len(latents), batch_size):
-        some = slice(first, first + batch_size)
-        pixels = generator(latents[some], labels[some]) if classes else generator(latents[some])
-        parts.append(to_levels(pixels))
+    inputs = (latents, labels) if classes else (latents,)
+    parts = zip(*(each.split(batch_size) for each in inputs), strict=True)
+    images = torch.cat([to_levels(generator(*part)) for part in parts])
     generator.train(was_training)
-    return torch.cat(parts)
+    return images
 
 
 def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
@@ -102,20 +100,20 @@ def chosen(
 
     Fault if a class does not come. names: the classes', by label.
     """
-    left, in_vain = dict(wanted), 0
+    left, in_vain = Counter(wanted), 0
     for batch in found:
         kept = []
         for index, label in enumerate(batch.labels):
-            if left.get(label):
+            if left[label]:
                 left[label] -= 1
                 kept.append(index)
         in_vain = 0 if kept else in_vain + len(batch)
         if in_vain >= MOST_IN_VAIN:
-            missing = listed([names[label] for label, count in left.items() if count])
+            missing = listed([names[label] for label in +left])
             raise Fault(f"of {in_vain:,} images in a row the classifier sees none as {missing}")
-        seeds = [batch.seeds[index] for index in kept]
-        yield Batch(batch.images[kept], seeds, [batch.labels[index] for index in kept])
-        if not any(left.values()):
+        lists = ([values[index] for index in kept] for values in (batch.seeds, batch.labels))
+        yield Batch(batch.images[kept], *lists)
+        if not +left:
             return
 
 

@@ -63,7 +63,7 @@ def save_weights(
 
 
 def role_of(network: nn.Module) -> str:
-    """Whether it is a generator, a discriminator, ... : the name of its rows in ROLES."""
+    """The key of ROLES under which the network's class stands: `generator`, ..."""
     return next(role for role, kinds in ROLES.items() if type(network) in kinds.values())
 
 
@@ -95,26 +95,25 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
 
     It named its set among the facts, had no kinds of networks, and left sizes out that were fixed.
     """
-    facts = content.get("facts")
-    name = facts.get("dataset") if isinstance(facts, dict) else None
+    parts = (content.get(part) for part in ("facts", "config", "state_dict"))
+    facts, config, state = (part if isinstance(part, dict) else {} for part in parts)
+    name = facts.get("dataset")
     spec = DATASETS.get(name) if isinstance(name, str) else None
-    config = content.get("config")
-    if spec and isinstance(config, dict):
-        config = {"shape": list(spec.shape), **config}
-        if role == "classifier":
-            config["classes"] = len(spec.class_names)
-    state = content.get("state_dict")
-    if role == "discriminator" and isinstance(config, dict) and config.get("pyramid"):
-        first = state.get("layers.0.weight") if isinstance(state, dict) else None
-        if isinstance(first, torch.Tensor) and first.ndim == 2:  # it lay the other way round
-            content = {**content, "state_dict": {**state, "layers.0.weight": first.T.contiguous()}}
-    is_convolutional = isinstance(config, dict) and config.get("channels")
-    kinds = {"classifier": "cnn"}
-    kind = kinds.get(role, "dcgan" if is_convolutional else "mlp")
-    if isinstance(config, dict):  # each network said of both architectures what it had of them
-        taken = parameters_of(ROLES[role], kind)
-        config = {name: value for name, value in config.items() if name in taken or value}
-    return {**content, "kind": kind, "config": config, "dataset": name}
+    if not spec:
+        return {**content, "dataset": None}
+    kinds = {"denoiser": "unet", "classifier": "cnn"}
+    kind = kinds.get(role, "dcgan" if config.get("channels") else "mlp")
+    if kind not in ROLES[role]:  # a denoiser of then
+        return {**content, "kind": kind, "dataset": name}
+    taken = parameters_of(ROLES[role], kind)  # of both architectures it said what they had of them
+    config = {name: value for name, value in config.items() if name in taken or value}
+    config = {"shape": list(spec.shape), **config}
+    if role == "classifier":
+        config["classes"] = len(spec.class_names)
+    first = state.get("layers.0.weight")
+    if config.get("pyramid") and isinstance(first, torch.Tensor) and first.ndim == 2:
+        state = {**state, "layers.0.weight": first.T.contiguous()}  # it lay the other way round
+    return {**content, "kind": kind, "config": config, "dataset": name, "state_dict": state}
 
 
 def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) -> nn.Module:
@@ -122,12 +121,12 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
     kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
     if not isinstance(config, dict) or not isinstance(kind, str):
         raise Fault(f"{path}: its network's config is missing")
+    if kind not in ROLES[role]:
+        raise Fault(f"{path}: no {role} is called {kind!r}")
     for name, value in config.items():
         _check_size(path, name, value)
     if config.get("shape") != list(spec.shape):
         raise Fault(f"{path}: its network is for other images than those of {spec.title}")
-    if kind not in ROLES[role]:
-        raise Fault(f"{path}: no {role} is called {kind!r}")
     if unknown := set(config) - parameters_of(ROLES[role], kind):
         names = listed(sorted(map(str, unknown)))
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")

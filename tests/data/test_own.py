@@ -16,7 +16,7 @@ from own_sets import mutated, pixels, write_idx, write_pictures, write_zip
 from PIL import Image
 
 from lab import device, files
-from lab.data import cache, colour_asked, conversion, load
+from lab.data import colour_asked, conversion, load, own
 from lab.data.listing import in_folder
 from lab.errors import Fault, Mistake
 
@@ -269,7 +269,6 @@ def test_a_bomb_in_a_zip_costs_no_other(leaves, tmp_path, monkeypatch):
         archive.writestr(f"{leaves.name}/{CLASSES[0]}/bomb.png", bytes(2_000_000))
         archive.writestr("__MACOSX/._a.png", b"of macOS")
     monkeypatch.setattr("lab.data.listing.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("lab.data.listing.unpacked.__defaults__", (1_000_000,))
     found = load(str(path))
     assert found.fingerprint == load(str(leaves)).fingerprint
     assert "bomb.png: 2,000,000 bytes is too large" in found.notices[1]
@@ -340,7 +339,7 @@ def test_without_a_cache_the_lab_goes_on(copied, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "unused"))
     load(str(copied), download=False)  # as a dry run asks for it
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+    monkeypatch.setattr(own, "MOST_KEPT", 2)
     for side in (16, 20, 24, 28):
         load(str(copied), image_size=side)
     assert len(list((tmp_path / "unused").rglob("*.npz"))) == 2

@@ -88,16 +88,6 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     }
 
 
-def test_tiles_are_joined_as_they_were(tmp_path) -> None:
-    values = torch.randint(0, 256, (56, 84), dtype=torch.uint8)
-    Image.fromarray(values.numpy()).save(tmp_path / "in.png")
-    (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
-    image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)
-    with Image.open(tmp_path / "out" / "in.png") as again:
-        assert again.size == (84, 56)
-        assert again.tobytes() == values.numpy().tobytes()
-
-
 def test_more_tiles_than_can_be_restored_are_a_mistake(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(image_folder, "MOST_TILES", 3)
     Image.new("L", (84, 28)).save(tmp_path / "a.png")
@@ -199,12 +189,13 @@ def test_colour_stays_where_the_set_has_colour(tmp_path) -> None:
     assert [0, 246, 178] in dark[..., 3, 3].tolist()
 
 
-def test_colour_tiles_are_joined_as_they_were(tmp_path) -> None:
-    values = torch.randint(0, 256, (60, 48, 3), dtype=torch.uint8)  # 3 x 2 tiles of 20 x 24
-    Image.fromarray(values.numpy()).save(tmp_path / "in.png")
-    (picture,), notices = image_folder.read_pictures(tmp_path, COLOUR)
-    assert notices[0].startswith("48 x 60 restored in 3 x 2 tiles of 20 x 24, make it 20 x 24 if")
-    assert picture.tiles.shape == (6, *COLOUR)
+@pytest.mark.parametrize("shape", [(1, 20, 24), COLOUR], ids=["grey", "colour"])
+def test_tiles_are_joined_as_they_were(tmp_path, shape) -> None:
+    values = torch.randint(0, 256, (60, 48, shape[0]), dtype=torch.uint8)  # 3 x 2 tiles of 20 x 24
+    Image.fromarray(values.squeeze(2).numpy()).save(tmp_path / "in.png")
+    (picture,), notices = image_folder.read_pictures(tmp_path, shape)
+    assert notices[-1].startswith("48 x 60 restored in 3 x 2 tiles of 20 x 24, make it 20 x 24 if")
+    assert picture.tiles.shape == (6, *shape)
     assert torch.equal(picture.tiles[1].permute(1, 2, 0), values[:20, 24:])
     image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)
     with Image.open(tmp_path / "out" / "in.png") as again:

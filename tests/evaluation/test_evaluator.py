@@ -223,7 +223,7 @@ def test_the_classifiers_are_as_good_as_they_must_be(name: str, least: dict[str,
         # The bundled 2,000 test images are a part of the 10,000 that the figure is asked of.
         accuracy = float((views[kind].classes == dataset.test_labels).double().mean())
         assert accuracy > asked - 3 * math.sqrt(asked * (1 - asked) / 2000)
-        file = shipped.WEIGHTS / shipped.classifier_file(name, kind)
+        file = shipped.WEIGHTS / shipped.file_of("classifier", name, kind)
         assert kind == "cnn" or file.stat().st_size < 500_000
 
 

@@ -14,14 +14,12 @@ from lab.models import (
     DENOISERS,
     DISCRIMINATORS,
     GENERATORS,
-    ROLES,
     build,
     channels_for,
     count_parameters,
     is_convolutional,
     parameters_of,
 )
-from lab.models.bands import MOST_MATRIX_SIDE
 from lab.models.dcgan import smallest_maps
 from lab.models.layers import ACTIVATIONS, OUTPUTS, Clip
 
@@ -201,32 +199,7 @@ def test_a_network_takes_what_it_knows_of_what_it_is_offered():
     assert fully_connected.config == {"shape": [1, 28, 28], "hidden": [8], "pyramid": True}
     assert convolutional.config == {"shape": [1, 28, 28], "hidden": [8], "channels": [4]}
     assert (fully_connected.kind, convolutional.kind) == ("mlp", "dcgan")
-    assert "pyramid" not in parameters_of(DISCRIMINATORS, "dcgan")
-
-
-@pytest.mark.parametrize(
-    ("role", "kind", "config"),
-    [
-        ("generator", "mlp", {"latent_dim": 9, "hidden": (8, 12), "batch_norm": True}),
-        ("generator", "mlp", {"shape": TWENTY, "activation": "relu", "output": "clip"}),
-        ("generator", "dcgan", {"latent_dim": 9, "hidden": (8,), "channels": (6, 4)}),
-        ("generator", "dcgan", {"shape": COLOUR, "batch_norm": True, "channels": (6, 5, 4)}),
-        ("discriminator", "mlp", {"hidden": (8, 4), "dropout": 0.25}),
-        ("discriminator", "mlp", {"hidden": (8, 4), "pyramid": True, "shape": TWENTY}),
-        ("discriminator", "dcgan", {"hidden": (8,), "channels": (4, 6)}),
-        ("denoiser", "blind", {"corruptions": 3, "width": 4, "shape": COLOUR}),
-        ("sampler", "posterior", {"corruptions": 3, "width": 4, "shape": COLOUR}),
-        ("classifier", "cnn", {"classes": 7, "widths": (4, 5, 6, 7), "shape": TWENTY}),
-    ],
-)
-def test_a_config_rebuilds_its_network(role, kind, config):
-    network = build(ROLES[role], kind, **{"shape": GREY, **config})
-    again = build(ROLES[role], network.kind, **network.config)
-    assert {name: value.shape for name, value in again.state_dict().items()} == {
-        name: value.shape for name, value in network.state_dict().items()
-    }
-    assert str(again) == str(network)
-    assert again.config == network.config
+    assert "channels" not in parameters_of(DISCRIMINATORS, "mlp")
 
 
 def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
@@ -241,7 +214,3 @@ def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
                 weight.mul_(2)
         assert not torch.allclose(network(shown), before, rtol=0.1)
         assert before.dtype == torch.float32
-
-
-def test_bounds_let_every_matrix_be_built():
-    assert 4 * MOST_MATRIX_SIDE**4 * 21 / 16 < 10e6  # bytes

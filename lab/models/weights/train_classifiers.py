@@ -25,7 +25,7 @@ from lab.errors import Mistake, run_script
 from lab.evaluation.classifiers import MLP, Recipe, accuracy_on, train
 from lab.models import CLASSIFIERS
 from lab.models.serialization import save_weights
-from lab.models.shipped import WEIGHTS, classifier_file, write_checksums
+from lab.models.shipped import WEIGHTS, file_of, write_checksums
 from lab.options import option, parse
 from lab.seeding import stream
 
@@ -63,7 +63,7 @@ def main() -> None:
             classifier.to(dtype).float()  # as it will be read
             accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, CPU)
             print(f"{dataset.title}, {kind}: accuracy on test {accuracy:.2%}", flush=True)
-            path = WEIGHTS / classifier_file(name, kind)
+            path = WEIGHTS / file_of("classifier", name, kind)
             facts = {"test_accuracy": accuracy}
             save_weights(path, classifier, dataset.spec, dtype=dtype, **facts)
     write_checksums()

@@ -25,7 +25,7 @@ from lab.data.datasets import Dataset, load
 from lab.device import set_up_torch
 from lab.errors import Mistake, run_script
 from lab.models.serialization import save_weights
-from lab.models.shipped import WEIGHTS, load_restorer, restorer_file, write_checksums
+from lab.models.shipped import WEIGHTS, file_of, load_restorer, write_checksums
 from lab.models.tensor_files import FORMAT_VERSION, read_tensors
 from lab.options import option, parse
 from lab.restoration import denoising, posterior
@@ -74,7 +74,7 @@ def train(options: Options, dataset: Dataset) -> None:
     """A denoiser, and the sampler that begins as it does."""
     images, spec, facts = dataset.train_images, dataset.spec, {"fingerprint": dataset.fingerprint}
     if shown := options.denoiser_images:
-        path = WEIGHTS / restorer_file(spec.name, "denoiser")
+        path = WEIGHTS / file_of("denoiser", spec.name)
         old = options.begin and begun_by(options.begin / path.name, dataset, options.seed)
         denoiser = denoising.train(images, options.seed, shown, old, options.rate)
         save_weights(path, denoiser, spec, dtype=torch.float16, images_shown=shown, **facts)
@@ -82,7 +82,7 @@ def train(options: Options, dataset: Dataset) -> None:
     if shown := options.sampler_images:
         denoiser = load_restorer(spec, "denoiser").network
         sampler = posterior.train(images, denoiser, options.seed, shown)
-        path = WEIGHTS / restorer_file(spec.name, "sampler")
+        path = WEIGHTS / file_of("sampler", spec.name)
         save_weights(path, sampler, spec, dtype=torch.float16, images_shown=shown, **facts)
         write_checksums()
 

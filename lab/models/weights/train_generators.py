@@ -20,7 +20,7 @@ import torch
 
 from lab.errors import Fault, Mistake, run_script
 from lab.models.serialization import save_weights
-from lab.models.shipped import WEIGHTS, generator_file, write_checksums
+from lab.models.shipped import WEIGHTS, file_of, write_checksums
 from lab.options import option, parse
 from lab.runs import Run
 from lab.text import command_line
@@ -74,7 +74,7 @@ def keep(run: Run) -> None:
     name = weights.spec.name
     if name not in NAMES or not getattr(weights.network, "classes", 0):
         raise Mistake(f"--run {run}: has no conditional generator of {' or '.join(NAMES)}")
-    path = WEIGHTS / generator_file(name)
+    path = WEIGHTS / file_of("generator", name)
     facts = {**weights.facts, "command": run.config.command}
     save_weights(path, weights.network, weights.spec, dtype=torch.float16, **facts)
     if path.stat().st_size > MOST_BYTES:
