@@ -69,7 +69,8 @@ def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict
         ),
         f"{key}_train": Metric(
             *(f"{label}, training images", "lower", ".2f"),
-            "The same against 10,000 training images: what recipes are chosen by.",
+            "Fréchet distance to 10,000 training images, or to all of a smaller set, seen "
+            f"through {seen}: what recipes are chosen by.",
             lambda sample, real: real.distance(sample, "train", judge),
             of_real=lambda real: real.floor(judge),
             quick_name=f"{key}_train_5k",

@@ -27,6 +27,7 @@ GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an imag
 PAPER = 255  # the grey between the images of a grid
 MOST_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid that has a row a class
 SAMPLES = 10  # images of a class in a sheet of classes
+CLASS_ROW, TALLEST = 0.44, 20  # inches: a row of that sheet; the sheet, however many it has
 SHORT = 5  # letters of a column's name that fit over it
 FRAME_TIME = 400  # milliseconds of a GIF's frame
 CAPTION_SIZE = 18  # of the letters below it
@@ -170,7 +171,8 @@ def save_class_sheet(
     """
     from matplotlib.ticker import PercentFormatter
 
-    figure, (bars, samples) = new_figure(2, width=10.5, height=5.4)
+    height = min(TALLEST, 1 + CLASS_ROW * len(class_names))
+    figure, (bars, samples) = new_figure(2, width=10.5, height=height)
     rows, fair = range(len(class_names)), 1 / len(class_names)
     shares = class_shares(classes, len(class_names))
     widest = 1.25 * max(*shares, fair)

@@ -99,6 +99,9 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
     given: the options that were on the command line.
     """
     image_count = len(dataset.train_images)
+    if options.batch_size > image_count and "batch_size" not in given and not options.resume:
+        fitting = 2 ** (image_count.bit_length() - 1)  # the largest power of two that fits
+        options = dataclasses.replace(options, batch_size=fitting)
     if options.batch_size > image_count:
         what = f"the set has {image_count:,} training images"
         raise Mistake(f"--batch-size {options.batch_size}: {what}; give a smaller batch")

@@ -85,6 +85,19 @@ def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> Non
     assert made[0]._supxlabel.get_text() == "a note"
 
 
+@pytest.mark.parametrize("count", [2, 5, 10, 47])
+def test_the_samples_of_a_class_stand_beside_its_bar(count, monkeypatch) -> None:
+    made = drawn(monkeypatch)
+    names = [f"class {label}" for label in range(count)]
+    shown = even([9] * count, (3, 16, 16))
+    figures.save_class_sheet(Path("none"), shown, torch.arange(count), names, "title", "a note")
+    made[0].draw_without_rendering()
+    heights = [
+        [axis.transData.transform((0, row))[1] for row in range(count)] for axis in made[0].axes
+    ]
+    assert heights[0] == pytest.approx(heights[1], abs=2)
+
+
 def test_a_sheet_has_its_labels_beside_its_rows_and_its_note_below(monkeypatch) -> None:
     made = drawn(monkeypatch)
     rows = [(str(level), even([level, level])) for level in (0, 100, 255)]

@@ -126,7 +126,14 @@ def test_the_penalty_comes_at_least_once_an_epoch():
 def test_what_does_not_fit_is_a_mistake(typed, says):
     options = parse(Options, typed, RECIPES)
     with pytest.raises(Mistake, match=rf"^{says}"):
-        planned(options, set_of(10_000))
+        planned(options, set_of(10_000), given_options(Options, typed, RECIPES))
+
+
+@pytest.mark.parametrize(("count", "batch"), [(88, 64), (64, 64), (58, 32), (128, 128)])
+def test_a_batch_nobody_asked_for_is_no_larger_than_the_set(count, batch):
+    assert planned(Options(), set_of(count)).batch_size == batch
+    with pytest.raises(Mistake, match=f"the set has {count} training images; give a smaller"):
+        planned(Options(batch_size=256), set_of(count), ["batch_size"])
 
 
 def test_what_images_of_other_sides_do_not_allow_is_a_mistake():
