@@ -97,10 +97,17 @@ def load(
     return _of_parts(spec, parts, str(path), notices=notices, path=path)
 
 
+def check_exists(dataset: str) -> None:
+    """Mistake unless there is a set of that name in DATASETS, or something at that path."""
+    if dataset not in DATASETS:
+        _find_own(dataset)
+
+
 def exists(dataset: str) -> bool:
     """Whether there is a set of that name in DATASETS, or anything at that path."""
     with contextlib.suppress(Mistake):
-        return dataset in DATASETS or bool(_find_own(dataset))
+        check_exists(dataset)
+        return True
     return False
 
 

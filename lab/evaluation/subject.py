@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lab.data import DATASETS, OF_SETS, Dataset, image_folder, load
+from lab.data.datasets import check_exists
 from lab.data.listing import Listing
 from lab.data.pictures import Unreadable
 from lab.errors import Mistake
@@ -76,6 +77,8 @@ class Subject:
 
 def find_subject(options: Any) -> Subject:
     """What the options of evaluate_images.py name, else the newest run; nothing computed yet."""
+    if options.dataset:
+        check_exists(options.dataset)
     other = options.run or options.generator
     if options.images and other:
         raise Mistake(f"--images {options.images}: give it or a generator ({other}), not both")
