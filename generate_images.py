@@ -28,7 +28,6 @@ if __name__ == "__main__":
 
 import torch
 
-from lab.bars import progress_bar
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.files import appearing
@@ -43,7 +42,7 @@ from lab.restoration.corruptions import parse as parse_corruption
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, places
 from lab.runs.generators import TrainedGenerator, find_generator, home_of
-from lab.text import command_line, counted
+from lab.text import command_line, counted, progress_bar
 
 SHOWN = 100  # images in the sheet
 

@@ -10,11 +10,10 @@ data         the image sets, and pictures from elsewhere
 
 options      a dataclass as command-line options and back
 errors       what can go wrong, and the one line that says it; signals; exit codes
-bars         how far a long work is
 files        files that appear whole, read without trust; locks
 device       where to compute, with how many cores and in what precision
 seeding      one stream of random numbers a purpose
-text         words for people
+text         what people are shown: words, commands, progress bars
 
 The scripts import `report`; `evaluation` and `restoration` do not import each other, nor do
 `training` and `runs`.

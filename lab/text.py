@@ -1,4 +1,4 @@
-"""Words for people: plurals, lists, shell commands, and text from elsewhere fit to be shown."""
+"""What people are shown: words, shell commands, text from elsewhere made fit, progress bars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 
 def counted(number: int, noun: str) -> str:
@@ -39,3 +41,20 @@ def sized(shape: Sequence[int]) -> str:
 def command_line(words: Sequence[str]) -> str:
     """`words` as they are typed into this system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def progress_bar(**how: Any) -> Any:
+    """tqdm's bar, or its own kind in a notebook; disabled where nobody would see it move."""
+    from tqdm import tqdm  # an import that scripts wait for, before they know what to do
+
+    if not in_notebook():
+        return tqdm(**how, disable=not sys.stderr.isatty())
+    from tqdm.auto import tqdm as bar_of_notebooks  # plain text where ipywidgets is missing
+
+    return bar_of_notebooks(**how)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    interactive = sys.modules.get("IPython")
+    return interactive is not None and hasattr(interactive.get_ipython(), "kernel")

@@ -18,13 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lab.bars import progress_bar
 from lab.data.arrays import Arrays
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
 from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, opened, size_and_mode
 from lab.device import check_memory
 from lab.errors import Mistake
-from lab.text import counted, listed, printable, sized
+from lab.text import counted, listed, printable, progress_bar, sized
 
 SIDES = range(16, 65, 4)  # that images may have
 USUAL_SIDE = 32  # where the pictures' own sizes differ, or do not fit

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lab.bars import progress_bar
 from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.device import full_precision
@@ -20,6 +19,7 @@ from lab.evaluation.reference import labels_to_ask
 from lab.models.sampling import generate
 from lab.runs.generators import TrainedGenerator
 from lab.seeding import seed_for, stream
+from lab.text import progress_bar
 
 COUNT = 60_000  # generated images
 WIDTHS = (16, 32, 64, 64)

@@ -16,7 +16,6 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lab.bars import progress_bar
 from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.errors import Fault
@@ -26,6 +25,7 @@ from lab.models.classifier import LARGE
 from lab.models.serialization import load_weights, save_weights
 from lab.models.shipped import load_classifiers
 from lab.seeding import stream
+from lab.text import progress_bar
 
 BATCH_SIZE = 200
 # What a set of one's own is trained for: about two and a half minutes on two cores with AVX2.

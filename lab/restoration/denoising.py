@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, smooth_l1_loss
 
-from lab.bars import progress_bar
 from lab.device import bfloat16_is_fast
 from lab.errors import Fault
 from lab.models import DENOISERS, build
 from lab.restoration.examples import BATCH, KINDS, Examples, draw
 from lab.seeding import seed_for, stream
+from lab.text import progress_bar
 from lab.training.muon import Muon
 from lab.training.optim import Adam
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab.bars import progress_bar
 from lab.models.layers import classes_in_turn
 from lab.restoration.corruption import Corruption, filled
 from lab.seeding import stream
+from lab.text import progress_bar
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain

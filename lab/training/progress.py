@@ -17,10 +17,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lab.bars import progress_bar
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores, processes
-from lab.text import command_line, shortened
+from lab.text import command_line, progress_bar, shortened
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # columns of a terminal that has room for the losses, too
