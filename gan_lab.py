@@ -65,6 +65,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hidden_g": (512, 512, 512),
         "channels_g": None,
         "output": "tanh",
+        "lr_decay": 0.8,
         "hidden_d": (256,),
         "channels_d": None,
         "pyramid": False,
@@ -315,9 +316,6 @@ def save_results(
         facts = (dataset, title, state.history, asdict(options))
         digest = {"generator_sha256": run.generator_sha256}
         print(*report.save_evaluation(run, judgement, *facts, **digest), sep="\n")
-
-
-# The script
 
 
 def main(began: float | None = None) -> None:

@@ -37,7 +37,7 @@ class Options:
 
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
     dataset: str | None = option(None, "train only this one; else both", choices=NAMES)
-    images_shown: int = option(4_000_000, "how long, in images", low=1, high=10**9)
+    images_shown: int = option(300_000, "how long, in images", low=1, high=10**9)
     seed: int = option(0, "decides weights, order and latents", low=0, high=2**31)
     run: Path | None = option(None, "keep the generator of this run instead of training one")
 
@@ -75,7 +75,10 @@ def keep(run: Run) -> None:
     if name not in NAMES or not getattr(weights.network, "classes", 0):
         raise Mistake(f"--run {run}: has no conditional generator of {' or '.join(NAMES)}")
     path = WEIGHTS / file_of("generator", name)
-    facts = {**weights.facts, "command": run.config.command}
+    chosen, config = run.options, run.config  # without the folders of the machine that made it
+    how = f"--images-shown {chosen['images_shown']} --seed {chosen['seed']}"
+    words = f"--dataset {name} --recipe {chosen['recipe']} {config.other_than_recipe} {how}"
+    facts = {**weights.facts, "command": f"python gan_lab.py {words}"}
     save_weights(path, weights.network, weights.spec, dtype=torch.float16, **facts)
     if path.stat().st_size > MOST_BYTES:
         raise Fault(f"{path}: has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} ship")
