@@ -526,12 +526,14 @@ def test_clipped_noise_has_sheets_of_its_own(
     assert clipped["scores"]["corrupted"]["psnr"] > 1 + plain["scores"]["corrupted"]["psnr"]
 
 
-def test_without_a_run_the_command_that_makes_one_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_without_a_run_the_generator_that_ships_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     use_outputs(monkeypatch, tmp_path / "outputs")
-    with pytest.raises(Mistake, match=r"python gan_lab\.py"):
-        attempt(monkeypatch)
+    out = tmp_path / "out"
+    attempt(monkeypatch, *("--count", 1, "--steps", 2, "--restarts", 1, "--out", out))
+    assert "the generator that ships for MNIST" in capsys.readouterr().out
+    assert json.loads((out / "scores.json").read_text())["sheets"]
 
 
 def test_generator_files_that_are_none_are_refused(

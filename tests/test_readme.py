@@ -66,10 +66,10 @@ def test_every_file_of_the_layout_exists():
         ("DCGAN.md", r"\| MNIST .*?\*\*([\d.]+)\*\*", "FID of {} and"),
         ("DCGAN.md", r"\| Fashion-MNIST .*?\*\*([\d.]+)\*\*", "and {} (`benchmarks/DCGAN.md`)"),
         ("END_TO_END.md", r"--dataset fashion` \| (\d+) \|", "takes {} s"),
-        ("END_TO_END.md", r"dcgan --dataset fashion` \| (\d+) \|", "after {} s on"),
+        ("END_TO_END.md", r"dcgan --dataset fashion` \| (\d+) \|", "after {} s (AVX2)"),
         (
             "END_TO_END.md",
-            r"dcgan --dataset fashion` .*FCD ([\d.]+)",
+            r"dcgan --dataset fashion` \| \d+ \| FCD ([\d.]+)",
             "ends at {} on Fashion-MNIST",
         ),
     ],
