@@ -105,7 +105,7 @@ def interrupted(place: Place) -> Tries:
         lambda act: at_step(11, act),
         lambda act: at_step(24, act),
         lambda act: before(latent_space, "walks", act),
-        lambda act: at_write(14, 500, act),
+        lambda act: at_write(9, 500, act),
     ]
     for index, moment in enumerate(moments[: place.count(9, 2)]):
         for number in (signal.SIGINT, signal.SIGTERM)[:: 1 if index % 2 else -1][
