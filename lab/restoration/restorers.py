@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from lab.data.pixels import to_unit
@@ -81,17 +82,27 @@ def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tens
     """The answers of the denoiser."""
     network = context.denoiser
     known = facts_of(network.estimator, corrupted, corruption) if context.is_told else None
-    return denoising.denoise(network, corrupted, known)
+    return with_what_is_seen(corrupted, denoising.denoise(network, corrupted, known))
 
 
 def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Tensor:
     """Several pictures that each corrupted one may be of."""
-    return posterior.sample(context.sampler, corrupted, count, context.seed)
+    found = posterior.sample(context.sampler, corrupted, count, context.seed)
+    return with_what_is_seen(corrupted[:, None], found)
 
 
 def mean_of_samples(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """What all of them have in common."""
     return sample(context, corrupted, corruption, SAMPLES).mean(1)
+
+
+def with_what_is_seen(corrupted: Tensor, restored: Tensor) -> Tensor:
+    """Restored pictures with the given pixels in place, where others are missing (NaN).
+
+    Masks are the only corruptions that leave pixels out, and they leave the rest as it was.
+    """
+    missing = corrupted.isnan()
+    return torch.where(missing, restored, corrupted) if missing.any() else restored
 
 
 def is_trained_on(corruption: Corruption) -> bool:
