@@ -48,7 +48,7 @@ from planting import (
     at_step,
     begin,
     damage,
-    replace,
+    note_after,
     resume,
     row,
     save_generator,
@@ -56,12 +56,8 @@ from planting import (
     train,
 )
 
-import denoise_images
-import evaluate_images
-import gan_lab
 from lab.errors import run_script
 from lab.options import flag_of, given_options
-from lab.report.recorder import Recorder
 from lab.runs import Run
 
 # Several at once, long and odd
@@ -98,17 +94,12 @@ def long_run(place: Place) -> Tries:
     notes = place.folder / "notes"
 
     def plant() -> None:
-        after_epoch = Recorder.after_epoch
+        def held() -> str:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            files = len(list(Path("/proc/self/fd").iterdir()))
+            return f"{pages * os.sysconf('SC_PAGE_SIZE')} {files}"
 
-        def noting(recorder: Recorder) -> None:
-            after_epoch(recorder)
-            if recorder.state.epoch in (epochs // 5, epochs - 1):
-                pages = int(Path("/proc/self/statm").read_text().split()[1])
-                files = len(list(Path("/proc/self/fd").iterdir()))
-                with notes.open("a") as file:
-                    file.write(f"{pages * os.sysconf('SC_PAGE_SIZE')} {files}\n")
-
-        replace(Recorder, "after_epoch", noting)
+        note_after((epochs // 5, epochs - 1), notes, held)
 
     ended = train(place, "--out", place.folder, "--epochs", epochs, first=plant)
     early, late = ([int(word) for word in line.split()] for line in notes.open())
@@ -185,7 +176,7 @@ def read_only_checkout(place: Place) -> Tries:
     """Read-only checkout with --out elsewhere."""
     copy = mounted(place, "50m")
     try:
-        for name in ("gan_lab.py", "denoise_images.py", "evaluate_images.py"):
+        for name in MAINS:
             shutil.copy(REPOSITORY / name, copy)
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / "lab", copy / "lab", ignore=left_out)
@@ -216,8 +207,8 @@ def battery(place: Place) -> Tries:
     """Every option of every script fed nonsense: exit 2, one line naming it, nothing written."""
     good = str(place.folder / "good.pth")
     save_generator(Path(good), latent_dim=8, hidden=(16,))
-    kinds = (gan_lab.Options, denoise_images.Options, evaluate_images.Options)
-    for (script, main), kind in zip(MAINS.items(), kinds, strict=True):
+    for script, main in MAINS.items():
+        kind = main.__globals__["Options"]
         fields = [field for field in kind.__dataclass_fields__.values() if field.type != "bool"]
         for field in fields:
             flag = flag_of(field.name)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ import torch
 import denoise_images
 import evaluate_images
 import gan_lab
+import generate_images
 import lab.files
 from lab.data import DATASETS
 from lab.errors import run_script
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
+from lab.report.recorder import Recorder
 from lab.runs import Run
 from lab.runs.schema import history_from_csv
 from lab.training.pace import CheckpointClock
@@ -37,6 +39,7 @@ MAINS = {
     "gan_lab.py": gan_lab.main,
     "denoise_images.py": denoise_images.main,
     "evaluate_images.py": evaluate_images.main,
+    "generate_images.py": generate_images.main,
 }
 OURS = {"lab", *(script.removesuffix(".py") for script in MAINS)}  # modules
 SLOWEST = 300  # seconds until a process counts as hanging
@@ -184,6 +187,19 @@ def at_step(number: int, act: Callable[[TrainingState], object]) -> None:
         return step(options, state, *given, **named)
 
     replace(gan_lab, "train_step", stepping)
+
+
+def note_after(epochs: Collection[int], notes: Path, what: Callable[[], str]) -> None:
+    """Add a line that `what` gives to the file `notes` after each of these epochs."""
+    after_epoch = Recorder.after_epoch
+
+    def noting(recorder: Recorder) -> None:
+        after_epoch(recorder)
+        if recorder.state.epoch in epochs:
+            with notes.open("a") as file:
+                file.write(f"{what()}\n")
+
+    replace(Recorder, "after_epoch", noting)
 
 
 def at_write(number: int, byte: int, act: Callable[[], object]) -> None:
