@@ -144,7 +144,7 @@ class Options:
     lr_d: float = option(1e-3, "Adam's learning rate, discriminator", 1e-8, 100)
     beta1: float = option(0.0, "Adam's first decay rate", 0, 0.999)
     beta2: float = option(0.99, "Adam's second decay rate", 0, 0.99999)
-    lr_decay: float = option(0.3, "last share of the epochs, over which both rates fall", 0, 1)
+    lr_decay: float = option(0.3, "last share of the run, over which both rates fall", 0, 1)
     lr_floor: float = option(0.1, "what share of the rates they fall towards", 0, 1)
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", 0, 10_000)
     r1_every: int = option(8, "steps from one penalty to the next", 1, 1_000)
@@ -238,10 +238,11 @@ def train(
     step = training.GraphedStep(partial(train_step, options, state), state)
     convolutional = models.is_convolutional(state.generator, state.discriminator)
     while state.epoch < state.length.epochs:
-        factor = state.length.lr_factor(state.epoch, options)
-        state.optimizer_g.lr, state.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
         for batch in state.batches_left(len(real_images), options.batch_size):
             batch = distributed.share(batch)  # this process's; of a single one, all of it
+            factor = state.length.lr_factor(state.steps_made, options)
+            state.optimizer_g.lr = options.lr_g * factor
+            state.optimizer_d.lr = options.lr_d * factor
             real = to_float(real_images.index_select(0, batch))
             told = labels.index_select(0, batch) if options.conditional else None
             penalised = options.r1_gamma > 0 and state.step % options.r1_every == 0

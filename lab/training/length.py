@@ -46,14 +46,14 @@ class Length:
         """Steps of an epoch, counted from 0."""
         return max(0, min(self.epoch_steps, self.steps - epoch * self.epoch_steps))
 
-    def lr_factor(self, epoch: int, options: Any) -> float:
-        """What both learning rates are multiplied with in an epoch, from 0: 1, then less.
+    def lr_factor(self, step: int, options: Any) -> float:
+        """What both learning rates are multiplied with in a step of the run, from 0: 1, then less.
 
         Half a cosine over the last share --lr-decay of the run: Loshchilov and Hutter 2017, "SGDR",
-        eq. 5, but changed once an epoch, so that --lr-floor is where an epoch after the last would
-        be. The floor is not 0: the average is better over weights that still move.
+        eq. 5. It falls towards --lr-floor, not to 0: the average is better over weights that still
+        move.
         """
         decay, floor = options.lr_decay, options.lr_floor
-        left = 1 - epoch * self.epoch_steps / self.steps  # in the last of whole epochs 1 / epochs
+        left = 1 - step / self.steps
         fall = 1 - left / decay if left < decay else 0.0  # from 0 towards 1
         return floor + (1 - floor) * (1 + math.cos(math.pi * fall)) / 2

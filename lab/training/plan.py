@@ -31,6 +31,7 @@ OF_THE_PLAN = {
 }
 RECIPES_SIDE = 32  # of images with twice the side a recipe shows half as many
 MAPS = ("channels_g", "channels_d")
+MOST_FALLING = 0.9  # of --lr-decay with --minutes
 NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
 
 
@@ -51,6 +52,9 @@ def checked(options: Any, given: dict[str, Any]) -> Any:
         other = flag_of(deciding[1])
         raise Mistake(f"{said(deciding[0], given)}: {other} decides that, too; give one of them")
     _check_shared(options)
+    if "minutes" in given and options.lr_decay > MOST_FALLING:
+        why = "--minutes measures the speed before the rates fall"
+        raise Mistake(f"{said('lr_decay', vars(options))}: {why}; give {MOST_FALLING} at most")
     for name, other in NEEDS.items():
         if name in given and not getattr(options, other):
             why = f"has no effect while {flag_of(other)} is 0; raise that, too, or leave it out"

@@ -63,6 +63,11 @@ class TrainingState:
     device = property(lambda state: state.totals.device)  # where it computes
 
     @property
+    def steps_made(self) -> int:
+        """Of the whole run."""
+        return self.epoch * self.length.epoch_steps + self.step
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         """Those that change, by the names they have in a checkpoint."""
         return {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}

@@ -56,11 +56,6 @@ class TimeBudget:
         self.between = 0.0  # seconds spent between epochs
         self.looks: deque[tuple[float, int]] = deque()  # seconds of training, steps made by then
 
-    @property
-    def done(self) -> int:
-        """Steps made."""
-        return self.state.epoch * self.state.length.epoch_steps + self.state.step
-
     def after_step(self, stops: bool = False) -> list[str]:
         """What there is to say after a step, most times nothing; the length may have changed.
 
@@ -70,10 +65,10 @@ class TimeBudget:
             return []
         now = self.clock()
         if not self.looks:  # the first step is slower than others and does not count
-            self.looks.append((0.0, self.done))
+            self.looks.append((0.0, self.state.steps_made))
             self.first_step = self.looked_at = now
         ends_epoch = self.state.step >= self.state.length.steps_of(self.state.epoch)
-        at_once = self.options.minutes and (ends_epoch or stops)
+        at_once = self.options.minutes and (ends_epoch or stops or self._falls())
         if now - self.looked_at < LOOKS and not at_once:
             return []
         self.state.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
@@ -81,7 +76,7 @@ class TimeBudget:
         self._look()
         if self.options.minutes:
             known = self.step_cost and (self.looks[-1][0] > FIRST or at_once)
-            return self._corrected(ends_epoch) if known else []
+            return self._corrected() if known else []
         return self._forecast() if self.looks[-1][0] > SPOKEN else []
 
     def after_epoch(self, began: float, has_grid: bool) -> None:
@@ -101,7 +96,7 @@ class TimeBudget:
     def _look(self) -> None:
         """Add a look; those of the first half of the training are forgotten."""
         trained = self.looked_at - self.first_step - self.between
-        self.looks.append((trained, self.done))
+        self.looks.append((trained, self.state.steps_made))
         while len(self.looks) > 2 and self.looks[1][0] <= trained / 2:
             self.looks.popleft()
 
@@ -121,35 +116,35 @@ class TimeBudget:
             grids = min(ends, GRIDS)
         real_images = 0 if self.has_scored else REAL_IMAGES * self.scoring
         ending = ENDING_COST + IMAGE_COST * self.options.final_images + EVALUATION * self.scoring
-        training = (steps - self.done) * self.step_cost
+        training = (steps - self.state.steps_made) * self.step_cost
         between = (ends - grids) * self.epoch_cost + grids * self.grid_cost + real_images
         return self.looked_at - self.began + training + between + ending
 
     # A length that fits
 
-    def _corrected(self, ends_epoch: bool) -> list[str]:
+    def _falls(self) -> bool:
+        """Whether the next step's learning rates are lower than the first one's."""
+        return self.state.length.lr_factor(self.state.steps_made, self.options) < 1
+
+    def _corrected(self) -> list[str]:
         """Make the run as long as the time allows; what there is to say about that."""
         length, said = self.state.length, []
-        if length.lr_factor(self.state.epoch, self.options) == 1:
-            length.steps = self._fitting()
+        length.steps = self._fitting()
         if not self.has_spoken:
             self.has_spoken = True
             self.every = self.options.sample_every or length.sample_every
             said = self._chosen()
-        following = self.state.epoch + 1
-        goes_on = ends_epoch and following < length.epochs
-        falls = goes_on and length.lr_factor(following, self.options) < 1
-        if falls or self.done >= (1 - UNCHANGED) * length.steps:
+        if self._falls() or self.state.steps_made >= (1 - UNCHANGED) * length.steps:
             self.is_fixed = True
             said.append(self._fixed())
         return said
 
     def _fitting(self) -> int:
         """The most steps that end in time, but no fewer than leave what was done as it is."""
-        length, epoch = self.state.length, self.state.epoch
-        constant = 1 - self.options.lr_decay or 1  # in a shorter run the rates would have fallen
-        least = max(self.done, int(epoch * length.epoch_steps / constant))
-        while replace(length, steps=least).lr_factor(epoch, self.options) < 1:
+        length, done = self.state.length, self.state.steps_made
+        last = done - 1  # in a shorter run its rates would have fallen
+        least = max(done, int(last / (1 - self.options.lr_decay)))
+        while replace(length, steps=least).lr_factor(last, self.options) < 1:
             least += 1
         possible = range(least, MOST_EPOCHS * length.epoch_steps + 1)
         target = 60 * self.options.minutes * AIM
@@ -164,7 +159,8 @@ class TimeBudget:
             f"{speed:,.0f} images/s; corrected until the learning rate begins to fall"
         ]
         if length.steps < FEWEST_STEPS:
-            least = math.ceil(2 * self.seconds(max(self.done, FEWEST_STEPS)) / AIM / 60) / 2
+            steps = max(self.state.steps_made, FEWEST_STEPS)
+            least = math.ceil(2 * self.seconds(steps) / AIM / 60) / 2
             short = "note: so short a run learns little"
             said.append(f"{short}; --minutes {least:g} is the least that makes sense at this speed")
         return said

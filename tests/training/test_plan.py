@@ -160,6 +160,10 @@ def test_a_plan_allocates_no_networks():
         (["--epochs", "3", "--minutes", "5"], "--minutes 5.0: --epochs decides that, too; give o"),
         (["--images-shown", "600", "--minutes", "5"], "--minutes 5.0: --images-shown decides that"),
         (
+            ["--lr-decay", "1", "--minutes", "5"],
+            "--lr-decay 1.0: --minutes measures the speed",
+        ),
+        (
             ["--recipe", "classic", "--r1-every", "4"],
             "--r1-every 4: has no effect while --r1-",
         ),

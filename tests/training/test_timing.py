@@ -25,11 +25,16 @@ class Machine:
         self.now = start
         length = Length.of(options, IMAGES)
         self.state = types.SimpleNamespace(
-            length=length, epoch=0, step=0, totals=torch.zeros(4), device=torch.device("cpu")
+            length=length,
+            epoch=0,
+            step=0,
+            steps_made=0,
+            totals=torch.zeros(4),
+            device=torch.device("cpu"),
         )
         words = ["gan_lab.py", "--minutes", "5"]
         self.budget = TimeBudget(options, self.state, scoring, 0.0, words, lambda: self.now)
-        self.factors: list[float] = []  # of each epoch
+        self.factors: list[float] = []  # of each step
         self.grids: list[int] = []
         self.said: list[str] = []
 
@@ -37,12 +42,14 @@ class Machine:
         """Train to the end, as gan_lab.py and its recorder do."""
         state = self.state
         while state.epoch < state.length.epochs:
-            self.factors.append(state.length.lr_factor(state.epoch, self.options))
             while state.step < state.length.steps_of(state.epoch):
                 self.now += self.step * (20 if not (state.epoch or state.step) else 1)
+                state.steps_made = state.epoch * 100 + state.step
+                self.factors.append(state.length.lr_factor(state.steps_made, self.options))
                 state.step += 1
+                state.steps_made += 1
                 self.said += self.budget.after_step()
-            began, self.steps_made = self.now, state.epoch * 100 + state.step
+            began, self.steps_made = self.now, state.steps_made
             state.epoch, state.step = state.epoch + 1, 0
             has_grid = state.epoch >= state.length.epochs or state.epoch % self.budget.every == 0
             if has_grid:
@@ -156,7 +163,7 @@ SPEEDS = st.lists(st.floats(0.0005, 0.2), min_size=1, max_size=6)
 
 
 @settings(max_examples=60, deadline=None)
-@given(SPEEDS, st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.9, 1.0]), st.floats(0, 5))
+@given(SPEEDS, st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.8, 0.9]), st.floats(0, 5))
 def test_the_rates_are_those_of_a_run_that_knew_its_length(speeds, decay, scoring):
     """However the speed changes: the command that repeats the run makes the same steps."""
     machine = Machine(minutes(0.5, lr_decay=decay), speeds[0], scoring)
@@ -172,7 +179,7 @@ def test_the_rates_are_those_of_a_run_that_knew_its_length(speeds, decay, scorin
         Options(images_shown=machine.state.length.images_shown, batch_size=BATCH), IMAGES
     )
     assert again.steps == machine.steps_made
-    found = [again.lr_factor(epoch, machine.options) for epoch in range(again.epochs)]
+    found = [again.lr_factor(step, machine.options) for step in range(again.steps)]
     assert found == machine.factors
     assert "to repeat it" in machine.said[-1]
     assert sum("to repeat it" in line for line in machine.said) == 1
@@ -190,6 +197,7 @@ def test_a_run_that_is_stopped_at_once_has_a_length_by_then():
     machine = Machine(minutes(5), step=0.01)
     usual = machine.state.length.steps
     for machine.state.step in (1, 2, 3):
+        machine.state.steps_made = machine.state.step
         machine.now += 0.01
         said = machine.budget.after_step(stops=machine.state.step == 3)
     assert said and machine.state.length.steps != usual
