@@ -68,7 +68,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr_decay": 0.8,
         "hidden_d": (256,),
         "channels_d": None,
-        "pyramid": False,
     },
 }
 
@@ -126,6 +125,9 @@ class Options:
     channels_d: tuple[int, ...] | None = option(
         (), "maps of the discriminator's convolutions, before its hidden layers", **CHANNELS
     )
+    full_maps: int = option(
+        0, "maps of one more convolution in each, at the images' own side", 0, layers.MOST_CHANNELS
+    )
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=layers.ACTIVATIONS
     )
@@ -137,7 +139,7 @@ class Options:
     conditional: bool = option(
         False, "learn the classes by their labels, so that one can ask for them", only_on=True
     )
-    pyramid: bool = option(True, "show the discriminator bands of detail instead of pixels")
+    pyramid: bool = option(True, "layers of the discriminator see bands of detail, not pixels")
     loss: str = option("non-saturating", "adversarial loss", choices=LOSSES, heading="the training")
     label_smoothing: float = option(0.0, "how far below 1 the targets of real images lie", 0, 0.5)
     lr_g: float = option(1e-3, "Adam's learning rate, generator", 1e-8, 100)

@@ -16,11 +16,12 @@ from lab.models.layers import (
     LabelProjection,
     layer_called,
 )
-from lab.models.mlp import hidden_layers, logits
+from lab.models.mlp import MLPDiscriminator, hidden_layers, logits
 from lab.text import sized
 
 LEAST_SIDE = 4  # of the smallest maps of `channels_for`
 GREY_MAPS, COLOUR_MAPS = 32, 48  # its maps at half the side
+BESIDE = (512, 128)  # widths of the discriminator's layers that see bands
 FULL_SIDE = 32  # larger images have fewer maps there: a step would take too long
 
 
@@ -46,9 +47,10 @@ class DCGANGenerator(nn.Module):
     """Convolutional generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
 
     Fully connected layers first, then transposed convolutions: with `channels` (C1, C2) from C1
-    maps of a quarter of the side to C2 of half of it to the image. classes: how many a conditional
-    generator is asked for by label; 0 for an unconditional one. ValueError for an unknown
-    activation or output, and for more channels than halvings of the sides.
+    maps of a quarter of the side to C2 of half of it to the image, or, before it, to `full_maps` of
+    the whole side. classes: how many a conditional generator is asked for by label; 0 for an
+    unconditional one. ValueError for an unknown activation or output, and for more channels than
+    halvings of the sides.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class DCGANGenerator(nn.Module):
         batch_norm: bool = False,
         activation: str = "leaky-relu",
         channels: Sequence[int] = (64, 32),
+        full_maps: int = 0,
         output: str = "tanh",
         classes: int = 0,
     ) -> None:
@@ -76,9 +79,10 @@ class DCGANGenerator(nn.Module):
         for wide_in, wide in pairwise((numbers, *hidden, height * width * channels[0])):
             layers += activated(nn.Linear(wide_in, wide, bias), nn.BatchNorm1d, wide)
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
-        for maps_in, maps in pairwise(channels):
+        for maps_in, maps in pairwise((*channels, full_maps) if full_maps else channels):
             layers += activated(_doubling(maps_in, maps, bias), nn.BatchNorm2d, maps)
-        self.layers = nn.Sequential(*layers, _doubling(channels[-1], shape[0]))
+        last = _same_side(full_maps, shape[0]) if full_maps else _doubling(channels[-1], shape[0])
+        self.layers = nn.Sequential(*layers, last)
         self.output = layer_called(output, OUTPUTS)
         self.labelled = LabelledLatent(classes) if classes else None
 
@@ -93,9 +97,11 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    Convolutions to `channels` maps of half the side each, then fully connected layers. classes:
+    Convolutions to `full_maps` of the whole side, if any, and to `channels` maps of half the side
+    each, then fully connected layers. pyramid: beside them fully connected layers see the bands of
+    a pyramid, and both logits are added up: convolutions see texture, the others shapes. classes:
     how many labels a conditional discriminator is told; 0 for an unconditional one. ValueError for
-    more channels than halvings of the sides.
+    more channels than halvings of the sides, and for sides that a pyramid refuses.
     """
 
     def __init__(
@@ -104,21 +110,29 @@ class DCGANDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.0,
         channels: Sequence[int] = (32, 64),
+        full_maps: int = 0,
+        pyramid: bool = False,
         classes: int = 0,
     ) -> None:
         super().__init__()
         height, width = smallest_maps(shape, channels)
         layers: list[nn.Module] = []
-        for maps_in, maps in pairwise((shape[0], *channels)):
+        if full_maps:
+            layers += [_same_side(shape[0], full_maps), ACTIVATIONS["leaky-relu"]()]
+        for maps_in, maps in pairwise((full_maps or shape[0], *channels)):
             layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
         numbers = channels[-1] * height * width
         self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(numbers, hidden, dropout))
         features = self.layers[-1].in_features
         self.projection = LabelProjection(classes, features) if classes else None
+        self.beside = None
+        if pyramid:
+            self.beside = MLPDiscriminator(shape, BESIDE, dropout, pyramid, classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
-        return logits(self.layers, self.projection, images, labels)
+        found = logits(self.layers, self.projection, images, labels)
+        return found + self.beside(images, labels) if self.beside else found
 
 
 def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
@@ -135,6 +149,11 @@ def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, i
             else "it has no channels"
         )
     return height // factor, width // factor
+
+
+def _same_side(maps_in: int, maps: int) -> nn.Conv2d:
+    """Maps (N, C, H, W) -> (N, C', H, W)."""
+    return nn.Conv2d(maps_in, maps, 3, padding=1)
 
 
 def _halving(maps_in: int, maps: int) -> nn.Conv2d:

@@ -54,11 +54,15 @@ def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
             cure = f"give --channels-{end} none, or another --network-{end}"
             raise Mistake(f"{is_said}: the network {kind} has no convolutions; {cure}")
         if end == "d" and options.pyramid and "pyramid" not in taken:
-            what = "convolutions are shown pixels, not --pyramid's bands"
-            raise Mistake(f"{is_said}: {what}; add --no-pyramid, or --channels-d none")
+            raise Mistake(
+                f"--network-d {kind}: sees pixels, not --pyramid's bands; add --no-pyramid"
+            )
         try:
             with torch.device("meta"):  # without memory
                 _build(options, end, shape)
         except ValueError as error:
-            flag, cure = (is_said, "give fewer") if channels else ("--pyramid", "add --no-pyramid")
+            is_about_bands = not channels or "pyramid" in str(error)
+            flag, cure = (
+                ("--pyramid", "add --no-pyramid") if is_about_bands else (is_said, "give fewer")
+            )
             raise Mistake(f"{flag}: {error}; {cure}") from None
