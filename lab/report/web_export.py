@@ -38,7 +38,8 @@ class Operation:
     Of a conditional generator it reads the latent and a number a class: 1 for the one asked for.
 
     kind and weights: linear (weight (out, in), bias (out,)), affine (scale and shift, (width,)),
-    doubling (height and width of the maps; weight (maps in, maps out, 4, 4), bias (maps out,)),
+    transposed (convolution: height and width of the maps, stride; weight (maps in, maps out, 4, 4),
+    bias (maps out,)),
     leaky_relu (slope), tanh, clip. Results are rows of numbers, maps too: one map after another.
     """
 
@@ -111,8 +112,8 @@ def operations_of(generator: nn.Module) -> list[Operation]:
             _, height, width = layer.unflattened_size
             continue
         operations.append(operation_of(layer, height, width))
-        if operations[-1].kind == "doubling":
-            height, width = 2 * height, 2 * width
+        stride = operations[-1].facts.get("stride", 1)
+        height, width = stride * height, stride * width
     if getattr(generator, "classes", 0):
         # A label's embedding times the first layer's weights for it: a column a class.
         weight, width = operations[0].weights[0], generator.latent_dim
@@ -123,13 +124,18 @@ def operations_of(generator: nn.Module) -> list[Operation]:
 
 def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
     """What a layer becomes, given maps of this size; Unsuited if the page does not know it."""
-    if type(layer) in (nn.Linear, nn.ConvTranspose2d):
-        numbers = layer.weight.shape[0 if type(layer) is nn.Linear else 1]
+    if type(layer) in (nn.Linear, nn.ConvTranspose2d, nn.Conv2d):
+        numbers = layer.weight.shape[1 if type(layer) is nn.ConvTranspose2d else 0]
         bias = torch.zeros(numbers) if layer.bias is None else layer.bias.detach()
-        weights = [layer.weight.detach(), bias]
+        weight = layer.weight.detach()
         if type(layer) is nn.Linear:
-            return Operation("linear", weights=weights)
-        return Operation("doubling", {"height": height, "width": width}, weights)
+            return Operation("linear", weights=[weight, bias])
+        if type(layer) is nn.Conv2d:  # a transposed one with the kernel turned round
+            if layer.kernel_size != (3, 3):
+                raise Unsuited(f"the page knows no convolution of {layer.kernel_size}")
+            weight = functional.pad(weight.flip(2, 3).transpose(0, 1), (0, 1, 0, 1)).contiguous()
+        facts = {"height": height, "width": width, "stride": layer.stride[0]}
+        return Operation("transposed", facts, [weight, bias])
     if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
         scale = layer.weight.detach() * (layer.running_var + layer.eps).rsqrt()
         rows = [scale, layer.bias.detach() - layer.running_mean * scale]
@@ -149,10 +155,11 @@ def evaluate(operations: Sequence[Operation], latents: Tensor) -> list[Tensor]:
         before = results[-1]
         if step.kind == "linear":
             result = functional.linear(before, *step.weights)
-        elif step.kind == "doubling":
-            weight, bias = step.weights
-            maps = before.view(-1, len(weight), step.facts["height"], step.facts["width"])
-            result = functional.conv_transpose2d(maps, weight, bias, stride=2, padding=1).flatten(1)
+        elif step.kind == "transposed":
+            (weight, bias), (height, width, stride) = step.weights, step.facts.values()
+            maps = before.view(-1, len(weight), height, width)
+            maps = functional.conv_transpose2d(maps, weight, bias, stride, padding=1)
+            result = maps[:, :, : stride * height, : stride * width].flatten(1)
         elif step.kind == "affine":
             result = before * step.weights[0] + step.weights[1]
         elif step.kind == "leaky_relu":

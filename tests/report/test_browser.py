@@ -55,7 +55,7 @@ def page(browser, run: Run):
 def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on colour images of 20 x 20, of a set that is no row of DATASETS, and its report."""
     torch.manual_seed(0)
-    config = {"channels": (6, 4)} if request.param == "dcgan" else {}
+    config = {"channels": (6, 4), "full_maps": 5} if request.param == "dcgan" else {}
     generator = unsettled(network(request.param, TOY.shape, batch_norm=True, **config))
     loud(generator, factor=1.6)
     outputs = tmp_path_factory.mktemp("colour")
@@ -133,7 +133,7 @@ def test_pages_pixels_are_pytorchs(page, run: Run) -> None:
     ("kind", "config"),
     [
         ("mlp", {"batch_norm": True, "activation": "relu"}),
-        ("dcgan", {"channels": (6, 4)}),
+        ("dcgan", {"channels": (6, 4), "full_maps": 5}),
         ("mlp", {"output": "clip"}),
     ],
 )

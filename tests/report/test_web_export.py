@@ -28,8 +28,9 @@ def unsettled(generator: nn.Module) -> nn.Module:
         ("mlp", {"output": "clip"}),
         ("dcgan", {"channels": (6, 4), "batch_norm": True, "activation": "relu"}),
         ("dcgan", {"channels": (6, 4), "classes": 3}),
+        ("dcgan", {"channels": (6, 4), "full_maps": 5}),
     ],
-    ids=["plain", "batch norm", "convolutions", "clipped", "both", "conditional"],
+    ids=["plain", "batch norm", "convolutions", "clipped", "both", "conditional", "full maps"],
 )
 def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -> None:
     torch.manual_seed(1)

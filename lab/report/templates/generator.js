@@ -103,26 +103,29 @@ function linearBackward(dy, x, [weight, bias], count) {
 }
 
 // The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of height x width become maps of
-// twice both. What one number of a map adds to the next maps is 4 x 4 of them; a margin of 1 around
-// these saves asking where the maps end.
-function marginsOfDoubling({ height, width }) {
-  return { tall: 2 * height + 2, wide: 2 * width + 2 };
+// twice both; with stride 1, of the same. What one number of a map adds to the next maps is 4 x 4 of
+// them; a margin around these saves asking where the maps end.
+function sizesOfMaps({ height, width, stride, weights: [, bias] }) {
+  const [tall, wide] = [stride * (height - 1) + 4, stride * (width - 1) + 4]; // with the margin
+  const size = bias.length * height * width * stride * stride; // numbers of an image's next maps
+  return { tall, wide, size };
 }
 
-// visit(place in the maps, place in the maps with their margin) for the start of every row.
-function eachRowOfMaps(count, height, width, visit) {
-  for (let row = 0; row < count * height; row++) {
-    const map = Math.floor(row / height);
-    visit(row * width, (map * (height + 2) + (row % height) + 1) * (width + 2) + 1);
+// visit(place in the next maps, place in them with their margin, numbers) for every row.
+function eachRowOfMaps(step, visit) {
+  const { tall, wide } = sizesOfMaps(step);
+  const [rows, numbers] = [step.stride * step.height, step.stride * step.width];
+  for (let row = 0; row < step.weights[1].length * rows; row++) {
+    const map = Math.floor(row / rows);
+    visit(row * numbers, (map * tall + (row % rows) + 1) * wide + 1, numbers);
   }
 }
 
-function doubling(x, step, count) {
-  const { height, width, weights: [weight, bias] } = step;
-  const { tall, wide } = marginsOfDoubling(step);
+function transposed(x, step, count) {
+  const { height, width, stride, weights: [weight, bias] } = step;
+  const { tall, wide, size } = sizesOfMaps(step);
   const narrow = x.length / count;
   const maps = narrow / (height * width);
-  const size = 4 * height * width * bias.length;
   const y = new Float32Array(count * size);
   for (let n = 0; n < count; n++) {
     const padded = new Float32Array(bias.length * tall * wide);
@@ -135,8 +138,8 @@ function doubling(x, step, count) {
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
         for (let h = 0; h < height; h++) {
-          let place = to + (2 * h + k) * wide;
-          for (let w = from + h * width; w < from + (h + 1) * width; w++, place += 2) {
+          let place = to + (stride * h + k) * wide;
+          for (let w = from + h * width; w < from + (h + 1) * width; w++, place += stride) {
             const v = x[w];
             padded[place] += v * ka;
             padded[place + 1] += v * kb;
@@ -146,24 +149,23 @@ function doubling(x, step, count) {
         }
       }
     }
-    eachRowOfMaps(bias.length, 2 * height, 2 * width, (plain, inner) => {
-      y.set(padded.subarray(inner, inner + 2 * width), n * size + plain);
+    eachRowOfMaps(step, (plain, inner, numbers) => {
+      y.set(padded.subarray(inner, inner + numbers), n * size + plain);
     });
   }
   return y;
 }
 
-function doublingBackward(dy, x, step, count) {
-  const { height, width, weights: [weight, bias] } = step;
-  const { tall, wide } = marginsOfDoubling(step);
+function transposedBackward(dy, x, step, count) {
+  const { height, width, stride, weights: [weight, bias] } = step;
+  const { tall, wide, size } = sizesOfMaps(step);
   const narrow = x.length / count;
   const maps = narrow / (height * width);
-  const size = 4 * height * width * bias.length;
   const dx = new Float32Array(x.length);
   for (let n = 0; n < count; n++) {
     const padded = new Float32Array(bias.length * tall * wide);
-    eachRowOfMaps(bias.length, 2 * height, 2 * width, (plain, inner) => {
-      padded.set(dy.subarray(n * size + plain, n * size + plain + 2 * width), inner);
+    eachRowOfMaps(step, (plain, inner, numbers) => {
+      padded.set(dy.subarray(n * size + plain, n * size + plain + numbers), inner);
     });
     for (let pair = 0; pair < maps * bias.length; pair++) {
       const to = n * narrow + Math.floor(pair / bias.length) * height * width;
@@ -172,8 +174,8 @@ function doublingBackward(dy, x, step, count) {
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
         for (let h = 0; h < height; h++) {
-          let place = from + (2 * h + k) * wide;
-          for (let w = to + h * width; w < to + (h + 1) * width; w++, place += 2) {
+          let place = from + (stride * h + k) * wide;
+          for (let w = to + h * width; w < to + (h + 1) * width; w++, place += stride) {
             dx[w] +=
               padded[place] * ka +
               padded[place + 1] * kb +
@@ -193,9 +195,9 @@ const KINDS = {
     (step, x, count) => linear(x, step.weights, count),
     (step, dy, x, y, count) => linearBackward(dy, x, step.weights, count),
   ],
-  doubling: [
-    (step, x, count) => doubling(x, step, count),
-    (step, dy, x, y, count) => doublingBackward(dy, x, step, count),
+  transposed: [
+    (step, x, count) => transposed(x, step, count),
+    (step, dy, x, y, count) => transposedBackward(dy, x, step, count),
   ],
   affine: [
     ({ weights: [scale, shift] }, x) =>
