@@ -53,6 +53,9 @@ def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
         if channels and "channels" not in taken:
             cure = f"give --channels-{end} none, or another --network-{end}"
             raise Mistake(f"{is_said}: the network {kind} has no convolutions; {cure}")
+        if options.full_maps and "full_maps" not in taken:
+            cure = f"leave it out, or give --network-{end} dcgan"
+            raise Mistake(f"--full-maps {options.full_maps}: the network {kind} has none; {cure}")
         if end == "d" and options.pyramid and "pyramid" not in taken:
             raise Mistake(
                 f"--network-d {kind}: sees pixels, not --pyramid's bands; add --no-pyramid"
