@@ -127,7 +127,7 @@ def odd_places(place: Place) -> Tries:
     long = "/".join(["long" * 50] * 12)
     names = ("not-utf8-\udcff", "ünï çödé 数", "a name with blanks", "$(touch x)'\"&", long)
     plants = (leave_home, backwards, lambda: os.chdir("/"), os.setsid)
-    for name in names[: place.count(5, 2)]:
+    for name in names[: place.count(5, 1)]:
         out = place.folder / name
         ended = train(place, "--out", out, first=lambda: at_step(6, signal_self(signal.SIGINT)))
         run = out / "fashion-001"

@@ -175,7 +175,7 @@ def page(place: Place) -> Tries:
         return plant
 
     # Files are written in this order: config, grid, generator, history, page; history, ...
-    for number, byte in ((5, 1), (5, 90_000), (6, 10), (9, 1), (12, 50))[: place.count(5, 2)]:
+    for number, byte in ((5, 90_000), (5, 1), (6, 10), (9, 1), (12, 50))[: place.count(5, 1)]:
         out = Path(tempfile.mkdtemp(dir=place.folder))
         ended = train(place, "--out", out, first=death(number, byte))
         run = Run(out / "fashion-001")

@@ -7,9 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+
+import gan_lab
+from lab import files
+from lab.evaluation import evaluator, metrics, reference, subject
 
 # One thread each: what is tested is tiny, and pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -51,6 +56,23 @@ def run(script: str, *arguments: object, cwd: Path, **environment: str):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def call(script: ModuleType, *arguments: object) -> None:
+    """Run a script to its end in this process: to import torch anew takes longer than its work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
+        script.main()
+
+
+def score_few(patch: pytest.MonkeyPatch) -> None:
+    """Have 400 images scored, where it is not how well that matters."""
+    for module in (evaluator, reference, subject):
+        patch.setattr(module, "FULL_COUNT", 400)
+    patch.setattr(evaluator, "QUICK_COUNT", 400)
+    patch.setattr(reference, "COPIES_COUNT", 20)
+    patch.setattr(evaluator, "COPIES_COUNT", 20)
+    patch.setattr(metrics, "KERNEL_SUBSETS", 2)
+
+
 @pytest.fixture(autouse=True)
 def denormals() -> None:
     """A script that was called in this process flushes them, which hypothesis does not expect."""
@@ -64,13 +86,15 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of one tiny finished run; tests that change it work on a copy."""
-    outputs = tmp_path_factory.mktemp("tiny") / "outputs"
-    done = run(
-        "gan_lab.py",
-        *("--out", outputs, "--epochs", 3, "--sample-every", 2, "--seed", 5, *TINY, "--quality"),
-        cwd=outputs.parent,
-    )
-    assert done.returncode == 0, done.stderr
+    own = tmp_path_factory.getbasetemp()
+    outputs = (own if worker_id == "master" else own.parent) / "tiny" / "outputs"
+    outputs.parent.mkdir(exist_ok=True)
+    with files.held(outputs.parent):  # of pytest's processes the first to come makes it for all
+        if not outputs.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                score_few(patch)
+                more = ("--epochs", 3, "--sample-every", 2, "--seed", 5, *TINY, "--quality")
+                call(gan_lab, "--out", outputs, *more)
     return outputs / "fashion-001"

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE, run
+from conftest import SAMPLE, call, score_few
 from PIL import Image
 
 import evaluate_images
 from lab import files
 from lab.data import DATASETS, DatasetSpec, image_folder, load_sample
 from lab.errors import Fault, Interrupted, Mistake
-from lab.evaluation import evaluator, inception, metrics, subject
-from lab.evaluation import reference as real_images
+from lab.evaluation import evaluator, inception, subject
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
 from lab.models.tensor_files import digest
@@ -67,36 +66,30 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluate(monkeypatch, capsys) -> Callable[..., str]:
     """Runs the script with few images in this process, which has torch imported already."""
-    for module in (real_images, evaluator, subject):
-        monkeypatch.setattr(module, "FULL_COUNT", 400)
-    monkeypatch.setattr(real_images, "COPIES_COUNT", 20)
-    monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    score_few(monkeypatch)
 
-    def call(*arguments: object) -> str:
-        monkeypatch.setattr("sys.argv", ["evaluate_images.py", *map(str, arguments)])
-        evaluate_images.main()
+    def said(*arguments: object) -> str:
+        call(evaluate_images, *arguments)
         return capsys.readouterr().out
 
-    return call
+    return said
 
 
 # Runs
 
 
-def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Path):
+def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Path, evaluate):
     copy = tmp_path / "outputs" / tiny_run.name
     shutil.copytree(tiny_run, copy)
     before = files.read_json(copy / "evaluation.json")
     (copy / "evaluation.json").unlink()
-    done = run("evaluate_images.py", "--run", copy, "--device", "cpu", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    said = evaluate("--run", copy, "--device", "cpu")
     after = files.read_json(copy / "evaluation.json")
     assert {name: after[name] for name in before} == before  # to the last digit
-    assert after["images"] == 10_000 and after["compared_with"]["is_sample"]
+    assert after["images"] == 400 and after["compared_with"]["is_sample"]
     assert after["real"]["recall"] > 0.9
     for words in ("BUNDLED SAMPLE", "FCD, test images", "Coverage", *after["words"]):
-        assert words in done.stdout
+        assert words in said
     page = (copy / "report.html").read_text(encoding="utf-8")
     assert "far from real images: the distance (FCD) is" in page
     with Image.open(copy / "evaluation.png") as picture:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import call
 from PIL import Image
 
 import evaluate_images
@@ -22,11 +22,6 @@ TINY = (
 )
 
 
-def call(monkeypatch, script, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
-    script.main()
-
-
 @pytest.fixture
 def leaves(tmp_path: Path) -> Path:
     """Eighty pictures in two classes, and one that is none."""
@@ -38,7 +33,7 @@ def leaves(tmp_path: Path) -> Path:
     return tmp_path / "Leaves"
 
 
-def test_the_same_pixels_give_the_same_weights(leaves, tmp_path, monkeypatch):
+def test_the_same_pixels_give_the_same_weights(leaves, tmp_path):
     dataset = load(str(leaves), image_size=16)
     images = torch.cat((dataset.test_images, dataset.train_images))
     labels = torch.cat((dataset.test_labels, dataset.train_labels))
@@ -46,7 +41,7 @@ def test_the_same_pixels_give_the_same_weights(leaves, tmp_path, monkeypatch):
     outputs = tmp_path / "outputs"
     for path in (leaves, tmp_path / "leaves.npz"):
         size = ("--image-size", 16) if path == leaves else ()
-        call(monkeypatch, gan_lab, "--dataset", path, "--out", outputs, *size, *TINY)
+        call(gan_lab, "--dataset", path, "--out", outputs, *size, *TINY)
     of_folder, of_arrays = (Run(outputs / f"leaves-00{number}") for number in (1, 2))
     one, two = (run.load_generator().network.state_dict() for run in (of_folder, of_arrays))
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -54,10 +49,10 @@ def test_the_same_pixels_give_the_same_weights(leaves, tmp_path, monkeypatch):
     assert any("a/broken.jpg" in line for line in of_folder.config.data.notices)
     assert "a/broken.jpg" in of_folder.report_path.read_text(encoding="utf-8")
 
-    call(monkeypatch, gan_lab, "--resume", of_folder, "--epochs", 2)
+    call(gan_lab, "--resume", of_folder, "--epochs", 2)
     assert len(Run(of_folder.path).history) == 2
     with pytest.raises(Mistake, match=r"--out .* lies in --dataset"):
-        call(monkeypatch, gan_lab, "--dataset", leaves, "--out", leaves / "a", *TINY)
+        call(gan_lab, "--dataset", leaves, "--out", leaves / "a", *TINY)
     there = ("--images", tmp_path / "Leaves" / "b", "--dataset", leaves, "--out", leaves / "new")
     with pytest.raises(Mistake, match=r"--out .* lies in --dataset"):
-        call(monkeypatch, evaluate_images, *there)
+        call(evaluate_images, *there)

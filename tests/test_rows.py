@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from conftest import call, score_few
 from PIL import Image
 from torch import nn
 
@@ -20,6 +20,7 @@ import generate_images
 from lab.data.datasets import DATASETS, DatasetSpec
 from lab.data.sources import Part
 from lab.data.writers import WRITERS, Writer
+from lab.evaluation import classifiers
 from lab.evaluation.catalogue import METRICS, Metric
 from lab.models import DISCRIMINATORS
 from lab.models.serialization import load_weights
@@ -109,15 +110,17 @@ def rows(monkeypatch) -> None:
     monkeypatch.setitem(WRITERS, "bytes", Writer(plain_bytes, suffix=".bytes"))
 
 
-def call(monkeypatch, script, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
-    script.main()
+@pytest.fixture
+def few_images(monkeypatch) -> None:
+    """Scores from few images, by judges that train for moments."""
+    score_few(monkeypatch)
+    monkeypatch.setattr(classifiers, "MOST_EPOCHS", 4)
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
-def test_a_row_each_is_all_that_a_new_choice_takes(rows, monkeypatch, tmp_path, capsys, network):
+def test_a_row_each_is_all_that_a_new_choice_takes(rows, few_images, tmp_path, capsys, network):
     call(
-        *(monkeypatch, gan_lab, "--dataset", "toy", "--data-dir", tmp_path, "--out", tmp_path),
+        *(gan_lab, "--dataset", "toy", "--data-dir", tmp_path, "--out", tmp_path),
         *("--network-d", "linear", "--no-pyramid", "--loss", "wasserstein", "--r1-gamma", 0),
         *("--epochs", 2, "--batch-size", 50, "--hidden-g", 32, "--device", "cpu"),
         *("--latent-dim", 8, "--final-images", 3, "--network-g", network),
@@ -134,16 +137,16 @@ def test_a_row_each_is_all_that_a_new_choice_takes(rows, monkeypatch, tmp_path, 
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Toy squares" in page and "Brightness" in page and "Mean pixel." in page
 
-    call(monkeypatch, evaluate_images, "--run", run)
+    call(evaluate_images, "--run", run)
     assert "Brightness" in capsys.readouterr().out
 
     arguments = ("--count", 2, "--steps", 5, "--restarts", 2, "--device", "cpu")
-    call(monkeypatch, denoise_images, "--run", run, "--corruption", "darkened:0.5", *arguments)
+    call(denoise_images, "--run", run, "--corruption", "darkened:0.5", *arguments)
     scores = json.loads((run / "denoising_results" / "scores.json").read_text())
     (sheet,) = scores["sheets"].values()
     assert sheet["corruption"] == "darkened:0.5" and "projection" in sheet["scores"]
 
     made = ("--count", 5, "--out", tmp_path / "made.bytes", "--corruption", "darkened:1")
-    call(monkeypatch, generate_images, "--run", run, *made)
+    call(generate_images, "--run", run, *made)
     assert (tmp_path / "made.bytes").stat().st_size == 5 * 3 * 20 * 20
     assert not any((tmp_path / "made_darkened_1.bytes").read_bytes())

@@ -82,9 +82,11 @@ def test_planted_faults_are_told_apart(
 
 
 def test_the_same_generator_scores_the_same_to_the_last_digit(
-    fashion: Dataset, referee: Evaluator, monkeypatch: pytest.MonkeyPatch
+    fashion: Dataset, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(evaluator, "QUICK_COUNT", 500)
+    monkeypatch.setattr(real_images, "FULL_COUNT", 500)  # of the training images, those it draws
+    referee, another = (Evaluator(fashion, CPU) for _ in "12")
     torch.manual_seed(1)
     generator = build(GENERATORS, "mlp", shape=fashion.spec.shape, latent_dim=8, hidden=[16])
     found = referee.quick(generator)
@@ -93,10 +95,23 @@ def test_the_same_generator_scores_the_same_to_the_last_digit(
     distances = ("fcd_train_5k", "fcd_mlp_train_5k")
     assert tuple(found) == (*distances, "confidence", "smallest_class", "thin_classes")
     assert referee.quick_distance == "fcd_train_5k"
-    assert Evaluator(fashion, CPU).quick(generator) == found
-    monkeypatch.setattr(real_images, "FULL_COUNT", 500)  # of the training images, those it draws
-    one, two = (Evaluator(fashion, CPU).reference.train.views["mlp"].features for _ in "12")
+    assert another.quick(generator) == found
+    one, two = (each.reference.train.views["mlp"].features for each in (referee, another))
     assert torch.equal(one, two) and len(one) == 500
+
+
+def test_a_full_score_is_of_10000_images_and_a_quick_one_of_5000(referee: Evaluator, monkeypatch):
+    asked = []
+
+    def few(generator, count, *_) -> torch.Tensor:
+        asked.append(count)
+        return referee.dataset.test_images[:9]
+
+    monkeypatch.setattr(evaluator, "generated_images", few)
+    generator = build(GENERATORS, "mlp", shape=referee.dataset.spec.shape)
+    assert referee.full(generator).record.figures["images"] == 9
+    referee.quick(generator)
+    assert asked == [10_000, 5_000] and len(referee.reference.train.images) == 10_000
 
 
 def test_each_figure_is_held_against_the_images_that_its_name_says(
@@ -183,7 +198,8 @@ def test_every_figure_has_a_name_of_its_own():
 
 
 def test_a_small_set_is_scored_by_what_it_has_enough_images_for(fashion: Dataset, quickly):
-    few = dataclasses.replace(fashion, test_images=fashion.test_images[:130])
+    halves = {"train_images": fashion.train_images[:600], "test_images": fashion.test_images[:130]}
+    few = dataclasses.replace(fashion, **halves, train_labels=fashion.train_labels[:600])
     found = Evaluator(few, CPU).full_of_images(fashion.train_images[:300])
     assert {"fcd_train", "fcd_mlp_test", "recall"} <= set(found.record.figures)
     assert (

@@ -222,7 +222,7 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
 
 # At rates so low rounding stays rounding.
 LONG = (
-    *("--recipe", "classic", *TINY, "--epochs", 40, "--sample-every", 40),
+    *("--recipe", "classic", *TINY, "--epochs", 20, "--sample-every", 20),
     *("--lr-g", 1e-5, "--lr-d", 1e-5),
 )
 
