@@ -70,6 +70,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "channels_d": None,
     },
 }
+LONGER = {"images_shown": 1_800_000, "full_maps": 32, "ema_decay": 0.9998}
+RECIPES["best"] = RECIPES["dcgan"] | LONGER
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,7 @@ class Options:
     channels_d: tuple[int, ...] | None = option(
         (), "maps of the discriminator's convolutions, before its hidden layers", **CHANNELS
     )
-    full_maps: int = option(
-        0, "maps of one more convolution in each, at the images' own side", 0, layers.MOST_CHANNELS
-    )
+    full_maps: int = option(0, "maps of convolutions at the whole side", 0, layers.MOST_CHANNELS)
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=layers.ACTIVATIONS
     )
@@ -242,9 +242,7 @@ def train(
     while state.epoch < state.length.epochs:
         for batch in state.batches_left(len(real_images), options.batch_size):
             batch = distributed.share(batch)  # this process's; of a single one, all of it
-            factor = state.length.lr_factor(state.steps_made, options)
-            state.optimizer_g.lr = options.lr_g * factor
-            state.optimizer_d.lr = options.lr_d * factor
+            state.set_rates(options)
             real = to_float(real_images.index_select(0, batch))
             told = labels.index_select(0, batch) if options.conditional else None
             penalised = options.r1_gamma > 0 and state.step % options.r1_every == 0

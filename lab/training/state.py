@@ -67,6 +67,11 @@ class TrainingState:
         """Of the whole run."""
         return self.epoch * self.length.epoch_steps + self.step
 
+    def set_rates(self, options: Any) -> None:
+        """Give both optimizers the learning rates of the next step."""
+        factor = self.length.lr_factor(self.steps_made, options)
+        self.optimizer_g.lr, self.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
+
     @property
     def networks(self) -> dict[str, nn.Module]:
         """Those that change, by the names they have in a checkpoint."""

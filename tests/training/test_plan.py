@@ -61,7 +61,9 @@ def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, want
     assert "augment" not in changes_of_recipe(options, RECIPES["modern"], (1, 28, 28))
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5)])
+@pytest.mark.parametrize(
+    ("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5), ("best", 30)]
+)
 def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
     assert planned(options, set_of(60_000)).epochs == epochs

@@ -27,7 +27,7 @@ from lab.text import command_line
 
 LAB = Path(__file__).parents[3]
 NAMES = ("mnist", "fashion")
-RECIPE = ("--recipe", "dcgan", "--conditional", "--final-images", "0")
+RECIPE = ("--recipe", "best", "--conditional", "--final-images", "0")
 MOST_BYTES = 5_000_000
 
 
@@ -37,7 +37,7 @@ class Options:
 
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
     dataset: str | None = option(None, "train only this one; else both", choices=NAMES)
-    images_shown: int = option(300_000, "how long, in images", low=1, high=10**9)
+    images_shown: int = option(1_800_000, "how long, in images", low=1, high=10**9)
     seed: int = option(0, "decides weights, order and latents", low=0, high=2**31)
     run: Path | None = option(None, "keep the generator of this run instead of training one")
 
