@@ -553,7 +553,10 @@ def test_a_run_with_events_goes_on_where_there_is_no_tensorboard(
     assert "goes on without events" in capfd.readouterr().out
 
 
-def test_a_checkpoint_between_an_epochs_last_step_and_its_end_is_gone_on_with(tiny_run, tmp_path):
+def test_a_checkpoint_between_an_epochs_last_step_and_its_end_is_gone_on_with(
+    tiny_run, tmp_path, monkeypatch
+):
+    score_few(monkeypatch)
     run_folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     path = run_folder / "checkpoint.pth"
     content = read_tensors(path, FORMAT)
