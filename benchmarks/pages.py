@@ -1,4 +1,4 @@
-"""Pages with a section for each processor: what was measured on another one stays."""
+"""Pages in sections, one for each processor or question: what another run has measured stays."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from lab.files import write_text
 
 
-def write_section(path: Path, introduction: str, processor: str, body: str) -> None:
-    """Write the page `path`: its introduction, and `body` in the place of this processor's section.
+def write_section(path: Path, introduction: str, heading: str, body: str) -> None:
+    """Write the page `path`: its introduction, and `body` below `heading`, anew.
 
     introduction: with the page's heading; it holds for every section.
     """
     sections = {}
     if path.is_file():
         for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
-            heading, _, text = part.partition("\n")
-            sections[heading] = text.strip()
-    sections[processor] = body.strip()
+            found, _, text = part.partition("\n")
+            sections[found] = text.strip()
+    sections[heading] = body.strip()
     # AVX2 first: it is what most people have.
-    headings = sorted(sections, key=lambda heading: ("AVX2" not in heading, heading))
-    text = "".join(f"\n## {heading}\n\n{sections[heading]}\n" for heading in headings)
+    headings = sorted(sections, key=lambda found: ("AVX2" not in found, found))
+    text = "".join(f"\n## {found}\n\n{sections[found]}\n" for found in headings)
     write_text(path, introduction.rstrip() + "\n" + text)

@@ -2,7 +2,8 @@
 
     python benchmarks/report.py --run outputs/fashion-001
 
-Needs Playwright and Debian's chromium (headless, software rendering). Writes benchmarks/REPORT.md.
+Needs Playwright and Debian's chromium (headless, software rendering). Writes its
+section of benchmarks/REPORT.md.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import torch
+from pages import write_section
 
 from lab.device import describe_machine
 from lab.errors import Mistake, run_script
-from lab.files import write_text
 from lab.models import count_parameters, generate
 from lab.options import option, parse
 from lab.report import report
 from lab.runs import OUTPUTS, Run
 from lab.seeding import stream
 
-HERE = Path(__file__).parent
+REPORT = Path(__file__).parent / "REPORT.md"
+INTRODUCTION = "# What the report takes\n"
 SECONDS = 4.0  # that each figure is measured for
 COMPARED = 256  # images held against PyTorch's
 
@@ -120,14 +122,12 @@ def main() -> None:
     cores = "one core" if facts["cores"] == 1 else f"{facts['cores']} cores"
     rows["machine"] = f"{cores}, {facts['system']}, torch {facts['torch']}"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    write_text(
-        HERE / "REPORT.md",
-        "# The report in a browser\n\n"
-        "Figures from `python benchmarks/report.py` with a finished run of the default recipe's\n"
-        "networks. What must be reached: 30 images a second on 2 cores, at most 2 levels\n"
-        "from PyTorch, at most 12 MB.\n\n"
-        f"| what | measured |\n| --- | --- |\n{table}\n",
+    text = (
+        "By `python benchmarks/report.py` with a finished run of the default recipe's networks.\n"
+        "What must be reached: 30 images a second on 2 cores, at most 2 levels from PyTorch, at\n"
+        f"most 12 MB.\n\n| what | measured |\n| --- | --- |\n{table}"
     )
+    write_section(REPORT, INTRODUCTION, "In a browser", text)
     print(table)
 
 

@@ -27,6 +27,7 @@ from lab.training.state import TrainingState, save_checkpoint
 from lab.training.timing import TimeBudget
 
 GRID_SIDE = 5  # sample grids are 5 x 5; of a conditional generator they have a row a class
+FIRST_PAGE = 0.3  # seconds that a run's first page takes; benchmarks/REPORT.md has what it took
 HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
 
 
@@ -50,7 +51,9 @@ class Recorder:
     def __post_init__(self) -> None:
         self.clock = CheckpointClock()
         # Of a run of a thousand short epochs neither may take more time than the epochs do.
-        self.history_pace, self.page_pace = Pace(1, 1 / 50), Pace(20, 3 / 100)
+        self.history_pace = Pace(1, 1 / 50)
+        trained = sum(row.get("seconds", 0.0) for row in self.state.history)  # before a --resume
+        self.page_pace = Pace(20, 3 / 100, self.budget.began - trained, FIRST_PAGE)
         self.to_close = contextlib.ExitStack()
 
     def __enter__(self) -> "Recorder":
@@ -86,6 +89,8 @@ class Recorder:
             most(self.state.length.steps)  # the other processes, which come with 0, obey it
             if said:
                 self.save_length()
+        if not self.page_pace.has_begun:  # the first grid came before a page was due
+            self.renew_page()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])
             self.save_checkpoint()

@@ -12,15 +12,21 @@ class Pace:
     """Says when it is time to do something again: the first time at once, then more seldom.
 
     least: seconds from one time to the next, at the least. share: of the time, that it may take.
+    began, first: with them the first time waits, too, until the time since `began` is long enough
+    for the seconds that it is known to take at first.
     """
 
-    def __init__(self, least: float, share: float) -> None:
+    def __init__(
+        self, least: float, share: float, began: float = -math.inf, first: float = 0.0
+    ) -> None:
         self.least, self.share = least, share
-        self.done_at = -math.inf
-        self.cost = 0.0  # seconds it took last
+        self.has_begun = False
+        self.done_at = began
+        self.cost = first  # seconds it took last
 
     def is_due(self) -> bool:
-        return time.monotonic() - self.done_at > max(self.least, self.cost / self.share)
+        least = self.least if self.has_begun else 0.0
+        return time.monotonic() - self.done_at > max(least, self.cost / self.share)
 
     @contextlib.contextmanager
     def taking(self) -> Iterator[None]:
@@ -29,6 +35,7 @@ class Pace:
         try:
             yield
         finally:
+            self.has_begun = True
             self.done_at = time.monotonic()
             self.cost = self.done_at - began
 
@@ -43,7 +50,7 @@ class CheckpointClock(Pace):
 
     def __init__(self) -> None:
         super().__init__(least=60, share=1 / 60)
-        self.done_at = time.monotonic()
+        self.has_begun, self.done_at = True, time.monotonic()  # the start is as good as one
 
     def is_due(self, end_of_epoch: bool) -> bool:
         self.least = 10 if end_of_epoch else 60
