@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("film.js", "generator.js", "classes.js", "play.js", "restore.js", "live.js")
+SCRIPTS = (
+    "film.js",
+    "generator.js",
+    "classes.js",
+    "play.js",
+    "restore.js",
+    "fill.js",
+    "live.js",
+)
 
 
 def render(template: str, **context: Any) -> str:

@@ -2,26 +2,20 @@
 
 import base64
 import math
-import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import REPOSITORY, TINY
+from browsing import PICTURE, browser, opened
 from report_runs import COLOUR, GREY, TOY, loud, make_run, network, page_of, run
 from test_web_export import unsettled
 
-from lab.files import read_json, write_json
 from lab.models.sampling import generate
 from lab.report import report, web_export
 from lab.runs.run import Run
 
-__all__ = ["run"]  # the fixture
+__all__ = ["browser", "run"]  # the fixtures
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 ALL_LEVELS = "latents => window.lab.generate(latents)"
-PICTURE = "id => document.getElementById(id).toDataURL()"
 CORNER = """id => {
     const here = document.getElementById('walk-here');
     const canvas = document.createElement('canvas');
@@ -29,20 +23,6 @@ CORNER = """id => {
     canvas.getContext('2d').drawImage(document.getElementById(id), 0, 0);
     return canvas.toDataURL();
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium; without it, or without Playwright, these tests are skipped."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +48,6 @@ def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def colour_page(browser, colour_run: Run):
     """Its report, opened."""
     yield from opened(browser, colour_run)
-
-
-def opened(browser, run: Run):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(15_000)
-    said, asked = [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(run.report_path.as_uri())
-    page.wait_for_selector(".playable")
-    yield page
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [page.url]
-    page.close()
 
 
 def test_slider_moves_grid_cursor_and_words(page) -> None:
@@ -316,89 +281,3 @@ def test_a_conditional_generator_is_asked_for_classes(browser, tmp_path) -> None
         page.click("#project")
         page.wait_for_selector("#project:has-text('Restore again')")
         assert page.inner_text("#class-restored") in TOY.class_names
-
-
-# A run under way
-
-EAGER = """
-import sys, time
-from lab.report import recorder
-recorder.Pace.is_due = lambda pace: time.sleep(0.1) or True  # a page at each grid, not each 20 s
-recorder.CheckpointClock.is_due = lambda clock, end_of_epoch: end_of_epoch
-import gan_lab
-sys.argv[0] = "gan_lab.py"
-gan_lab.errors.run_script(gan_lab.main)
-"""
-PLACE = """() => [
-    document.getElementById("play").getBoundingClientRect().top,
-    document.getElementById("film-epoch").textContent,
-    document.querySelector(".direction").value,
-    document.querySelector("details").open,
-]"""
-TAKE_PLACE = """() => {
-    const move = (slider, value) => {
-        slider.value = value;
-        slider.dispatchEvent(new Event("input"));
-    };
-    move(document.getElementById("film-slider"), 1);
-    move(document.querySelector(".direction"), 1.5);
-    document.querySelector("details").open = true;
-    const top = document.getElementById("play").getBoundingClientRect().top + 33;
-    scrollBy({ top, behavior: "instant" });
-}"""
-
-
-def training(*options: object) -> subprocess.Popen:
-    """A training that writes its page at each grid."""
-    words = [sys.executable, "-c", EAGER, *map(str, options)]
-    return subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-
-
-def renewed(page, until: str) -> None:
-    """Let time pass in the page until it says something."""
-    for _ in range(100):
-        page.clock.run_for(21_000)
-        page.wait_for_timeout(200)
-        if until in page.inner_text(".hero"):
-            return
-    raise AssertionError(f"{until!r} never came: {page.inner_text('.hero')!r}")
-
-
-def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
-    run = Run(tmp_path / "fashion-001")
-    process = training("--out", tmp_path, *TINY, "--epochs", 5_000, "--sample-every", 1)
-    page = browser.new_page(viewport={"width": 900, "height": 500})
-    page.clock.install()
-    try:
-        while not run.report_path.is_file():
-            assert process.poll() is None
-            page.wait_for_timeout(100)
-        page.goto(run.report_path.as_uri())
-        while page.locator(".frame").count() < 3:
-            renewed(page, until="Under way: ")
-        page.wait_for_selector(".playable")
-        page.evaluate(TAKE_PLACE)
-        place, frames = page.evaluate(PLACE), page.locator(".frame").count()
-        assert place[1:] == ["epoch 1", "1.5", True]
-        while page.locator(".frame").count() == frames:
-            renewed(page, until="Under way: ")
-        page.wait_for_selector(".playable")
-        page.wait_for_function("document.querySelector('.direction').value !== '0'")
-        assert page.evaluate(PLACE) == place
-    finally:
-        process.kill()
-    process.wait()
-    page.clock.run_for(400_000)
-    renewed(page, until="No sign of life since ")
-    epochs = len(Run(run.path).history) + 2
-    config = read_json(run.config_path)
-    config["options"]["epochs"] = epochs
-    write_json(run.config_path, config)
-    assert training("--resume", run).wait() == 0
-    renewed(page, until=f"After {epochs} epochs")
-    assert page.evaluate(PLACE)[2:] == place[2:]
-    page.evaluate("window.stays = true")
-    page.clock.run_for(400_000)
-    page.wait_for_timeout(200)
-    assert page.evaluate("window.stays") and page.locator("#alive").count() == 0
-    page.close()

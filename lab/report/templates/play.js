@@ -1,18 +1,21 @@
-// What one can do with the generator: steer a sample, walk between samples, restore a noisy one.
+// What one can do with the generator: steer a sample, walk between samples.
 
 // ---- Chance, interpolation, drawing ----
 
-function randomStream(seed) {
-  // Uniform numbers in [0, 1) from a seed (mulberry32), so that a page opens the same each time.
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+// A page opens the same each time, and a sample can be drawn again by the seed before it.
+let seed = 7;
+
+function uniform() {
+  // In [0, 1): mulberry32.
+  seed = (seed + 0x6d2b79f5) | 0;
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
 }
 
-const uniform = randomStream(7);
+// What the reader looks at that is left to chance, by its seed. live.js keeps it when a page renews
+// itself; the panels then begin with it.
+const played = {};
 
 function normals(count) {
   // Box and Muller 1958.
@@ -55,8 +58,10 @@ function startSteering(generator, directions) {
   const MOST_KEPT = 24;
   const morph = find("morph"); // only on the page of a conditional generator
   const classRow = morph && new ClassRow(generator, ask);
+  const { samples = [], base: shown } = played;
   let base = null;
   let kept = 0;
+  played.samples = [];
 
   function steered() {
     const latent = base.slice();
@@ -82,7 +87,14 @@ function startSteering(generator, directions) {
     show();
   }
 
-  function take(latent) {
+  // origin: { from, label }, the seed of a sample and the class that was asked for, if any.
+  function drawn(origin) {
+    seed = origin.from;
+    return generator.sample(1, origin.label);
+  }
+
+  function take(latent, origin = played.base) {
+    played.base = origin;
     base = latent.slice();
     for (const slider of sliders) slider.value = 0;
     if (morph) morph.value = classOf(generator, base);
@@ -90,20 +102,24 @@ function startSteering(generator, directions) {
     if (classRow) classRow.show(base);
   }
 
-  function keep(latent) {
-    const [button, canvas] = pictureButton(generator, () => take(latent));
+  function keep(origin) {
+    const latent = drawn(origin);
+    const [button, canvas] = pictureButton(generator, () => take(latent, origin));
     kept += 1;
     button.setAttribute("aria-label", `Bring sample ${kept} back`);
     draw(canvas, generator.images(latent), generator.shape);
     strip.prepend(button);
     if (strip.children.length > MOST_KEPT) strip.lastChild.remove();
+    played.samples = [...played.samples, origin].slice(-MOST_KEPT);
+    return latent;
   }
 
-  function sample() {
-    const wanted = find("wanted-class");
-    const latent = generator.sample(1, wanted?.value ? +wanted.value : undefined);
-    keep(latent);
-    take(latent);
+  function sample(count) {
+    const wanted = find("wanted-class")?.value;
+    const origin = { from: seed, label: wanted ? +wanted : undefined };
+    const latent = keep(origin);
+    if (count === 1) take(latent, origin);
+    else sample(count - 1);
   }
 
   for (const slider of sliders) {
@@ -111,12 +127,12 @@ function startSteering(generator, directions) {
     if (classRow) slider.addEventListener("change", () => classRow.show(steered()));
   }
   morph?.addEventListener("input", show);
-  find("wanted-class")?.addEventListener("change", () => {
-    for (let i = 0; i < 12; i++) sample();
-  });
-  find("new-sample").addEventListener("click", sample);
+  find("wanted-class")?.addEventListener("change", () => sample(12));
+  find("new-sample").addEventListener("click", () => sample(1));
   find("centre").addEventListener("click", () => take(base));
-  for (let i = 0; i < 16; i++) sample();
+  samples.forEach(keep);
+  if (shown) take(drawn(shown), shown);
+  else sample(16);
 }
 
 // ---- Walk between four corners ----
@@ -127,7 +143,7 @@ function startWalk(generator) {
   const [, height, width] = generator.shape;
   const area = find("walk-area");
   let corners = [];
-  let place = [0.5, 0.5]; // from left, from top
+  let place = played.place ?? [0.5, 0.5]; // from left, from top
 
   const between = (u, v) =>
     generator.between(
@@ -151,7 +167,7 @@ function startWalk(generator) {
   }
 
   function go(u, v) {
-    place = [u, v].map((share) => Math.max(0, Math.min(1, share)));
+    place = played.place = [u, v].map((share) => Math.max(0, Math.min(1, share)));
     const marker = find("walk-marker");
     [marker.style.left, marker.style.top] = place.map(
       (share) => `${(100 * (0.5 + share * (SIDE - 1))) / SIDE}%`,
@@ -170,7 +186,8 @@ function startWalk(generator) {
     );
   }
 
-  function begin() {
+  function begin(from = seed) {
+    played.corners = seed = from;
     corners = [0, 1, 2, 3].map(() => generator.sample(1));
     fill();
     go(...place);
@@ -188,8 +205,8 @@ function startWalk(generator) {
     event.preventDefault();
     go(place[0] + move[0] / STEPS, place[1] + move[1] / STEPS);
   });
-  find("new-corners").addEventListener("click", begin);
-  begin();
+  find("new-corners").addEventListener("click", () => begin());
+  begin(played.corners);
 }
 
 function startGenerator() {
@@ -197,6 +214,8 @@ function startGenerator() {
   startSteering(generator, data.live.directions);
   startWalk(generator);
   startRestoring(generator);
+  startFilling(generator);
+  seed = played.seed ?? seed;
   document.documentElement.classList.add("playable");
   // For the console, and for the tests: latents in, rows of levels out.
   window.lab = {
