@@ -1,7 +1,9 @@
 """One self-contained page of a run, report.html, and what shows runs that are there.
 
 What stands in the run is shown, what is missing is left out: the page can be made again at any
-time, also of a run under way; such a page loads itself again now and then (templates/live.js).
+time, also of a run under way; such a page loads itself again now and then (templates/live.js), and
+the reader keeps what he was looking at. What one can do with the generator is told in
+templates/play.js (steer, walk), restore.js (noise) and fill.js (a mask drawn by hand).
 Names, options and figures come from files that anyone may have written: Jinja2 escapes them all,
 and the page's content security policy runs no script but ours.
 """

@@ -1,0 +1,174 @@
+"""The page of a run under way, in a browser."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from browsing import PICTURE, browser
+from conftest import REPOSITORY, TINY
+from report_runs import TOY, loud, make_run, network, page_of
+
+import gan_lab
+from lab.files import read_json, write_json
+from lab.report import recorder, report
+from lab.runs.run import Run
+
+__all__ = ["browser"]  # the fixture
+
+EAGER = """
+import sys
+from lab.report import recorder
+recorder.Pace.is_due = lambda pace: True  # a page at each grid, not each 20 s
+import gan_lab
+sys.argv[0] = "gan_lab.py"
+gan_lab.errors.run_script(gan_lab.main)
+"""
+PLACE = """() => [
+    document.getElementById("play").getBoundingClientRect().top,
+    document.getElementById("film-epoch").textContent,
+    document.querySelector(".direction").value,
+    document.querySelector("details").open,
+]"""
+TAKE_PLACE = """() => {
+    const move = (slider, value) => {
+        slider.value = value;
+        slider.dispatchEvent(new Event("input"));
+    };
+    move(document.getElementById("film-slider"), 1);
+    move(document.querySelector(".direction"), 1.5);
+    document.querySelector("details").open = true;
+    const top = document.getElementById("play").getBoundingClientRect().top + 33;
+    scrollBy({ top, behavior: "instant" });
+}"""
+
+
+def training(*options: object) -> subprocess.Popen:
+    """A training that writes its page at each grid."""
+    words = [sys.executable, "-c", EAGER, *map(str, options)]
+    return subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+
+
+def renewed(page, until: str) -> None:
+    """Let time pass in the page until it says something."""
+    for _ in range(100):
+        page.clock.run_for(21_000)
+        page.wait_for_timeout(200)
+        if until in page.inner_text(".hero"):
+            return
+    raise AssertionError(f"{until!r} never came: {page.inner_text('.hero')!r}")
+
+
+def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
+    run = Run(tmp_path / "fashion-001")
+    process = training("--out", tmp_path, *TINY, "--epochs", 5_000, "--sample-every", 1)
+    page = browser.new_page(viewport={"width": 900, "height": 500})
+    page.set_default_timeout(120_000)
+    page.clock.install()
+    try:
+        while not run.report_path.is_file():
+            assert process.poll() is None
+            page.wait_for_timeout(100)
+        page.goto(run.report_path.as_uri())
+        while page.locator(".frame").count() < 3:
+            renewed(page, until="Under way: ")
+        page.wait_for_selector(".playable")
+        page.evaluate(TAKE_PLACE)
+        place, frames = page.evaluate(PLACE), page.locator(".frame").count()
+        assert place[1:] == ["epoch 1", "1.5", True]
+        while page.locator(".frame").count() == frames:
+            renewed(page, until="Under way: ")
+        page.wait_for_selector(".playable")
+        page.wait_for_function("document.querySelector('.direction').value !== '0'")
+        assert page.evaluate(PLACE) == place
+    finally:
+        process.kill()
+    process.wait()
+    page.clock.run_for(400_000)
+    renewed(page, until="No sign of life since ")
+    epochs = len(Run(run.path).history) + 2
+    config = read_json(run.config_path)
+    config["options"]["epochs"] = epochs
+    write_json(run.config_path, config)
+    assert training("--resume", run).wait() == 0
+    renewed(page, until=f"After {epochs} epochs")
+    page.wait_for_function("document.querySelector('.direction').value !== '0'")
+    assert page.evaluate(PLACE)[2:] == place[2:]
+    page.evaluate("window.stays = true")
+    page.clock.run_for(400_000)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.stays") and page.locator("#alive").count() == 0
+    page.close()
+
+
+# All pictures one plays with but those that are still being looked for.
+PLAYED_WITH = """() => [...document.querySelectorAll("#play canvas:not(#restored, #filled)")].map(
+    (canvas) => canvas.toDataURL(),
+)"""
+FIELDS = """() => [...document.querySelectorAll("#play input, #play select")].map(
+    (field) => [field.value, field.checked],
+)"""
+
+
+def play(page) -> None:
+    """Leave no panel as it was."""
+    page.select_option("#wanted-class", "2")
+    page.click("#new-sample")
+    page.locator("#strip button").nth(3).click()
+    for slider in ("#morph", ".direction >> nth=1", "#sigma"):
+        page.focus(slider)
+        page.keyboard.press("ArrowRight")
+    page.click("#new-corners")
+    page.focus("#walk-area")
+    page.keyboard.press("ArrowUp")
+    page.click("#new-clean")
+    page.check("#class-known")
+    page.click("#project")
+    page.click("#new-whole")
+    page.click("#cover-half")
+
+
+def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
+    torch.manual_seed(0)
+    generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
+    run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)
+    run.save_status("running")
+    with run.held():
+        page_of(run)
+    page = browser.new_page(viewport={"width": 900, "height": 500})
+    page.set_default_timeout(120_000)
+    page.clock.install()
+    page.goto(run.report_path.as_uri())
+    page.wait_for_selector(".playable")
+    opened = page.evaluate(PLAYED_WITH)
+    play(page)
+    pictures, fields = page.evaluate(PLAYED_WITH), page.evaluate(FIELDS)
+    assert not set(pictures) & set(opened[-4:])
+    for _ in range(2):  # what was kept can be kept again
+        page.evaluate("window.isOld = true")
+        with page.expect_navigation():
+            page.clock.run_for(21_000)
+        page.wait_for_function("!window.isOld")
+        page.wait_for_function(
+            "find('psnr-restored').textContent && find('psnr-filled').textContent"
+        )
+        assert page.evaluate(FIELDS) == fields
+        assert page.evaluate(PLAYED_WITH) == pictures
+        assert page.evaluate("document.activeElement.id") == "cover-half"
+    page.click("#new-sample")
+    assert page.evaluate(PICTURE, "sample") not in pictures  # chance goes on where it stood
+    page.close()
+
+
+# Without a browser
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(0, "running"), (1_000, "finished")])
+def test_a_run_too_short_for_a_page_has_it_at_its_end(tmp_path, monkeypatch, seconds, first):
+    made, write = [], report.write
+    monkeypatch.setattr(report, "write", lambda run: made.append(run.status) or write(run))
+    monkeypatch.setattr(recorder, "FIRST_PAGE", seconds)  # at most 3 % of the run
+    arguments = ["--out", tmp_path, *TINY, "--epochs", 1]
+    monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, arguments)])
+    gan_lab.main()
+    assert made[0] == first and made[-1] == "finished"
