@@ -163,9 +163,8 @@ def make(
             adds = [written.enter_context(begin(path, contents)) for path in beside]
             bar = written.enter_context(progress_bar(total=sum(contents.counts), unit=" images"))
             for part, batch in found:
-                pairs = zip(batch.seeds, batch.labels or batch.seeds, strict=True)
-                names = [f"{seed}/{label}" for seed, label in pairs]
-                rows = [batch.images, *(twins(each, batch.images, names) for each in corruptions)]
+                twinned = (twins(each, batch.images, batch.names) for each in corruptions)
+                rows = [batch.images, *twinned]
                 for add, images, sheet in zip(adds, rows, shown, strict=True):
                     add(part, images, batch.seeds, batch.labels)
                     sheet += images[: SHOWN - len(sheet)]
