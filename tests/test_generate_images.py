@@ -106,14 +106,14 @@ def test_classes_and_seeds_decide_the_picture_and_nothing_else_does(told, tmp_pa
     )
     names = sorted(str(path.relative_to(tmp_path / "a")) for path in tmp_path.glob("a/*/*"))
     seeds = ("seed000007.png", "seed000300.png", "seed000301.png")
-    assert names == [str(Path(label, seed)) for label in "28" for seed in seeds]
+    assert names == [str(Path(label, seed)) for label in ("2_pullover", "8_bag") for seed in seeds]
     make(monkeypatch, *common, "--count", 303, "--out", tmp_path / "b.npz", "--sigma", 0.2)
     make(monkeypatch, *common, "--seeds", 302, "--out", tmp_path / "c.npz", "--sigma", 0.2)
     for kind in ("", "_sigma_0.2"):
         many, one = np.load(tmp_path / f"b{kind}.npz"), np.load(tmp_path / f"c{kind}.npz")
         assert np.array_equal(many["images"][302], one["images"][0])
         assert one["labels"][0] == many["labels"][302] == 2
-    with Image.open(tmp_path / "a" / "2" / "seed000007.png") as picture:
+    with Image.open(tmp_path / "a" / "2_pullover" / "seed000007.png") as picture:
         assert not np.array_equal(np.asarray(picture), many["images"][7])  # that is of class 7
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from lab.data.specs import DatasetSpec
 from lab.errors import Mistake
 from lab.files import write_whole
+from lab.text import as_word
 
 # Of zip archives: the words for "too large, it stands elsewhere"; a name's coding, a date, rights.
 MOST_16, MOST_32, NEAR = 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF
@@ -76,7 +77,7 @@ class Writer:
 
 @contextlib.contextmanager
 def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
-    """`seed000042.png`, in a folder a class where there are labels."""
+    """`seed000042.png`, in a folder a class where there are labels: `3/`, `5_sandal/`."""
     path.mkdir()
 
     def save(name: str, picture: bytes) -> None:
@@ -121,11 +122,14 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 
 
 def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
-    digits = len(str(max(0, len(contents.spec.class_names) - 1)))  # so that names sort as labels do
+    names = contents.spec.class_names
+    digits = len(str(max(0, len(names) - 1)))  # so that folders sort as labels do
+    words = ["" if name == str(label) else f"_{as_word(name)}" for label, name in enumerate(names)]
+    folders = [f"{label:0{digits}d}{word}/" for label, word in enumerate(words)]
 
     def add(part, images, seeds, labels) -> None:
         for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
-            folder = "" if labels is None else f"{labels[index]:0{digits}d}/"
+            folder = "" if labels is None else folders[labels[index]]
             picture = io.BytesIO()
             as_picture(image).save(picture, format="PNG", compress_level=1)
             save(f"{folder}seed{seed:06d}.png", picture.getvalue())

@@ -87,10 +87,10 @@ def test_pictures_lie_by_class_and_by_seed(tmp_path):
     write("zip", tmp_path / "by class.zip", COLOUR, [(images, labels)])
     write("png", tmp_path / "without", COLOUR, [(images, None)])
     found = ImageFolder(str(tmp_path / "by class"))
-    assert found.classes == ["0", "1"] and sorted(found.targets) == sorted(labels)
+    assert found.classes == ["0_cat", "1_dog"] and sorted(found.targets) == sorted(labels)
     with zipfile.ZipFile(tmp_path / "by class.zip") as archive:
         for seed, image in enumerate(images):
-            name = f"{seed % 2}/seed{seed:06d}.png"
+            name = f"{found.classes[seed % 2]}/seed{seed:06d}.png"
             picture = Image.open(io.BytesIO(archive.read(name)))
             assert np.array_equal(np.asarray(picture), image.permute(1, 2, 0).numpy())
             for path in (f"by class/{name}", f"without/seed{seed:06d}.png"):
