@@ -27,9 +27,11 @@ if __name__ == "__main__":
     prepare_script()
 
 import torch
+from torch import nn
 
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
+from lab.evaluation.classifiers import LEAST_ACCURACY, classifier_kept
 from lab.files import appearing
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
 from lab.models.request import COUNT, MOST_IMAGES, Request, find_request
@@ -138,6 +140,21 @@ def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> 
     }
 
 
+def find_classifier(trained: TrainedGenerator) -> nn.Module:
+    """The one that ships for the set, else the one kept since the generator's run was scored."""
+    if shipped := load_classifier(trained.spec):
+        return shipped
+    title, run = trained.spec.title, trained.run
+    network, accuracy = (run and classifier_kept(trained.spec, run.config.data)) or (None, 0.0)
+    if not network:
+        cure = f"evaluate_images.py --run {run} trains one" if run else "name its run with --run"
+        raise Mistake(f"--label-by-classifier: none ships for {title}, none is kept here; {cure}")
+    if accuracy < LEAST_ACCURACY:
+        what = f"{title}'s is right about {accuracy:.0%} of the test images, and says too little"
+        raise Mistake(f"--label-by-classifier: {what}; leave it out")
+    return network
+
+
 # The images
 
 
@@ -163,9 +180,8 @@ def make(
             adds = [written.enter_context(begin(path, contents)) for path in beside]
             bar = written.enter_context(progress_bar(total=sum(contents.counts), unit=" images"))
             for part, batch in found:
-                pairs = zip(batch.seeds, batch.labels or batch.seeds, strict=True)
-                names = [f"{seed}/{label}" for seed, label in pairs]
-                rows = [batch.images, *(twins(each, batch.images, names) for each in corruptions)]
+                twinned = (twins(each, batch.images, batch.names) for each in corruptions)
+                rows = [batch.images, *twinned]
                 for add, images, sheet in zip(adds, rows, shown, strict=True):
                     add(part, images, batch.seeds, batch.labels)
                     sheet += images[: SHOWN - len(sheet)]
@@ -207,9 +223,7 @@ def main() -> None:
         return
     spec, corruptions = trained.spec, find_corruptions(options)
     request = find_request(trained.classes, spec, given, options.label_by_classifier)
-    classifier = load_classifier(spec) if options.label_by_classifier else None
-    if options.label_by_classifier and not classifier:
-        raise Mistake(f"--label-by-classifier: none ships for {spec.title}; leave it out")
+    classifier = find_classifier(trained) if options.label_by_classifier else None
     has_test_part = options.format and WRITERS[options.format].has_test_part
     parts = [request, request.sixth()] if has_test_part else [request]
     contents = Contents(spec, tuple(map(len, parts)), bool(classifier or trained.classes))

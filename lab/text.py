@@ -38,6 +38,11 @@ def sized(shape: Sequence[int]) -> str:
     return f"{height} x {width}"
 
 
+def as_word(name: str) -> str:
+    """A name as a word to be typed, or for a file's name: `ankle-boot` of `Ankle boot`."""
+    return re.sub(r"\W+", "-", name.lower()).strip("-")[:60]
+
+
 def command_line(words: Sequence[str]) -> str:
     """`words` as they are typed into this system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

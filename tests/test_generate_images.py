@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -20,8 +22,9 @@ from torchvision.datasets import FashionMNIST
 import generate_images
 from lab import files
 from lab.data import DATASETS, DatasetSpec, load
-from lab.errors import Mistake
-from lab.models import GENERATORS, build, shipped
+from lab.errors import Fault, Mistake
+from lab.evaluation import classifiers
+from lab.models import CLASSIFIERS, GENERATORS, build, shipped
 from lab.models.serialization import save_weights
 from lab.runs import generators
 from lab.runs.run import Run
@@ -106,14 +109,14 @@ def test_classes_and_seeds_decide_the_picture_and_nothing_else_does(told, tmp_pa
     )
     names = sorted(str(path.relative_to(tmp_path / "a")) for path in tmp_path.glob("a/*/*"))
     seeds = ("seed000007.png", "seed000300.png", "seed000301.png")
-    assert names == [str(Path(label, seed)) for label in "28" for seed in seeds]
+    assert names == [str(Path(label, seed)) for label in ("2_pullover", "8_bag") for seed in seeds]
     make(monkeypatch, *common, "--count", 303, "--out", tmp_path / "b.npz", "--sigma", 0.2)
     make(monkeypatch, *common, "--seeds", 302, "--out", tmp_path / "c.npz", "--sigma", 0.2)
     for kind in ("", "_sigma_0.2"):
         many, one = np.load(tmp_path / f"b{kind}.npz"), np.load(tmp_path / f"c{kind}.npz")
         assert np.array_equal(many["images"][302], one["images"][0])
         assert one["labels"][0] == many["labels"][302] == 2
-    with Image.open(tmp_path / "a" / "2" / "seed000007.png") as picture:
+    with Image.open(tmp_path / "a" / "2_pullover" / "seed000007.png") as picture:
         assert not np.array_equal(np.asarray(picture), many["images"][7])  # that is of class 7
 
 
@@ -123,6 +126,35 @@ def test_a_classifier_says_the_classes_and_the_files_say_so(plain, tmp_path, mon
     found = np.load(out)
     assert len(found["labels"]) == 100
     assert "classifier" in made_facts(out)["labels"]
+
+
+def test_the_classifier_that_was_kept_for_a_set_of_ones_own_says_the_classes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    own = DatasetSpec("leaves", "Leaves", (1, 16, 16), ("oak", "elm"))
+    folder, mark = tmp_path / "leaves-001", "0123" * 16
+    folder.mkdir()
+    save_generator(folder / "generator.pth", own)
+    data = {"fingerprint": mark, "training_images": 500}
+    (folder / "config.json").write_text(json.dumps({"data": data}))
+    arguments = ("--run", folder, "--label-by-classifier", "--classes", "elm", "--count", 5)
+    with pytest.raises(Mistake, match=rf"none is kept here; evaluate_images.py --run {folder}"):
+        make(monkeypatch, *arguments)
+    network = build(CLASSIFIERS, "cnn", shape=own.shape, classes=2)
+    recipe = dataclasses.asdict(classifiers._own_recipe("cnn", own, 500))
+    kept = classifiers._place("cnn", mark)
+    kept.parent.mkdir(parents=True)
+    for accuracy in (0.5, 0.9):
+        facts = {"fingerprint": mark, "recipe": recipe, "test_accuracy": accuracy}
+        save_weights(kept, network, own, **facts)
+        if accuracy < 0.6:
+            with pytest.raises(Mistake, match="right about 50% of the test images"):
+                make(monkeypatch, *arguments)
+    for name in own.class_names:  # one of them may be all that it sees
+        with contextlib.suppress(Fault):
+            make(monkeypatch, *arguments[:3], "--classes", name, "--count", 5)
+            assert len(list((folder / "generated_images").rglob("*.png"))) == 5
+            return
+    raise AssertionError("no class was found")
 
 
 def test_a_folder_holds_samples_only_and_is_made_again_whole(told, tmp_path, monkeypatch):

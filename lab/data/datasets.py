@@ -33,6 +33,10 @@ SAMPLE_NOTICE = (
 SAMPLE_EPOCHS = 6  # of the bundled sample are as many steps as one epoch of the full set
 
 
+class OtherSet(Mistake):
+    """A folder has the images of another set than the one that is wanted."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One set, held whole: images uint8 (N, *spec.shape), labels int64 (N,) or None."""
@@ -166,7 +170,7 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
         return read_folder(spec, folder)
     for place in filter(None, (DOWNLOAD_FOLDER, spec.files.system_folder)):
         if folder := spec.files.find(Path(place)):
-            with contextlib.suppress(Mistake):  # nobody named it, and it has another set
+            with contextlib.suppress(OtherSet):  # nobody named it, and it has another set
                 return read_folder(spec, folder)
     if download:
         try:
@@ -190,12 +194,12 @@ def load_sample(name: str) -> Dataset:
 
 
 def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
-    """Read the set in `folder`; Fault if a file is missing or damaged, Mistake for another set."""
+    """Read the set in `folder`; Fault if a file is missing or damaged, OtherSet for another's."""
     parts = spec.files.read(folder, spec.shape, len(spec.class_names))
     for part in parts:
         owner = _published_by(part.image_digest)
         if owner and owner[0] != spec.name:
-            raise Mistake(
+            raise OtherSet(
                 f"--data-dir: {folder} has the images of {DATASETS[owner[0]].title}, those of "
                 f"{spec.title} are wanted; name another folder, or ask for that set"
             )

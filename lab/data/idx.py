@@ -17,6 +17,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from lab.device import check_memory
 from lab.errors import Fault
 
 MOST_SIDE = 512  # of images whose size a file says
@@ -27,7 +28,7 @@ def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
     """Read one IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
 
     sides: what they must be; None for images of any square size. Raises Fault naming the file, what
-    was expected and what was found.
+    was expected and what was found; Mistake if it does not fit into memory.
     """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -48,6 +49,7 @@ def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_byte
     if count > most_bytes:
         what = f"too short for the {count:,} bytes it announces"
         raise Fault(f"{path}: truncated: {what}; fetch it again")
+    check_memory(shape[0], count // shape[0], f"--dataset: {path}")
     content = bytearray(count)
     found = file.readinto(content)
     if found < count:

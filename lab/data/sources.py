@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import math
 import queue
 import socket
 import tempfile
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lab.data.idx import find_file, read_idx
+from lab.device import check_memory
 from lab.errors import Fault
 
 NETWORK_PATIENCE = 4.0  # seconds until a silent network counts as none
@@ -48,14 +50,15 @@ class TorchvisionSet:
     """A set that a class of torchvision's downloads, and reads in the folder that it makes.
 
     folders: that one; of IdxFiles, all that the files usually lie in below a data folder. options:
-    of the class. transposed: the images lie on their sides in the files, and are shown upright.
-    system_folder: where a system's package puts them. published: SHA-256 of the pixels of known
-    images -> `full` or `sample`.
+    of the class. images: how many it has; files of IdxFiles say it. transposed: the images lie on
+    their sides in the files, and are shown upright. system_folder: where a system's package puts
+    them. published: SHA-256 of the pixels of known images -> `full` or `sample`.
     """
 
     torchvision_class: str
     folders: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    images: int = 0
     transposed: bool = False
     system_folder: str | None = None
     published: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class TorchvisionSet:
 
         shape: (C, H, W) of its images. classes: how many there are.
         """
+        check_memory(self.images, math.prod(shape), f"--dataset: {folder / self.folders[0]}")
         return self._half(folder, shape, True), self._half(folder, shape, False)
 
     def _half(self, folder: Path, shape: Sequence[int], train: bool) -> Part:

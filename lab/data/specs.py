@@ -124,14 +124,16 @@ DATASETS = {
         title="KMNIST",
         shape=(1, 28, 28),
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        files=TorchvisionSet("KMNIST", ("KMNIST",)),
+        files=TorchvisionSet("KMNIST", ("KMNIST",), images=70_000),
     ),
     "emnist": DatasetSpec(
         name="emnist",
         title="EMNIST (balanced)",
         shape=(1, 28, 28),
         class_names=tuple(f"{string.digits}{string.ascii_uppercase}abdefghnqrt"),
-        files=TorchvisionSet("EMNIST", ("EMNIST",), {"split": "balanced"}, transposed=True),
+        files=TorchvisionSet(
+            "EMNIST", ("EMNIST",), {"split": "balanced"}, 131_600, transposed=True
+        ),
     ),
     "cifar10": DatasetSpec(
         name="cifar10",
@@ -141,6 +143,6 @@ DATASETS = {
             *("airplane", "automobile", "bird", "cat", "deer"),
             *("dog", "frog", "horse", "ship", "truck"),
         ),
-        files=TorchvisionSet("CIFAR10", ("cifar-10-batches-py",)),
+        files=TorchvisionSet("CIFAR10", ("cifar-10-batches-py",), images=60_000),
     ),
 }

@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lab.data.datasets import Dataset
+from lab.data.datasets import Dataset, DatasetSpec
 from lab.data.pixels import to_float
 from lab.errors import Fault
 from lab.files import cache_folder
@@ -24,6 +24,7 @@ from lab.models import CLASSIFIERS, build
 from lab.models.classifier import LARGE
 from lab.models.serialization import load_weights, save_weights
 from lab.models.shipped import load_classifiers
+from lab.runs.schema import DataFacts
 from lab.seeding import stream
 from lab.text import progress_bar
 
@@ -31,6 +32,7 @@ BATCH_SIZE = 200
 # What a set of one's own is trained for: about two and a half minutes on two cores with AVX2.
 PIXELS_SHOWN = 170_000_000
 MOST_EPOCHS = 30
+LEAST_ACCURACY = 0.6  # of one that is to judge images
 MOST_LINES = 6  # of a training without a terminal
 
 
@@ -65,52 +67,65 @@ def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn
     labelled = dataset.train_labels is not None and dataset.test_labels is not None
     if not labelled or len(dataset.spec.class_names) < 2:
         return {}
-    return {kind: _own(dataset, _own_recipe(kind, dataset), device) for kind in CLASSIFIERS}
+    return {kind: _own(dataset, kind, device) for kind in CLASSIFIERS}
 
 
-def _own_recipe(kind: str, dataset: Dataset) -> Recipe:
+def classifier_kept(
+    spec: DatasetSpec, data: DataFacts, kind: str = "cnn"
+) -> tuple[nn.Module, float] | None:
+    """The classifier that was trained and kept for a set, and its accuracy; None if there is none.
+
+    data: which images they were, as far as it says so.
+    """
+    if not (data.training_images and data.fingerprint.isalnum()):
+        return None
+    recipe = asdict(_own_recipe(kind, spec, data.training_images))
+    wanted = {"shape": list(spec.shape), "classes": len(spec.class_names)}
+    wanted |= {"fingerprint": data.fingerprint, "recipe": recipe}
+    try:
+        weights = load_weights(_place(kind, data.fingerprint), "classifier")
+        accuracy = float(weights.facts["test_accuracy"])
+    except (Fault, OSError, KeyError, TypeError, ValueError):
+        return None
+    found = {**weights.facts, **weights.network.config}
+    same = wanted == {name: found.get(name) for name in wanted}
+    return (weights.network, accuracy) if same else None
+
+
+def _place(kind: str, fingerprint: str) -> Path:
+    return cache_folder() / f"classifier-{kind}-{fingerprint[:32]}.pth"
+
+
+def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
     """The recipe for a set that none ships for; the more images it has, the fewer epochs."""
-    _, height, width = dataset.spec.shape
+    _, height, width = spec.shape
     if kind == "mlp":
         pixels, recipe = MLP.epochs * 60_000 * height * width, asdict(MLP)
     else:
         pixels, recipe = PIXELS_SHOWN, {"kind": kind, "shift": width // 14}
     shown = pixels // (min(height, LARGE) * min(width, LARGE))
-    epochs = max(1, min(MOST_EPOCHS, shown // len(dataset.train_images)))
+    epochs = max(1, min(MOST_EPOCHS, shown // images))
     return Recipe(**{**recipe, "epochs": epochs, "most_images": shown})
 
 
-def _own(dataset: Dataset, recipe: Recipe, device: torch.device) -> tuple[nn.Module, float]:
+def _own(dataset: Dataset, kind: str, device: torch.device) -> tuple[nn.Module, float]:
     """The classifier kept for this set, else a new one, which is kept."""
-    path = cache_folder() / f"classifier-{recipe.kind}-{dataset.fingerprint[:32]}.pth"
-    facts = {"fingerprint": dataset.fingerprint, "recipe": asdict(recipe)}
-    if kept := _read(path, dataset, facts):
+    spec, fingerprint, images = dataset.spec, dataset.fingerprint, len(dataset.train_images)
+    known = DataFacts(fingerprint=fingerprint, training_images=images)
+    if kept := classifier_kept(spec, known, kind):
         return kept
-    print(
-        f"note: {dataset.title} gets a classifier of its own ({recipe.kind}), which scores images"
-    )
+    print(f"note: {dataset.title} gets a classifier of its own ({kind}), which scores images")
+    recipe, path = _own_recipe(kind, spec, images), _place(kind, fingerprint)
     chance = stream(0, "classifier")  # not of the set's name, which is that of a folder
     classifier = train(dataset, recipe, 0, chance, device)
     accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
+    facts = {"fingerprint": fingerprint, "recipe": asdict(recipe), "test_accuracy": accuracy}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(path, classifier, dataset.spec, test_accuracy=accuracy, **facts)
+        save_weights(path, classifier, spec, **facts)
     except OSError as error:
         print(f"note: {path}: the classifier could not be kept ({error.strerror})")
     return classifier, accuracy
-
-
-def _read(path: Path, dataset: Dataset, facts: dict[str, object]) -> tuple[nn.Module, float] | None:
-    """A classifier in the cache; None if it is not there, damaged, or of something else."""
-    try:
-        weights = load_weights(path, "classifier")
-        accuracy = float(weights.facts["test_accuracy"])
-    except (Fault, OSError, KeyError, TypeError, ValueError):
-        return None
-    wanted = {"shape": list(dataset.spec.shape), "classes": len(dataset.spec.class_names), **facts}
-    found = {**weights.facts, **weights.network.config}
-    same = wanted == {name: found.get(name) for name in wanted}
-    return (weights.network, accuracy) if same else None
 
 
 def new_classifier(

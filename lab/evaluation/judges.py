@@ -15,12 +15,11 @@ from lab.data.datasets import Dataset
 from lab.data.pixels import to_float
 from lab.device import full_precision
 from lab.evaluation import metrics
-from lab.evaluation.classifiers import classifiers_of
+from lab.evaluation.classifiers import LEAST_ACCURACY, classifiers_of
 from lab.evaluation.metrics import Moments
 from lab.models.classifier import RandomFeatures
 from lab.seeding import stream
 
-LEAST_ACCURACY = 0.6
 BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
 STANDARD_COUNT = 1_000  # training images among which random features have mean 0 and spread 1
 NAMES = {"cnn": "convolutional classifier", "mlp": "MLP classifier"}

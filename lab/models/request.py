@@ -11,7 +11,7 @@ from typing import Any
 from lab.data.datasets import DatasetSpec
 from lab.errors import Mistake
 from lab.options import flag_of
-from lab.text import listed, shortened
+from lab.text import as_word, listed, shortened
 
 COUNT = 100  # images, unless the options say otherwise
 MOST_IMAGES = 10_000_000
@@ -107,11 +107,13 @@ def parse_seeds(words: Sequence[str]) -> tuple[range, ...]:
 
 
 def parse_classes(words: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
-    """The labels of classes that are typed by number, or by name with - for a space."""
-    by_word = {name.lower().replace(" ", "-"): label for label, name in enumerate(names)}
-    by_word |= {str(label): label for label in range(len(names))}
-    for word in words:
-        if word.lower() not in by_word:
-            known = listed(list(by_word), most=40)
-            raise Mistake(f"--classes {shortened(word, 80)!r}: the classes are {known}")
-    return tuple(dict.fromkeys(by_word[word.lower()] for word in words))
+    """The labels of classes typed by name, as a word; or by number, where no name is one."""
+    by_word = {as_word(name): label for label, name in enumerate(names)}
+    if not any(name.isdecimal() for name in names):
+        by_word |= {str(label): label for label in range(len(names))}
+    exact = {name: label for label, name in enumerate(names)}  # a and A may be two
+    found = [exact.get(word, by_word.get(as_word(word))) for word in words]
+    if None in found:
+        wrong, known = shortened(words[found.index(None)], 80), listed(list(by_word), most=40)
+        raise Mistake(f"--classes {wrong!r}: the classes are {known}")
+    return tuple(dict.fromkeys(found))

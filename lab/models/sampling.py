@@ -33,12 +33,13 @@ def generate(
     classes = getattr(generator, "classes", 0)
     if classes and labels is None:
         labels = classes_in_turn(len(latents), classes).to(latents.device)
-    was_training = generator.training
-    generator.eval()
+    if was_training := generator.training:
+        generator.eval()
     inputs = (latents, labels) if classes else (latents,)
     parts = zip(*(each.split(batch_size) for each in inputs), strict=True)
     images = torch.cat([to_levels(generator(*part)) for part in parts])
-    generator.train(was_training)
+    if was_training:
+        generator.train()
     return images
 
 
@@ -65,6 +66,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def names(self) -> list[str]:
+        """Seed and class of each image, by which its corruption is drawn."""
+        pairs = zip(self.seeds, self.labels or self.seeds, strict=True)
+        return [f"{seed}/{label}" for seed, label in pairs]
 
 
 @torch.no_grad()

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab.device import processes
 from lab.seeding import stream
+from lab.training import distributed
 
 FEW = 5_000  # training images below which the discriminator is shown augmented ones
 SHIFT = 0.125  # of a side, at most
@@ -34,13 +36,21 @@ class Augmentation:
         if channels > 1:
             changes = (recoloured, *changes)
         self.changes = changes if options.augment else ()
+        self.batch_size = options.batch_size
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images of the same shape."""
         for change in self.changes:
-            shares = torch.rand(len(images), 3, generator=self.stream, device=images.device)
-            images = change(images, shares)
+            images = change(images, self._shares(len(images), images.device))
         return images
+
+    def _shares(self, count: int, device: torch.device) -> Tensor:
+        """Uniform numbers (count, 3): of all that one process would draw, those of this one."""
+        shares = torch.rand(count * processes(), 3, generator=self.stream, device=device)
+        if processes() == 1:
+            return shares
+        batches = shares.unflatten(0, (-1, self.batch_size))  # a real one, a generated one, or both
+        return torch.cat([distributed.share(batch) for batch in batches])
 
 
 def translated(images: Tensor, shares: Tensor) -> Tensor:

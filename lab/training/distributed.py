@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,7 +29,9 @@ from lab.device import pick_device, processes
 from lab.errors import Fault, Interrupted, Mistake, StopSwitch, made_good, signals_call
 from lab.options import flag_of, said
 from lab.text import counted
-from lab.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from lab.training.state import TrainingState  # which takes its shares of chance from here
 
 OF_ONE_MACHINE = {"data_dir", "out"}  # options that may differ from process to process
 OF_ONE_PROCESS = ("list", "report")  # options that look at runs
@@ -154,7 +156,7 @@ def broadcast_state(state: TrainingState, dataset: Dataset) -> None:
     """Every process begins where process 0 does; Mistake if its images are others."""
     if processes() == 1:
         return
-    chance = (state.order, state.latents)
+    chance = (state.order, state.latents, state.augmentation.stream)
     fingerprint, source, state.epoch, state.step, state.updates, *positions = from_first(
         lambda: (
             *(dataset.fingerprint, dataset.source, state.epoch, state.step, state.updates),

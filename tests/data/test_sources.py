@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import math
 import pickle
 import socket
 import struct
@@ -16,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from idx_files import idx, write_set, zipped
 
+from lab import device
 from lab.data import datasets, load, sources
 from lab.data import idx as idx_module
 from lab.data.idx import read_idx
 from lab.data.sources import NoDownload
-from lab.errors import Fault
+from lab.errors import Fault, Mistake
 
 SIDES = (28, 28)
 
@@ -61,6 +63,24 @@ def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatc
     (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
     with pytest.raises(Fault, match="truncated"):
         read_idx(tmp_path / "file", SIDES)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_named_set_larger_than_memory_is_refused_before_it_is_read(name, tmp_path, monkeypatch):
+    spec = datasets.DATASETS[name]
+    home = tmp_path / spec.files.folders[0]
+    home.mkdir(parents=True)
+    content = struct.pack(">4B3I", 0, 0, 8, 3, 60_000, 28, 28) + bytes(60_000 * 784)
+    (home / "train-images-idx3-ubyte").write_bytes(content)
+    (home / "train-labels-idx1-ubyte").write_bytes(idx(torch.zeros(60_000, dtype=torch.uint8)))
+    monkeypatch.setattr(device, "free_memory", lambda: 10_000_000)
+    monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path)
+    monkeypatch.setattr(idx_module, "bytearray", pytest.fail, raising=False)
+    monkeypatch.setattr(sources, "_torchvision_class", pytest.fail)
+    fit = f"60,000 images take .* {6_000_000 // math.prod(spec.shape):,} of them would fit"
+    for place in (tmp_path, None):  # named, or found
+        with pytest.raises(Mistake, match=f"--dataset: {tmp_path}.*{fit}"):
+            load(name, place)
 
 
 GOOD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder
 
-from lab.data import DATASETS, DatasetSpec, load
+from lab.data import DATASETS, DatasetSpec, load, writers
 from lab.data.pictures import opened
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.errors import Mistake
@@ -86,14 +87,36 @@ def test_pictures_lie_by_class_and_by_seed(tmp_path):
     write("zip", tmp_path / "by class.zip", COLOUR, [(images, labels)])
     write("png", tmp_path / "without", COLOUR, [(images, None)])
     found = ImageFolder(str(tmp_path / "by class"))
-    assert found.classes == ["0", "1"] and sorted(found.targets) == sorted(labels)
+    assert found.classes == ["0_cat", "1_dog"] and sorted(found.targets) == sorted(labels)
     with zipfile.ZipFile(tmp_path / "by class.zip") as archive:
         for seed, image in enumerate(images):
-            name = f"{seed % 2}/seed{seed:06d}.png"
+            name = f"{found.classes[seed % 2]}/seed{seed:06d}.png"
             picture = Image.open(io.BytesIO(archive.read(name)))
             assert np.array_equal(np.asarray(picture), image.permute(1, 2, 0).numpy())
             for path in (f"by class/{name}", f"without/seed{seed:06d}.png"):
                 assert opened(tmp_path / path).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("near", [2**31 - 1, 1_000])  # bytes that a zip needs no longer words for
+def test_a_zip_is_as_zipfile_makes_it_and_its_memory_does_not_grow(near, tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "NEAR", near)
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", near)
+    path, spec = tmp_path / "many.zip", DatasetSpec("own", "Own", (1, 2, 2), ("猫", "dog"))
+    images, labels = random_images(256, spec.shape), [number % 2 for number in range(256)]
+    held = []
+    with WRITERS["zip"].open(path, Contents(spec, (2_560,), True)) as add:
+        tracemalloc.start()
+        for first in range(0, 2_560, 256):
+            add(0, images, range(first, first + 256), labels)
+            held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert held[-1] < held[1] + 100_000
+    with zipfile.ZipFile(path) as found, zipfile.ZipFile(tmp_path / "its.zip", "w") as its:
+        assert len(found.infolist()) == len(held) * 256 and found.testzip() is None
+        for info in found.infolist():
+            its.writestr(zipfile.ZipInfo(info.filename), found.read(info))
+    if near > 1_000:  # zipfile itself says of every file that it might be large
+        assert path.read_bytes() == (tmp_path / "its.zip").read_bytes()
 
 
 def test_what_idx_cannot_hold_is_refused():

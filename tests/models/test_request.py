@@ -46,6 +46,24 @@ def test_classes_come_in_turn_and_with_seeds_in_every_one():
     assert list(find_request(10, FASHION, given, False)) == [(4, 9), (4, 5), (6, 9), (6, 5)]
 
 
+@pytest.mark.parametrize(
+    ("names", "typed", "labels"),
+    [
+        (FASHION.class_names, ("T-Shirt", "9", "ankle-boot", "0"), (0, 9)),
+        (MNIST.class_names, ("7",), (7,)),
+        (("1", "2", "3"), ("1", "3"), (0, 2)),  # what is typed is what the folders are called
+        (("A", "a", "big cats, old"), ("a", "A", "big-cats-old", "2"), (1, 0, 2)),
+    ],
+)
+def test_classes_are_typed_by_name_or_number(names, typed, labels):
+    spec = DatasetSpec("own", "Own", (1, 8, 8), tuple(names))
+    found = find_request(len(names), spec, {"classes": typed}, False)
+    assert found.classes == labels
+    if "1" in names and "0" not in names:
+        with pytest.raises(Mistake, match=r"'0': the classes are 1, 2, 3$"):
+            find_request(len(names), spec, {"classes": ("0",)}, False)
+
+
 def test_an_unconditional_generator_is_told_no_class():
     assert asked(classes=0, count=2) == [(0, None), (1, None)]
     assert asked(classes=0, by_classifier=True, count=2) == [(0, None), (1, None)]

@@ -99,7 +99,7 @@ def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
     return after_steps(steps, typed)
 
 
-@pytest.mark.parametrize("typed", [("modern",), ("dcgan", *MAPS)])
+@pytest.mark.parametrize("typed", [("modern",), ("modern", "--augment"), ("dcgan", *MAPS)])
 def test_two_processes_do_what_one_does(typed):
     act = partial(in_float64, 20, typed)
     (alone,), (first, second) = in_processes(1, act), in_processes(2, act)
