@@ -137,6 +137,7 @@ def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> 
         "generator": str(trained.path),
         "generator_sha256": trained.weights.sha256,
         "command": command_line(["python", *sys.argv]),
+        "started_in": str(Path.cwd()),
     }
 
 

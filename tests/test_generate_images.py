@@ -126,6 +126,7 @@ def test_a_classifier_says_the_classes_and_the_files_say_so(plain, tmp_path, mon
     found = np.load(out)
     assert len(found["labels"]) == 100
     assert "classifier" in made_facts(out)["labels"]
+    assert made_facts(out)["started_in"] == str(Path.cwd())
 
 
 def test_the_classifier_that_was_kept_for_a_set_of_ones_own_says_the_classes(tmp_path, monkeypatch):

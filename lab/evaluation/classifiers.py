@@ -157,7 +157,8 @@ def train(
     count = min(len(dataset.train_images), recipe.most_images or len(dataset.train_images))
     steps = recipe.epochs * math.ceil(count / BATCH_SIZE)
     cycle = {"pct_start": 0.2, "div_factor": 10, "final_div_factor": 1000, "cycle_momentum": False}
-    schedule = OneCycleLR(optimizer, rate, total_steps=steps, **cycle)
+    # It divides by 0 where its first phase, a fifth of the steps, is a single one.
+    schedule = OneCycleLR(optimizer, rate, total_steps=max(6, steps), **cycle)
     title = f"{recipe.kind} classifier of {dataset.title}"
     with progress_bar(total=recipe.epochs * count, desc=title, unit=" images") as bar:
         for epoch in range(1, recipe.epochs + 1):

@@ -20,7 +20,7 @@ from lab.text import progress_bar
 
 BANK = 4_000  # generated images among which projections find their starts
 MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
-BATCH = 2_000  # latents: more gain no speed and cost memory
+BATCH_PIXELS = 2_000 * 28 * 28  # of the images of a batch: more gain no speed and cost memory
 FINALISTS = 3  # starts of an image that are followed to the end
 LBFGS_MEMORY = 10  # steps that are remembered
 FIRST_STEP = 0.02  # its first, in lengths of the gradient
@@ -56,17 +56,15 @@ class Objective:
         return value.detach(), gradient
 
     @torch.no_grad()
-    def of_bank(self, bank: Tensor) -> Tensor:
-        """(N, B): how far each image is from what is seen of each of the bank's (B, latent_dim).
+    def of_bank(self, shown: Tensor) -> Tensor:
+        """(N, B): how far each image is from what is seen of each of the bank's (B, C, H, W).
 
         Squared distances, up to what is the same for all of an image's latents.
         """
-        shown = torch.cat([pixels(self.generator, part) for part in bank.split(1_000)])
         # At the mean severity for all: only the starts of the descent depend on it.
         shown = self.corruption.averaged().expected(shown).flatten(1)  # (B, pixels)
         seen = (~self.corrupted.isnan()).to(shown.dtype).flatten(1)
-        squares = shown.square()
-        sums = squares.sum(1) if seen.all() else seen @ squares.T
+        sums = torch.cat([seen @ part.square().T for part in shown.split(500)], 1)
         return sums - 2 * filled(self.corrupted).flatten(1) @ shown.T
 
 
@@ -97,11 +95,13 @@ def latents_of(
     conditional generator the classes share the starts.
     """
     bank = _bank(generator, corrupted.device)
-    latents = []
+    bank_shown, latents = shown(generator, bank), []
     with _bar("projection", len(corrupted)) as bar:
         for some, part in _portions(corrupted, corruption, restarts):
             objective = Objective(generator, some, part)
-            nearest = _nearest(objective.of_bank(bank), restarts, bank[:, generator.latent_dim :])
+            nearest = _nearest(
+                objective.of_bank(bank_shown), restarts, bank[:, generator.latent_dim :]
+            )
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
             found = _best(found, values, len(some), FINALISTS)
             found, values = _descend(objective, found, steps - steps // 5)
@@ -162,7 +162,7 @@ def _portions(
     corrupted: Tensor, corruption: Corruption, repeats: int
 ) -> Iterator[tuple[Tensor, Corruption]]:
     """Images and what was done to them, in batches."""
-    size = max(1, BATCH // repeats)
+    size = max(1, BATCH_PIXELS // (corrupted[0].numel() * repeats))
     parts = corruption.of_each(corrupted).split(size)
     return zip(corrupted.split(size), parts, strict=True)
 
@@ -170,7 +170,11 @@ def _portions(
 @torch.no_grad()
 def shown(generator: nn.Module, latents: Tensor) -> Tensor:
     """The images (N, C, H, W) of latents (N, latent_dim)."""
-    return torch.cat([pixels(generator, part) for part in latents.split(1_000)])
+    images = latents.new_empty(len(latents), *generator.config["shape"])
+    size = max(1, BATCH_PIXELS // 2 // images[0].numel())
+    for some, part in zip(images.split(size), latents.split(size), strict=True):
+        some.copy_(pixels(generator, part))
+    return images
 
 
 def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor, Tensor]:

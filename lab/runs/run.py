@@ -113,8 +113,9 @@ class Run(RunFiles):
         files.check_writable(flag, self.path, cure="make it so, or copy the run")
 
     def command(self, option: str) -> str:
-        """The command that calls this script with `option` for the run, fit for a shell."""
-        return command_line(["python", sys.argv[0], option, str(self)])
+        """The command that calls this script with `option` for the run, fit for any folder."""
+        script, folder = (str(Path(path).absolute()) for path in (sys.argv[0], self.path))
+        return command_line(["python", script, option, folder])
 
     # Held
 
@@ -212,6 +213,7 @@ class Run(RunFiles):
             ),
             machine=machine,
             command=first or command,
+            started_in=self.config.started_in if first else str(Path.cwd()),
             resumed_by=command if first else "",
         )
         self.save_status("running")

@@ -123,6 +123,7 @@ class Config(Record):
     data: DataFacts = Field(default_factory=DataFacts)
     machine: dict[str, str | int | float] = Field(default_factory=dict)
     command: str = ""
+    started_in: str = ""  # the folder that paths in the command begin at
     resumed_by: str = ""
 
 

@@ -292,6 +292,13 @@ def test_a_set_of_ones_own_has_its_classifiers_trained_once(quickly, monkeypatch
     assert red.record.figures["fcd_test"] > 50 or "(fair would be 1" in words[1]
 
 
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_classifier_is_trained_in_very_few_steps(steps):
+    dataset, chance = toy(count=100), torch.Generator()
+    network = classifiers.train(dataset, classifiers.Recipe("mlp", epochs=steps), 0, chance, CPU)
+    assert all(torch.isfinite(weight).all() for weight in network.parameters())
+
+
 def test_what_is_kept_is_trusted_only_if_it_is_of_this_set(quickly, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     before = Evaluator(own_set(), CPU).judges

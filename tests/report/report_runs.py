@@ -86,6 +86,7 @@ def make_run(
         data={"title": spec.title, "source": EVIL, "is_sample": True},
         machine={"cores": 2},
         command=f"python gan_lab.py --out '{EVIL}'",
+        started_in="/home/me/my lab",
         other_than_recipe=f"--dropout 0.3 {EVIL}",
     )
     save_config(run, config)

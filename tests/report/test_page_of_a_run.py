@@ -46,6 +46,7 @@ def test_shows_every_part(run: Run) -> None:
     for wanted in ("Real images", "0.932", "--dropout 0.3", "10% each would be even"):
         assert wanted in html
     assert "314.2" not in html
+    assert "<code>cd &#39;/home/me/my lab&#39;\npython gan_lab.py --out" in html
     assert "All 10 classes are there" in html
     assert html.count('class="frame') - html.count('class="frames') == 4
 

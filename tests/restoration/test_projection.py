@@ -45,9 +45,22 @@ def test_projection_finds_what_the_generator_made(generator: nn.Module, made: Te
 
 def test_the_bank_knows_the_latents_of_its_own_images(generator: nn.Module) -> None:
     bank = projection._bank(generator, torch.device("cpu"))
-    shown = projection.pixels(generator, bank[:5])
-    objective = projection.Objective(generator, shown, Gaussian(torch.full((5,), 0.1)))
-    assert objective.of_bank(bank).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+    shown = projection.shown(generator, bank)
+    objective = projection.Objective(generator, shown[:5], Gaussian(torch.full((5,), 0.1)))
+    assert objective.of_bank(shown).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 300), ((3, 64, 64), 120)])
+def test_a_batch_of_large_images_is_of_fewer_latents(shape, most, monkeypatch) -> None:
+    generator, sizes, banks = small_generator(shape), [], []
+    descend, bank = projection._descend, projection._bank
+    monkeypatch.setattr(
+        projection, "_descend", lambda *given: sizes.append(len(given[1])) or descend(*given)
+    )
+    monkeypatch.setattr(projection, "_bank", lambda *given: banks.append(1) or bank(*given))
+    made = projection.shown(generator, torch.randn(30, 8, generator=stream(1, "test")))
+    projection.project(generator, made, Gaussian(0.3), restarts=10, steps=5)
+    assert max(sizes) == most and sum(sizes[::2]) == 300 and len(banks) == 1
 
 
 def test_as_many_starts_as_asked_for_are_followed(

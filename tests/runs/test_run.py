@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import threading
 from pathlib import Path
 
@@ -274,6 +275,14 @@ def test_what_never_ends_is_not_waited_for(tmp_path):
 # Written
 
 
+def test_a_command_is_typed_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["my lab/gan_lab.py"])
+    words = shlex.split(Run(Path("two words/mnist-001")).command("--resume"))
+    script, folder = tmp_path / "my lab/gan_lab.py", tmp_path / "two words/mnist-001"
+    assert words == ["python", str(script), "--resume", str(folder)]
+
+
 def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     run, machine = Run.create(tmp_path, "fashion"), {"python": "3.12", "cores": 2}
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--out", "my outputs"])
@@ -286,12 +295,15 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     assert found.data.fingerprint == sample.fingerprint and found.data.is_sample
     assert (found.data.title, found.data.training_images) == ("Fashion-MNIST", 10_000)
     assert found.command.startswith("python gan_lab.py --out") and found.resumed_by == ""
+    assert found.started_in == str(Path.cwd())
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--resume"])
+    monkeypatch.chdir(run.outputs)
     again = Run(run.path)
     again.begin(options, "", sample, machine)
     again.save_status("finished")
     last = Run(run.path).config
     assert (last.command, last.resumed_by) == (found.command, "python gan_lab.py --resume")
+    assert last.started_in == found.started_in
     assert last.status == "finished" and last.options == found.options
     assert Run(run.path).remarks == []
 

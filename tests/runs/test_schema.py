@@ -34,6 +34,7 @@ CONFIG = {
     },
     "machine": {"python": "3.12", "cores": 2},
     "command": "python gan_lab.py",
+    "started_in": "/home/me/my lab",
     "resumed_by": "python gan_lab.py --resume",
 }
 EVALUATION = {
