@@ -148,11 +148,12 @@ def _check_size(path: Path, name: str, value: Any) -> None:
         raise Fault(f"{path}: {name} is a {type(value).__name__}, a number or a list is expected")
     widths = value if isinstance(value, list) else [value]
     most_layers, most = layers.MOST_LAYERS, layers.MOST_WIDTH
-    if name == "channels":
+    if name in ("channels", "full_maps"):
         most_layers, most = layers.MOST_CONVOLUTIONS, layers.MOST_CHANNELS
     if len(widths) > most_layers:
         raise Fault(f"{path}: {name} has {len(widths)} layers, at most {most_layers}")
     for width in widths:
-        least = 1 if type(width) is int else 0  # dropout may be 0, and so may what is off
+        # Dropout may be 0, and so may what is off.
+        least = 1 if type(width) is int and name != "full_maps" else 0
         if isinstance(width, (int, float)) and not least <= width <= most:
             raise Fault(f"{path}: {name} {width:,} is out of range, {least} to {most:,}")

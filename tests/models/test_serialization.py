@@ -48,9 +48,11 @@ def test_weights_come_back_as_they_were(tmp_path):
     "network",
     [
         build(GENERATORS, "mlp", shape=BIRDS.shape, hidden=(8,), output="clip"),
-        build(GENERATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(6, 4)),
+        build(GENERATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(6, 4), full_maps=0),
         build(DISCRIMINATORS, "mlp", shape=BIRDS.shape, hidden=(8,), pyramid=True, dropout=0.3),
-        build(DISCRIMINATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(4, 6)),
+        build(
+            DISCRIMINATORS, "dcgan", shape=BIRDS.shape, hidden=(8,), channels=(4, 6), full_maps=5
+        ),
         build(DENOISERS, "blind", shape=BIRDS.shape, corruptions=3, width=4, overview_width=5),
         build(SAMPLERS, "posterior", shape=BIRDS.shape, corruptions=3, width=4, overview_width=5),
         build(CLASSIFIERS, "cnn", shape=BIRDS.shape, classes=2, widths=(4, 5, 6, 7)),
