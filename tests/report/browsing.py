@@ -38,3 +38,12 @@ def opened(browser, run: Run, **settings):
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [page.url]
     page.close()
+
+
+def wait_until(page, holds: str) -> None:
+    """Wait for an expression; the page's policy lets Playwright's own way look only once."""
+    for _ in range(600):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never: {holds}")

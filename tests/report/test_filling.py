@@ -11,9 +11,9 @@ __all__ = ["browser"]  # the fixture
 
 GENERATORS = {
     "grey, fully connected": ("mlp", GREY, {"hidden": (32, 48), "output": "clip"}),
-    "grey, convolutional": ("dcgan", GREY, {"channels": (6, 4)}),
+    "grey, convolutional": ("dcgan", GREY, {"channels": (6, 4), "full_maps": 5}),
     "colour, fully connected": ("mlp", COLOUR, {}),
-    "colour, convolutional": ("dcgan", COLOUR, {"channels": (6, 4)}),
+    "colour, convolutional": ("dcgan", COLOUR, {"channels": (6, 4), "full_maps": 5}),
     "conditional": ("mlp", COLOUR, {"classes": 4}),
 }
 # What the panel shows: pixels of the whole image in [-1, 1], which of them are hidden, the class.
@@ -87,7 +87,7 @@ def share(page) -> int:
 def test_a_drawn_hole_is_filled_in_better_than_without_the_mask(browser, tmp_path, what) -> None:
     for page in opened(browser, run_with(tmp_path, what)):
         drag(page, (0.3, 0.5), (0.7, 0.5), (0.6, 0.7))
-        page.wait_for_function("find('psnr-filled').textContent.includes('dB')")  # while drawing
+        page.wait_for_selector("#psnr-filled:has-text('dB')")  # while drawing
         page.mouse.up()
         page.wait_for_selector(FINISHED)
         assert 8 <= share(page) <= 40

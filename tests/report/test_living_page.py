@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from browsing import PICTURE, browser
+from browsing import PICTURE, browser, wait_until
 from conftest import REPOSITORY, TINY
 from report_runs import TOY, loud, make_run, network, page_of
 
@@ -17,9 +17,10 @@ from lab.runs.run import Run
 __all__ = ["browser"]  # the fixture
 
 EAGER = """
-import sys
+import sys, time
 from lab.report import recorder
-recorder.Pace.is_due = lambda pace: True  # a page at each grid, not each 20 s
+recorder.Pace.is_due = lambda pace: time.sleep(0.1) or True  # a page at each grid, not each 20 s
+recorder.CheckpointClock.is_due = lambda clock, end_of_epoch: end_of_epoch
 import gan_lab
 sys.argv[0] = "gan_lab.py"
 gan_lab.errors.run_script(gan_lab.main)
@@ -50,10 +51,10 @@ def training(*options: object) -> subprocess.Popen:
 
 
 def renewed(page, until: str) -> None:
-    """Let time pass in the page until it says something."""
+    """Let the page renew itself until it says something."""
     for _ in range(100):
-        page.clock.run_for(21_000)
-        page.wait_for_timeout(200)
+        with page.expect_navigation():
+            page.clock.run_for(61_000)
         if until in page.inner_text(".hero"):
             return
     raise AssertionError(f"{until!r} never came: {page.inner_text('.hero')!r}")
@@ -79,20 +80,22 @@ def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
         while page.locator(".frame").count() == frames:
             renewed(page, until="Under way: ")
         page.wait_for_selector(".playable")
-        page.wait_for_function("document.querySelector('.direction').value !== '0'")
+        wait_until(page, "document.querySelector('.direction').value !== '0'")
         assert page.evaluate(PLACE) == place
     finally:
         process.kill()
     process.wait()
-    page.clock.run_for(400_000)
-    renewed(page, until="No sign of life since ")
+    with page.expect_navigation():
+        page.clock.run_for(400_000)
+    page.clock.run_for(2_000)
+    assert "No sign of life since " in page.inner_text(".hero")
     epochs = len(Run(run.path).history) + 2
     config = read_json(run.config_path)
     config["options"]["epochs"] = epochs
     write_json(run.config_path, config)
     assert training("--resume", run).wait() == 0
     renewed(page, until=f"After {epochs} epochs")
-    page.wait_for_function("document.querySelector('.direction').value !== '0'")
+    wait_until(page, "document.querySelector('.direction').value !== '0'")
     assert page.evaluate(PLACE)[2:] == place[2:]
     page.evaluate("window.stays = true")
     page.clock.run_for(400_000)
@@ -145,13 +148,9 @@ def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
     pictures, fields = page.evaluate(PLAYED_WITH), page.evaluate(FIELDS)
     assert not set(pictures) & set(opened[-4:])
     for _ in range(2):  # what was kept can be kept again
-        page.evaluate("window.isOld = true")
         with page.expect_navigation():
             page.clock.run_for(21_000)
-        page.wait_for_function("!window.isOld")
-        page.wait_for_function(
-            "find('psnr-restored').textContent && find('psnr-filled').textContent"
-        )
+        wait_until(page, "find('psnr-restored').textContent && find('psnr-filled').textContent")
         assert page.evaluate(FIELDS) == fields
         assert page.evaluate(PLAYED_WITH) == pictures
         assert page.evaluate("document.activeElement.id") == "cover-half"
