@@ -14,7 +14,7 @@ from lab.runs.images import load_dataset
 from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder, new_folder
 from lab.runs.results import RESULTS, RestorationResults
 from lab.runs.run import Run
-from lab.text import shortened
+from lab.text import shortened, sized
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,12 @@ class TrainedGenerator:
 
         data_dir: also where a set of one's own is now.
         """
+        dataset = self._find_dataset(data_dir)
+        if dataset.spec.shape != self.spec.shape:
+            raise Fault(f"{self.path}: makes other images than {dataset.source} has")
+        return dataset
+
+    def _find_dataset(self, data_dir: Path | None) -> Dataset:
         name = self.spec.name
         if name in DATASETS:
             return load_dataset(self.run, data_dir, name) if self.run else load(name, data_dir)
@@ -52,10 +58,7 @@ class TrainedGenerator:
         if not self.run:
             what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
             raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
-        dataset = load_dataset(self.run)
-        if dataset.spec.shape != self.spec.shape:
-            raise Fault(f"{self.path}: makes other images than {dataset.source} has")
-        return dataset
+        return load_dataset(self.run)
 
     def was_trained_on(self, dataset: Dataset) -> bool:
         """Whether these are the images of its run; true where none are known."""
@@ -95,7 +98,19 @@ def find_generator(
         found = Run.open("--run", run)
     if not found.generator_path.is_file():
         raise Mistake(f"--run {found}: has no generator.pth yet; wait, or name another run")
-    return TrainedGenerator(found.load_generator(), found, named_by_file=False)
+    return TrainedGenerator(_own_weights(found), found, named_by_file=False)
+
+
+def _own_weights(run: Run) -> Weights:
+    """The run's generator; Fault if it is of another set than the run."""
+    weights, name = run.load_generator(), run.options.get("dataset")
+    spec, known = weights.spec, DATASETS.get(name) if isinstance(name, str) else None
+    is_other = known and (known.name, known.shape) != (spec.name, spec.shape)
+    if is_other or (isinstance(name, str) and not known and spec.name in DATASETS):
+        what = f"is a generator of {spec.title}, {sized(spec.shape)}, and the run is of"
+        cure = "put its own back, or name the file with --generator"
+        raise Fault(f"{weights.path}: {what} {shortened(name, 80)}; {cure}")
+    return weights
 
 
 def _shipped(name: str) -> TrainedGenerator:

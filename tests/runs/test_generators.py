@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from conftest import SAMPLE
 
 from lab.data import DATASETS
-from lab.errors import Mistake
+from lab.errors import Fault, Mistake
 from lab.files import write_json
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
@@ -46,6 +47,21 @@ def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> Non
     write_json(begun.config_path, {"status": "running"})
     assert [run.path for run in Run.all_in(own_run.parent)] == [begun.path, own_run]
     assert Run.newest(own_run.parent).path == own_run
+
+
+def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None:
+    write_json(own_run / "config.json", {"options": {"dataset": "fashion"}})
+    with pytest.raises(Fault, match="generator of MNIST, 28 x 28, and the run is of fashion; put"):
+        find_generator(own_run, None)
+    assert find_generator(None, own_run / "generator.pth").spec == MNIST
+    large = dataclasses.replace(MNIST, shape=(1, 32, 32))
+    network = build(GENERATORS, "mlp", shape=large.shape, latent_dim=8, hidden=(32,))
+    save_weights(own_run / "generator.pth", network, large)
+    write_json(own_run / "config.json", {"options": {"dataset": "mnist", "data_dir": str(SAMPLE)}})
+    with pytest.raises(Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; put"):
+        find_generator(own_run, None)
+    with pytest.raises(Fault, match="makes other images than"):
+        find_generator(None, own_run / "generator.pth").load_dataset()
 
 
 @pytest.mark.parametrize("by_file", [True, False])
