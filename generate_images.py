@@ -39,7 +39,7 @@ from lab.models.sampling import Batch, batches_of
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
 from lab.report.figures import save_first
-from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, twins
+from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, fit, twins
 from lab.restoration.corruptions import parse as parse_corruption
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, places
@@ -95,11 +95,11 @@ class Options:
 # What is asked for
 
 
-def find_corruptions(options: Options) -> list[Corruption]:
-    """What is done to the twins, each once."""
+def find_corruptions(options: Options, shape: tuple[int, int, int]) -> list[Corruption]:
+    """What is done to the twins, each once; Mistake for what images of `shape` cannot have."""
     found = [parse_corruption(text) for text in options.corruption or ()]
     found += [Gaussian(sigma + 0.0) for sigma in options.sigma or ()]  # -0 is 0
-    return list({str(corruption): corruption for corruption in found}.values())
+    return fit(found, shape)
 
 
 def find_places(
@@ -222,7 +222,7 @@ def main() -> None:
     if options.export:
         save_export(options, trained)
         return
-    spec, corruptions = trained.spec, find_corruptions(options)
+    spec, corruptions = trained.spec, find_corruptions(options, trained.spec.shape)
     request = find_request(trained.classes, spec, given, options.label_by_classifier)
     classifier = find_classifier(trained) if options.label_by_classifier else None
     has_test_part = options.format and WRITERS[options.format].has_test_part

@@ -183,6 +183,7 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(told, tmp_path, mon
         (("--seeds", "1-5", "--per-class", "2"), "--seeds says how many"),
         (("--truncation", "1.1"), "from 0 to 1"),
         (("--corruption", "gaussian:2"), "--corruption 'gaussian:2'"),
+        (("--corruption", "mask:box40"), "--corruption mask:box40: "),
         (("--out", "{there}"), "not png that generate_images.py has made"),
         (("--out", "{there}/file"), "is a file"),
         (("--out", "{there}/file.npz"), "not npz that generate_images.py has made"),

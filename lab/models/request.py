@@ -112,7 +112,7 @@ def parse_classes(words: Sequence[str], names: Sequence[str]) -> tuple[int, ...]
     if not any(name.isdecimal() for name in names):
         by_word |= {str(label): label for label in range(len(names))}
     exact = {name: label for label, name in enumerate(names)}  # a and A may be two
-    found = [exact.get(word, by_word.get(as_word(word))) for word in words]
+    found = [exact.get(word, by_word.get(word.lower())) for word in words]
     if None in found:
         wrong, known = shortened(words[found.index(None)], 80), listed(list(by_word), most=40)
         raise Mistake(f"--classes {wrong!r}: the classes are {known}")

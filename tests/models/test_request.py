@@ -79,6 +79,7 @@ def test_the_test_part_has_a_sixth_more_of_other_seeds():
     ("classes", "by_classifier", "given", "line"),
     [
         (10, False, {"classes": ("12",)}, "'12': the classes are 0, 1"),
+        (10, False, {"classes": ("-1",)}, "'-1': the classes are 0, 1"),
         (0, False, {"classes": ("1",)}, "without labels; add --label-by-classifier"),
         (0, False, {"per_class": 1}, "without labels; add --label-by-classifier"),
         (10, True, {}, "--label-by-classifier: the generator is told"),
