@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 from lab.device import bfloat16_is_fast
 from lab.errors import Fault
 from lab.models import DENOISERS, build
-from lab.restoration.examples import BATCH, KINDS, Examples, draw
+from lab.restoration.examples import BATCH, GROUP, KINDS, Examples, draw
 from lab.seeding import seed_for, stream
 from lab.text import progress_bar
 from lab.training.muon import Muon
@@ -29,6 +29,7 @@ LR = 2e-3  # Adam's learning rate at its highest
 # 0.26 to 0.52 dB better than with Adam.
 LR_HIDDEN = 0.01
 LR_ESTIMATOR = 5e-3
+LEAST_ERROR = 0.01  # added to an error before its logarithm, so that easy images do not decide all
 FAINT = 0.06  # restored pixels below it, or below half the noise level, are background
 
 
@@ -42,27 +43,20 @@ def untrained(shape: Sequence[int], seed: int) -> nn.Module:
             raise Fault(f"no denoiser can be trained: {error}") from None
 
 
-def train(
-    images: Tensor,
-    seed: int,
-    images_shown: int,
-    begun: nn.Module | None = None,
-    rate: float = 1.0,
-) -> nn.Module:
+def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     """A denoiser trained on uint8 images (N, C, H, W), on their device, with a bar to watch.
 
-    Each time an image is shown it is corrupted anew, see `examples`. begun: a denoiser to go on
-    with. rate: of the learning rates. A CPU with matrix units for bfloat16 computes in that: more
-    than twice the images a second.
+    Each time an image is shown it is corrupted anew, see `examples`. A CPU with matrix units for
+    bfloat16 computes in that: more than twice the images a second.
     """
     device = images.device
-    network = begun or untrained(images.shape[1:], seed)
-    network = network.train().requires_grad_().to(device, memory_format=torch.channels_last)
+    network = untrained(images.shape[1:], seed)
+    network.to(device, memory_format=torch.channels_last)
     rng = stream(seed, "denoiser training", device)
     train_estimator(network.estimator, images, rng, images_shown)
     muon, adam = optimizers(network)
     for step, done in progress("training the denoiser", images_shown, BATCH):
-        adam.lr, muon.lr = (rate * lr * one_cycle(done) for lr in (LR, LR_HIDDEN))
+        adam.lr, muon.lr = (lr * one_cycle(done) for lr in (LR, LR_HIDDEN))
         loss = train_step(network, draw(images, rng), told=step % 2 == 0)
         network.zero_grad()
         loss.backward()
@@ -132,8 +126,12 @@ def one_cycle(done: float) -> float:
 def train_step(network: nn.Module, examples: Examples, told: bool = True) -> Tensor:
     """The loss, a scalar, on a batch.
 
-    The squared error, divided by the square of what the network's answer is scaled with, so that
-    every level weighs the same (Karras et al. 2022, eq. 8, lambda = 1 / c_out^2). told: whether the
+    The squared error of each image is divided by the square of what the network's answer is scaled
+    with, so that every level weighs the same (Karras et al. 2022, eq. 8, lambda = 1 / c_out^2). Of
+    each group, which was corrupted in one way, the logarithm of the mean counts, so that every
+    corruption weighs the same (Kendall et al. 2018, "Multi-task learning using uncertainty to weigh
+    losses", eq. 7 at its best sigma). Else the error in holes, which nobody can fill for certain,
+    is most of the loss, and noise is restored up to half a decibel worse. told: whether the
     denoiser is told what was done, or what is estimated.
     """
     with torch.no_grad():
@@ -142,7 +140,8 @@ def train_step(network: nn.Module, examples: Examples, told: bool = True) -> Ten
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
         restored = network(examples.corrupted, facts)
     error = ((restored - examples.clean) / network.scale(facts)).square().flatten(1).mean(1)
-    return error[examples.kinds > 0].mean()
+    of_groups = error.view(-1, GROUP).mean(1)  # (batch / GROUP,)
+    return (of_groups[examples.kinds[::GROUP] > 0] + LEAST_ERROR).log().mean()
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ KINDS = ("none", *(name for name, kind in CORRUPTIONS.items() if kind.trained))
 CLEANING = 0.1  # the noise that the denoiser is told of in generated images
 BATCH = 32  # at equal cost, many small steps restore a decibel better than few large ones
 GROUP = 4  # images of a batch that are corrupted in one way
-ALWAYS = ("gaussian", "gaussian", "gaussian-clipped")  # of the first groups; others at random
+# Of the first groups; others at random.
+ALWAYS = ("gaussian", "gaussian", "gaussian", "gaussian-clipped")
 
 
 @dataclass(frozen=True)

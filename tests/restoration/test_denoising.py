@@ -81,7 +81,7 @@ def test_examples_are_of_every_kind_and_decided_by_their_chance(squares: torch.T
     again = draw(squares, stream(7, "test"))
     assert torch.equal(filled(again.corrupted), filled(drawn[7].corrupted))
     seen = torch.cat([each.kinds for each in drawn]).bincount(minlength=len(KINDS))
-    assert (seen > 0).all() and seen[KINDS.index("gaussian")] == 40 * 8
+    assert (seen > 0).all() and seen[KINDS.index("gaussian")] == 40 * 12
     for each in drawn:
         holes = each.corrupted.isnan().flatten(1).any(1)
         assert (each.kinds[holes] == KINDS.index("mask")).all()
@@ -158,6 +158,35 @@ def test_the_denoisers_chance_is_decided_by_the_seed(squares, monkeypatch) -> No
     assert not torch.equal(*drawn)  # noise
 
 
+class OffBy(nn.Module):
+    """A denoiser whose answer is off by a number of its own for each image."""
+
+    def __init__(self, clean: torch.Tensor, errors: list[float]) -> None:
+        super().__init__()
+        self.answer = clean + torch.tensor(errors).view(-1, 1, 1, 1)
+
+    def scale(self, facts: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(facts), 1, 1, 1)
+
+    def forward(self, corrupted: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+        return self.answer
+
+
+def test_every_corruption_weighs_the_same_in_the_loss(squares: torch.Tensor) -> None:
+    examples = draw(squares, torch.Generator().manual_seed(0), batch=8)  # two groups of noise
+    errors = [0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.1]
+    loss = denoising.train_step(OffBy(examples.clean, errors), examples)
+    of_each = [math.log(0.5**2 + denoising.LEAST_ERROR), math.log(0.1**2 + denoising.LEAST_ERROR)]
+    assert float(loss) == pytest.approx(sum(of_each) / 2, rel=1e-3)
+
+
+def test_pictures_that_are_clean_are_not_in_the_loss(squares: torch.Tensor) -> None:
+    examples = draw(squares, torch.Generator().manual_seed(0), batch=8)
+    clean = dataclasses.replace(examples, kinds=torch.tensor([1, 1, 1, 1, 0, 0, 0, 0]))
+    loss = denoising.train_step(OffBy(clean.clean, [0.1] * 4 + [9.0] * 4), clean)
+    assert float(loss) == pytest.approx(math.log(0.1**2 + denoising.LEAST_ERROR), rel=1e-3)
+
+
 def test_the_denoiser_learns_at_the_rate_of_its_cycle(squares, monkeypatch) -> None:
     monkeypatch.setattr(denoising, "one_cycle", lambda done: 0.0)
     fresh, trained = (denoising.train(squares, 0, count).enter[0].weight for count in (0, 64))
@@ -166,7 +195,7 @@ def test_the_denoiser_learns_at_the_rate_of_its_cycle(squares, monkeypatch) -> N
 
 def test_colour_is_restored_too() -> None:
     colours = torch.randint(0, 2, (40, 3, 1, 1)).mul(255).byte().expand(-1, 3, 20, 20)
-    network = denoising.train(colours, 0, 60 * denoising.BATCH)
+    network = denoising.train(colours, 0, 250 * denoising.BATCH)
     clean = to_unit(colours)
     noisy = Gaussian(0.5).apply(clean, 0)
     restored = denoising.denoise(network, noisy)
