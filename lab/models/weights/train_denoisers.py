@@ -34,7 +34,7 @@ class Options:
 
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
     dataset: str | None = option(None, "train only for this one; else both", choices=NAMES)
-    denoiser_images: int = option(2_000_000, "how long, in images; 0 keeps it", low=0, high=10**9)
+    denoiser_images: int = option(1_500_000, "how long, in images; 0 keeps it", low=0, high=10**9)
     sampler_images: int = option(100_000, "how long, in images; 0 keeps it", low=0, high=10**9)
     seed: int = option(0, "decides weights, order and noise", low=0, high=2**31)
 
