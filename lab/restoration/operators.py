@@ -13,6 +13,9 @@ from lab.data.pixels import to_unit, unit_to_levels
 from lab.data.writers import as_picture
 from lab.restoration.corruption import Corruption, in_levels
 
+# Of `Separable.consistent`: the best of some on training images, by about a decibel.
+DAMPING, CONSISTENCY_STEPS = 0.03, 100
+
 
 class Separable(Corruption):
     """A linear map of the rows, and one of the columns: R image C'."""
@@ -24,11 +27,33 @@ class Separable(Corruption):
         return in_levels(self.expected(images))
 
     def expected(self, images: Tensor) -> Tensor:
-        """R image C', R and C with rows that add up to 1, so that the border stays as light."""
-        height, width = images.shape[2:]
-        rows, columns = self.weights(images, height, along=False), self.weights(images, width)
-        rows, columns = (each / each.sum(-1, keepdim=True) for each in (rows, columns))
+        """R image C'."""
+        rows, columns = self.matrices(images)
         return rows @ images @ columns.mT
+
+    def matrices(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """R (..., H, H) and C (..., W, W); their rows add up to 1, so the border stays as light."""
+        height, width = images.shape[2:]
+        both = self.weights(images, height, along=False), self.weights(images, width)
+        rows, columns = (each / each.sum(-1, keepdim=True) for each in both)
+        return rows, columns
+
+    def consistent(self, images: Tensor, corrupted: Tensor) -> Tensor:
+        """Images in [0, 1] near `images` that look like `corrupted` when this is done to them.
+
+        Alternates between the two conditions, as Youla and Webb 1982, "Image restoration by the
+        method of convex projections": a step of least squares towards `corrupted`, then pixels cut
+        off at 0 and 1. Along the singular vectors of R and C the step is a product (as in Kawar et
+        al. 2022, "DDRM"); directions that this erases keep what `images` have there.
+        """
+        rows, columns = self.matrices(images)
+        (left, of_rows, down), (other, of_columns, right) = map(torch.linalg.svd, (rows, columns))
+        singular = of_rows[..., :, None] * of_columns[..., None, :]  # (..., H, W)
+        gain = singular / (singular.square() + DAMPING)
+        for _ in range(CONSISTENCY_STEPS):
+            residual = left.mT @ (corrupted - rows @ images @ columns.mT) @ other
+            images = (images + down.mT @ (gain * residual) @ right).clamp(0, 1)
+        return images
 
     def weights(self, images: Tensor, side: int, along: bool = True) -> Tensor:
         """What each of `side` pixels (..., side, side) takes of each; along: in its row."""

@@ -18,6 +18,7 @@ from lab.models.sampling import generate
 from lab.restoration import denoising, posterior, projection
 from lab.restoration.corruption import Corruption
 from lab.restoration.examples import KINDS, facts_of
+from lab.restoration.operators import Separable
 from lab.seeding import per_image_noise
 
 SAMPLES = 8  # whose mean is the sampler's answer
@@ -85,6 +86,11 @@ def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tens
     return with_what_is_seen(corrupted, denoising.denoise(network, corrupted, known))
 
 
+def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separable) -> Tensor:
+    """The denoiser's answers, moved until the known operator makes the corrupted images of them."""
+    return corruption.consistent(denoise(context, corrupted, corruption), corrupted)
+
+
 def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Tensor:
     """Several pictures that each corrupted one may be of."""
     found = posterior.sample(context.sampler, corrupted, count, context.seed)
@@ -131,6 +137,12 @@ RESTORERS: dict[str, Restorer] = {
         restore=denoise,
         can=is_trained_on,
         own_folder="denoised",
+    ),
+    "consistent": Restorer(
+        label="denoiser + operator",
+        needs="denoiser",
+        restore=denoise_consistently,
+        can=lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
     ),
     "sampler": Restorer(
         label="mean of samples",

@@ -15,9 +15,10 @@ from lab.restoration import denoising, posterior, projection
 from lab.restoration.corruption import Corruption
 from lab.restoration.corruptions import Gaussian, examples, parse
 from lab.restoration.examples import KINDS, told
+from lab.restoration.operators import Separable
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context, able
 from lab.runs.results import OWN_FOLDERS
-from lab.seeding import per_image_noise
+from lab.seeding import per_image_noise, stream
 
 SHAPE = (3, 20, 20)
 
@@ -48,7 +49,8 @@ class Cut(Corruption):
 def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
     alone = Context(context.generator)
     for corruption in examples():
-        assert set(able(context, corruption)) == set(RESTORERS)
+        with_operator = {"consistent"} if isinstance(corruption, Separable) else set()
+        assert set(able(context, corruption)) == set(RESTORERS) - {"consistent"} | with_operator
         assert set(able(alone, corruption)) == {"regeneration", "projection"}
     assert set(able(context, Cut(1))) == {"regeneration"}
 
@@ -57,7 +59,8 @@ def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
 def test_every_restorer_does_what_its_name_says(context: Context, typed: str) -> None:
     corruption = parse(typed)
     noisy = corruption.apply(torch.rand(3, *SHAPE), 0)
-    made = {name: row.restore(context, noisy, corruption) for name, row in RESTORERS.items()}
+    can = able(context, corruption)
+    made = {name: row.restore(context, noisy, corruption) for name, row in can.items()}
     for images in made.values():
         assert images.shape == noisy.shape and 0 <= images.min() <= images.max() <= 1
     latents = per_image_noise(3, (4,), 3, "regeneration")
@@ -81,6 +84,22 @@ def test_the_denoiser_may_be_told_what_was_done(context: Context) -> None:
     one = RESTORERS["denoiser"].restore(replace(context, is_told=True), noisy, noise)
     facts = told(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
     assert torch.equal(one, denoising.denoise(context.denoiser, noisy, facts))
+
+
+@pytest.mark.parametrize("typed", ["blur:1", "motion-blur:5", "downsample:2"])
+@pytest.mark.parametrize("each_its_own", [False, True])
+def test_a_known_operator_explains_the_corrupted_picture(typed: str, each_its_own: bool) -> None:
+    clean = torch.zeros(2, 1, 20, 20)
+    clean[0, :, 5:15, 8:12] = clean[1, :, 3:6, 2:18] = 1.0
+    corruption = parse(typed)
+    corrupted = corruption.apply(clean, 0)
+    known = corruption.of_each(clean) if each_its_own else corruption
+    start = (clean + 0.2 * torch.randn(clean.shape, generator=stream(0, "test"))).clamp(0, 1)
+    found = known.consistent(start, corrupted)
+    assert found.min() >= 0 and found.max() <= 1
+    error = [(known.expected(images) - corrupted).square().mean() for images in (start, found)]
+    assert error[1] < error[0] / 20
+    assert (found - clean).square().mean() < (start - clean).square().mean() * 0.8
 
 
 def test_what_a_fresh_sample_is_does_not_depend_on_the_picture(context: Context) -> None:
