@@ -122,8 +122,8 @@ def report_lines(scored: dict[str, Any]) -> list[str]:
         "",
         f"{machine['processor']}, torch {machine['torch']}; seed 0 decides the noise. The",
         "networks are those that ship (`lab/models/weights/`): projection is onto the generator,",
-        "the denoiser finds out by itself what was done, + operator makes its answer consistent",
-        "with a blur that is known, the sampler gives 8 samples. No method was trained or tuned on",
+        "the denoiser finds out by itself what was done, known operator makes its answer",
+        "consistent with the blur, the sampler gives 8 samples. No method was trained or tuned on",
         "test images; a classical one has the strength that is best on 16 training images. PSNR is",
         "in dB, image by image on pixels of 0 to 1, then averaged; accuracy is that of the lab's",
         "classifier. `restoration.json` has SSIM, images a second, and each classical method.",
@@ -145,10 +145,10 @@ def _psnr_lines(title: str, rows: dict[str, Any]) -> list[str]:
     lines = [
         f"## {title}: PSNR",
         "",
-        f"Of the first {max(slow)} test images, projection of the first {projected}. The lead is that",
-        "of the best of the three columns before it over the best classical method.",
+        f"Of the first {max(slow)} test images, projection of the first {projected}. The lead is",
+        "that of the best of the three columns before it over the best classical method.",
         "",
-        "| corruption | corrupted | best classical | projection | denoiser | + operator "
+        "| corruption | corrupted | best classical | projection | denoiser | known operator "
         "| mean of 8 | lead |",
         f"| --- |{' ---: |' * 7}",
     ]
@@ -168,10 +168,11 @@ def _accuracy_lines(title: str, rows: dict[str, Any], clean: float) -> list[str]
     lines = [
         f"## {title}: accuracy of the classifier",
         "",
-        f"{clean:.1%} of the clean images. Given back: of what the corruption takes, by the best of",
-        "the three columns before it, where it takes 5 points or more.",
+        f"{clean:.1%} of the clean images. Given back: of what the corruption takes, by the best",
+        "of the three columns before it, where it takes 5 points or more.",
         "",
-        "| corruption | corrupted | projection | denoiser | + operator | mean of 8 | given back |",
+        "| corruption | corrupted | projection | denoiser | known operator | mean of 8 "
+        "| given back |",
         f"| --- |{' ---: |' * 6}",
     ]
     for typed, row in rows.items():

@@ -139,7 +139,7 @@ RESTORERS: dict[str, Restorer] = {
         own_folder="denoised",
     ),
     "consistent": Restorer(
-        label="denoiser + operator",
+        label="known operator",
         needs="denoiser",
         restore=denoise_consistently,
         can=lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
