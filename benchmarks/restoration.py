@@ -231,6 +231,7 @@ def main() -> None:
     """Restore with every method, score, report."""
     options = parse(Options)
     set_up_torch()
+    options.report.mkdir(parents=True, exist_ok=True)
     path = options.report / "restoration.json"
     scored = read_json(path) if path.is_file() else {}
     with full_precision():
