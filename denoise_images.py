@@ -2,20 +2,20 @@
 
     python denoise_images.py --corruption salt-pepper:0.2 blur:1.5 mask:top20 downsample:4
 
-Takes the newest run in outputs/, the denoiser and the sampler that ship for its set and real test
-images, or your own pictures with --images; what it makes goes into the run's denoising_results/.
+Uses the newest run in outputs/ and the denoiser and the sampler that ship for its set, on real test
+images or, with --images, on your own pictures. Results go into the run's denoising_results/.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
-    # Python has not looked beside the script.
+    # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.errors import Fault, Mistake, going_on, made_good, prepare_script, run_script
@@ -36,25 +36,32 @@ from lab.report import report
 from lab.report.figures import save_sheet
 from lab.restoration import classical, corruptions, denoising
 from lab.restoration.corruption import Corruption, filled
-from lab.restoration.corruptions import CORRUPTIONS, Gaussian
+from lab.restoration.corruptions import CORRUPTIONS, Gaussian, GaussianClipped
 from lab.restoration.examples import cleaning
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
-from lab.restoration.restorers import RESTORERS, SAMPLES, Context, chosen, classes_won, regenerate
+from lab.restoration.restorers import (
+    RESTORERS,
+    SAMPLES,
+    Context,
+    projected_classes,
+    regenerate,
+    select_restorers,
+)
 from lab.restoration.samples import show_samples
-from lab.restoration.scoring import HEAD, CleanImages, in_json, said
+from lab.restoration.scoring import TABLE_HEAD, CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
 from lab.text import listed, printable
 
-COUNT = 16  # test images that are restored, unless --count says otherwise
-ALL = "all"  # --corruption: every row
+COUNT = 16  # test images to restore, unless --count is given
+ALL = "all"  # --corruption all: every row of CORRUPTIONS
 
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of a restoration."""
+    """The command-line options."""
 
     run: Path | None = option(None, "run folder whose generator is used; else the newest")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
@@ -66,18 +73,18 @@ class Options:
         None, "folder for the results; else denoising_results in the run, or beside the runs"
     )
     images: Path | None = option(
-        None, "folder of your own pictures; what is wrong with each, is estimated", folder=True
+        None, "folder of your own pictures; the corruption of each is estimated", folder=True
     )
-    invert: bool = option(False, "your own images are dark on light: turn that round", only_on=True)
+    invert: bool = option(False, "your own images are dark on light: invert them", only_on=True)
     corruption: tuple[str, ...] | None = option(
-        None, f"what is done to test images, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
+        None, f"how images are corrupted, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
     )
     sigma: tuple[float, ...] | None = option(
         None, "short for gaussian noise, pixels being 0 to 1; else 0.1 0.3 0.5", low=0, most=12
     )
     clip: bool = option(False, "now --corruption gaussian-clipped:0.3", only_on=True)
     restorer: tuple[str, ...] = option(
-        tuple(RESTORERS), "only these", choices=tuple(RESTORERS), most=len(RESTORERS)
+        tuple(RESTORERS), "restore with these only", choices=tuple(RESTORERS), most=len(RESTORERS)
     )
     count: int | None = option(None, f"test images to restore; else {COUNT}", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
@@ -96,13 +103,13 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Mistake for options that do not go together."""
+    """Refuse options that contradict each other; raises Mistake."""
     if options.clip:
         raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
     if options.invert and not options.images:
         raise Mistake("--invert: is for your own images; leave it out without --images")
     if options.sigma and (sigma := max(options.sigma)) > 1:
-        levels = corruptions.of_255(str(sigma))
+        levels = corruptions.level_hint(str(sigma))
         raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
     if options.corruption and options.sigma:
         raise Mistake("--corruption: says all that is done to images; leave --sigma out")
@@ -115,11 +122,12 @@ def check(options: Options) -> None:
 
 
 def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
-    """What is done to images of `shape`, each once; Mistake where that cannot be."""
-    texts, kind = options.corruption or (), "gaussian-clipped" if options.images else "gaussian"
-    if not texts and not options.images:
-        options = replace(options, sigma=options.sigma or (0.1, 0.3, 0.5))
-    noise = [CORRUPTIONS[kind](sigma + 0.0) for sigma in options.sigma or ()]  # -0 is 0
+    """The corruptions asked for, each once; Mistake if one does not fit images of `shape`."""
+    texts, sigmas = options.corruption or (), options.sigma or ()
+    if not (texts or sigmas or options.images):
+        sigmas = (0.1, 0.3, 0.5)
+    gaussian = GaussianClipped if options.images else Gaussian  # files hold no value outside [0, 1]
+    noise = [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
     found = [corruptions.parse(text) for text in texts if text != ALL]
     every = corruptions.examples() if ALL in texts else []
     return corruptions.fit([*noise, *found, *every], shape)
@@ -136,15 +144,18 @@ def restore_test_images(
     test: CleanImages,
     tuning: Tensor | None,
 ) -> None:
-    """Corrupt the test images; restore them in every way, score each."""
+    """Corrupt the test images, restore them with every restorer asked for, and score the results.
+
+    tuning: clean training images for classical methods, (N, C, H, W); None to leave these out.
+    """
     corrupted = corruption.apply(test.clean, context.seed)
     rows = {"corrupted": filled(corrupted)}
     found = {"corrupted": test.scores(rows["corrupted"])}
     if tuning is not None:
-        for row in classical.able(corruption).values():
+        for row in classical.applicable(corruption).values():
             rows[row.label] = classical.restore(row, corrupted, corruption, tuning)
             found[row.label] = test.scores(rows[row.label])
-    for restorer in chosen(options.restorer, context, corruption).values():
+    for restorer in select_restorers(options.restorer, context, corruption).values():
         if restorer.sample:
             samples = restorer.sample(context, corrupted, corruption, SAMPLES)
             rows[restorer.label] = samples.mean(1)
@@ -153,23 +164,25 @@ def restore_test_images(
             rows[restorer.label] = restorer.restore(context, corrupted, corruption)
             found[restorer.label] = test.scores(rows[restorer.label])
     for label, score in found.items():
-        print(said(str(corruption), label, score), flush=True)
-    if won := classes_won(context, sheets.dataset.spec.class_names):
-        right = int((context.classes["projection"] == sheets.dataset.test_labels[: len(won)]).sum())
-        print(f"{'':22}projected as {listed(won, 16)}: right {right} of {len(won)} times")
+        print(table_row(str(corruption), label, score), flush=True)
+    if classes := projected_classes(context, sheets.dataset.spec.class_names):
+        labels = sheets.dataset.test_labels[: len(classes)]
+        right = int((context.classes["projection"] == labels).sum())
+        print(f"{'':22}projected as {listed(classes, 16)}: right {right} of {len(classes)} times")
     shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
+    below = "; below, the class projected" * bool(classes)
     sheets.save(
         f"{corruption.file_stem}.png",
-        f"{sheets.dataset.title}, {corruption.title}{'; below, the class projected' * bool(won)}",
+        f"{sheets.dataset.title}, {corruption.title}{below}",
         [("clean", test.clean), *shown],
         {
             **corruption.facts(),
             **{"images": len(test.clean), "seed": context.seed},
             **{"restarts": context.restarts, "steps": context.steps},
-            "scores": {label: in_json(score) for label, score in found.items()},
-            **({"classes": won} if won else {}),
+            "scores": {label: json_values(score) for label, score in found.items()},
+            **({"classes": classes} if classes else {}),
         },
-        columns=won,
+        columns=classes,
     )
 
 
@@ -177,9 +190,9 @@ def restore_test_images(
 
 
 def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clean: Tensor) -> None:
-    """Lab sheet (c): generated images through the denoiser, and what that does to their FCD.
+    """Lab sheet (c): denoise generated images, and compare their FCD before and after.
 
-    As many of them are shown as there are `clean` ones.
+    The sheet shows as many of them as there are `clean` test images.
     """
 
     def denoised(images: Tensor) -> Tensor:
@@ -205,7 +218,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
 
 
 def find_evaluator(dataset: Dataset, device: torch.device) -> Evaluator | None:
-    """The evaluator of a set that is large enough; of a damaged classifier, a note and None."""
+    """The evaluator of a set; None if the set is too small, or if a classifier is damaged."""
     try:
         evaluator = Evaluator(dataset, device)
         return evaluator if evaluator.quick_distance else None
@@ -224,13 +237,13 @@ def restore_all(
     found: Sequence[Corruption],
     device: torch.device,
 ) -> None:
-    """Test images, corrupted in every way asked for; then generated ones, cleaned."""
+    """Corrupt and restore test images in every way asked for; then denoise generated images."""
     dataset, tuning = sheets.dataset, None
     test = CleanImages.of(dataset, options.count or COUNT, device)
     if ALL in (options.corruption or ()):
         tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(device)
         print(classical.missing())
-    print(HEAD)
+    print(TABLE_HEAD)
     for corruption in found:
         restore_test_images(options, context, sheets, corruption, test, tuning)
     for corruption in found if options.samples else ():
@@ -267,14 +280,14 @@ def main() -> None:
     trains = {"denoiser": options.train_denoiser, "sampler": options.train_sampler}
     denoiser, sampler = find_both(
         *(partial(results.network_path, trained.path), dataset, device, options.seed),
-        must=bool(pictures) and not found,  # it says what is wrong with them
-        anew=[role for role, wanted in trains.items() if wanted],
+        needs_denoiser=bool(pictures) and not found,  # it estimates their corruption
+        retrain=[role for role, wanted in trains.items() if wanted],
     )
     context = Context(
         trained.network.to(device),
         *(each and each.network for each in (denoiser, sampler)),
         **{"seed": options.seed, "restarts": options.restarts, "steps": options.steps},
-        is_told=bool(pictures and found),
+        corruption_is_given=bool(pictures and found),
     )
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
@@ -282,14 +295,15 @@ def main() -> None:
     with full_precision(), going_on(f"the sheets that were finished are in {results}"):
         if pictures:
             tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
-            what = {"restorers": options.restorer, "samples": options.samples, "given": found}
-            restore_own(context, sheets, pictures, tiles, **what)
+            restore_own(
+                context, sheets, pictures, tiles, options.restorer, options.samples, given=found
+            )
         else:
             restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
         with made_good(f"all but {page} is saved: gan_lab.py --report makes that"):
-            report.write(trained.run)  # with the new sheets in it
+            report.write(trained.run)  # now with the new sheets
     print(f"done: {results}")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
-    # Python has not looked beside the script.
+    # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.errors import Mistake, going_on, prepare_script, run_script
@@ -36,25 +36,25 @@ from lab.text import counted
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of an evaluation."""
+    """The command-line options."""
 
     run: Path | None = option(None, "run folder to score; default the newest")
     generator: Path | None = option(None, "generator.pth to score instead of a run's")
     images: Path | None = option(
-        None, "folder of pictures to score, of any program; needs --dataset", folder=True
+        None, "folder of pictures to score, made by any program; needs --dataset", folder=True
     )
-    invert: bool = option(False, "the pictures are dark on light: turn that round", only_on=True)
+    invert: bool = option(False, "the pictures are dark on light: invert them", only_on=True)
     dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
     image_size: int | None = option(
-        None, "pixels a side, for --images beside a set of your own; default its own or 32", 16, 64
+        None, "pixels a side, if --dataset is your own; default the pictures' own or 32", 16, 64
     )
-    grey: bool = option(False, "your own set is made grey", only_on=True)
-    colour: bool = option(False, "your own set keeps colour, even if few have", only_on=True)
+    grey: bool = option(False, "convert your own set to grey", only_on=True)
+    colour: bool = option(False, "keep your own set in colour, even if most are grey", only_on=True)
     data_dir: Path | None = option(
         None, "folder with the files of a named set, or where the pictures are now", folder=True
     )
     out: Path | None = option(
-        None, "folder that the result's folder is made in, for --generator and --images"
+        None, "folder in which a new one is made for the results of --generator and --images"
     )
     fid: bool = option(False, f"also the Inception FID (needs: {inception.INSTALL})")
     cas: bool = option(
@@ -64,7 +64,7 @@ class Options:
 
 
 def main() -> None:
-    """Find the images, score them, write it down, say what it means; then what takes long."""
+    """Score the images, save and explain the figures; then compute the slow ones asked for."""
     options = parse(Options)
     device = pick_device(options.device)
     set_up_torch()
@@ -75,13 +75,13 @@ def main() -> None:
     judgement = evaluator.full_of_images(images, labels)
     judgement.record.real = evaluator.real_figures
     if subject.run:
-        judgement.take_over(subject.run.evaluation)
+        judgement.keep_slow_figures(subject.run.evaluation)
     results = subject.run or RunFiles(new_folder(options.out or OUTPUTS, "evaluation"))
     words = save(subject, dataset, judgement, results)
     print("", judgement.table(), "", *words, sep="\n")
 
     figures = judgement.record.figures
-    if options.cas:  # these take long, so all else is saved before
+    if options.cas:  # slow, like the FID below: all else has been saved before
         print("\nclassification accuracy score: some minutes on two cores", flush=True)
         with going_on(f"all figures but this score are in {results}"):
             scores = cas.scores(subject.trained.network, dataset, device)
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def find(options: Options) -> tuple[Subject, Dataset]:
-    """What to score, and the set to compare with; refuses what it can before any work."""
+    """What to score, and the set to compare with; options are checked before any computation."""
     subject = find_subject(options)
     outputs = options.out or OUTPUTS
     if subject.run and options.out:
@@ -126,7 +126,7 @@ def find(options: Options) -> tuple[Subject, Dataset]:
 
 
 def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
-    """What is compared with what."""
+    """Print which images are compared with which."""
     stage = subject.trained.stage if subject.trained else ""
     print(
         f"{subject.name}{stage}: {counted(count, 'image')}\n"
@@ -141,10 +141,10 @@ def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
 
 
 def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunFiles) -> list[str]:
-    """Write the figures down and into the run's page; returns what they mean, in sentences."""
+    """Save the figures, also in the run's page; returns sentences that explain them."""
     options = subject.options
-    known = [f"{name} {options[name]}" for name in ("recipe", "seed") if name in (options or {})]
-    facts = [dataset.title, *known, counted(len(judgement.images), "image")]
+    run_facts = [f"{key} {options[key]}" for key in ("recipe", "seed") if key in (options or {})]
+    facts = [dataset.title, *run_facts, counted(len(judgement.images), "image")]
     title = f"{Path(subject.name).name}: {', '.join(facts)}"
     words = save_evaluation(
         *(results, judgement, dataset, title),

@@ -1,10 +1,11 @@
-"""Make images with a trained generator, as pictures, arrays or a data set; or export it.
+"""Make images with a trained generator, as pictures, arrays or a data set, or export the generator.
 
     python generate_images.py
     python generate_images.py --seeds 0-9999 --out digits.npz
 
-Takes the newest run in outputs/, without one the generator that ships. An image is decided by its
-seed and its class; a sheet of the first (made.png) and dataset.json stand beside what is made.
+Uses the newest run in outputs/, or a generator that ships if there is no run. An image depends on
+its seed and its class only. A sheet of the first images (made.png) and a description (dataset.json)
+are written beside the images.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
-    # Python has not looked beside the script.
+    # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.errors import Mistake, going_on, prepare_script, run_script
@@ -31,7 +32,7 @@ from torch import nn
 
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
-from lab.evaluation.classifiers import LEAST_ACCURACY, classifier_kept
+from lab.evaluation.classifiers import LEAST_ACCURACY, load_cached_classifier
 from lab.files import appearing
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
 from lab.models.request import COUNT, MOST_IMAGES, Request, find_request
@@ -39,7 +40,7 @@ from lab.models.sampling import Batch, batches_of
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
 from lab.report.figures import save_first
-from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, fit, twins
+from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, corrupted_copies, fit
 from lab.restoration.corruptions import parse as parse_corruption
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, places
@@ -51,7 +52,7 @@ SHOWN = 100  # images in the sheet
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of a generation."""
+    """The command-line options."""
 
     run: Path | None = option(
         None, "run folder whose generator is used; else the newest", heading="which generator"
@@ -62,15 +63,15 @@ class Options:
         None, f"how many images; else {COUNT}", 1, MOST_IMAGES, heading="which images"
     )
     seeds: tuple[str, ...] | None = option(
-        None, "the images of these seeds, as 0-99,200; else 0 and on", most=1_000
+        None, "make the images of these seeds, as 0-99,200; else from 0 on", most=1_000
     )
     classes: tuple[str, ...] | None = option(
-        None, "only of these, in turn, as 3,8 or sandal; with --seeds each seed in every one"
+        None, "make these only, in turn, as 3,8 or sandal; with --seeds each seed in every class"
     )
-    per_class: int | None = option(None, "so many of each class", 1, MOST_IMAGES)
-    truncation: float = option(1.0, "what latents are multiplied with: less is more typical", 0, 1)
+    per_class: int | None = option(None, "make this many of each class", 1, MOST_IMAGES)
+    truncation: float = option(1.0, "factor of the latents: less is more typical", 0, 1)
     label_by_classifier: bool = option(
-        False, "the set's classifier says the classes of a generator without", only_on=True
+        False, "label the images of an unconditional generator by a classifier", only_on=True
     )
     out: Path | None = option(
         None,
@@ -78,10 +79,12 @@ class Options:
         heading="where, and in what form",
     )
     format: str | None = option(
-        None, "else .npz and .zip by the end of --out, and a folder of PNG", choices=WRITERS
+        None, "default by --out: .npz, .zip, or a folder of PNG files", choices=WRITERS
     )
     corruption: tuple[str, ...] | None = option(
-        None, f"also write corrupted twins, as gaussian:0.3: {', '.join(CORRUPTIONS)}", most=12
+        None,
+        f"also write corrupted copies, as gaussian:0.3: {', '.join(CORRUPTIONS)}",
+        most=12,
     )
     sigma: tuple[float, ...] | None = option(
         None, "the same as --corruption gaussian:SIGMA", low=0, high=1, most=12
@@ -96,7 +99,7 @@ class Options:
 
 
 def find_corruptions(options: Options, shape: tuple[int, int, int]) -> list[Corruption]:
-    """What is done to the twins, each once; Mistake for what images of `shape` cannot have."""
+    """The corruptions asked for, each once; Mistake if one does not fit images of `shape`."""
     found = [parse_corruption(text) for text in options.corruption or ()]
     found += [Gaussian(sigma + 0.0) for sigma in options.sigma or ()]  # -0 is 0
     return fit(found, shape)
@@ -105,7 +108,7 @@ def find_corruptions(options: Options, shape: tuple[int, int, int]) -> list[Corr
 def find_places(
     options: Options, trained: TrainedGenerator, corruptions: list[Corruption], contents: Contents
 ) -> list[GeneratedImages]:
-    """Where the images go, then each kind of twins; Mistake where they cannot be written."""
+    """Where the images go, then the corrupted copies; Mistake if these cannot be written there."""
     kind = options.format or (kind_of(options.out) if options.out else "png")
     if reason := WRITERS[kind].refusal(contents):
         raise Mistake(f"--format {kind}: {reason}")
@@ -118,7 +121,7 @@ def find_places(
 
 
 def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> dict[str, Any]:
-    """How the images are made, for dataset.json."""
+    """How the images are made: the entries of dataset.json."""
     request = parts[0]
     labels = "told to the generator" if trained.classes else "none"
     seeds = [f"{each.start}-{each.stop - 1}" for part in parts for each in part.seeds]
@@ -142,11 +145,14 @@ def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> 
 
 
 def find_classifier(trained: TrainedGenerator) -> nn.Module:
-    """The one that ships for the set, else the one kept since the generator's run was scored."""
+    """The classifier that ships for the set, else the one cached when the run was scored."""
     if shipped := load_classifier(trained.spec):
         return shipped
     title, run = trained.spec.title, trained.run
-    network, accuracy = (run and classifier_kept(trained.spec, run.config.data)) or (None, 0.0)
+    network, accuracy = (run and load_cached_classifier(trained.spec, run.config.data)) or (
+        None,
+        0.0,
+    )
     if not network:
         cure = f"evaluate_images.py --run {run} trains one" if run else "name its run with --run"
         raise Mistake(f"--label-by-classifier: none ships for {title}, none is kept here; {cure}")
@@ -166,23 +172,23 @@ def make(
     contents: Contents,
     facts: dict[str, Any],
 ) -> None:
-    """Write the images and their twins, a sheet of the first, and `facts` about them.
+    """Write the images and their corrupted copies, a sheet of the first, and `facts` about them.
 
-    All appears when all is written: of what is stopped or fails, nothing stays.
+    They appear under their names when all are written; nothing stays if this fails or is stopped.
     """
     shown, classes = [[] for _ in into], []
-    with contextlib.ExitStack() as to_the_end:
-        beside = []  # where images and twins lie until then
+    with contextlib.ExitStack() as renaming:
+        temporary = []  # paths, renamed at the end
         for place in into:
             place.path.parent.mkdir(parents=True, exist_ok=True)
-            beside.append(to_the_end.enter_context(appearing(place.path)))
-        with contextlib.ExitStack() as written:
-            begin = WRITERS[into[0].kind].open
-            adds = [written.enter_context(begin(path, contents)) for path in beside]
-            bar = written.enter_context(progress_bar(total=sum(contents.counts), unit=" images"))
+            temporary.append(renaming.enter_context(appearing(place.path)))
+        with contextlib.ExitStack() as writing:
+            open_writer = WRITERS[into[0].kind].open
+            adds = [writing.enter_context(open_writer(path, contents)) for path in temporary]
+            bar = writing.enter_context(progress_bar(total=sum(contents.counts), unit=" images"))
             for part, batch in found:
-                twinned = (twins(each, batch.images, batch.names) for each in corruptions)
-                rows = [batch.images, *twinned]
+                copies = (corrupted_copies(each, batch.images, batch.names) for each in corruptions)
+                rows = [batch.images, *copies]
                 for add, images, sheet in zip(adds, rows, shown, strict=True):
                     add(part, images, batch.seeds, batch.labels)
                     sheet += images[: SHOWN - len(sheet)]
@@ -194,7 +200,7 @@ def make(
 
 
 def save_export(options: Options, trained: TrainedGenerator) -> None:
-    """Write the generator for other programs, held against itself."""
+    """Write the generator for other programs, and compare it with the original."""
     kind, folder = options.export, options.out
     if folder:
         check_out(folder)
@@ -202,15 +208,15 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
     folder = folder or home_of(trained).export_folder / kind
     folder.parent.mkdir(parents=True, exist_ok=True)
-    apart = export(trained.weights, kind, folder)
-    print(f"largest difference over {LATENTS:,} latents: {apart:.1e}\ndone: {folder}")
+    difference = export(trained.weights, kind, folder)
+    print(f"largest difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
 
 
 # The script
 
 
 def main() -> None:
-    """Find the generator, then make its images, or export it."""
+    """Find the generator; export it, or make its images."""
     given = given_options(Options)
     options = Options(**given)
     device = pick_device(options.device)

@@ -34,7 +34,7 @@ from lab.restoration import classical
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import examples
 from lab.restoration.corruptions import parse as parse_corruption
-from lab.restoration.restorers import SAMPLES, Context, able
+from lab.restoration.restorers import SAMPLES, Context, applicable
 from lab.restoration.scoring import CleanImages, scores
 
 SETS = ("mnist", "fashion")
@@ -102,9 +102,9 @@ def score_set(options: Options, dataset: Dataset, scored: dict[str, Any]) -> Non
 def methods(context: Context, corruption: Corruption, tuning: Tensor) -> dict[str, Any]:
     """Every method that can: corrupted images -> restored, or samples (N, count, C, H, W)."""
     found: dict[str, Any] = {"corrupted": filled}
-    for name, row in classical.able(corruption).items():
+    for name, row in classical.applicable(corruption).items():
         found[name] = lambda images, row=row: classical.restore(row, images, corruption, tuning)
-    for name, row in able(context, corruption).items():
+    for name, row in applicable(context, corruption).items():
         if row.sample:
             found[name] = lambda images, row=row: row.sample(context, images, corruption, SAMPLES)
         elif row.is_learned:

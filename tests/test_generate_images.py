@@ -142,7 +142,7 @@ def test_the_classifier_that_was_kept_for_a_set_of_ones_own_says_the_classes(tmp
         make(monkeypatch, *arguments)
     network = build(CLASSIFIERS, "cnn", shape=own.shape, classes=2)
     recipe = dataclasses.asdict(classifiers._own_recipe("cnn", own, 500))
-    kept = classifiers._place("cnn", mark)
+    kept = classifiers._cache_path("cnn", mark)
     kept.parent.mkdir(parents=True)
     for accuracy in (0.5, 0.9):
         facts = {"fingerprint": mark, "recipe": recipe, "test_accuracy": accuracy}

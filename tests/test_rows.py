@@ -69,7 +69,7 @@ class Darkened(Corruption):
     name = "darkened"
 
     def apply(self, images: torch.Tensor, seed: int) -> torch.Tensor:
-        return images * (1 - self.severity_beside(images))
+        return images * (1 - self.broadcast_severity(images))
 
     def expected(self, images: torch.Tensor) -> torch.Tensor:
         return self.apply(images, 0)

@@ -1,18 +1,18 @@
-"""The image sets: where their images come from, and their pixels.
+"""The image sets: reading, downloading, converting and writing them.
 
-specs         what is known of each set, one row each
-datasets      a set that has been read, and where it is looked for
-sources       where a set that has a name comes from: torchvision's classes, IDX files
+specs         DATASETS: name, shape and classes of each named set, one row each
+datasets      finds and loads a set
+sources       reads and downloads named sets, by torchvision or as IDX files
 idx           the IDX format
-own           a set of one's own, in order; kept between runs, since converting takes long
-listing       the files in a folder or zip, without trust
-arrays        npz, and folders of IDX files of any square size
-conversion    pictures and arrays as images of one shape, each in its half and class
-pixels        from one scale to another
-pictures      one picture from elsewhere, read without trust
-image_folder  folders of pictures, to be scored or restored
-writers       pictures to files
-sample/       10,000 + 2,000 images of two sets, for when there is no network
+own           a set of the user's own, sorted and cached
+listing       lists the files in a folder or zip
+arrays        reads npz files, and folders of IDX files of any square size
+conversion    converts pictures and arrays to images of one shape, with their classes
+pixels        conversion between pixel ranges
+pictures      reads and converts one picture
+image_folder  folders of pictures to be scored or restored
+writers       writes images as PNG, npz, zip or IDX
+sample/       10,000 + 2,000 images of MNIST and Fashion-MNIST, for use without a network
 """
 
 from lab.data.datasets import Dataset, colour_asked, load, load_sample
@@ -20,7 +20,7 @@ from lab.data.idx import MOST_IMAGES
 from lab.data.pixels import to_float
 from lab.data.specs import DATASETS, DatasetSpec
 
-# What --dataset takes, for its help.
+# What --dataset accepts, for the help text.
 OF_SETS = f"{', '.join(DATASETS)}, or the path of a folder, zip or npz of your own"
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Sets of one's own that come as arrays: an npz, or a folder of IDX files of any square size."""
+"""The user's own sets in the form of arrays: an npz file, or IDX files of any square size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from lab.data.idx import find_file, read_idx
-from lab.data.listing import MOST_PACKED, open_zip
+from lab.data.listing import MOST_DEFLATE_RATIO, open_zip
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.text import printable
 
-NAMES = (  # of images and labels in an npz: of all of them, or of each half
+NAMES = (  # of the arrays in an npz: (images, labels) of the whole set, or of each half
     (("images", "labels"),),
     (("x_train", "y_train"), ("x_test", "y_test")),
 )
@@ -23,39 +23,44 @@ NAMES = (  # of images and labels in an npz: of all of them, or of each half
 
 @dataclass
 class Arrays:
-    """The training half, and the test half if it is given: images and labels of each.
+    """(images, labels) of the training half, and of the test half if there is one.
 
-    Images are uint8 (N, H, W), or with 3 channels last; labels (N,), or None.
+    Images are uint8 (N, H, W) or (N, H, W, 3), labels (N,) or None.
     """
 
     halves: list[tuple[np.ndarray, np.ndarray | None]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
-def read_npz(path: Path, said: str) -> Arrays:
-    """The images and labels of an npz; Mistake for any other file."""
+def read_npz(path: Path, option: str) -> Arrays:
+    """Read the images and labels of an npz file; Mistake if it has none.
+
+    option: `--dataset PATH` as given, for messages.
+    """
     found = Arrays()
-    with open_zip(path, said) as archive:
+    with open_zip(path, option) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         halves = next((halves for halves in NAMES if halves[0][0] in members), None)
         if halves is None:
             there = ", ".join(map(printable, sorted(members)[:5])) or "nothing"
-            raise Mistake(f"{said}: has {there}; images, or x_train and x_test, are expected")
+            raise Mistake(f"{option}: has {there}; images, or x_train and x_test, are expected")
         for images, labels in halves:
             if images not in members:
                 continue
-            values, notices = _levels(_array(archive, members[images], said), f"{said}: {images}")
+            values, notices = _levels(
+                _array(archive, members[images], option), f"{option}: {images}"
+            )
             found.notices += [f"{images}: {notice}" for notice in notices]
-            classes = _array(archive, members[labels], said) if labels in members else None
-            found.halves.append((values, _labels(classes, len(values), said)))
+            classes = _array(archive, members[labels], option) if labels in members else None
+            found.halves.append((values, _labels(classes, len(values), option)))
     return found
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> np.ndarray:
-    """One array of an npz, once its header, its member's size and the file's agree."""
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, option: str) -> np.ndarray:
+    """Read an array of an npz file after checking that its header and its sizes agree."""
     name = printable(info.filename)
-    if info.file_size > MOST_PACKED * info.compress_size:
-        raise Mistake(f"{said}: holds less than it announces ({name}); make it anew")
+    if info.file_size > MOST_DEFLATE_RATIO * info.compress_size:
+        raise Mistake(f"{option}: holds less than it announces ({name}); make it anew")
     try:
         with archive.open(info) as file:
             version = np.lib.format.read_magic(file)
@@ -64,29 +69,33 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, said: str) -> np.nda
                 read_header = np.lib.format.read_array_header_1_0
             shape, _, kind = read_header(file)
             if kind.hasobject:
-                raise Mistake(f"{said}: {name} is pickled, which is not read; save plain numbers")
-            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, said)
+                raise Mistake(f"{option}: {name} is pickled, which is not read; save plain numbers")
+            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, option)
             if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
-                raise Mistake(f"{said}: {name} holds less or more than it announces; make it anew")
+                raise Mistake(
+                    f"{option}: {name} holds less or more than it announces; make it anew"
+                )
         with archive.open(info) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except (Mistake, MemoryError):
         raise
-    except Exception as error:  # numpy raises anything for a damaged header
-        raise Mistake(f"{said}: {name} is damaged ({printable(str(error))[:80]})") from None
+    except Exception as error:  # numpy may raise anything for a damaged header
+        raise Mistake(f"{option}: {name} is damaged ({printable(str(error))[:80]})") from None
 
 
-def _levels(values: np.ndarray, said: str) -> tuple[np.ndarray, list[str]]:
-    """Images of any usual form as uint8 (N, H, W) or (N, H, W, 3); and how they were read."""
+def _levels(values: np.ndarray, option: str) -> tuple[np.ndarray, list[str]]:
+    """Images in any usual layout and range as uint8 (N, H, W) or (N, H, W, 3), with notices."""
     notices = []
     if values.ndim == 4 and values.shape[3] not in (1, 3, 4) and values.shape[1] in (1, 3, 4):
         values = values.transpose(0, 2, 3, 1)
         notices.append("read with the channels first")
     if not len(values) or (values.ndim, *values.shape[3:]) not in ((3,), (4, 1), (4, 3), (4, 4)):
         found = " x ".join(map(str, values.shape))
-        raise Mistake(f"{said} is {found}; images x height x width (x 1 or 3 channels) is expected")
+        raise Mistake(
+            f"{option} is {found}; images x height x width (x 1 or 3 channels) is expected"
+        )
     if values.dtype != np.uint8 or values.max() <= 1:
-        values, scale = _scaled(values, said)
+        values, scale = _scaled(values, option)
         notices.append(f"read as {scale}")
     if values.shape[3:] == (4,):
         notices.append("transparency left out")
@@ -94,49 +103,49 @@ def _levels(values: np.ndarray, said: str) -> tuple[np.ndarray, list[str]]:
     return values[..., 0] if values.shape[3:] == (1,) else values, notices
 
 
-def _scaled(values: np.ndarray, said: str) -> tuple[np.ndarray, str]:
-    """Numbers as uint8 levels, and the scale that they were on."""
+def _scaled(values: np.ndarray, option: str) -> tuple[np.ndarray, str]:
+    """Numbers scaled to 0..255, and their range in words."""
     kind = values.dtype.kind
     low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
     scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
     fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
-    if kind not in "fiub" or not fitting:  # of NaN none fits
-        raise Mistake(f"{said} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
+    if kind not in "fiub" or not fitting:  # NaN fits no range
+        raise Mistake(f"{option} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
     bottom, top = fitting[0]
     levels = np.empty(values.shape, np.uint8)
-    for index, image in enumerate(values):  # one by one: doubles of all of them would be many
+    for index, image in enumerate(values):  # one by one, to save memory
         levels[index] = np.rint((image.astype(float) - bottom) * (255 / (top - bottom)))
     noun = {"f": "fractions", "b": "bits"}.get(kind, "whole numbers")
     return levels, f"{noun} of {bottom} to {top:,}"
 
 
-def _labels(values: np.ndarray | None, count: int, said: str) -> np.ndarray | None:
-    """Labels (N,), one for each of `count` images; Mistake for any others."""
+def _labels(values: np.ndarray | None, count: int, option: str) -> np.ndarray | None:
+    """Labels (count,) as integers or names; Mistake if they are anything else."""
     if values is None:
         return None
     flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if flat.shape != (count,):
         found = " x ".join(map(str, values.shape))
-        raise Mistake(f"{said}: {found} labels for {count:,} images; give one each, or none")
+        raise Mistake(f"{option}: {found} labels for {count:,} images; give one each, or none")
     if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
         flat = flat.astype(np.int64)
     if flat.dtype.kind not in "iubU":
-        raise Mistake(f"{said}: its labels are no classes; give whole numbers, or names")
+        raise Mistake(f"{option}: its labels are no classes; give whole numbers, or names")
     return flat
 
 
 def idx_folder(folder: Path) -> Path | None:
-    """The folder, or its raw/, if that holds IDX files; raises OSError where none may look."""
+    """The folder or its raw/, whichever contains IDX files, else None; may raise OSError."""
     places = (folder, folder / "raw")
     return next((place for place in places if find_file(place, "train", "images")), None)
 
 
-def read_idx_folder(folder: Path, said: str) -> Arrays:
-    """Images of any square size, with labels and a test half if they are there; raises Fault."""
+def read_idx_folder(folder: Path, option: str) -> Arrays:
+    """Read IDX files of any square size; labels and test half are optional. Raises Fault."""
     found = Arrays()
     for part in ("train", "t10k"):
         if images := find_file(folder, part, "images"):
             pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
             classes = labels and read_idx(labels, ()).numpy()
-            found.halves.append((pixels, _labels(classes, len(pixels), said)))
+            found.halves.append((pixels, _labels(classes, len(pixels), option)))
     return found

@@ -1,7 +1,6 @@
-"""The image sets: one that has been read, held whole in memory, and where it is looked for.
+"""Finds and loads a set: a row of DATASETS, or a folder, zip or npz file of the user's own.
 
-A set is a row of DATASETS, or a folder, zip or npz of one's own; nothing outside this folder knows
-one by its name. Networks, grids and pages take their shapes from its spec.
+Code outside lab/data does not depend on particular sets; it takes shapes and classes from the spec.
 """
 
 from __future__ import annotations
@@ -30,34 +29,34 @@ SAMPLE_NOTICE = (
     "*** comparable with the full set's. For that: train a new run where there is a network, or\n"
     "*** with the set's IDX files (raw or .gz) in a folder that --data-dir names."
 )
-SAMPLE_EPOCHS = 6  # of the bundled sample are as many steps as one epoch of the full set
+SAMPLE_EPOCHS = 6  # epochs of the bundled sample with as many steps as one of the full set
 
 
-class OtherSet(Mistake):
-    """A folder has the images of another set than the one that is wanted."""
+class WrongSet(Mistake):
+    """A folder contains the images of another set than the one asked for."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One set, held whole: images uint8 (N, *spec.shape), labels int64 (N,) or None."""
+    """A set in memory: images uint8 (N, *spec.shape), labels int64 (N,) or None."""
 
     spec: DatasetSpec
     train_images: Tensor
     train_labels: Tensor | None
     test_images: Tensor
     test_labels: Tensor | None
-    source: str  # for people: where the images were read from
+    source: str  # where the images were read from, in words
     is_sample: bool
-    fingerprint: str  # SHA-256 over the digests of images and labels, hexadecimal
-    notices: tuple[str, ...] = ()  # what was done to pictures of one's own, and what left out
-    path: Path | None = None  # of a set of one's own
+    fingerprint: str  # SHA-256 of the digests of images and labels, hexadecimal
+    notices: tuple[str, ...] = ()  # how pictures of the user's own were converted or left out
+    path: Path | None = None  # of a set of the user's own
 
-    name = property(lambda dataset: dataset.spec.name)  # on the command line
-    title = property(lambda dataset: dataset.spec.title)  # the published one
+    name = property(lambda dataset: dataset.spec.name)  # for the command line
+    title = property(lambda dataset: dataset.spec.title)  # for texts
 
     @property
     def options(self) -> dict[str, Any]:
-        """What loads a set of one's own again, from any folder; {} for a set that has a name."""
+        """The options that load a set of the user's own again; {} for a named set."""
         if not self.path:
             return {}
         channels, side, _ = self.spec.shape
@@ -65,7 +64,7 @@ class Dataset:
         return {"dataset": str(self.path), **shape}
 
     def footnote(self, part: str = "from") -> str:
-        """What stands under pictures in which the bundled sample has a part; else nothing."""
+        """A footnote for figures made from the bundled sample; "" for any other set."""
         return f"{part} the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
 
 
@@ -76,11 +75,11 @@ def load(
     image_size: int | None = None,
     colour: bool | None = None,
 ) -> Dataset:
-    """The set of that name in DATASETS, or the one of one's own at that path.
+    """Load the set that `dataset` names: a key of DATASETS, or the path of the user's own set.
 
-    download: what is not there may be fetched, and pictures that were converted be kept.
-    image_size, colour: of a set of one's own; None: as most of its pictures have it.
-    Mistake where there is no such set.
+    download: whether a missing set may be downloaded, and converted pictures may be cached.
+    image_size, colour: those of a set of the user's own; None to choose by its pictures.
+    Raises Mistake if there is no such set, Fault if its files are damaged.
     """
     if dataset in DATASETS:
         if Path(dataset).is_dir():
@@ -91,24 +90,24 @@ def load(
     if data_dir:
         raise Mistake(f"--data-dir {data_dir}: is for sets that have a name; leave it out")
     parts, class_names, notices = own.read(path, image_size, colour, keep=download)
-    name = own.plain_name(path)
+    name = own.run_name(path)
     spec = DatasetSpec(
         name=f"{name}-pictures" if name in DATASETS else name,
         title=printable(path.name)[:200] or str(path),
         shape=tuple(parts[0].images.shape[1:]),
         class_names=class_names,
     )
-    return _of_parts(spec, parts, str(path), notices=notices, path=path)
+    return _from_parts(spec, parts, str(path), notices=notices, path=path)
 
 
 def check_exists(dataset: str) -> None:
-    """Mistake unless there is a set of that name in DATASETS, or something at that path."""
+    """Mistake unless `dataset` is a key of DATASETS or an existing path."""
     if dataset not in DATASETS:
         _find_own(dataset)
 
 
 def exists(dataset: str) -> bool:
-    """Whether there is a set of that name in DATASETS, or anything at that path."""
+    """Whether `dataset` is a key of DATASETS or an existing path."""
     with contextlib.suppress(Mistake):
         check_exists(dataset)
         return True
@@ -116,20 +115,20 @@ def exists(dataset: str) -> bool:
 
 
 def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:
-    """A set of one's own, as images of a shape (C, S, S) that a network has."""
+    """Load a set of the user's own as images of the shape (C, S, S) of a network."""
     return load(str(path), image_size=shape[-1], colour=shape[0] == 3)
 
 
 def colour_asked(grey: bool, colour: bool) -> bool | None:
-    """Whether --colour or --grey was given; None if neither, Mistake if both."""
+    """True for --colour, False for --grey, None if neither was given; Mistake if both were."""
     if grey and colour:
         raise Mistake("--grey --colour: contradict each other; give one of them, or none")
     return colour if grey or colour else None
 
 
 def _find_own(dataset: str) -> Path:
-    """The path of a set of one's own; Mistake if nothing is there."""
-    path = Path(os.path.expanduser(dataset))  # noqa: PTH111  Path's raises where there is no home
+    """The absolute path of a set of the user's own; Mistake if it does not exist."""
+    path = Path(os.path.expanduser(dataset))  # noqa: PTH111  Path.expanduser raises without a home
     try:
         if path.is_dir() or path.is_file():
             return path.absolute()
@@ -142,23 +141,23 @@ def _find_own(dataset: str) -> Path:
 
 
 def _refuse_shape(spec: DatasetSpec, image_size: int | None, colour: bool | None) -> None:
-    """Mistake if images of a named set are asked for in another shape than theirs."""
+    """Mistake if the options ask for another shape than that of a named set."""
     if image_size not in (None, spec.shape[-1]):
-        said, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
+        option, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
     elif colour not in (None, spec.shape[0] == 3):
-        said, what = ("--colour", "are grey") if colour else ("--grey", "are in colour")
+        option, what = ("--colour", "are grey") if colour else ("--grey", "are in colour")
     else:
         return
-    raise Mistake(f"{said}: the images of {spec.title} {what}; leave it out")
+    raise Mistake(f"{option}: the images of {spec.title} {what}; leave it out")
 
 
 def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
-    """The set of that name in DATASETS from the first source that has it.
+    """Load a row of DATASETS from the first source that has it.
 
-    Sources in order: `data_dir`, an earlier download, the system's copy, torchvision's download (if
-    `download` allows it), the bundled sample. Mistake when `data_dir` does not have the set, or has
-    another one: to train on other images than those that were named would be worse. Fault when a
-    file of the set is found but damaged: it never falls back past one, and where no source has it.
+    The sources are `data_dir`, an earlier download, the system's copy, torchvision's download (if
+    `download` allows it) and the bundled sample, in this order. Raises Mistake if `data_dir` is
+    given but does not hold the set, Fault if the files found are damaged (later sources are then
+    not tried) or if no source has the set.
     """
     spec, reason = DATASETS[name], "was not to be downloaded"
     if data_dir:
@@ -170,7 +169,7 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
         return read_folder(spec, folder)
     for place in filter(None, (DOWNLOAD_FOLDER, spec.files.system_folder)):
         if folder := spec.files.find(Path(place)):
-            with contextlib.suppress(OtherSet):  # nobody named it, and it has another set
+            with contextlib.suppress(WrongSet):  # try the next source
                 return read_folder(spec, folder)
     if download:
         try:
@@ -189,38 +188,38 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
 
 
 def load_sample(name: str) -> Dataset:
-    """The bundled sample of the set of that name in DATASETS."""
+    """Load the bundled sample of a row of DATASETS."""
     return read_folder(DATASETS[name], SAMPLE_FOLDER / name)
 
 
 def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
-    """Read the set in `folder`; Fault if a file is missing or damaged, OtherSet for another's."""
+    """Read the set in `folder`; Fault for missing or damaged files, WrongSet for another set."""
     parts = spec.files.read(folder, spec.shape, len(spec.class_names))
     for part in parts:
-        owner = _published_by(part.image_digest)
+        owner = _known_images(part.image_digest)
         if owner and owner[0] != spec.name:
-            raise OtherSet(
+            raise WrongSet(
                 f"--data-dir: {folder} has the images of {DATASETS[owner[0]].title}, those of "
                 f"{spec.title} are wanted; name another folder, or ask for that set"
             )
-    return _of_parts(spec, parts, str(folder))
+    return _from_parts(spec, parts, str(folder))
 
 
-def _of_parts(spec: DatasetSpec, parts: tuple[Part, Part], source: str, **more: Any) -> Dataset:
+def _from_parts(spec: DatasetSpec, parts: tuple[Part, Part], source: str, **more: Any) -> Dataset:
     train, test = parts
     digests = "".join(part.image_digest + part.label_digest for part in parts)
     return Dataset(
         spec,
         *(train.images, train.labels, test.images, test.labels),
         source=source,
-        is_sample=_published_by(train.image_digest) == (spec.name, "sample"),
+        is_sample=_known_images(train.image_digest) == (spec.name, "sample"),
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
         **more,
     )
 
 
-def _published_by(image_digest: str) -> tuple[str, str] | None:
-    """Whose published images have this SHA-256, and whether they are `full` or the `sample`."""
+def _known_images(image_digest: str) -> tuple[str, str] | None:
+    """(set, "full" or "sample") if the digest is that of known images; else None."""
     for name, spec in DATASETS.items():
         if spec.files and image_digest in spec.files.published:
             return name, spec.files.published[image_digest]

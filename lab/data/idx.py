@@ -1,7 +1,7 @@
-"""IDX files, the format of http://yann.lecun.com/exdb/mnist, raw or gzip.
+"""IDX files, the format of http://yann.lecun.com/exdb/mnist, raw or compressed with gzip.
 
-A big-endian header of a type byte, a dimension count and the dimensions, then the bytes. Files from
-elsewhere are not trusted: sizes are checked before memory is asked for.
+A big-endian header holds a type byte, the number of dimensions and the dimensions; the values
+follow. Files may be hostile, so sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor
 from lab.device import check_memory
 from lab.errors import Fault
 
-MOST_SIDE = 512  # of images whose size a file says
-MOST_IMAGES = 300_000  # no set of this family is larger; a bound for hostile headers
+MOST_SIDE = 512  # pixels, of images whose size is read from a file
+MOST_IMAGES = 300_000  # more than any set of the MNIST family has
 
 
 def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
-    """Read one IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
+    """Read an IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
 
-    sides: what they must be; None for images of any square size. Raises Fault naming the file, what
-    was expected and what was found; Mistake if it does not fit into memory.
+    sides: the required ones; None for images of any square size. Raises Fault, which says what was
+    expected and what was found, and Mistake if the images do not fit into memory.
     """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -36,7 +36,7 @@ def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
         file.seek(0)
         content = gzip.GzipFile(fileobj=file) if packed else file
         try:
-            # Deflate packs at most 1032:1, so the file's size bounds what it can honestly hold.
+            # Deflate compresses by at most 1032:1, which bounds the size of the content.
             return _read_idx(path, content, sides, size * 1032 if packed else size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Fault(f"{path}: damaged gzip file ({error}); fetch it again") from None
@@ -56,9 +56,9 @@ def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_byte
         what = f"{count:,} bytes expected, {found:,} found"
         raise Fault(f"{path}: truncated: {what}; fetch it again")
     try:
-        has_more = file.read(1)  # at its end gzip compares the check sums
+        has_more = file.read(1)  # at the end gzip compares the checksums
     except gzip.BadGzipFile as error:
-        if not str(error).startswith("Not a gzipped file"):  # which is no more than what follows it
+        if not str(error).startswith("Not a gzipped file"):  # bytes after the end are harmless
             raise
         has_more = False
     if has_more:
@@ -67,7 +67,7 @@ def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_byte
 
 
 def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> tuple[int, ...]:
-    """The dimensions an IDX header announces, once they are believable."""
+    """The dimensions in an IDX header; Fault unless they are valid."""
     dimensions = 3 if sides is None else 1 + len(sides)
     if len(header) < 4 + 4 * dimensions or header[:2] != b"\0\0":
         raise Fault(f"{path}: not an IDX file: it begins with {header[:4].hex(' ') or 'nothing'}")
@@ -87,7 +87,7 @@ def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> 
 
 
 def find_file(folder: Path, part: str, what: str) -> Path | None:
-    """`train-images-idx3-ubyte` in the spellings it is met in, raw first."""
+    """The file `train-images-idx3-ubyte` (and so on) under any of its usual names, raw first."""
     axes = 3 if what == "images" else 1
     endings = (f"{joint}idx{axes}-ubyte{ending}" for joint in "-." for ending in ("", ".gz"))
     paths = (folder / f"{part}-{what}{ending}" for ending in endings)

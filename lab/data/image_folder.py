@@ -1,6 +1,6 @@
-"""Folders of pictures from elsewhere: read to be scored, or to be restored in tiles, and back.
+"""Folders of pictures: read for scoring, or read for restoration in tiles and written back.
 
-What cannot be read is named, not skipped in silence. `shape` (C, H, W) is that of the set's images.
+Notices name the files that cannot be read. `shape` is that (C, H, W) of the set's images.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ LIGHT = "light background, the sets' is black; --invert turns dark to light"
 MOST_TILES_A_SIDE = 8
 MOST_TILES = 10_000  # in a folder
 PNG = ".png"
-MOST_NAME = 255  # bytes of a file's name
+MOST_NAME = 255  # bytes in the name of a file
 
 
 def list_pictures(folder: Path, below: bool) -> Listing:
-    """The pictures in the folder of --images, and those `below` it; Mistake if there are none."""
-    found = listing.in_folder(folder, below)
+    """The pictures in the folder of --images, with sub-folders if `below`; Mistake for none."""
+    found = listing.list_folder(folder, below)
     if not found.entries:
         others = "".join(f"; {line}" for line in found.remarks.lines())
         raise Mistake(f"--images {folder}: no pictures in it{others}; name a folder of them")
@@ -41,9 +41,10 @@ def list_pictures(folder: Path, below: bool) -> Listing:
 def _read(
     entry: Entry, shape: Sequence[int], invert: bool, remarks: Remarks, tiled: bool = False
 ) -> tuple[Tensor, int] | None:
-    """A picture as tiles, uint8 (N, *shape), and in how many columns; None if it is unreadable.
+    """A picture as tiles, uint8 (N, *shape), and their number of columns; None if unreadable.
 
-    It is one tile, or where that is wanted as many as fit it. What was done to it is remarked on.
+    It becomes a single tile unless `tiled`, and its sides are small multiples of those of `shape`.
+    Changes to the picture are added to the remarks.
     """
     channels, height, width = shape
     try:
@@ -67,16 +68,16 @@ def _read(
     return cut.permute(1, 3, 0, 2, 4).reshape(-1, *shape), columns
 
 
-# To be scored
+# Scoring
 
 
 def read_images(
     found: Listing, most: int, shape: Sequence[int], invert: bool = False
 ) -> tuple[Tensor, list[str]]:
-    """Pictures as uint8 images (N, *shape), at most `most`; what was done to them.
+    """Read at most `most` pictures as uint8 images (N, *shape); also returns notices.
 
-    The order is shuffled by a fixed seed, since names often go by class and the first images stand
-    for all where a figure needs fewer. Raises Unreadable if none can be read.
+    The order is shuffled with a fixed seed, since names are often sorted by class and some metrics
+    use only the first images. Raises Unreadable if no picture can be read.
     """
     shuffle = torch.randperm(len(found.entries), generator=stream(0, "gallery")).tolist()
     remarks = Remarks()
@@ -91,14 +92,14 @@ def read_images(
     return torch.cat(images), notices
 
 
-# To be restored
+# Restoration
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, in tiles."""
+    """A picture in tiles."""
 
-    name: str  # of the PNG that it becomes: its own, with .png added to that of another kind
+    name: str  # of the PNG to write: the picture's name, with .png added unless it has that
     tiles: Tensor  # uint8 (rows * columns, *shape)
     columns: int
 
@@ -106,10 +107,10 @@ class Picture:
 def read_pictures(
     folder: Path, shape: Sequence[int], invert: bool = False
 ) -> tuple[list[Picture], list[str]]:
-    """Every readable picture in `folder`, by name; a line for what is left out or was changed.
+    """Read all pictures in `folder`, sorted by name; also returns notices.
 
-    One whose sides are multiples of the set's, up to 8, is cut into tiles; any other is resized.
-    invert: dark becomes light. Mistake if there is none.
+    A picture whose sides are multiples of the set's, up to 8, is cut into tiles; any other one is
+    resized. invert: exchange dark and light. Raises Mistake if no picture can be read.
     """
     found = list_pictures(folder, below=False)
     pictures, remarks, tiles, names = [], Remarks(), 0, {}
@@ -137,12 +138,12 @@ def read_pictures(
 def save_pictures(
     folder: Path, pictures: Sequence[Picture], tiles: Tensor, ending: str = ""
 ) -> list[str]:
-    """Write the tiles of all pictures, uint8 (N, C, H, W), as one PNG a picture; their names.
+    """Join the tiles of all pictures, uint8 (N, C, H, W), and write one PNG for each picture.
 
-    A picture has its own name, with `ending` before `.png`.
+    Returns the files' names: those of the pictures, with `ending` before `.png`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    cut = -len(PNG)  # it may be in capitals
+    cut = -len(PNG)  # which may be in capitals
     names = [picture.name[:cut] + ending + picture.name[cut:] for picture in pictures]
     parts = tiles.split([len(picture.tiles) for picture in pictures])
     channels, _, width = tiles.shape[1:]

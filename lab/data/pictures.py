@@ -1,7 +1,7 @@
-"""Pictures from elsewhere, read as images of a set's shape: grey or colour, of its size.
+"""Reads one picture and converts it to an image of a given shape.
 
-They are not trusted: their size is looked at before they are unpacked, and whatever Pillow makes of
-a damaged one is `Unreadable`. Damage beside the pixels (EXIF, texts, profiles) costs no picture.
+Files may be hostile: the size is checked before the pixels are decoded, and any error of Pillow
+becomes Unreadable. A picture is read even if its metadata (EXIF, texts, profiles) is damaged.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from torch import Tensor
 
 from lab.text import shortened, sized
 
-MOST_PIXELS = 50_000_000  # of a picture that is read
-Image.init()  # or Pillow knows only some of its formats; this one may lack AVIF
-# Those that hold pictures and run no other program, as EPS has Ghostscript do.
+MOST_PIXELS = 50_000_000  # in a picture
+Image.init()  # loads all of Pillow's formats; some builds have no AVIF
+# Formats of pictures whose decoders run no other program, as that of EPS runs Ghostscript.
 KNOWN_FORMATS = (
     *("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO"),
     *("PCX", "QOI", "SGI", "PSD", "DDS", "TGA"),
 )
 FORMATS = tuple(name for name in KNOWN_FORMATS if name in Image.OPEN)
-# MPO is two JPEG files in one, of which the first is read.
+# MPO files contain several JPEG pictures, of which the first is read.
 ENDINGS = [end for end, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")]
 Turn = Image.Transpose
-TURNS = {  # what brings a picture upright, by the orientation that its camera noted
+TURNS = {  # EXIF orientation -> the operation that turns the picture upright
     **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE},
     **{6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90},
 }
 RESIZED = "resized from"
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long text is no damage
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # reads pictures with long texts
 
 
 class Unreadable(Exception):
-    """A picture that is damaged, hostile or none at all; the message says which, briefly."""
+    """A file that is damaged, hostile or no picture; the message briefly says why."""
 
 
 @contextlib.contextmanager
 def without_trust(formats: Sequence[str]) -> Iterator[None]:
-    """Within it Pillow warns of nothing, and whatever it raises becomes Unreadable."""
+    """Suppress Pillow's warnings, and turn whatever it raises into Unreadable."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bombs, hence `most_pixels`, and of trifles
+            warnings.simplefilter("ignore")  # `most_pixels` replaces that on decompression bombs
             yield
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:
         named = ", ".join(formats[:4])
         raise Unreadable(f"not a picture of the kind {named}") from None
-    except Exception as error:  # Pillow's readers raise anything for a damaged file
+    except Exception as error:  # Pillow may raise anything for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(shortened(reason, 80)) from None
 
@@ -66,14 +66,14 @@ def opened(
     most_pixels: int = MOST_PIXELS,
     side: int | None = None,
 ) -> Any:
-    """The picture in a file, loaded and upright; raises Unreadable.
+    """Load a picture and turn it upright; raises Unreadable.
 
-    formats: the only ones that Pillow tries. Of its own accord it takes any, whatever the file is
-    called, and has Ghostscript run the programs in some. side: of the image that it will be reduced
-    to; a JPEG is then unpacked at the smallest size that has twice as many pixels a side.
+    formats: the ones that Pillow may try; by default it tries all, whatever the file's ending, and
+    runs Ghostscript for some. side: that of the image to which the picture will be reduced; lets a
+    JPEG be decoded at a smaller size, of at least twice that side.
     """
     if isinstance(file, Path) and not file.is_file():
-        raise Unreadable("no file")  # a pipe would be waited for
+        raise Unreadable("no file")  # reading a pipe might wait for ever
     with without_trust(formats), Image.open(file, formats=formats) as picture:
         width, height = picture.size
         if width * height > most_pixels:
@@ -82,16 +82,16 @@ def opened(
             picture.draft(None, (2 * side, 2 * side))
         picture.load()
         turn = None
-        with contextlib.suppress(Exception):  # damaged EXIF raises anything; the pixels are intact
+        with contextlib.suppress(Exception):  # damaged EXIF data may raise anything
             turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
         loaded = picture.transpose(turn) if turn else picture.copy()
-        animated = getattr(picture, "is_animated", False)  # which a copy does not know
+        animated = getattr(picture, "is_animated", False)  # a copy loses it
         loaded.info.update(turned=bool(turn), animated=animated, size=(width, height))
         return loaded
 
 
 def size_and_mode(file: Path | io.BytesIO) -> tuple[tuple[int, int], str]:
-    """What a picture's header says of it, without unpacking it; raises Unreadable."""
+    """The size and mode in a picture's header, without decoding it; raises Unreadable."""
     with without_trust(FORMATS), Image.open(file, formats=FORMATS) as picture:
         return picture.size, picture.mode
 
@@ -99,10 +99,11 @@ def size_and_mode(file: Path | io.BytesIO) -> tuple[tuple[int, int], str]:
 def converted(
     picture: Image.Image, shape: Sequence[int], invert: bool = False
 ) -> tuple[Tensor, list[str]]:
-    """A picture that `opened` gave as uint8 (*shape), and what had to be done; raises Unreadable.
+    """Convert a picture from `opened` to uint8 (*shape); also returns the changes, in words.
 
-    Edges are cut off where it has other proportions. It is made grey after it was resized, so that
-    an image is the same however its set came to be grey. invert: dark becomes light.
+    Borders are cropped if the proportions differ. Colour is converted to grey after resizing, so
+    that the result does not depend on how the set came to be grey. invert: exchange dark and light.
+    Raises Unreadable.
     """
     channels, height, width = shape
     with without_trust(FORMATS):
@@ -118,24 +119,24 @@ def converted(
 
 
 def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A picture that `opened` gave as one of 8 bits, L or RGB, opaque; what was done to it."""
+    """A picture from `opened` as an opaque one of mode L or RGB, and the changes, in words."""
     changes = []
     if picture.info.get("turned"):
         changes.append("turned upright, as its camera noted")
     if picture.info.get("animated"):
         changes.append("only the first of its frames taken")
-    if picture.mode == "F" or picture.mode.startswith("I"):  # Pillow would cut it off at 255
-        picture, depth = _of_8_bits(np.asarray(picture))
+    if picture.mode == "F" or picture.mode.startswith("I"):  # Pillow would clip at 255
+        picture, depth = _to_8_bits(np.asarray(picture))
         changes.append(depth)
     if picture.has_transparency_data:
-        picture, ground = _on_ground(picture.convert("RGBA"))
+        picture, ground = _on_background(picture.convert("RGBA"))
         if ground:
             changes.append(f"transparency filled with {ground}")
     return picture.convert("L" if picture.mode in ("L", "1") else "RGB"), changes
 
 
-def _of_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
-    """Whole numbers of more bits, or fractions, as levels; and how they were read."""
+def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
+    """Integers of more bits, or floating-point pixels, as 8-bit levels; the change in words."""
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise Unreadable("has pixels that are no numbers")
@@ -147,11 +148,11 @@ def _of_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words
 
 
-def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
-    """An RGBA picture on an opaque ground, and on which: "" if it was opaque all over.
+def _on_background(picture: Image.Image) -> tuple[Image.Image, str]:
+    """An RGBA picture on an opaque background, and the name of that; "" if it was opaque.
 
-    It is the colour of its corner, or where that is transparent the one of black and white that
-    shows more of the picture.
+    The background is the colour of the corner or, if that is transparent, black or white, whichever
+    has more contrast to the picture.
     """
     alpha = np.asarray(picture.getchannel("A"), dtype=float)
     if alpha.min() == 255:
@@ -167,18 +168,18 @@ def _on_ground(picture: Image.Image) -> tuple[Image.Image, str]:
 
 
 def is_grey(picture: Image.Image) -> bool:
-    """Whether an RGB picture has no colour in it."""
+    """Whether all pixels of an RGB picture are grey."""
     red, green, blue = (band.tobytes() for band in picture.split())
     return red == green == blue
 
 
 def has_light_border(image: Tensor) -> bool:
-    """Whether the border of a uint8 image (C, H, W) is light; that of the sets' images is black."""
+    """Whether the border of a uint8 image (C, H, W) is light, unlike that of the sets' images."""
     border = (image[..., 0, :], image[..., -1, :], image[..., 0], image[..., -1])
     return bool(torch.cat([edge.flatten() for edge in border]).float().median() > 127)
 
 
 def as_image(picture: Image.Image) -> Tensor:
-    """A grey or RGB picture as a uint8 image (C, H, W)."""
+    """A picture of mode L or RGB as a uint8 tensor (C, H, W)."""
     levels = torch.from_numpy(np.array(picture))
     return levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Pixels from one scale to another: 256 levels in files, [-1, 1] in a GAN, [0, 1] under noise."""
+"""Pixel ranges: 0..255 in files, [-1, 1] for the GAN, [0, 1] for corruptions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 0..255 of any shape -> float32 in [-1, 1], what generator and discriminator see."""
+    """uint8 0..255 of any shape -> float32 in [-1, 1], the range of generator and discriminator."""
     return images.to(torch.float32).mul_(2 / 255).sub_(1)
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 images of any shape -> float32 in [0, 1], the scale that noise levels are on."""
+    """uint8 images of any shape -> float32 in [0, 1], the range in which noise is specified."""
     return images.to(torch.float32) / 255
 
 

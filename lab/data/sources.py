@@ -1,6 +1,6 @@
-"""Where the images of a named set come from: torchvision's classes, or IDX files read here.
+"""The sources of named sets: torchvision's classes, or IDX files that are read here.
 
-A kind of source finds its files below a folder, reads them, and fetches them.
+A source finds its files below a folder, reads them, and downloads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lab.data.idx import find_file, read_idx
 from lab.device import check_memory
 from lab.errors import Fault
 
-NETWORK_PATIENCE = 4.0  # seconds until a silent network counts as none
+NETWORK_PATIENCE = 4.0  # seconds to wait for an answer from the network
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Part:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor | None) -> Part:
-        """A half whose digests are computed; labels of any type."""
+        """Compute the digests; labels may have any integer type."""
         values = (images.numpy(), b"" if labels is None else labels.numpy())
         digests = (hashlib.sha256(each).hexdigest() for each in values)
         return cls(images, None if labels is None else labels.to(torch.int64), *digests)
@@ -47,12 +47,13 @@ class Part:
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """A set that a class of torchvision's downloads, and reads in the folder that it makes.
+    """A set that a class of torchvision downloads and reads.
 
-    folders: that one; of IdxFiles, all that the files usually lie in below a data folder. options:
-    of the class. images: how many it has; files of IdxFiles say it. transposed: the images lie on
-    their sides in the files, and are shown upright. system_folder: where a system's package puts
-    them. published: SHA-256 of the pixels of known images -> `full` or `sample`.
+    folders: the folder that the class creates; for IdxFiles, all that the files may be in, relative
+    to a data folder. options: keyword arguments of the class. images: the number of images, to
+    check memory before reading. transposed: whether rows and columns are exchanged in the files.
+    system_folder: where a package of the operating system installs the files. published: SHA-256
+    of the pixels of known images -> "full" or "sample".
     """
 
     torchvision_class: str
@@ -65,19 +66,19 @@ class TorchvisionSet:
 
     @property
     def wanted(self) -> str:
-        """What there is to fetch, in words."""
+        """What the user would have to download, in words."""
         maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
         return f"{self.folders[0]}, which {maker} makes where there is a network"
 
     def find(self, place: Path) -> Path | None:
-        """The folder that holds the set: `place`, its data/, or one below these."""
+        """`place` or its data/, whichever contains the set's folder; None if neither does."""
         homes = (place, place / "data")
         return next((home for home in homes if (home / self.folders[0]).is_dir()), None)
 
     def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Training and test half; Fault for a file that is missing or damaged.
+        """Read the training and the test half; Fault for a missing or damaged file.
 
-        shape: (C, H, W) of its images. classes: how many there are.
+        shape: (C, H, W) of an image. classes: their number.
         """
         check_memory(self.images, math.prod(shape), f"--dataset: {folder / self.folders[0]}")
         return self._half(folder, shape, True), self._half(folder, shape, False)
@@ -93,13 +94,13 @@ class TorchvisionSet:
                 raise ValueError("other images than the set has")
         except MemoryError:
             raise
-        except Exception as error:  # it raises anything for a file that is damaged
+        except Exception as error:  # torchvision may raise anything for a damaged file
             home, reason = folder / self.folders[0], _reason(error)
             raise Fault(f"{home}: is not whole ({reason}); remove it, and fetch it again") from None
         return Part.of(images, labels)
 
     def download(self, folder: Path) -> None:
-        """Fetch the set into `folder`, whole; NoDownload if that fails."""
+        """Download the complete set into `folder`; NoDownload if that fails."""
         download_set(self.torchvision_class, folder, self.options)
 
 
@@ -109,12 +110,12 @@ class IdxFiles(TorchvisionSet):
     wanted = "train-images-idx3-ubyte, raw or .gz"
 
     def find(self, place: Path) -> Path | None:
-        """The folder at or below `place`, or its data/, that holds training images of the set."""
+        """The folder at or below `place` or its data/ that contains the training images."""
         folders = (home / below for home in (place, place / "data") for below in self.folders)
         return next((folder for folder in folders if find_file(folder, "train", "images")), None)
 
     def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Training and test half; Fault for a file that is missing, damaged or another's."""
+        """Read the training and the test half; Fault for a missing, damaged or wrong file."""
         return tuple(_idx_half(folder, part, shape, classes) for part in ("train", "t10k"))
 
 
@@ -134,7 +135,7 @@ def _idx_half(folder: Path, part: str, shape: Sequence[int], classes: int) -> Pa
 
 
 def _torchvision_class(name: str) -> Any:
-    from torchvision import datasets  # imported late: it costs a second and is seldom needed
+    from torchvision import datasets  # this import takes a second and is seldom needed
 
     return getattr(datasets, name)
 
@@ -143,19 +144,19 @@ def _torchvision_class(name: str) -> Any:
 
 
 class NoDownload(Exception):
-    """Why the set did not come: no network, no room, or a server that has something else."""
+    """The download failed: no network, a full disk, or an unexpected answer."""
 
 
 def download_set(
     torchvision_class: str, folder: Path, options: Mapping[str, str] | None = None
 ) -> None:
-    """Let torchvision fetch a set, by its class, into `folder`. NoDownload if that fails.
+    """Let a class of torchvision download its set into `folder`; NoDownload if that fails.
 
-    It is fetched beside and moved when whole, so that an interrupted download leaves no files that
-    a later run would take for a damaged set.
+    The files are downloaded into a temporary folder and moved when complete, so that an interrupted
+    download leaves nothing that a later run would take for a damaged set.
     """
     torchvision_set = _torchvision_class(torchvision_class)
-    url = getattr(torchvision_set, "url", None)  # of those whose files come in one
+    url = getattr(torchvision_set, "url", None)  # of sets with a single archive
     await_answer(url or torchvision_set.mirrors[0] + torchvision_set.resources[0][0])
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
@@ -163,13 +164,13 @@ def download_set(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as beside:
             torchvision_set(beside, download=True, **(options or {}))
-            # The training images last: a set without them counts as not there.
+            # The training images are moved last, since a set without them counts as missing.
             files = [path for path in Path(beside).rglob("*") if path.is_file()]
             for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
                 home = folder / file.relative_to(beside)
                 home.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(home)
-    # torchvision raises RuntimeError when every mirror failed; a hotel's page may answer anything.
+    # torchvision raises RuntimeError if every mirror failed; a login page may cause any of these.
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
         raise NoDownload(_reason(error)) from None
     finally:
@@ -177,20 +178,23 @@ def download_set(
 
 
 def await_answer(url: str) -> None:
-    """Return once `url` has been answered; NoDownload if it is refused, or takes too long.
+    """Return once the server has answered; NoDownload if it refuses, or takes too long.
 
-    Its first byte is asked for, as the download will ask for all: many a proxy refuses HEAD. In a
-    thread of its own, since a name look-up without a network can hang longer than any time-out that
-    Python lets one set.
+    Requests the first byte with GET, since many proxies refuse HEAD. Runs in a thread, since a name
+    look-up without a network can take longer than any time-out that Python offers.
     """
-    answers: queue.Queue[str] = queue.Queue()  # "", or what went wrong
+    answers: queue.Queue[str] = queue.Queue()  # "" for success, else the reason of the failure
 
     def ask() -> None:
         request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
                 answers.put("")
-        except (OSError, ValueError, http.client.HTTPException) as error:  # a proxy called .x
+        except (
+            OSError,
+            ValueError,
+            http.client.HTTPException,
+        ) as error:  # ValueError: a malformed proxy
             answers.put(_reason(error))
 
     threading.Thread(target=ask, daemon=True).start()
@@ -203,7 +207,7 @@ def await_answer(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, in a line; urllib wraps the one that tells."""
+    """The text of an error in one line; that of its cause, which urllib wraps."""
     inner = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     text = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     return text.splitlines()[0]

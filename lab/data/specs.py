@@ -1,6 +1,6 @@
-"""What is known of each set before any file of it is read: a row of DATASETS each.
+"""DATASETS, the named sets, one row each: a set's name, image shape, classes and source.
 
-A row's `files` say where its images come from. Sets of one's own have a spec, too, but no row.
+A set of the user's own has a DatasetSpec, too, but no row.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from lab.data.idx import MOST_SIDE
 from lab.data.sources import IdxFiles, TorchvisionSet
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
-MOST_CLASSES = 1_000  # that a file from elsewhere may name
+MOST_CLASSES = 1_000  # in a spec that is read from a file
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a set before any file of it is read. Weights files carry it.
+    """The description of a set, also stored in weights files.
 
     shape: (channels, height, width) of an image. class_names: by label; () without labels.
-    files: where its images come from. published_fid: (what, Inception FID, 10,000 generated images
-    against 10,000 test images) of generators in the literature.
+    files: where the images come from; None for a set of the user's own. published_fid: (generator,
+    Inception FID of 10,000 generated images against 10,000 test images) from the literature.
     """
 
     name: str
@@ -36,19 +36,23 @@ class DatasetSpec:
 
     @property
     def has_sample(self) -> bool:
-        """Whether some images of the set are bundled with the lab."""
+        """Whether the lab contains a sample of the set's images."""
         return DATASETS.get(self.name) is self and (SAMPLE_FOLDER / self.name).is_dir()
 
     def as_facts(self) -> dict[str, Any]:
-        """Name, title, shape and classes as plain values, for a file."""
-        lists = {"shape": list(self.shape), "class_names": list(self.class_names)}
-        return {"name": self.name, "title": self.title, **lists}
+        """Name, title, shape and classes as plain values, to be stored in a file."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "shape": list(self.shape),
+            "class_names": list(self.class_names),
+        }
 
     @classmethod
     def from_facts(cls, facts: Any) -> DatasetSpec:
-        """The spec that `as_facts` was of; ValueError, in a few words, for anything else.
+        """The spec from the result of `as_facts`; ValueError with a short reason if it is invalid.
 
-        A name alone, as files of the lab's first version have it, is that of a row of DATASETS.
+        Also accepts the name of a row of DATASETS, as stored by the first version of the lab.
         """
         if isinstance(facts, str) and facts in DATASETS:
             return DATASETS[facts]
@@ -56,9 +60,9 @@ class DatasetSpec:
             raise ValueError("does not say which set it was trained on")
         name, title, shape = map(facts.get, ("name", "title", "shape"))
         names = facts.get("class_names", ())
-        sides, listed = (list(v) if isinstance(v, list | tuple) else [None] for v in (shape, names))
-        words = [name, title, *listed]
-        if not all(isinstance(word, str) and 0 < len(word) <= 200 for word in words):
+        sides, texts = (list(v) if isinstance(v, list | tuple) else [None] for v in (shape, names))
+        texts += [name, title]
+        if not all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts):
             raise ValueError("the name, title or classes of its set are damaged")
         if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MOST_SIDE for s in sides):
             raise ValueError("the shape of its images is damaged")

@@ -1,10 +1,11 @@
-"""Images written to files that other programs read; a format is a function and a row each.
+"""Writes images in formats that other programs read: WRITERS, one row for each format.
 
     with WRITERS["npz"].open(path, Contents(spec, (100,), labelled=True)) as add:
         add(0, images, seeds, labels)
 
 `add` takes the part (0, or 1 for the test part of a format that has one), uint8 images
-(N, C, H, W), the seed of each, and their labels or None. Images are not held in memory.
+(N, C, H, W), the seed of each, and their labels or None. Images are written at once, not collected
+in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lab.errors import Mistake
 from lab.files import write_whole
 from lab.text import as_word
 
-# Of zip archives: the words for "too large, it stands elsewhere"; a name's coding, a date, rights.
+# Zip archives: values for "see the zip64 field", name encoding, date, system and permissions.
 MOST_16, MOST_32, NEAR = 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF
 UTF_8, NEW_YEAR_1980, UNIX, OWN_FILE = 0x800, 0x21, 3 << 8, 0o600 << 16
 
@@ -38,31 +39,32 @@ Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
 
 
 def as_picture(image: Tensor) -> Image.Image:
-    """A uint8 image (C, H, W) as a picture: grey of one channel, RGB of three."""
+    """A uint8 image (C, H, W) as a picture, grey for one channel and RGB for three."""
     levels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return Image.fromarray(levels.contiguous().cpu().numpy())
 
 
 def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, whole."""
+    """Write a PNG file, which appears when it is complete."""
     write_whole(path, lambda file: picture.save(file, format="PNG"))
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is going to be written: images like those of a set, and how many in each part."""
+    """A description of what will be written."""
 
-    spec: DatasetSpec
-    counts: tuple[int, ...]
+    spec: DatasetSpec  # of the images
+    counts: tuple[int, ...]  # images in each part
     labelled: bool
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A format. open: begins a file or folder at a path where nothing is yet.
+    """A format.
 
-    suffix: of its file; a folder has none. below: where, under --out, its folder is. refusal: why
-    it cannot hold such contents; empty if it can.
+    open: creates a file or folder at a path that does not exist yet. suffix: of the file; "" if it
+    is a folder. below: the folder under --out. refusal: why the format cannot hold the contents; ""
+    if it can.
     """
 
     open: Callable[[Path, Contents], contextlib.AbstractContextManager[Add]]
@@ -77,7 +79,7 @@ class Writer:
 
 @contextlib.contextmanager
 def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
-    """`seed000042.png`, in a folder a class where there are labels: `3/`, `5_sandal/`."""
+    """`seed000042.png`; with labels in one folder per class: `3/`, `5_sandal/`."""
     path.mkdir()
 
     def save(name: str, picture: bytes) -> None:
@@ -89,10 +91,10 @@ def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 
 @contextlib.contextmanager
 def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
-    """The same in a zip archive, as zipfile makes it, which holds 400 bytes a file in memory.
+    """The same files in a zip archive; they all have the same date, so that its bytes repeat.
 
-    Here the archive's directory grows in a file beside it. All dates are one, so that the same
-    images are the same bytes. https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.
+    Python's zipfile would need 400 bytes of memory for each file; here the archive's directory is
+    written to a temporary file. https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.
     """
     count = 0
     with path.open("wb") as file, tempfile.TemporaryFile(dir=path.parent) as directory:
@@ -123,7 +125,7 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 
 def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
     names = contents.spec.class_names
-    digits = len(str(max(0, len(names) - 1)))  # so that folders sort as labels do
+    digits = len(str(max(0, len(names) - 1)))  # leading zeros, so that folders sort by label
     words = ["" if name == str(label) else f"_{as_word(name)}" for label, name in enumerate(names)]
     folders = [f"{label:0{digits}d}{word}/" for label, word in enumerate(words)]
 
@@ -142,7 +144,7 @@ def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Ad
 
 @contextlib.contextmanager
 def npz(path: Path, contents: Contents) -> Iterator[Add]:
-    """NumPy's .npz: `images` (N, H, W), of colour (N, H, W, 3), `seeds` (N,), `labels` (N,)."""
+    """NumPy's .npz: `images` (N, H, W) or in colour (N, H, W, 3), `seeds` and `labels` (N,)."""
     channels, *sides = contents.spec.shape
     shape = (sum(contents.counts), *sides, *((channels,) if channels > 1 else ()))
     all_seeds, all_labels = array("q"), array("q")
@@ -165,7 +167,7 @@ def npz(path: Path, contents: Contents) -> Iterator[Add]:
 
 @contextlib.contextmanager
 def idx(path: Path, contents: Contents) -> Iterator[Add]:
-    """The four files of a set of the MNIST family in `raw`, training and test part."""
+    """The four files of the MNIST family in `raw`: images and labels, training and test part."""
     raw = path / "raw"
     raw.mkdir(parents=True)
     with contextlib.ExitStack() as closing:
@@ -197,7 +199,7 @@ def _not_idx(contents: Contents) -> str:
 
 
 def _torchvision_folder(spec: DatasetSpec) -> str:
-    """The folder in which torchvision's class looks for the set; of an own set, its name."""
+    """The folder in which torchvision's class looks for the set; for an own set, its name."""
     return getattr(spec.files, "torchvision_class", spec.name)
 
 
@@ -210,7 +212,7 @@ WRITERS = {
 
 
 def kind_of(out: Path) -> str:
-    """The format of --out by its ending: a folder of PNG where it has none. Mistake for another."""
+    """The format for --out by its ending, a folder of PNG files for none; Mistake if unknown."""
     ends = {writer.suffix: kind for kind, writer in WRITERS.items() if writer.suffix}
     if out.suffix and out.suffix.lower() not in ends and not out.is_dir():
         cure = "for a folder of that name give --format png"

@@ -1,16 +1,16 @@
-"""How good generated images are, in figures and in words.
+"""Scores of generated images, and what they mean.
 
-metrics       definitions, on features or on images
-catalogue     METRICS: a row each, with what people are told about it
-classifiers   how those of a set are trained, and where they are kept
-judges        the networks that images are measured through
-reference     images as the judges see them; the real images of a set; the classes to ask for
-evaluator     computes every metric of images or of a generator; what it has found
-subject       what evaluate_images.py is to score
-cas           the classification accuracy score, which takes long
-diagnosis     what the figures mean, and the option that cures
-inception     the Inception FID, an extra
-latent_space  walks between latents, nearest training images
+metrics       the definitions of metrics, on features or on images
+catalogue     METRICS: one row each, with its name, direction and explanation
+classifiers   the classifiers of a set: found, or trained and cached
+judges        the networks in whose features images are compared
+reference     the real images of a set, as the judges see them
+evaluator     computes the metrics of images or of a generator
+subject       what evaluate_images.py scores: a generator, or a folder of pictures
+cas           the classification accuracy score, computed on request
+diagnosis     explains the figures, and suggests options
+inception     the Inception FID, computed on request
+latent_space  walks between latents, and nearest training images
 """
 
 from lab.evaluation.evaluator import Evaluator, Judgement

@@ -1,9 +1,9 @@
-"""The classification accuracy score: what generated images are worth as training images.
+"""The classification accuracy score (CAS): how useful generated images are as training images.
 
 Ravuri and Vinyals 2019, "Classification accuracy score for conditional generative models": a
-classifier is trained on generated images and the classes they were asked for, and tested on real
-ones. They take a ResNet-50; here it is the lab's small classifier, half as wide, of a recipe and
-seeds that never change, so that two generators of a set can be compared.
+classifier is trained on generated images, labelled with the classes they were asked for, and tested
+on real ones. They use a ResNet-50; here it is the lab's small classifier at half its width, with a
+fixed recipe and fixed seeds, so that generators of the same set can be compared.
 """
 
 import torch
@@ -23,13 +23,13 @@ from lab.text import progress_bar
 
 COUNT = 60_000  # generated images
 WIDTHS = (16, 32, 64, 64)
-SHOWN = 300_000  # images, whatever their number
+SHOWN = 300_000  # training images shown, with repetitions
 BATCH = 100
-LEARNING_RATE = 0.01  # at most: it rises and falls once (Smith and Topin 2018)
+LEARNING_RATE = 0.01  # the peak of a one-cycle schedule (Smith and Topin 2018)
 
 
 def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
-    """Mistake unless there is a generator that can be asked for the classes of the set."""
+    """Mistake unless there is a conditional generator with the classes of the set."""
     if trained is None:
         raise Mistake("--cas: pictures say no class that was asked for; leave it out with --images")
     if labels_to_ask(trained.network, dataset, 1) is None:
@@ -53,7 +53,7 @@ def scores(generator: nn.Module, dataset: Dataset, device: torch.device) -> tupl
 def _accuracy(
     images: Tensor, labels: Tensor, dataset: Dataset, device: torch.device, what: str
 ) -> float:
-    """How often a classifier trained on uint8 images (N, C, H, W) is right of test images."""
+    """The accuracy on test images of a classifier trained on uint8 images (N, C, H, W)."""
     images, labels = images.to(device), labels.to(device)
     shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
     seed, steps = seed_for(0, "cas/weights"), SHOWN // BATCH

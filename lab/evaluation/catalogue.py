@@ -1,10 +1,10 @@
-"""The metrics: a row each, which the evaluator computes and screen, files and page read.
+"""The metrics, one row each: how each is computed, and how tables and pages describe it.
 
-A new metric is a row of METRICS and its function of a sample and the real images. Seeds and counts
-are fixed: a figure of another count or in other features gets another key. FCD, the Frechet
-classifier distance, is what FID is with the set's own small classifier in Inception's place; MLP
-FCD takes a second classifier without convolutions, FRD a network with random weights. Their scales
-are their own, and none is that of FID.
+To add a metric, add a row to METRICS with a function of a sample and the real images. A key always
+means the same count and features; another count or other features get another key. FCD, the Frechet
+classifier distance, is computed as FID is, but with a small classifier of the set in place of
+Inception; MLP FCD uses a second classifier, without convolutions, and FRD a network with random
+weights. The values of these distances, and of FID, cannot be compared with each other.
 """
 
 from collections.abc import Callable
@@ -12,90 +12,90 @@ from dataclasses import dataclass
 from statistics import mean
 
 from lab.evaluation import metrics
-from lab.evaluation.metrics import FEWEST_A_CLASS, Support
+from lab.evaluation.metrics import FEWEST_A_CLASS, PrecisionRecall
 from lab.evaluation.reference import Reference, Sample
 
-FEWEST_FOR_FRECHET = 256  # twice the classifier's features: below, a covariance means nothing
+FEWEST_FOR_FRECHET = 256  # images: twice the classifier's features, for a useful covariance
 FEWEST_FOR_NEIGHBOURS = 100
-FEWEST_WITHIN = 150  # of a class: more than features; real images beside it are as few
+FEWEST_WITHIN = 150  # images in a class, a few more than features
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of images, and what people are told about it."""
+    """How a figure is computed, and its descriptions for people."""
 
     label: str
-    better: str  # "lower", "higher", or "" for what has no direction and no value for real images
+    better: str  # "lower" or "higher"; "" for a figure of the real images alone
     format: str
     meaning: str
-    compute: Callable[[Sample, Reference], float] | None  # None: it is measured elsewhere
-    fewest: int = 1  # images that it takes, also of the halves that it compares with
-    quick_name: str = ""  # its column in history.csv; "" for none
-    needs_labels: bool = False  # whether it is of images that were asked for by class
-    judge: str = ""  # whose features it is of; "" if it takes none
-    against: tuple[str, ...] = ()  # the halves of the set, "train" and "test", it compares with
-    # Of real images; None if the 10,000 training images simply stand for generated ones.
-    of_real: Callable[[Reference], float] | None = None
-    fewest_a_class: int = 0  # images that it takes for each class of the set
-    quick_digits: int = 6  # of its column in history.csv
+    compute: Callable[[Sample, Reference], float] | None  # None: computed on request only
+    min_images: int = 1  # generated images needed, and real ones in each of `real_halves`
+    history_column: str = ""  # its column in history.csv; "" for none
+    needs_labels: bool = False  # whether it needs the classes that were asked for
+    judge: str = ""  # the judge whose output it needs; "" for none
+    real_halves: tuple[str, ...] = ()  # the halves of the set, "train" or "test", that it needs
+    # Its value for real images; None to compute it with training images as the generated ones.
+    real_value: Callable[[Reference], float] | None = None
+    min_per_class: int = 0  # generated images needed per class of the set
+    history_digits: int = 6  # of its column in history.csv
 
-    def fewest_images(self, classes: int) -> int:
-        """How many images it takes in a set of so many classes."""
-        return max(self.fewest, self.fewest_a_class * classes)
+    def images_needed(self, classes: int) -> int:
+        """The number of generated images needed for a set with that many classes."""
+        return max(self.min_images, self.min_per_class * classes)
 
     def shown(self, value: float) -> str:
-        """The value as screen and page have it."""
+        """The value as tables show it."""
         return format(value, self.format)
 
 
 def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict[str, Metric]:
-    """The Frechet distances in the features of a judge: two, and the floor of one."""
-    needs = {"judge": judge, "fewest": fewest}
+    """Frechet distances to both halves of the set in the features of a judge, and the floor."""
+    needs = {"judge": judge, "min_images": fewest}
     return {
         f"{key}_test": Metric(
             *(f"{label}, test images", "lower", ".2f"),
             f"Fréchet distance between 10,000 generated and the test images, seen through {seen}. "
             "Not an Inception FID.",
             lambda sample, real: real.distance(sample, "test", judge),
-            against=("test",),
+            real_halves=("test",),
             **needs,
         ),
         f"{key}_real": Metric(
             *(f"{label} of real images", "", ".2f"),
-            "What training images score against the test images: the floor of the line above.",
+            "The distance of training images to the test images: the least one can hope for.",
             lambda sample, real: real.floor(judge),
-            against=("train", "test"),
+            real_halves=("train", "test"),
             **needs,
         ),
         f"{key}_train": Metric(
             *(f"{label}, training images", "lower", ".2f"),
             "Fréchet distance to 10,000 training images, or to all of a smaller set, seen "
-            f"through {seen}: what recipes are chosen by.",
+            f"through {seen}. Recipes were chosen by it.",
             lambda sample, real: real.distance(sample, "train", judge),
-            of_real=lambda real: real.floor(judge),
-            quick_name=f"{key}_train_5k",
-            quick_digits=4,
-            against=("train",),
+            real_value=lambda real: real.floor(judge),
+            history_column=f"{key}_train_5k",
+            history_digits=4,
+            real_halves=("train",),
             **needs,
         ),
     }
 
 
 def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
-    """How the samples lie among the test images in the features of a judge."""
-    needs = {"judge": judge, "fewest": FEWEST_FOR_NEIGHBOURS, "against": ("test",)}
+    """The kernel distance, precision, recall, density and coverage in the features of a judge."""
+    needs = {"judge": judge, "min_images": FEWEST_FOR_NEIGHBOURS, "real_halves": ("test",)}
     suffix = ending.replace("_", ", ")
     rows = {
         f"kernel_distance{ending}": Metric(
             *(f"Kernel distance{suffix}", "lower", ".4f"),
-            "The same question asked with a polynomial kernel, without assuming a bell curve.",
+            "A distance like the FCD, by a polynomial kernel; assumes no normal distribution.",
             lambda sample, real: metrics.kernel_distance(
-                real.test.views[judge].features, sample.views[judge].features
+                real.test.outputs[judge].features, sample.outputs[judge].features
             ),
             **needs,
         )
     }
-    meanings = Support(
+    meanings = PrecisionRecall(
         precision=f"Share of generated images that lie among the real ones, as {through} sees "
         "them; far from real images it means little.",
         recall="Share of real images that the generator comes close to.",
@@ -105,15 +105,15 @@ def _neighbours(judge: str, ending: str, through: str) -> dict[str, Metric]:
     for name, meaning in meanings._asdict().items():
         rows[f"{name}{ending}"] = Metric(
             *(f"{name.capitalize()}{suffix}", "higher", ".3f", meaning),
-            lambda sample, real, name=name: getattr(real.support(sample, judge), name),
+            lambda sample, real, name=name: getattr(real.precision_recall(sample, judge), name),
             **needs,
         )
     return rows
 
 
-# What the metrics of classes need.
-WITHIN_CLASSES = {"judge": "cnn", "needs_labels": True, "fewest_a_class": FEWEST_WITHIN}
-OF_CLASSES = {"judge": "cnn", "fewest": FEWEST_FOR_FRECHET, "fewest_a_class": FEWEST_A_CLASS}
+# The needs of metrics of classes.
+WITHIN_CLASSES = {"judge": "cnn", "needs_labels": True, "min_per_class": FEWEST_WITHIN}
+OF_CLASSES = {"judge": "cnn", "min_images": FEWEST_FOR_FRECHET, "min_per_class": FEWEST_A_CLASS}
 
 METRICS = {
     **_distances("fcd", "FCD", "cnn", "the lab’s own small classifier", FEWEST_FOR_FRECHET),
@@ -131,15 +131,15 @@ METRICS = {
         *("Inception FID", "lower", ".2f"),
         "Fréchet Inception distance by the protocol of Lucic et al. 2018; comparable with "
         "published tables.",
-        None,  # it takes long and a package of its own: `inception` measures it when asked to
+        None,  # slow, and needs another package: see `inception`
     ),
     **_neighbours("cnn", "", "the classifier"),
     **_neighbours("random", "_random", "a network with random weights"),
     "confidence": Metric(
         *("Confidence", "higher", ".3f"),
         "How sure the classifier is of the class it sees, on average.",
-        lambda sample, real: round(sample.views["cnn"].confidence, 6),
-        quick_name="confidence",
+        lambda sample, real: round(sample.outputs["cnn"].confidence, 6),
+        history_column="confidence",
         judge="cnn",
     ),
     "class_kl": Metric(
@@ -150,9 +150,9 @@ METRICS = {
     ),
     "smallest_class": Metric(
         *("Rarest class", "higher", ".1%"),
-        "Its share of the samples; beside it, that of real images.",
+        "The share of the rarest class in the samples.",
         lambda sample, real: min(real.shares(sample)),
-        quick_name="smallest_class",
+        history_column="smallest_class",
         **OF_CLASSES,
     ),
     "thin_classes": Metric(
@@ -161,16 +161,16 @@ METRICS = {
         lambda sample, real: len(
             metrics.thin_classes(real.shares(sample), real.own_shares, len(sample.images))
         ),
-        quick_name="thin_classes",
+        history_column="thin_classes",
         **OF_CLASSES,
     ),
     "asked_class": Metric(
         *("Asked-for class", "higher", ".1%"),
-        "Share of images in which the classifier sees the class that was asked for; of real test "
-        "images, their own.",
+        "Share of images in which the classifier sees the class that was asked for; for real "
+        "images, the share of test images in which it sees their own class.",
         lambda sample, real: sample.share_as_asked(),
-        of_real=lambda real: real.test.share_as_asked(),
-        quick_name="asked_class",
+        real_value=lambda real: real.test.share_as_asked(),
+        history_column="asked_class",
         judge="cnn",
         needs_labels=True,
     ),
@@ -182,21 +182,21 @@ METRICS = {
     ),
     "worst_class_fcd": Metric(
         *("FCD of the worst class", "lower", ".2f"),
-        "The same of the class that has the highest.",
+        "The highest FCD within a class.",
         lambda sample, real: max(real.class_distances(sample)),
         **WITHIN_CLASSES,
     ),
     "cas": Metric(
         *("Accuracy score (CAS)", "higher", ".1%"),
-        "Classification accuracy score (Ravuri and Vinyals 2019): how often a small classifier is "
-        "right of real test images that was trained on 60,000 generated ones; beside it, of one "
-        "trained on real images.",
-        None,  # it takes long: `cas` measures it when asked to
+        "Classification accuracy score (Ravuri and Vinyals 2019): the accuracy on real test images "
+        "of a small classifier trained on 60,000 generated ones; for real images, of one trained "
+        "on these.",
+        None,  # slow: see `cas`
     ),
     "near_copies": Metric(
         *("Near-copies", "lower", ".1%"),
-        "Share of samples that are training images again.",
+        "Share of samples that are nearly identical to a training image.",
         lambda sample, real: real.near_copies(sample.images),
-        of_real=lambda real: real.near_copies(real.dataset.test_images),
+        real_value=lambda real: real.near_copies(real.dataset.test_images),
     ),
 }

@@ -1,7 +1,7 @@
-"""The classifiers of a set: those that ship, else those trained for it once and kept.
+"""The classifiers of a set: those that ship, or else those trained when it is first scored.
 
-A set of one's own gets a convolutional and a fully connected one when its first score is due, and
-finds them again in the cache by its fingerprint. Where there is no cache they are trained anew.
+Trained ones, a convolutional and a fully connected network, are cached under the fingerprint of the
+set.
 """
 
 import math
@@ -29,35 +29,35 @@ from lab.seeding import stream
 from lab.text import progress_bar
 
 BATCH_SIZE = 200
-# What a set of one's own is trained for: about two and a half minutes on two cores with AVX2.
+# Shown to a convolutional classifier: about two and a half minutes on two cores with AVX2.
 PIXELS_SHOWN = 170_000_000
 MOST_EPOCHS = 30
-LEAST_ACCURACY = 0.6  # of one that is to judge images
-MOST_LINES = 6  # of a training without a terminal
+LEAST_ACCURACY = 0.6  # below it a classifier is not used as a judge
+MOST_LINES = 6  # of progress, printed if there is no terminal
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: how long, and how far images are moved at random."""
+    """How a classifier is trained, with random transformations of the images."""
 
-    kind: str  # its row of CLASSIFIERS
+    kind: str  # the key of CLASSIFIERS
     epochs: int
-    learning_rate: float = 6e-3  # at its peak
+    learning_rate: float = 6e-3  # at the peak of the schedule
     weight_decay: float = 0.05
-    shift: float = 0  # pixels, the most in each direction
-    turn: float = 0  # degrees, the most either way
-    zoom: float = 0  # the most, as a fraction of the size
-    mirror: bool = False  # whether left and right may be exchanged
-    most_images: int | None = None  # of an epoch
+    shift: float = 0  # at most, in pixels
+    turn: float = 0  # at most, in degrees
+    zoom: float = 0  # at most, as a fraction of the size
+    mirror: bool = False  # whether to flip horizontally at random
+    most_images: int | None = None  # shown in an epoch
 
 
 MLP = Recipe("mlp", epochs=3, learning_rate=2e-3, weight_decay=0.01)
 
 
 def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn.Module, float]]:
-    """By kind, a classifier and its accuracy on the test images; none of a set without labels.
+    """The classifiers of a set by kind, with their test accuracy; {} for a set without labels.
 
-    Fault if the file of one that ships is not the lab's.
+    Raises Fault if the file of a shipped one is damaged.
     """
     if shipped := load_classifiers(dataset.spec):
         return {
@@ -67,15 +67,15 @@ def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn
     labelled = dataset.train_labels is not None and dataset.test_labels is not None
     if not labelled or len(dataset.spec.class_names) < 2:
         return {}
-    return {kind: _own(dataset, kind, device) for kind in CLASSIFIERS}
+    return {kind: _cached_or_trained(dataset, kind, device) for kind in CLASSIFIERS}
 
 
-def classifier_kept(
+def load_cached_classifier(
     spec: DatasetSpec, data: DataFacts, kind: str = "cnn"
 ) -> tuple[nn.Module, float] | None:
-    """The classifier that was trained and kept for a set, and its accuracy; None if there is none.
+    """The classifier cached for a set, and its test accuracy; None if there is none.
 
-    data: which images they were, as far as it says so.
+    data: the number and fingerprint of the training images, as a run's config.json has them.
     """
     if not (data.training_images and data.fingerprint.isalnum()):
         return None
@@ -83,7 +83,7 @@ def classifier_kept(
     wanted = {"shape": list(spec.shape), "classes": len(spec.class_names)}
     wanted |= {"fingerprint": data.fingerprint, "recipe": recipe}
     try:
-        weights = load_weights(_place(kind, data.fingerprint), "classifier")
+        weights = load_weights(_cache_path(kind, data.fingerprint), "classifier")
         accuracy = float(weights.facts["test_accuracy"])
     except (Fault, OSError, KeyError, TypeError, ValueError):
         return None
@@ -92,12 +92,12 @@ def classifier_kept(
     return (weights.network, accuracy) if same else None
 
 
-def _place(kind: str, fingerprint: str) -> Path:
+def _cache_path(kind: str, fingerprint: str) -> Path:
     return cache_folder() / f"classifier-{kind}-{fingerprint[:32]}.pth"
 
 
 def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
-    """The recipe for a set that none ships for; the more images it has, the fewer epochs."""
+    """The recipe for a set without shipped classifiers; larger sets get fewer epochs."""
     _, height, width = spec.shape
     if kind == "mlp":
         pixels, recipe = MLP.epochs * 60_000 * height * width, asdict(MLP)
@@ -108,16 +108,18 @@ def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
     return Recipe(**{**recipe, "epochs": epochs, "most_images": shown})
 
 
-def _own(dataset: Dataset, kind: str, device: torch.device) -> tuple[nn.Module, float]:
-    """The classifier kept for this set, else a new one, which is kept."""
+def _cached_or_trained(
+    dataset: Dataset, kind: str, device: torch.device
+) -> tuple[nn.Module, float]:
+    """The cached classifier of a set with its test accuracy, or a new one, which is cached."""
     spec, fingerprint, images = dataset.spec, dataset.fingerprint, len(dataset.train_images)
-    known = DataFacts(fingerprint=fingerprint, training_images=images)
-    if kept := classifier_kept(spec, known, kind):
-        return kept
+    data = DataFacts(fingerprint=fingerprint, training_images=images)
+    if cached := load_cached_classifier(spec, data, kind):
+        return cached
     print(f"note: {dataset.title} gets a classifier of its own ({kind}), which scores images")
-    recipe, path = _own_recipe(kind, spec, images), _place(kind, fingerprint)
-    chance = stream(0, "classifier")  # not of the set's name, which is that of a folder
-    classifier = train(dataset, recipe, 0, chance, device)
+    recipe, path = _own_recipe(kind, spec, images), _cache_path(kind, fingerprint)
+    rng = stream(0, "classifier")  # not seeded by the set's name, which may change
+    classifier = train(dataset, recipe, 0, rng, device)
     accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
     facts = {"fingerprint": fingerprint, "recipe": asdict(recipe), "test_accuracy": accuracy}
     try:
@@ -131,41 +133,42 @@ def _own(dataset: Dataset, kind: str, device: torch.device) -> tuple[nn.Module, 
 def new_classifier(
     kind: str, shape: Sequence[int], classes: int, seed: int, device: torch.device, **config: Any
 ) -> nn.Module:
-    """One that has learned nothing, in training mode, its weights drawn by a seed."""
-    with torch.random.fork_rng(devices=[]):  # a GAN's training may be drawing from that stream
+    """An untrained classifier in training mode; its weights depend on the seed only."""
+    with torch.random.fork_rng(devices=[]):  # a GAN in training may be using the global stream
         torch.default_generator.manual_seed(seed)
         network = build(CLASSIFIERS, kind, shape=shape, classes=classes, **config)
     return network.to(device, memory_format=torch.channels_last).train()  # faster on a CPU
 
 
-# How one is trained
+# Training
 
 
 def train(
-    dataset: Dataset, recipe: Recipe, seed: int, chance: torch.Generator, device: torch.device
+    dataset: Dataset, recipe: Recipe, seed: int, rng: torch.Generator, device: torch.device
 ) -> nn.Module:
     """Train a classifier on the training images and return it in evaluation mode.
 
-    AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith and Topin 2018),
-    which ends near zero and so leaves weights that need no averaging. A bar shows how far it is,
-    without a terminal some lines. chance: for order and augmentation.
+    AdamW (Loshchilov and Hutter 2019) with a one-cycle learning rate (Smith and Topin 2018), which
+    ends near zero, so that the weights need no averaging. Shows a progress bar, or prints lines if
+    there is no terminal. rng: for order and augmentation.
     """
     shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
     classifier = new_classifier(recipe.kind, shape, classes, seed, device)
-    rate, moves = recipe.learning_rate, recipe.shift or recipe.turn or recipe.zoom or recipe.mirror
+    rate = recipe.learning_rate
+    augments = recipe.shift or recipe.turn or recipe.zoom or recipe.mirror
     optimizer = AdamW(classifier.parameters(), rate, weight_decay=recipe.weight_decay)
     count = min(len(dataset.train_images), recipe.most_images or len(dataset.train_images))
     steps = recipe.epochs * math.ceil(count / BATCH_SIZE)
     cycle = {"pct_start": 0.2, "div_factor": 10, "final_div_factor": 1000, "cycle_momentum": False}
-    # It divides by 0 where its first phase, a fifth of the steps, is a single one.
+    # At least 6 steps: OneCycleLR divides by 0 if its first phase, a fifth of them, has one step.
     schedule = OneCycleLR(optimizer, rate, total_steps=max(6, steps), **cycle)
     title = f"{recipe.kind} classifier of {dataset.title}"
     with progress_bar(total=recipe.epochs * count, desc=title, unit=" images") as bar:
         for epoch in range(1, recipe.epochs + 1):
-            order = torch.randperm(len(dataset.train_images), generator=chance)[:count]
+            order = torch.randperm(len(dataset.train_images), generator=rng)[:count]
             for rows in order.split(BATCH_SIZE):
                 images, labels = to_float(dataset.train_images[rows]), dataset.train_labels[rows]
-                images = augment(images, recipe, chance) if moves else images
+                images = augment(images, recipe, rng) if augments else images
                 loss = cross_entropy(classifier(images.to(device)), labels.to(device))
                 optimizer.zero_grad()
                 loss.backward()
@@ -177,25 +180,25 @@ def train(
     return classifier.eval().requires_grad_(False)
 
 
-def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
-    """Shift, turn, zoom and mirror each image at random; (N, C, H, W) in [-1, 1] stays so."""
+def augment(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
+    """Shift, turn, zoom and mirror each image (N, C, H, W) in [-1, 1] at random."""
     count, _, height, width = images.shape
 
     def between(most: float, *shape: int) -> Tensor:
-        return torch.empty(count, *shape).uniform_(-most, most, generator=chance)
+        return torch.empty(count, *shape).uniform_(-most, most, generator=rng)
 
     angle = torch.deg2rad(between(recipe.turn))
     size = 1 + between(recipe.zoom)
-    side = 1.0 - 2 * recipe.mirror * torch.randint(2, (count,), generator=chance)
+    side = 1.0 - 2 * recipe.mirror * torch.randint(2, (count,), generator=rng)
     cosine, sine = size * angle.cos(), size * angle.sin()
-    # Each row maps a point of the new image to where it is read in the old one; both axes run
-    # from -1 to 1, so that a pixel is 2 / width wide.
+    # Each matrix maps a point of the new image to the point of the old one that is read there.
+    # Both axes run from -1 to 1, so a pixel is 2 / width wide.
     moves = torch.empty(count, 2, 3)
     moves[:, 0, 0], moves[:, 0, 1] = side * cosine, -side * sine
     moves[:, 1, 0], moves[:, 1, 1] = sine, cosine
     moves[:, :, 2] = between(recipe.shift, 2).round() * 2 / torch.tensor([width, height])
     grid = affine_grid(moves, list(images.shape), align_corners=False)
-    # Outside the image grid_sample reads 0: black, which is -1, has to be 0 while it works.
+    # Outside the image grid_sample reads 0, so black, which is -1, is made 0 for the moment.
     return grid_sample(images + 1, grid, align_corners=False) - 1
 
 
@@ -203,9 +206,9 @@ def augment(images: Tensor, recipe: Recipe, chance: torch.Generator) -> Tensor:
 def accuracy_on(
     images: Tensor, labels: Tensor, classifier: nn.Module, device: torch.device
 ) -> float:
-    """The share of uint8 `images` (N, C, H, W) that get their label, each class counting alike.
+    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes.
 
-    So a classifier that always says the most frequent class is no better than chance.
+    A classifier that always predicts the most frequent class has the accuracy of chance.
     """
     guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in images.split(250)]
     right = (torch.cat(guesses) == labels).double()

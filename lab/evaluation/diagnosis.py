@@ -1,6 +1,6 @@
-"""Diagnosis: what the figures of a run mean, and the option that usually cures what is wrong.
+"""Diagnosis: explains the figures of a run in sentences, and names the usual cure for a problem.
 
-Thresholds are set so that a healthy run is told so and nothing else.
+Thresholds are chosen so that nothing is reported about a healthy run but that it is healthy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,28 +14,29 @@ from lab.training.state import STEP_FIGURES
 
 History = Sequence[Mapping[str, Any]]  # the rows of history.csv
 Figures = Mapping[str, float]
-Options = Mapping[str, Any] | None  # a run's, as far as they are known; None of other images
+Options = Mapping[str, Any] | None  # a run's options, as far as known; None for other images
 
-FEWEST_ROWS = 3  # epochs before anything is said, and over which losses and D(x) are averaged
+FEWEST_ROWS = 3  # epochs needed for a diagnosis, and averaged for losses and D(x)
 WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
-WINNING_LOSS = 0.05  # of any of the losses: 0 is perfection
-SETTLED = 0.9  # times the FCD before: above, the images have hardly come closer
-WORSENED = 1.5  # times the best FCD so far
+WINNING_LOSS = 0.05  # discriminator loss; 0 is perfect
+SETTLED = 0.9  # ratio of an FCD to the one before, above which a run is no longer learning
+WORSENED = 1.5  # ratio of the FCD to the best one so far
 RUNAWAY_LOSS = 20.0
-FOREIGN = 50.0  # FCD: images of the other set have 53 or 85, those dark on light 73 or 111
-TELLING = 10.0  # FCD: above, what the classifier sees in an image says little of how it looks
-DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, by what its set can be judged by
-# Of a run that has learned too little yet, or has lost what it had learned.
+FOREIGN = 50.0  # FCD; MNIST and Fashion-MNIST have 53 or 85 to each other, inverted ones 73 or 111
+TELLING = 10.0  # FCD above which the classifier's predictions say little about an image
+DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, depending on its set's labels
+# The same figures may mean too little training, or a collapse after enough of it.
 FAR = "The images are far from real ones (FCD {:.0f}): trained too little, or {}"
 COLLAPSED = "collapsed to a few kinds"
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
 def during(history: History, options: Mapping[str, Any]) -> list[str]:
-    """What the last row has made true that was not before: sentences to print under it.
+    """Sentences to print below the last row: what holds now and did not before this row.
 
-    options: the run's; classes may still be missing in the first half of its epochs. Few rows are
-    looked at where the last has no scores: an epoch costs as little after thousands as after one.
+    options: the run's; in the first half of its epochs missing classes are not reported. If the
+    last row has no scores, only the last few rows are read, so that the cost of an epoch does not
+    grow with their number.
     """
     recent = history[-FEWEST_ROWS - 1 :]
     before, now = _discriminator_trends(recent[:-1]), _discriminator_trends(recent)
@@ -47,10 +48,10 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
 
 
 def after(history: History, found: Evaluation, options: Options) -> list[str]:
-    """The verdict on a finished run, or on images alone where `history` is empty.
+    """Sentences on a finished run, or on images alone if `history` is empty.
 
-    First how good, then what is wrong, if anything is. Rows that lack a column are passed over:
-    history.csv may come from anywhere.
+    They say how good the images are, then what is wrong, if anything is. Incomplete rows are
+    skipped, since history.csv may have been edited.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
     classes = _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
@@ -68,7 +69,7 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
 
 def _quality(figures: Figures) -> list[str]:
     """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
-    said = [
+    sentences = [
         f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
         f"{figures[f'{key}_real']:.1f}, less is better."
         for key, label in DISTANCES.items()
@@ -76,12 +77,14 @@ def _quality(figures: Figures) -> list[str]:
     ][:1]
     if "asked_class" in figures:
         share = f"{figures['asked_class']:.1%}"
-        said.append(f"The classifier sees the class that was asked for in {share} of the images.")
-    return said
+        sentences.append(
+            f"The classifier sees the class that was asked for in {share} of the images."
+        )
+    return sentences
 
 
 def _healthy(history: History, has_classes: bool) -> str:
-    """The sentence for when there is nothing to say."""
+    """The sentence for a run without problems."""
     images = "all classes are there and " * has_classes + "no training images are copied."
     if not history:
         return f"Healthy: {images}"
@@ -91,7 +94,7 @@ def _healthy(history: History, has_classes: bool) -> str:
 
 
 def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
-    """What the scores so far say is wrong, by kind."""
+    """Problems that the scores so far show: kind of problem -> sentence."""
     found = _distance_trend(history)
     row = next((row for row in reversed(history) if "thin_classes" in row), None)
     late = row is not None and 2 * row["epoch"] >= (options.get("epochs") or 0)
@@ -107,9 +110,9 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
 
 
 def _is_learning(history: History) -> bool:
-    """Whether classes may be missing because little was learned yet, which is no collapse.
+    """Whether every score is clearly better than the one before (true for a single score).
 
-    So it is in a run whose every score is clearly better than the one before; its first is, too.
+    Then missing classes mean too little training so far, and not mode collapse.
     """
     distances = [row["fcd_train_5k"] for row in history if "fcd_train_5k" in row]
     better = (now < SETTLED * before for before, now in pairwise(distances))
@@ -117,7 +120,7 @@ def _is_learning(history: History) -> bool:
 
 
 def _discriminator_trends(history: History) -> dict[str, str]:
-    """Who is ahead, from the losses, D(x) and D(G(z)) in the last rows."""
+    """Problems that losses, D(x) and D(G(z)) in the last rows show: kind -> sentence."""
     if len(history) < FEWEST_ROWS:
         return {}
     d_loss, g_loss, d_real, d_fake = _recent(history)
@@ -135,7 +138,7 @@ def _discriminator_trends(history: History) -> dict[str, str]:
 
 
 def _distance_trend(history: History) -> dict[str, str]:
-    """Whether the images have become clearly worse than they once were."""
+    """A sentence, by its kind, if the images are clearly worse than they once were."""
     for key, label in DISTANCES.items():
         column = f"{key}_train_5k"
         scores = [(row[column], row["epoch"]) for row in history if column in row]
@@ -149,7 +152,7 @@ def _distance_trend(history: History) -> dict[str, str]:
 
 
 def _foreign(found: Evaluation, options: Options) -> list[str]:
-    """Images that are hardly like the set at all, so that its classes say little about them."""
+    """A sentence if images are so unlike the set that the predicted classes mean little."""
     distance = found.figures.get("fcd_test", 0.0)
     if distance < FOREIGN:
         return []
@@ -162,16 +165,16 @@ def _foreign(found: Evaluation, options: Options) -> list[str]:
 
 
 def _named(name: str) -> str:
-    """A class in a sentence: `Bag`, `digit 7`."""
+    """The name of a class in a sentence: `Bag`, `digit 7`."""
     return f"digit {name}" if name.isdecimal() else name
 
 
 def _missing_classes(found: Evaluation, options: Options, is_learning: bool) -> list[str]:
-    """Mode collapse, class by class. Classes are even where their shares in the set are unknown."""
+    """A sentence that names missing classes; fair shares are equal if the set's are unknown."""
     names, seen = list(found.class_histogram), list(found.class_histogram.values())
     if not names:
         return []
-    images, fewest = found.figures["images"], METRICS["thin_classes"].fewest_images(len(names))
+    images, fewest = found.figures["images"], METRICS["thin_classes"].images_needed(len(names))
     if images < fewest:
         return [f"Too few images to say whether classes are missing; that takes {fewest:,}."]
     fair = list(found.own_shares.values()) or [1 / len(names)] * len(names)
@@ -186,7 +189,7 @@ def _missing_classes(found: Evaluation, options: Options, is_learning: bool) -> 
 
 
 def _cure(options: Options) -> str:
-    """`; usual cure: ...`, of what the run does not do yet, as far as its options are known."""
+    """`; usual cure: ...`, naming options that the run does not use; "" if these are unknown."""
     if options is None:
         return ""
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
@@ -205,12 +208,12 @@ def _copying(figures: Figures, options: Options) -> list[str]:
 
 
 def _outputs(history: History) -> str:
-    """`(D(x) 0.61, D(G(z)) 0.39)`, recently."""
+    """`(D(x) 0.61, D(G(z)) 0.39)`, averaged over the last rows."""
     *_, d_real, d_fake = _recent(history)
     return f"(D(x) {d_real:.2f}, D(G(z)) {d_fake:.2f})"
 
 
 def _recent(history: History) -> list[float]:
-    """STEP_FIGURES averaged over the last rows."""
+    """The means of STEP_FIGURES over the last rows."""
     rows = history[-FEWEST_ROWS:]
     return [sum(row[column] for row in rows) / len(rows) for column in STEP_FIGURES]

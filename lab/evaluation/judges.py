@@ -1,8 +1,8 @@
-"""The judges: the networks that images are measured through, and what each makes of images.
+"""The judges: networks in whose features generated and real images are compared.
 
-"cnn" and "mlp" are the set's two classifiers. They differ on purpose: the first sees texture, the
-second shapes, and better images are better by both. A classifier that knows too little of the
-classes is no judge; where one is missing, "random" features stand in, which need no labels.
+"cnn" and "mlp" are two classifiers of the set. The first is sensitive to texture, the second to
+shapes; better images are better by both. A classifier of low accuracy is not used. Where one is
+missing, "random" is used too: features of a network with random weights, which need no labels.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from lab.evaluation.metrics import Moments
 from lab.models.classifier import RandomFeatures
 from lab.seeding import stream
 
-BATCH = 100  # as fast on a CPU as more, and takes 150 MB less
-STANDARD_COUNT = 1_000  # training images among which random features have mean 0 and spread 1
+BATCH = 100  # larger batches are no faster on a CPU, and take 150 MB more
+STANDARD_COUNT = 1_000  # training images over which random features get mean 0 and deviation 1
 NAMES = {"cnn": "convolutional classifier", "mlp": "MLP classifier"}
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """What a judge makes of N images."""
+class JudgeOutput:
+    """The output of one judge for N images."""
 
     features: Tensor  # (N, F) on the evaluator's device
-    classes: Tensor | None = None  # (N,) int64 on the CPU: the class seen
-    confidence: float | None = None  # mean probability of the class seen
+    classes: Tensor | None = None  # (N,) int64 on the CPU: the predicted class
+    confidence: float | None = None  # mean probability of the predicted class
 
     @cached_property
     def moments(self) -> Moments:
@@ -41,28 +41,28 @@ class View:
 
 @dataclass(frozen=True)
 class Judge:
-    """A network that images are seen through."""
+    """A feature network."""
 
     network: nn.Module  # with a method `features_and_logits`
-    about: str  # for people
-    able: bool = True  # whether it knows enough to judge
+    description: str  # in words, for evaluation.json and tables
+    is_usable: bool = True  # whether its accuracy suffices
 
     @torch.inference_mode()
-    def view(self, images: Tensor, device: torch.device) -> View:
-        """Show it uint8 images (N, C, H, W)."""
+    def apply(self, images: Tensor, device: torch.device) -> JudgeOutput:
+        """Its output for uint8 images (N, C, H, W)."""
         show = self.network.features_and_logits
         with full_precision():
             found = [show(to_float(batch.to(device))) for batch in images.split(BATCH)]
         features, logits = zip(*found, strict=True)
         if logits[0] is None:
-            return View(torch.cat(features))
+            return JudgeOutput(torch.cat(features))
         probabilities, classes = torch.cat(logits).softmax(1).max(1)
         confidence = float(probabilities.cpu().double().mean())
-        return View(torch.cat(features), classes.cpu(), confidence)
+        return JudgeOutput(torch.cat(features), classes.cpu(), confidence)
 
 
 def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
-    """By name, the judges of a set, those that are not able among them."""
+    """All judges of a set by name, including unusable ones."""
     judges = {
         kind: Judge(
             network.to(device),
@@ -71,17 +71,17 @@ def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
         )
         for kind, (network, accuracy) in classifiers_of(dataset, device).items()
     }
-    if sum(judge.able for judge in judges.values()) < 2:
-        about = "random features, of a network that learned nothing"
-        judges["random"] = Judge(_random_features(dataset).to(device), about)
+    if sum(judge.is_usable for judge in judges.values()) < 2:
+        description = "random features, of a network that learned nothing"
+        judges["random"] = Judge(_random_features(dataset).to(device), description)
     return judges
 
 
 def _random_features(dataset: Dataset) -> RandomFeatures:
-    """The same weights for every set of a shape; features are standardised by training images."""
+    """A random network, the same for all sets of a shape, standardised on training images."""
     network = RandomFeatures(dataset.spec.shape, stream(0, "random features")).eval()
-    chance = stream(0, "random features/standard")
-    chosen = torch.randperm(len(dataset.train_images), generator=chance)[:STANDARD_COUNT]
+    rng = stream(0, "random features/standard")
+    chosen = torch.randperm(len(dataset.train_images), generator=rng)[:STANDARD_COUNT]
     with full_precision():
         network.standardise(to_float(dataset.train_images[chosen]))
     return network.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What a generator's latent space looks like: walks through it, and the nearest real images."""
+"""Views of a generator's latent space: walks between latents, and nearest training images."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from lab.models.sampling import generate
 from lab.seeding import stream
 
 WALKS = 4
-STEPS = 11  # images of a walk, both ends included
+STEPS = 11  # images in a walk, including both ends
 NEIGHBOURS = 10
-MOST_NUMBERS = 8_000_000  # of training images that are compared at once: 32 MB as float32
+MOST_NUMBERS = 8_000_000  # pixels of training images compared at a time: 32 MB as float32
 
-Rows = list[tuple[str, Tensor]]  # of a sheet: a label, and uint8 images (N, C, H, W)
+Rows = list[tuple[str, Tensor]]  # rows of a sheet: a label and uint8 images (N, C, H, W)
 
 
 def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
-    """Four walks along the sphere between fixed latents, a row of 11 images each.
+    """Four walks between fixed latents by spherical interpolation, a row of 11 images each.
 
-    Those of a conditional generator stay within a class each, the first, the second, and so on.
+    With a conditional generator each walk stays in one class: the first four classes.
     """
     ends = _latents(generator, 2 * WALKS, "walk ends")
     classes, rows = getattr(generator, "classes", 0), []
@@ -33,35 +33,35 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
 
 
 def nearest_training(generator: nn.Module, dataset: Dataset) -> Rows:
-    """Ten generated images, and below each the training image that is nearest to it."""
+    """Ten generated images, and the nearest training image of each, in two rows."""
     generated = generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
     found = nearest(generated, dataset.train_images)
     return [("generated", generated.cpu()), ("nearest real", dataset.train_images[found])]
 
 
 def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
-    """Spherical interpolation of two latents (D,) at shares (N,) of the way -> (N, D).
+    """Spherical interpolation of two latents (D,) at fractions (N,) of the way -> (N, D).
 
     Shoemake 1985, "Animating rotation with quaternion curves"; for latents, White 2016.
     """
     cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp(min=1e-12)
     angle = torch.acos(cosine.clamp(-1, 1))
     shares = shares.to(start.device)[:, None]
-    if angle.sin() < 1e-4:  # along one line there is no arc to follow
+    if angle.sin() < 1e-4:  # parallel latents span no arc
         return torch.lerp(start, end, shares)
     weights = torch.sin((1 - shares) * angle), torch.sin(shares * angle)
     return (weights[0] * start + weights[1] * end) / angle.sin()
 
 
-def nearest(found: Tensor, among: Tensor) -> Tensor:
-    """Which of `among` is nearest, by squared distance over the pixels, to each of `found`.
+def nearest(queries: Tensor, images: Tensor) -> Tensor:
+    """int64 (N,) on the CPU: for each query, the index of the nearest image in pixels.
 
-    found: uint8 (N, C, H, W); among: uint8 (M, C, H, W). Returns int64 (N,) on the CPU.
+    queries: uint8 (N, C, H, W); images: uint8 (M, C, H, W).
     """
-    wanted = found.flatten(1).float().cpu()
-    chunk = max(1, MOST_NUMBERS // wanted.shape[1])
-    parts = (part.flatten(1).float().cpu() for part in among.split(chunk))
-    return torch.cat([torch.cdist(wanted, part) for part in parts], 1).argmin(1)
+    flat = queries.flatten(1).float().cpu()
+    chunk = max(1, MOST_NUMBERS // flat.shape[1])
+    parts = (part.flatten(1).float().cpu() for part in images.split(chunk))
+    return torch.cat([torch.cdist(flat, part) for part in parts], 1).argmin(1)
 
 
 def _latents(generator: nn.Module, count: int, purpose: str) -> Tensor:

@@ -1,6 +1,6 @@
-"""The definitions of metrics and the papers they come from, on features (N, F) or on images.
+"""The definitions of metrics, on features (N, F) or on images, with their source papers.
 
-`catalogue` says which images they are computed on, and what the figures are called.
+`catalogue` says on which images they are computed, and under which names.
 """
 
 import math
@@ -15,20 +15,20 @@ from lab.seeding import stream
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1_000
 COPY_RATIO = 0.5
-THIN = 0.3  # of a fair share: a class with fewer images than that is as good as missing
-FEWEST_A_CLASS = 25  # of which a fair class hardly ever has fewer than the 8 that are thin
-CHUNK = 1_000  # rows of a distance matrix that are in memory at a time
+THIN = 0.3  # a class below this fraction of its fair share counts as missing
+FEWEST_A_CLASS = 25  # expected images; with fewer, chance alone could take a class below THIN
+CHUNK = 1_000  # rows of a distance matrix in memory at a time
 
 
 class Moments(NamedTuple):
-    """What the Frechet distance knows of a set: float64 mean (F,) and covariance (F, F)."""
+    """The float64 mean (F,) and covariance (F, F) of features, for the Frechet distance."""
 
     mean: Tensor
     covariance: Tensor
 
 
 def moments(features: Tensor) -> Moments:
-    """The moments of features (N, F), in float64 on the CPU (no Apple GPU knows float64)."""
+    """The moments of features (N, F), on the CPU, since Apple's GPUs have no float64."""
     features = features.cpu().double()
     return Moments(features.mean(0), torch.cov(features.T))
 
@@ -37,10 +37,11 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     """Squared Frechet distance of two normal distributions.
 
     |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)); Heusel et al. 2017, "GANs trained by a two
-    time-scale update rule", eq. 6. The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2),
-    which is symmetric: its eigenvalues come exact and real even from a generator that collapsed.
-    torchmetrics' FrechetInceptionDistance takes the eigenvalues of S1 S2 itself, twice as slow
-    with 2048 features, and to import it costs as much as three evaluations; tests compare the two.
+    time-scale update rule", eq. 6. The trace of the root equals that of the symmetric matrix
+    (S1^(1/2) S2 S1^(1/2))^(1/2), whose eigenvalues are accurate and real even for a collapsed
+    generator. torchmetrics' FrechetInceptionDistance takes the eigenvalues of S1 S2 itself: twice
+    as slow with 2048 features, and importing it takes as long as three evaluations. Tests compare
+    the two.
     """
     values, vectors = torch.linalg.eigh(first.covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -54,10 +55,10 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
     """Kernel distance of features (N, F) and (M, F): squared maximum mean discrepancy, unbiased.
 
-    Binkowski et al. 2018, "Demystifying MMD GANs", section 4: the mean over 100 pairs of subsets of
-    1,000 (of all, where there are fewer), drawn by a seed of the metric's own. Computed as
-    torchmetrics' KernelInceptionDistance does, which tests compare it with; to import that takes
-    250 MB, a quarter of what a whole run takes, and two seconds.
+    Binkowski et al. 2018, "Demystifying MMD GANs", section 4: the mean over 100 pairs of random
+    subsets of 1,000 (of all, where there are fewer), drawn with a fixed seed. Tests compare it with
+    torchmetrics' KernelInceptionDistance, whose import takes two seconds and 250 MB, a quarter of
+    the memory of a whole run.
     """
     real, generated = real.cpu(), generated.cpu()
     size = min(KERNEL_SUBSET_SIZE, len(real), len(generated))
@@ -78,13 +79,13 @@ def _kernel(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _unlike_pairs(kernel: Tensor) -> Tensor:
-    """The mean of a square kernel matrix without its diagonal, where points meet themselves."""
+    """The mean of a square kernel matrix without its diagonal."""
     count = len(kernel)
     return (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))
 
 
-class Support(NamedTuple):
-    """How two clouds of features lie over each other; each figure is a share, density may exceed 1.
+class PrecisionRecall(NamedTuple):
+    """How far generated and real features cover each other; all are shares but the density.
 
     precision, recall: Kynkaanniemi et al. 2019, "Improved precision and recall metric for assessing
     generative models", section 2. density, coverage: Naeem et al. 2020, "Reliable fidelity and
@@ -97,9 +98,11 @@ class Support(NamedTuple):
     coverage: float
 
 
-def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Support:
+def precision_recall(
+    real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS
+) -> PrecisionRecall:
     """Compare features (N, F) and (M, F) by balls that reach to each point's k-th neighbour."""
-    centre = real.mean(0)  # distances do not change, but float32 keeps more digits of small numbers
+    centre = real.mean(0)  # centring keeps distances, and loses fewer digits in float32
     real, generated = real - centre, generated - centre
     real_reach = _squared_reach(real, neighbours)  # (N,)
     generated_reach = _squared_reach(generated, neighbours)  # (M,)
@@ -113,7 +116,7 @@ def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Su
         inside += int(within.count_nonzero())
         covered += int(within.any(1).sum())
         recalled += int((distance < generated_reach).any(1).sum())
-    return Support(
+    return PrecisionRecall(
         precision=float(precise.cpu().double().mean()),
         recall=recalled / len(real),
         density=inside / (neighbours * len(generated)),
@@ -123,7 +126,7 @@ def support(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Su
 
 def _squared_reach(points: Tensor, neighbours: int) -> Tensor:
     """(N,): the squared distance of each of (N, F) points to its k-th nearest other point."""
-    # The nearest of all is the point itself: hence one more.
+    # k + 1, since the nearest is the point itself.
     return torch.cat(
         [
             squared_distances(rows, points).topk(neighbours + 1, largest=False).values.amax(1)
@@ -141,11 +144,11 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 def near_copies(images: Tensor, training_images: Tensor) -> float:
     """The share of uint8 images (N, C, H, W) that repeat one of (M, C, H, W) training images.
 
-    A copy lies, in pixels, at most half as far from the nearest training image as from the second
-    nearest: the ratio test of Yoon et al. 2023, "Diffusion probabilistic models generalize when
-    they fail to memorize", who ask for a third. With a half, none of MNIST's test images and 0.25 %
-    of Fashion-MNIST's (first 2,000) count as copies of training images; of training images with
-    noise of standard deviation 0.05 added, 95 % do.
+    An image is a copy if, in pixels, its nearest training image is at most half as far away as the
+    second nearest: the ratio test of Yoon et al. 2023, "Diffusion probabilistic models generalize
+    when they fail to memorize", who require a third. With a half, none of MNIST's test images and
+    0.25 % of Fashion-MNIST's (first 2,000) count as copies of training images, and 95 % of training
+    images with added noise of standard deviation 0.05.
     """
     queries = images.flatten(1).float()
     nearest = torch.full((len(queries), 2), math.inf, device=queries.device)
@@ -158,7 +161,7 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
 
 
 def class_shares(labels: Tensor, classes: int) -> list[float]:
-    """The share of each of so many classes among labels (N,)."""
+    """The share of each class, 0 to classes - 1, among labels (N,)."""
     return [number / len(labels) for number in torch.bincount(labels, minlength=classes).tolist()]
 
 
@@ -169,9 +172,10 @@ def divergence(shares: Sequence[float], fair: Sequence[float]) -> float:
 
 
 def thin_classes(shares: Sequence[float], fair: Sequence[float], images: int) -> list[int]:
-    """Which classes have less than three tenths of their fair share of so many images.
+    """The classes with less than three tenths of their fair share.
 
-    A class that would fairly have fewer than 25 of them is passed over: chance may take those.
+    images: their number. A class whose fair share is fewer than 25 images is not counted, since it
+    may fall short by chance.
     """
     pairs = enumerate(zip(shares, fair, strict=True))
     return [

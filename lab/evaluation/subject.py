@@ -1,4 +1,4 @@
-"""What evaluate_images.py is to score: a generator, or the pictures in a folder."""
+"""What evaluate_images.py scores: a generator, or the pictures in a folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,60 +23,61 @@ from lab.text import printable
 
 @dataclass(frozen=True)
 class Subject:
-    """A generator, or else the `pictures` in the folder that `name` is the path of."""
+    """A `trained` generator, or `pictures`."""
 
-    name: str
-    dataset: str  # the set that they are to be like: its name, or its path
+    name: str  # the path of the run, the generator's file or the folder of pictures
+    dataset: str  # the name or path of the set to compare with
     trained: TrainedGenerator | None = None
-    run: Run | None = None  # that the results go into; none for a generator named by its file
+    run: Run | None = None  # in which results are saved; None for a generator named by its file
     pictures: Listing | None = None
-    invert: bool = False  # pictures are dark on light
+    invert: bool = False  # whether the pictures are dark on light
 
     @property
     def options(self) -> Mapping[str, Any] | None:
-        """The run's options; {} if a generator's are not known, None for pictures."""
+        """The run's options; {} for a generator without a run, None for pictures."""
         return self.run.options if self.run else {} if self.trained else None
 
     @property
     def count(self) -> int:
-        """How many images there will be, if all pictures can be read."""
+        """The number of images to score, if all pictures can be read."""
         return FULL_COUNT if self.trained else min(FULL_COUNT, len(self.pictures.entries))
 
     def load_dataset(
         self, data_dir: Path | None, image_size: int | None, colour: bool | None
     ) -> Dataset:
-        """The real images: those that a run was trained on, else those of the set.
+        """The real images: those that a run was trained on, or else those of the set.
 
-        image_size, colour: of a set of one's own, that pictures are compared with.
+        image_size, colour: those of the user's own set with which pictures are compared.
         """
         if not self.trained:
             return load(self.dataset, data_dir, True, image_size, colour)
-        if self.dataset not in (*DATASETS, self.trained.spec.name):  # where its pictures are now
+        if self.dataset not in (*DATASETS, self.trained.spec.name):  # the set has been moved
             data_dir = Path(self.dataset)
         if self.run:
             return load_own_dataset(self.run, data_dir)
         return self.trained.load_dataset(data_dir)
 
     def images(self, evaluator: Evaluator) -> tuple[Tensor, Tensor | None]:
-        """uint8 (N, C, H, W): the images to score, and the classes they were asked for, if any.
+        """The images to score, uint8 (N, C, H, W), and the classes asked for (N,), if any.
 
-        Says what had to be done to pictures.
+        Prints how pictures had to be changed; Mistake if none can be read.
         """
         if self.trained:
             return evaluator.images_of(self.trained.network.to(evaluator.device), FULL_COUNT)
         shape = evaluator.dataset.spec.shape
         try:
-            found = image_folder.read_images(self.pictures, FULL_COUNT, shape, self.invert)
+            images, notices = image_folder.read_images(
+                self.pictures, FULL_COUNT, shape, self.invert
+            )
         except Unreadable as reason:
             raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
-        images, notices = found
         for notice in notices:
             print(f"note: {printable(notice)}")
         return images, None
 
 
 def find_subject(options: Any) -> Subject:
-    """What the options of evaluate_images.py name, else the newest run; nothing computed yet."""
+    """What the options of evaluate_images.py name, by default the newest run; computes nothing."""
     if options.dataset:
         check_exists(options.dataset)
     other = options.run or options.generator
@@ -87,16 +88,16 @@ def find_subject(options: Any) -> Subject:
     if options.invert:
         raise Mistake("--invert: is for pictures; leave it out without --images")
     trained = find_generator(options.run, options.generator)
-    own_run = None if options.generator else trained.run
-    if own_run and own_run.is_held:
+    run = None if options.generator else trained.run
+    if run and run.is_held:
         raise Mistake(
-            f"--run {own_run}: is being trained, which ends in an evaluation; wait for that, "
+            f"--run {run}: is being trained, which ends in an evaluation; wait for that, "
             f"or score {trained.path} with --generator"
         )
     name, dataset = trained.spec.name, options.dataset
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
-    return Subject(str(own_run or trained.path), dataset or name, trained, own_run)
+    return Subject(str(run or trained.path), dataset or name, trained, run)
 
 
 def _pictures_in(folder: Path, options: Any) -> Subject:

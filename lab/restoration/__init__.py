@@ -1,17 +1,17 @@
-"""Corrupted images, and what restores them.
+"""Corrupting images and restoring them.
 
-corruption   what every corruption is; its kinds in noises, masks, operators
-corruptions  the rows: CORRUPTIONS, and how one is typed
-restorers    what restores them, one row each: RESTORERS
-projection   onto a generator, with the known operator
-denoising    the blind denoiser: its training, its use
-posterior    samples of what a picture may show, by a conditional GAN
-examples     what both are trained on
-networks     the denoiser and the sampler of a set: found, or trained
-classical    methods without a network, one row each: CLASSICAL
-estimation   what is wrong with a picture
-own_pictures  the user's own, restored
+corruption   the base class of all corruptions; its subclasses are in noises, masks and operators
+corruptions  CORRUPTIONS, one row each, and how `--corruption` is parsed
+restorers    RESTORERS, the ways to restore an image, one row each
+projection   projection onto a generator, given the corruption
+denoising    the blind denoiser: training and use
+posterior    a conditional GAN that samples possible clean images
+examples     training data of the denoiser and the sampler
+networks     finds or trains the denoiser and the sampler of a set
+classical    CLASSICAL, methods without a network, one row each
+estimation   estimates how a picture was corrupted
+own_pictures restores the user's own pictures
 scoring      PSNR, SSIM and accuracy of restored images
-samples      the sheet of several restorations
-sheets       pictures of restored images, drawn and recorded
+samples      the sheet that `--samples` draws
+sheets       draws sheets of restored images and records their scores
 """

@@ -1,7 +1,7 @@
-"""Methods without a network, for `--corruption all`'s table: a row each.
+"""Classical methods, without a network, for comparison in `--corruption all`: one row each.
 
-Each has the strength that restores a few training images of the set best. scikit-image and bm3d
-are used where they are installed.
+The strength of each method is chosen on a few training images. scikit-image and bm3d are used where
+they are installed.
 """
 
 from __future__ import annotations
@@ -20,29 +20,33 @@ from lab.restoration.corruptions import Downsample
 from lab.restoration.masks import Mask
 from lab.restoration.operators import Separable
 
-TUNING_COUNT = 16  # training images that strengths are found on
+TUNING_COUNT = 16  # training images on which strengths are chosen
 TV_STEPS, TV_LR = 120, 0.05
 
 
 @dataclass(frozen=True)
 class Classical:
-    """restore: (corrupted, corruption, strength) -> images. package: it needs; "" for none."""
+    """A method. restore: (corrupted images, corruption, strength) -> restored images.
+
+    strengths: those to choose from. package: the module it needs, "" for none; install: what pip
+    calls that.
+    """
 
     label: str
     restore: Callable[[Tensor, Corruption, float], Tensor]
-    can: Callable[[Corruption], bool]
+    can_undo: Callable[[Corruption], bool]
     strengths: Sequence[float] = (0.0,)
     package: str = ""
     install: str = ""
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its package can be imported."""
         return not self.package or find_spec(self.package) is not None
 
 
 def median(corrupted: Tensor, _: Corruption, size: float) -> Tensor:
-    """Over a square of `size` pixels a side, of those that are there."""
+    """The median over a square of `size` pixels a side, without missing pixels."""
     size = int(size)
     padded = pad(corrupted, (size // 2,) * 4, mode="replicate")
     windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
@@ -50,9 +54,9 @@ def median(corrupted: Tensor, _: Corruption, size: float) -> Tensor:
 
 
 def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) -> Tensor:
-    """The image that minimises misfit^2 / 2 + weight TV: Rudin et al. 1992, by Adam.
+    """The image x that minimises |y - A x|^2 / 2 + weight TV(x), found by Adam.
 
-    With the known operator, so that it also sharpens, enlarges and fills in.
+    Rudin et al. 1992, with the known operator A, so that it also deblurs, enlarges and inpaints.
     """
     given = corruption.of_each(corrupted)
     image = filled(corrupted).clamp(0, 1).requires_grad_()
@@ -71,7 +75,7 @@ def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) ->
 
 
 def richardson_lucy(corrupted: Tensor, corruption: Corruption, steps: float) -> Tensor:
-    """Richardson 1972 and Lucy 1974; the transposed operator is that of automatic derivatives."""
+    """Richardson 1972 and Lucy 1974; the transposed operator comes from automatic derivatives."""
     given = corruption.of_each(corrupted)
     image = corrupted.clamp(min=1e-3).requires_grad_()
 
@@ -86,14 +90,14 @@ def richardson_lucy(corrupted: Tensor, corruption: Corruption, steps: float) -> 
 
 
 def bicubic(corrupted: Tensor, corruption: Downsample, _: float) -> Tensor:
-    """Between the centres of the squares."""
+    """Bicubic interpolation between the centres of the squares."""
     step = int(corruption.severity)
     small = corrupted[:, :, ::step, ::step]
     return interpolate(small, corrupted.shape[2:], mode="bicubic", align_corners=False)
 
 
-def one_by_one(restore: Callable[[Any, float], Any]) -> Callable[..., Tensor]:
-    """A method of another package, which takes numpy arrays (H, W, C), for images (N, C, H, W)."""
+def for_each_image(restore: Callable[[Any, float], Any]) -> Callable[..., Tensor]:
+    """Apply a method for numpy arrays (H, W, C) to each of the images (N, C, H, W)."""
 
     def restored(corrupted: Tensor, _: Corruption, strength: float) -> Tensor:
         arrays = corrupted.permute(0, 2, 3, 1).cpu().double().numpy()
@@ -104,7 +108,7 @@ def one_by_one(restore: Callable[[Any, float], Any]) -> Callable[..., Tensor]:
 
 
 def non_local_means(image: Any, strength: float) -> Any:
-    """Buades et al. 2005."""
+    """Buades et al. 2005, by scikit-image."""
     from skimage.restoration import denoise_nl_means
 
     settings = {"patch_size": 5, "patch_distance": 9, "fast_mode": False, "channel_axis": 2}
@@ -112,7 +116,7 @@ def non_local_means(image: Any, strength: float) -> Any:
 
 
 def biharmonic(image: Any, _: float) -> Any:
-    """Inpainting by biharmonic functions."""
+    """Inpainting by biharmonic functions, by scikit-image."""
     import numpy
     from skimage.restoration import inpaint_biharmonic
 
@@ -121,14 +125,14 @@ def biharmonic(image: Any, _: float) -> Any:
 
 
 def bm3d(image: Any, strength: float) -> Any:
-    """Dabov et al. 2007 by the authors' package."""
+    """Dabov et al. 2007, by the authors' package."""
     import bm3d as package
 
     return package.bm3d(image, strength)
 
 
 def is_noise(corruption: Corruption) -> bool:
-    """Whether every pixel is struck by itself, and none is missing."""
+    """Whether the corruption neither mixes pixels linearly nor removes them."""
     return not isinstance(corruption, Mask | Separable)
 
 
@@ -140,28 +144,32 @@ CLASSICAL: dict[str, Classical] = {
         *("total variation", total_variation, lambda each: each.is_differentiable),
         (0.003, 0.01, 0.03, 0.1, 0.3, 0.7),
     ),
-    "nlm": Classical("non-local means", one_by_one(non_local_means), is_noise, LEVELS, **SKIMAGE),
-    "bm3d": Classical("BM3D", one_by_one(bm3d), is_noise, LEVELS, "bm3d", "bm3d"),
+    "nlm": Classical(
+        "non-local means", for_each_image(non_local_means), is_noise, LEVELS, **SKIMAGE
+    ),
+    "bm3d": Classical("BM3D", for_each_image(bm3d), is_noise, LEVELS, "bm3d", "bm3d"),
     "richardson-lucy": Classical(
         *("Richardson-Lucy", richardson_lucy, lambda each: isinstance(each, Separable)),
         (5, 15, 40, 100),
     ),
     "biharmonic": Classical(
-        *("biharmonic", one_by_one(biharmonic), lambda each: isinstance(each, Mask)), **SKIMAGE
+        *("biharmonic", for_each_image(biharmonic), lambda each: isinstance(each, Mask)), **SKIMAGE
     ),
     "bicubic": Classical("bicubic", bicubic, lambda each: isinstance(each, Downsample)),
 }
 
 
-def able(corruption: Corruption) -> dict[str, Classical]:
+def applicable(corruption: Corruption) -> dict[str, Classical]:
     """The rows of CLASSICAL that can undo the corruption and are installed."""
     return {
-        name: row for name, row in CLASSICAL.items() if row.can(corruption) and row.is_installed
+        name: row
+        for name, row in CLASSICAL.items()
+        if row.can_undo(corruption) and row.is_installed
     }
 
 
 def restore(row: Classical, corrupted: Tensor, corruption: Corruption, clean: Tensor) -> Tensor:
-    """With the strength that is best on `clean` training images (M, C, H, W) in [0, 1]."""
+    """Restore with the strength of least error on `clean` training images (M, C, H, W)."""
     example = corruption.apply(clean, seed=1)
 
     def error(strength: float) -> float:
@@ -173,10 +181,10 @@ def restore(row: Classical, corrupted: Tensor, corruption: Corruption, clean: Te
 
 
 def missing() -> str:
-    """Which packages would add methods, in a line."""
+    """A line that names the methods whose packages are missing, and how to install these."""
     absent = [row for row in CLASSICAL.values() if not row.is_installed]
     if not absent:
         return "classical methods beside the networks: all of them"
-    labels, packages = ([getattr(row, name) for row in absent] for name in ("label", "install"))
-    added = " ".join(dict.fromkeys(packages))
-    return f"left out, for their packages are missing: {', '.join(labels)} (pip install {added})"
+    labels = ", ".join(row.label for row in absent)
+    packages = " ".join(dict.fromkeys(row.install for row in absent))
+    return f"left out, for their packages are missing: {labels} (pip install {packages})"

@@ -1,7 +1,7 @@
-"""What every corruption is: the class that a kind of its own fills in.
+"""The base class of all corruptions.
 
-Images are float32 (N, C, H, W) on the [0, 1] scale. Corrupted ones may leave it, and a pixel that
-is missing is NaN: so a picture itself says where it has holes.
+Clean images are float32 (N, C, H, W) in [0, 1]. The pixels of corrupted images may lie outside that
+range, and missing pixels are NaN, so that no separate mask has to be passed around.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from lab.seeding import per_image_noise
 
 
 class Corruption:
-    """What happens to images. A kind of its own says how, and how strong `severity` is.
+    """A random or fixed map from clean to corrupted images. A subclass says which.
 
-    severity: one for all images, or (N,), one for each.
-    name: that of the row. least, most: the severities one may ask for. examples: a milder and a
-    stronger one, those of MNIST-C where it has them (Mu and Gilmer 2019, "MNIST-C").
-    trained: the mildest and the strongest that networks are trained on; None if they are not.
-    is_known: whether a restorer knows what was done, but for chance. is_linear: whether that is a
-    linear map of the image. is_differentiable: whether one can descend through `expected`.
-    likelihood: the distribution of a corrupted pixel. is_pixelwise: whether pixels are corrupted
-    each by itself. is_estimated: whether it is looked for in pictures of one's own.
+    severity: its strength, in units of the subclass; one number for all images, or one each (N,).
+    name: the key in CORRUPTIONS. least, most: the range of severities that may be asked for.
+    examples: a mild and a strong severity, those of MNIST-C where it has the corruption (Mu and
+    Gilmer 2019, "MNIST-C"). trained: the mildest and the strongest severity that networks are
+    trained on; None if they are not trained on it. is_known: whether a restorer may use `expected`
+    and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
+    gradients pass through `expected`. likelihood: in words, the distribution of a corrupted pixel
+    given the clean image. is_pixelwise: whether each pixel is corrupted independently of the
+    others. is_estimated: whether `estimation` looks for it in the user's own pictures.
     """
 
     name = ""
     least, most = 0.0, 1.0
-    unit = ""  # behind a severity in a title
+    unit = ""  # follows the severity in a title
     examples: tuple[str, ...] = ("0.3",)
     trained: ClassVar[tuple[float, float] | None] = None
     is_known = is_differentiable = True
@@ -46,7 +47,7 @@ class Corruption:
 
     @classmethod
     def parsed(cls, text: str) -> Corruption:
-        """The one whose severity was typed; ValueError for what is none."""
+        """The corruption whose severity is written in `text`; ValueError if it is invalid."""
         severity = float(text) + 0.0  # -0 is 0
         if not cls.least <= severity <= cls.most:  # NaN fails every comparison
             raise ValueError(text)
@@ -54,119 +55,117 @@ class Corruption:
 
     @classmethod
     def severities(cls) -> str:
-        """Which severities there are, in words."""
+        """The valid severities, in words."""
         return f"a number from {cls.least:g} to {cls.most:g}"
 
-    def unfit(self, shape: Sequence[int]) -> str:
-        """Why images of `shape` (C, H, W) cannot be corrupted so; "" if they can."""
+    def refusal(self, shape: Sequence[int]) -> str:
+        """Why images of `shape` (C, H, W) cannot be corrupted in this way; "" if they can."""
         return ""
 
-    def marked(self, images: Tensor) -> Tensor:
-        """Pictures that were corrupted so, with NaN where a pixel is missing."""
+    def mark_missing(self, images: Tensor) -> Tensor:
+        """Images from files, which were corrupted in this way, with NaN for missing pixels."""
         return images
 
-    # What a kind of its own says
+    # How images are corrupted
 
     def apply(self, images: Tensor, seed: int) -> Tensor:
-        """Corrupt images. What is random is decided, image by image, by the seed and the index.
+        """Corrupt images with noise that depends on the seed and the index of each image only.
 
-        So asking for more images, or for another severity, gives the same pattern.
+        So the noise pattern is the same for more images, or for another severity.
         """
         noise = per_image_noise(len(images), images.shape[1:], seed, "noise").to(images.device)
         return self.with_noise(images, noise)
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Corrupt images, with standard normal `noise` of their shape for all that is random."""
+        """Corrupt images; all randomness comes from `noise`, standard normal, of their shape."""
         raise NotImplementedError
 
     def expected(self, images: Tensor) -> Tensor:
-        """The mean of what it makes of clean images: what a restorer compares the corrupted with.
-
-        With severities (N,) there are N images.
-        """
-        raise NotImplementedError
+        """The mean corrupted image of each clean one; the clean image unless overridden."""
+        return images
 
     @property
     def variance(self) -> float | Tensor:
-        """That of a corrupted pixel about its mean: the more, the less a pixel says."""
+        """The variance of a corrupted pixel about `expected`."""
         return 0.0 * self.severity
 
-    def misfit(self, corrupted: Tensor, images: Tensor, slack: float) -> Tensor:
-        """-log p(corrupted | images), (N,), up to a constant; missing pixels say nothing.
+    def negative_log_likelihood(
+        self, corrupted: Tensor, images: Tensor, model_error: float
+    ) -> Tensor:
+        """-log p(corrupted | images), (N,), up to a constant; missing pixels are left out.
 
-        slack: standard deviation a pixel of what no image that is tried explains.
+        model_error: standard deviation per pixel of what even the best candidate image cannot
+        reproduce; its square is added to the variance.
         """
-        weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + slack**2)
+        weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + model_error**2)
         return weight * residual(corrupted, self.expected(images)).square().flatten(1).sum(1)
 
-    # What people read
+    # Texts
 
     @property
     def title(self) -> str:
-        """Over a sheet of restored images: `noise of sigma 0.3`."""
+        """The title of a sheet of restored images, as `noise of sigma 0.3`."""
         return f"{self.name} {self.severity:g}{self.unit}"
 
     @property
     def file_stem(self) -> str:
-        """The sheet's file, without `.png`."""
+        """The name of the sheet's file, without `.png`."""
         return str(self).replace(":", "_")
 
     def facts(self) -> dict[str, Any]:
-        """What scores.json says of it."""
+        """The entries that scores.json has about the corruption."""
         return {"corruption": str(self)}
 
-    # What networks are trained on
+    # Severities
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Corruption:
-        """Severities (N,) between the two of `trained`, at strengths (N,) from 0 to 1.
+        """Severities (N,) for training: strengths (N,) 0 to 1 run from the first of `trained` on.
 
-        side: of the images. variant: any number, which decides between patterns.
+        side: of the images, in pixels. variant: any integer; selects one of several patterns.
         """
         mildest, strongest = cls.trained
         return cls(mildest * (strongest / mildest) ** strength)
 
-    # Of more images, and of fewer
-
     def with_severity(self, severity: float | Tensor) -> Corruption:
-        """The same, but as strong as that."""
+        """A copy with another severity."""
         other = copy.copy(self)
         other.severity = severity
         return other
 
     def of_each(self, images: Tensor) -> Corruption:
-        """The same with severities (N,), one for each of N images, where these are."""
+        """A copy with one severity for each of N images, on their device."""
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return self.with_severity(severity.expand(len(images)))
 
     def split(self, size: int) -> list[Corruption]:
-        """Of N images, those of `size` at a time."""
+        """The corruptions of batches of `size` images, from severities (N,)."""
         return [self.with_severity(part) for part in self.severity.split(size)]
 
     def repeated(self, times: int) -> Corruption:
-        """Of N images, each of which stands `times` in a row."""
+        """A copy for images of which each is repeated `times` in a row, from severities (N,)."""
         return self.with_severity(self.severity.repeat_interleave(times))
 
-    def averaged(self) -> Corruption:
-        """At the mean severity, for any number of images."""
+    def at_mean_severity(self) -> Corruption:
+        """A copy with a single severity, the mean of the severities (N,)."""
         return self.with_severity(self.severity.mean())
 
-    def severity_beside(self, images: Tensor) -> Tensor:
-        """The severity in a shape that broadcasts over images: () or (N, 1, 1, 1)."""
+    def broadcast_severity(self, images: Tensor) -> Tensor:
+        """The severity as a tensor that broadcasts with images: () or (N, 1, 1, 1)."""
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return severity.view(-1, 1, 1, 1) if severity.ndim else severity
 
 
 def residual(corrupted: Tensor, expected: Tensor) -> Tensor:
-    """What of a corrupted picture is not as expected: 0 where it is missing."""
+    """The difference of corrupted and expected images; 0 where a pixel is missing."""
     return torch.where(corrupted.isnan(), 0, corrupted - expected)
 
 
 def filled(corrupted: Tensor) -> Tensor:
-    """A corrupted picture with black in its holes, as a file would have it."""
+    """Corrupted images with missing pixels in black, as a file would show them."""
     return corrupted.nan_to_num(nan=0.0)
 
 
 def in_levels(images: Tensor) -> Tensor:
-    """Images as a file keeps them: cut off at 0 and 1, in 256 levels."""
+    """Images as a file stores them: clipped to [0, 1] and rounded to 256 levels."""
     return images.clamp(0, 1).mul(255).round() / 255

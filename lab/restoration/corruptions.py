@@ -1,4 +1,4 @@
-"""What is done to clean images before they are restored: a row each.
+"""The corruptions by name, one row each, and how they are parsed from the command line.
 
 corruption = CORRUPTIONS["gaussian"](0.3)
 corrupted = corruption.apply(images, seed=0)
@@ -29,7 +29,7 @@ CORRUPTIONS: dict[str, type[Corruption]] = {kind.name: kind for kind in KINDS}
 
 
 def parse(text: str) -> Corruption:
-    """The corruption that is typed `gaussian:0.3` after --corruption; Mistake for what is none."""
+    """The corruption that `--corruption gaussian:0.3` names; Mistake if there is none."""
     typed, (name, _, severity) = shortened(text, 80), text.partition(":")
     if name not in CORRUPTIONS:
         near = difflib.get_close_matches(name, CORRUPTIONS, n=1)
@@ -40,20 +40,20 @@ def parse(text: str) -> Corruption:
         return kind.parsed(severity)
     except ValueError:
         example = f"{name}:{kind.examples[0]}"
-        levels = of_255(severity) if issubclass(kind, Gaussian) else ""
+        levels = level_hint(severity) if issubclass(kind, Gaussian) else ""
         words = f"say how strong, {kind.severities()}, as in {example}{levels}"
         raise Mistake(f"--corruption {typed!r}: {words}") from None
 
 
-def twins(corruption: Corruption, images: Tensor, names: Iterable[str]) -> Tensor:
-    """uint8 images (N, C, H, W), corrupted; what is random in each is decided by its name."""
+def corrupted_copies(corruption: Corruption, images: Tensor, names: Iterable[str]) -> Tensor:
+    """uint8 images (N, C, H, W), corrupted; the noise of each depends on its name only."""
     each = zip(to_unit(images).split(1), names, strict=True)
     rows = [corruption.apply(image, seed_for(0, f"twin of {name}")) for image, name in each]
     return unit_to_levels(filled(torch.cat(rows)))
 
 
-def of_255(severity: str) -> str:
-    """What a noise level of 0 to 255 is on the scale from 0 to 1; "" for what is none."""
+def level_hint(severity: str) -> str:
+    """A hint for a noise level given on the scale of 0 to 255; "" if it is not on that scale."""
     try:
         level = float(severity)
     except ValueError:
@@ -62,13 +62,13 @@ def of_255(severity: str) -> str:
 
 
 def examples() -> list[Corruption]:
-    """Every row at each of its examples: what `--corruption all` does."""
+    """Every corruption at its example severities, which `--corruption all` stands for."""
     return [kind.parsed(text) for kind in CORRUPTIONS.values() for text in kind.examples]
 
 
 def fit(found: Sequence[Corruption], shape: Sequence[int]) -> list[Corruption]:
-    """Corruptions, each once; Mistake for one that images of `shape` cannot have."""
+    """The corruptions without duplicates; Mistake if one does not fit images of `shape`."""
     for corruption in found:
-        if why := corruption.unfit(shape):
+        if why := corruption.refusal(shape):
             raise Mistake(f"--corruption {corruption}: {why}")
     return list({str(corruption): corruption for corruption in found}.values())

@@ -1,4 +1,4 @@
-"""What is wrong with a picture, and how much, estimated from the picture alone."""
+"""Estimates which corruption a picture has, and how severe it is, from the picture alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lab.restoration.examples import KINDS
 
 @torch.no_grad()
 def estimate(denoiser: nn.Module, tiles: Tensor, sizes: Sequence[int]) -> list[Corruption | None]:
-    """What was done to pictures cut into tiles (N, C, H, W), those of a picture in one way.
+    """The corruption of each picture, None where it has none, from its tiles (N, C, H, W).
 
-    sizes: how many tiles each picture has. None for nothing. Only rows are looked for that say so.
+    sizes: how many tiles each picture has. Only corruptions with `is_estimated` are considered.
     """
     logits, strengths, _ = denoiser.estimator(tiles)
-    unwanted = [name in CORRUPTIONS and not CORRUPTIONS[name].is_estimated for name in KINDS]
-    logits = logits.masked_fill(torch.tensor(unwanted, device=tiles.device), -torch.inf)
+    excluded = [name in CORRUPTIONS and not CORRUPTIONS[name].is_estimated for name in KINDS]
+    logits = logits.masked_fill(torch.tensor(excluded, device=tiles.device), -torch.inf)
     parts = (part.split(list(sizes)) for part in (logits.log_softmax(1), strengths))
-    return [_of_one(*each) for each in zip(*parts, strict=True)]
+    return [_estimate_one(*each) for each in zip(*parts, strict=True)]
 
 
-def _of_one(shares: Tensor, strengths: Tensor) -> Corruption | None:
-    """Of one picture's tiles: the kind most likely of all of them, the mean strength."""
-    kind = int(shares.sum(0).argmax())
+def _estimate_one(log_probabilities: Tensor, strengths: Tensor) -> Corruption | None:
+    """The most likely corruption of all tiles of a picture, at their mean strength."""
+    kind = int(log_probabilities.sum(0).argmax())
     if KINDS[kind] not in CORRUPTIONS:
         return None
     found = CORRUPTIONS[KINDS[kind]]

@@ -1,4 +1,4 @@
-"""Pixels that are missing."""
+"""Missing pixels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Mask(Corruption):
 
     @classmethod
     def parsed(cls, text: str) -> Mask:
-        """A share, or a pattern with its size."""
+        """A share, as `0.5`, or a pattern, as `box14`, `top20`, `stripes`."""
         if text == "stripes":
             return cls(4, text)
         if found := re.fullmatch(r"(box|top)([1-9][0-9]{0,4})", text):
@@ -42,7 +42,7 @@ class Mask(Corruption):
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Mask:
-        """Every pattern, boxes and rows of up to 0.9 of the side."""
+        """`variant` selects the pattern; boxes and rows take up to 0.9 of the side."""
         pattern = ("", "box", "top", "stripes")[variant % 4]
         low, high = cls.trained
         sizes = {"": low + (high - low) * strength, "stripes": torch.full_like(strength, 4)}
@@ -50,7 +50,7 @@ class Mask(Corruption):
 
     @classmethod
     def severities(cls) -> str:
-        """A share, or a pattern."""
+        """The valid shares and patterns."""
         return "a share from 0 to 1, boxN, topN or stripes"
 
     @property
@@ -64,15 +64,15 @@ class Mask(Corruption):
         }
         return f"{shapes[self.pattern]} missing"
 
-    def unfit(self, shape: Sequence[int]) -> str:
-        """A box and rows that are smaller than the image fit."""
+    def refusal(self, shape: Sequence[int]) -> str:
+        """A box or rows that would leave no pixel are refused."""
         least = min(shape[1:]) if self.pattern == "box" else shape[1]
         fits = self.pattern in ("", "stripes") or self.severity < least
         return "" if fits else f"the images have {shape[1]} x {shape[2]} pixels; give fewer"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """All channels of a missing pixel are NaN."""
-        size, (height, width) = self.severity_beside(images), images.shape[2:]
+        """Make all channels of the missing pixels NaN."""
+        size, (height, width) = self.broadcast_severity(images), images.shape[2:]
         rows = torch.arange(height, device=images.device).view(-1, 1)
         columns = torch.arange(width, device=images.device)
         if self.pattern == "box":
@@ -87,12 +87,8 @@ class Mask(Corruption):
             missing = torch.special.ndtr(noise[:, :1]) < size
         return torch.where(missing, math.nan, images)
 
-    def marked(self, images: Tensor) -> Tensor:
-        """Of a random share nobody knows which; black pixels are taken for missing."""
+    def mark_missing(self, images: Tensor) -> Tensor:
+        """Patterns are known; of a random share every black pixel counts as missing."""
         if not self.pattern:
             return torch.where((images <= 0).all(1, keepdim=True), math.nan, images)
         return self.with_noise(images, images)
-
-    def expected(self, images: Tensor) -> Tensor:
-        """The images: what is missing is not compared."""
-        return images

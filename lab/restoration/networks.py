@@ -1,4 +1,4 @@
-"""The denoiser and the sampler of a set: those that ship with the lab, or the user's own."""
+"""Finds or trains the denoiser and the sampler of a set; prefers the user's own to shipped ones."""
 
 from __future__ import annotations
 
@@ -17,92 +17,95 @@ from lab.restoration import denoising, posterior
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A network that restores. train: (uint8 images, seed, denoiser or None) -> network."""
+class RestorerRole:
+    """What sets the denoiser and the sampler apart.
 
-    role: str
-    duration: str
+    train: (uint8 images, seed, denoiser or None) -> network.
+    """
+
+    name: str
     train: Callable[[torch.Tensor, int, nn.Module | None], nn.Module]
 
     @property
     def option(self) -> str:
-        """What has one trained."""
-        return f"--train-{self.role}"
+        """The option that trains one."""
+        return f"--train-{self.name}"
 
 
 def train_denoiser(images: torch.Tensor, seed: int, _: nn.Module | None) -> nn.Module:
-    """A denoiser of one's own."""
+    """Train a denoiser."""
     return denoising.train(images, seed, denoising.IMAGES_SHOWN)
 
 
 def train_sampler(images: torch.Tensor, seed: int, denoiser: nn.Module | None) -> nn.Module:
-    """A sampler of one's own, which begins as the denoiser that there is."""
+    """Train a sampler, whose weights start from those of the denoiser; Fault without one."""
     if denoiser is None:
-        raise Fault("a sampler begins as a denoiser, and there is none: add --train-denoiser")
+        raise Fault("a sampler starts from a denoiser, and there is none: add --train-denoiser")
     return posterior.train(images, denoiser, seed, posterior.IMAGES_SHOWN)
 
 
-DENOISER = Kind("denoiser", "some ten minutes on two cores", train_denoiser)
-SAMPLER = Kind("sampler", "some ten minutes on two cores", train_sampler)
+DENOISER = RestorerRole("denoiser", train_denoiser)
+SAMPLER = RestorerRole("sampler", train_sampler)
+DURATION = "some ten minutes on two cores"  # of training either
 
 
 def find(
-    kind: Kind,
+    role: RestorerRole,
     path: Path,
     dataset: Dataset,
     device: torch.device,
     seed: int,
-    must: bool = False,
-    anew: bool = False,
+    required: bool = False,
+    retrain: bool = False,
     denoiser: nn.Module | None = None,
 ) -> Weights | None:
-    """The network of a set, on `device`; None if there is none.
+    """The network of a set on `device`: the user's own at `path`, else the one that ships.
 
-    The user's own is at `path` and goes before the one that ships with the lab.
-    must: one is trained and stored there if there is neither; anew: in any case.
+    required: if there is neither, one is trained and stored at `path`; without it, returns None.
+    retrain: one is trained in any case.
     """
     if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is in the way of the {kind.role}'s file; remove it")
+        raise Fault(f"{path}: is in the way of the {role.name}'s file; remove it")
     weights = None
-    if not anew and not path.is_file():
-        weights = _shipped(kind, dataset.spec, must)
-    if anew or (must and not weights and not path.is_file()):
-        _train_and_store(kind, path, dataset, device, seed, denoiser)
+    if not retrain and not path.is_file():
+        weights = _load_shipped(role, dataset.spec, required)
+    if retrain or (required and not weights and not path.is_file()):
+        _train_and_store(role, path, dataset, device, seed, denoiser)
     if path.is_file():
-        weights = load(kind, path, dataset.spec)
+        weights = load(role, path, dataset.spec)
         if weights.facts.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
             print(
-                f"note: the {kind.role} was trained on other images of the set than these; "
-                f"{kind.option} trains a new one"
+                f"note: the {role.name} was trained on other images of the set than these; "
+                f"{role.option} trains a new one"
             )
     if weights:
         weights.network.to(device)
     return weights
 
 
-def _shipped(kind: Kind, spec: DatasetSpec, must: bool) -> Weights | None:
-    """The network that ships for a set, None if there is none; says which in a line.
+def _load_shipped(role: RestorerRole, spec: DatasetSpec, required: bool) -> Weights | None:
+    """The network that ships for a set, None if there is none; prints which.
 
-    must: one is trained if there is none.
+    required: one will be trained if there is none, so the hint to do so is left out.
     """
     weights, reason = None, f"none ships for {spec.title}"
     try:
-        weights = load_restorer(spec, kind.role)
+        weights = load_restorer(spec, role.name)
     except (Fault, OSError) as error:
         reason = str(error)
     if weights:
         print(
-            f"{kind.role}: the lab's own for {spec.title}, {weights.path.name}; "
-            f"{kind.option} trains one of yours"
+            f"{role.name}: the lab's own for {spec.title}, {weights.path.name}; "
+            f"{role.option} trains one of yours"
         )
     else:
-        cure = "" if must else f"; {kind.option} trains one, in {kind.duration}"
-        print(f"no {kind.role} ({reason}){cure}")
+        cure = "" if required else f"; {role.option} trains one, in {DURATION}"
+        print(f"no {role.name} ({reason}){cure}")
     return weights
 
 
 def _train_and_store(
-    kind: Kind,
+    role: RestorerRole,
     path: Path,
     dataset: Dataset,
     device: torch.device,
@@ -110,30 +113,30 @@ def _train_and_store(
     denoiser: nn.Module | None,
 ) -> None:
     print(
-        f"training a {kind.role} on {len(dataset.train_images):,} images, once for this "
-        f"generator's folder: {kind.duration}",
+        f"training a {role.name} on {len(dataset.train_images):,} images, once for this "
+        f"generator's folder: {DURATION}",
         flush=True,
     )
-    with going_on(f"a {kind.role} half trained is not kept, {kind.option} begins anew"):
-        network = kind.train(dataset.train_images.to(device), seed, denoiser)
+    with going_on(f"a half-trained {role.name} is not kept, {role.option} starts over"):
+        network = role.train(dataset.train_images.to(device), seed, denoiser)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, network, dataset.spec, fingerprint=dataset.fingerprint)
-    print(f"{kind.role}: {path}", flush=True)
+    print(f"{role.name}: {path}", flush=True)
 
 
-def load(kind: Kind, path: Path, spec: DatasetSpec) -> Weights:
-    """The network in a file; Fault if it is damaged, or for another set than `spec`."""
+def load(role: RestorerRole, path: Path, spec: DatasetSpec) -> Weights:
+    """The network in a file; Fault if it is damaged or belongs to another set than `spec`."""
     try:
-        weights = load_weights(path, kind.role)
+        weights = load_weights(path, role.name)
     except Fault as fault:
-        raise Fault(f"{fault}; delete it, or train a new one with {kind.option}") from None
+        raise Fault(f"{fault}; delete it, or train a new one with {role.option}") from None
     if weights.spec != spec:
         raise Fault(
-            f"{path}: a {kind.role} of {weights.spec.title}, {spec.title} is needed; "
-            f"delete it, or train a new one with {kind.option}"
+            f"{path}: a {role.name} of {weights.spec.title}, {spec.title} is needed; "
+            f"delete it, or train a new one with {role.option}"
         )
     if weights.network.config.get("corruptions") != len(denoising.KINDS):
-        raise Fault(f"{path}: knows other corruptions; train a new one with {kind.option}")
+        raise Fault(f"{path}: knows other corruptions; train a new one with {role.option}")
     return weights
 
 
@@ -142,16 +145,17 @@ def find_both(
     dataset: Dataset,
     device: torch.device,
     seed: int,
-    must: bool,
-    anew: Sequence[str],
+    needs_denoiser: bool,
+    retrain: Sequence[str],
 ) -> tuple[Weights | None, Weights | None]:
-    """The denoiser and the sampler of a set, None for what there is none of.
+    """The denoiser and the sampler of a set; None in place of one that does not exist.
 
-    path_of: where the user's own lies, by its role. must: a denoiser is trained if there is none.
-    anew: the roles that are trained in any case.
+    path_of: role -> the path of the user's own network. needs_denoiser: a denoiser is trained if
+    there is none. retrain: the roles that are trained in any case.
     """
-    given = (dataset, device, seed)
-    path = path_of(DENOISER.role)
-    denoiser = find(DENOISER, path, *given, must, DENOISER.role in anew)
-    path, begun = path_of(SAMPLER.role), denoiser and denoiser.network
-    return denoiser, find(SAMPLER, path, *given, False, SAMPLER.role in anew, begun)
+    common = (dataset, device, seed)
+    retrains_denoiser, retrains_sampler = (role.name in retrain for role in (DENOISER, SAMPLER))
+    denoiser = find(DENOISER, path_of("denoiser"), *common, needs_denoiser, retrains_denoiser)
+    start = denoiser and denoiser.network
+    sampler = find(SAMPLER, path_of("sampler"), *common, False, retrains_sampler, start)
+    return denoiser, sampler

@@ -1,4 +1,4 @@
-"""Corruptions that strike each pixel by itself: noise of every kind."""
+"""Noise: corruptions that change each pixel independently of the others."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from lab.restoration.corruption import Corruption, residual
 
 
 class Gaussian(Corruption):
-    """Independent Gaussian noise of standard deviation `severity` on every pixel."""
+    """Independent Gaussian noise of standard deviation `severity` is added to every pixel."""
 
     name = "gaussian"
     examples = ("0.3", "0.7")
     trained = (0.02, 1.0)
     is_linear = is_pixelwise = True
-    clips = False  # whether the result is cut off at 0 and 1, as a file would
+    clips = False  # whether the result is clipped to [0, 1], as in a file
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Add noise; it leaves [0, 1]."""
-        return images + self.severity_beside(images) * noise
-
-    def expected(self, images: Tensor) -> Tensor:
-        """The images themselves."""
-        return images
+        """Add noise, without clipping."""
+        return images + self.broadcast_severity(images) * noise
 
     @property
     def variance(self) -> float | Tensor:
-        """The square of the standard deviation."""
+        """sigma squared."""
         return self.severity**2
 
     @property
@@ -44,12 +40,12 @@ class Gaussian(Corruption):
         return f"sigma_{self.severity:g}"
 
     def facts(self) -> dict[str, Any]:
-        """Also sigma, and whether it was clipped."""
+        """Has sigma and whether the noise was clipped, too."""
         return {**super().facts(), "sigma": self.severity, "clipped": self.clips}
 
 
 class GaussianClipped(Gaussian):
-    """Gaussian noise, the result cut off at 0 and 1."""
+    """Gaussian noise; the result is clipped to [0, 1]."""
 
     name = "gaussian-clipped"
     examples = ("0.18", "0.38")
@@ -62,8 +58,8 @@ class GaussianClipped(Gaussian):
         return super().with_noise(images, noise).clamp(0, 1)
 
     def expected(self, images: Tensor) -> Tensor:
-        """Lighter than black and darker than white."""
-        return clipped_mean(images, self.severity_beside(images))
+        """The mean of the clipped pixels."""
+        return clipped_mean(images, self.broadcast_severity(images))
 
     @property
     def title(self) -> str:
@@ -77,7 +73,7 @@ class GaussianClipped(Gaussian):
 
 
 class SaltPepper(Corruption):
-    """A share `severity` of the pixels is black or white, as likely one as the other."""
+    """A share `severity` of the pixels becomes black or white, with equal probability."""
 
     name = "salt-pepper"
     examples = ("0.09", "0.27")
@@ -86,50 +82,54 @@ class SaltPepper(Corruption):
     likelihood = "Gaussian, or an outlier"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """The lowest and the highest of the noise become pepper and salt."""
-        tail = self.severity_beside(images) / 2
+        """The pixels with the lowest noise become black, those with the highest white."""
+        tail = self.broadcast_severity(images) / 2
         images = torch.where(torch.special.ndtr(noise) < tail, 0, images)
         return torch.where(torch.special.ndtr(-noise) < tail, 1, images)
 
     def expected(self, images: Tensor) -> Tensor:
-        """Nearer to grey."""
-        share = self.severity_beside(images)
+        """The pixel with probability 1 - severity, else black or white."""
+        share = self.broadcast_severity(images)
         return (1 - share) * images + share / 2
 
-    def misfit(self, corrupted: Tensor, images: Tensor, slack: float) -> Tensor:
-        """Of the mixture: a pixel that is black or white need not be explained."""
-        share = self.severity_beside(images)
+    def negative_log_likelihood(
+        self, corrupted: Tensor, images: Tensor, model_error: float
+    ) -> Tensor:
+        """Of a mixture: a black or white pixel is an outlier, or else the clean pixel."""
+        share = self.broadcast_severity(images)
         extreme = (corrupted <= 0) | (corrupted >= 1)
-        error = residual(corrupted, images).square() / (2 * slack**2)
+        error = residual(corrupted, images).square() / (2 * model_error**2)
         outlier = torch.where(extreme, (share / 2).clamp(min=1e-9).log(), -math.inf)
         kept = (1 - share).clamp(min=1e-9).log() - error
         return -torch.logaddexp(kept, outlier.expand_as(kept)).flatten(1).sum(1)
 
 
-class Dependent(Corruption):
-    """Noise that is stronger where the image is lighter, cut off at 0 and 1."""
+class SignalDependent(Corruption):
+    """Noise that is stronger in lighter pixels; the result is clipped to [0, 1]."""
 
     is_pixelwise = True
     likelihood = "Gaussian, its variance that of the image"
 
     def variance_of(self, images: Tensor) -> Tensor:
-        """That of each pixel, before it is cut off."""
+        """The variance of each pixel's noise before clipping."""
         raise NotImplementedError
 
     def expected(self, images: Tensor) -> Tensor:
-        """The mean of a Gaussian that is cut off."""
+        """The mean of a clipped Gaussian."""
         return clipped_mean(images, (self.variance_of(images) + 1e-9).sqrt())
 
-    def misfit(self, corrupted: Tensor, images: Tensor, slack: float) -> Tensor:
-        """Of a Gaussian whose variance depends on the image, too."""
-        variance = self.variance_of(images) + slack**2
+    def negative_log_likelihood(
+        self, corrupted: Tensor, images: Tensor, model_error: float
+    ) -> Tensor:
+        """Of a Gaussian whose variance depends on the image."""
+        variance = self.variance_of(images) + model_error**2
         error = residual(corrupted, self.expected(images)).square()
         known = torch.where(corrupted.isnan(), 0, error / variance + variance.log())
         return known.flatten(1).sum(1) / 2
 
 
-class Speckle(Dependent):
-    """Gaussian noise of standard deviation `severity` times the pixel."""
+class Speckle(SignalDependent):
+    """Multiplicative Gaussian noise: its standard deviation is `severity` times the pixel."""
 
     name = "speckle"
     most = 3.0
@@ -137,16 +137,16 @@ class Speckle(Dependent):
     trained = (0.1, 1.0)
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Multiply with noise about 1, and clip."""
-        return (images + images * self.severity_beside(images) * noise).clamp(0, 1)
+        """Multiply with 1 + severity * noise, and clip."""
+        return (images + images * self.broadcast_severity(images) * noise).clamp(0, 1)
 
     def variance_of(self, images: Tensor) -> Tensor:
-        """Nothing where it is black."""
-        return (images * self.severity_beside(images)).square()
+        """(severity * pixel) squared."""
+        return (images * self.broadcast_severity(images)).square()
 
 
-class Poisson(Dependent):
-    """Shot noise: a white pixel is `severity` photons on average, and each is counted."""
+class Poisson(SignalDependent):
+    """Shot noise: a white pixel receives `severity` photons on average."""
 
     name = "poisson"
     least, most = 0.5, 200.0
@@ -157,12 +157,12 @@ class Poisson(Dependent):
     likelihood = "Poisson, as a Gaussian of its mean and variance"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Count photons by the inverse of their distribution, and clip."""
-        photons = self.severity_beside(images)
+        """Draw photon counts by inverting the distribution function, divide, and clip."""
+        photons = self.broadcast_severity(images)
         rate = (images * photons).clamp(min=0)
         quantile = torch.special.ndtr(noise)
         chance, count = (-rate).exp(), torch.zeros_like(rate)
-        reached = chance.clone()  # the chance of at most that many
+        reached = chance.clone()  # P(photons <= number)
         most = float(rate.max()) if rate.numel() else 0.0
         for number in range(1, int(most + 6 * most**0.5) + 6):
             count += quantile > reached
@@ -171,8 +171,8 @@ class Poisson(Dependent):
         return (count / photons).clamp(0, 1)
 
     def variance_of(self, images: Tensor) -> Tensor:
-        """The lighter and the fewer the photons, the more."""
-        return images.clamp(min=0) / self.severity_beside(images)
+        """pixel / severity: that of a Poisson count over its white level."""
+        return images.clamp(min=0) / self.broadcast_severity(images)
 
 
 def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:

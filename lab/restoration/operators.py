@@ -1,4 +1,4 @@
-"""Corruptions that mix pixels: blur, low resolution, compression; in 256 levels."""
+"""Corruptions that mix pixels: blur, low resolution, compression. Results have 256 levels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lab.data.pixels import to_unit, unit_to_levels
 from lab.data.writers import as_picture
 from lab.restoration.corruption import Corruption, in_levels
 
-# Of `Separable.consistent`: the best of some on training images, by about a decibel.
+# Of `Separable.consistent`; the best of several values on training images, by about a decibel.
 DAMPING, CONSISTENCY_STEPS = 0.03, 100
 
 
 class Separable(Corruption):
-    """A linear map of the rows, and one of the columns: R image C'."""
+    """One linear map along the columns and one along the rows of an image: R image C'."""
 
     is_linear = True
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Nothing here is random."""
+        """Apply the operator and round to 256 levels; `noise` is not used."""
         return in_levels(self.expected(images))
 
     def expected(self, images: Tensor) -> Tensor:
@@ -32,19 +32,20 @@ class Separable(Corruption):
         return rows @ images @ columns.mT
 
     def matrices(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """R (..., H, H) and C (..., W, W); their rows add up to 1, so the border stays as light."""
+        """R (..., H, H) and C (..., W, W). Their rows sum to 1, so that borders do not become darker."""
         height, width = images.shape[2:]
-        both = self.weights(images, height, along=False), self.weights(images, width)
+        both = self.weights(images, height, horizontal=False), self.weights(images, width)
         rows, columns = (each / each.sum(-1, keepdim=True) for each in both)
         return rows, columns
 
     def consistent(self, images: Tensor, corrupted: Tensor) -> Tensor:
-        """Images in [0, 1] near `images` that look like `corrupted` when this is done to them.
+        """Images in [0, 1] near `images` that the operator maps to `corrupted`, as far as possible.
 
         Alternates between the two conditions, as Youla and Webb 1982, "Image restoration by the
-        method of convex projections": a step of least squares towards `corrupted`, then pixels cut
-        off at 0 and 1. Along the singular vectors of R and C the step is a product (as in Kawar et
-        al. 2022, "DDRM"); directions that this erases keep what `images` have there.
+        method of convex projections": a damped least-squares step towards `corrupted`, then
+        clipping to [0, 1]. In the basis of the singular vectors of R and C the step is a product of
+        elements (as in Kawar et al. 2022, "DDRM"); components that the operator erases stay those
+        of `images`.
         """
         rows, columns = self.matrices(images)
         (left, of_rows, down), (other, of_columns, right) = map(torch.linalg.svd, (rows, columns))
@@ -55,13 +56,16 @@ class Separable(Corruption):
             images = (images + down.mT @ (gain * residual) @ right).clamp(0, 1)
         return images
 
-    def weights(self, images: Tensor, side: int, along: bool = True) -> Tensor:
-        """What each of `side` pixels (..., side, side) takes of each; along: in its row."""
+    def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
+        """(..., side, side): the weight of pixel j in pixel i of a line, before normalisation.
+
+        horizontal: whether the line is a row of the image; else it is a column.
+        """
         raise NotImplementedError
 
 
 class Blur(Separable):
-    """Gaussian blur, `severity` pixels its standard deviation."""
+    """Gaussian blur with a standard deviation of `severity` pixels."""
 
     name = "blur"
     least, most = 0.1, 20.0
@@ -70,13 +74,13 @@ class Blur(Separable):
     trained = (0.4, 5.0)
     is_estimated = True
 
-    def weights(self, images: Tensor, side: int, along: bool = True) -> Tensor:
-        """By distance."""
-        return (-0.5 * (distances(images, side) / self.severity_beside(images)).square()).exp()
+    def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
+        """A Gaussian of the distance."""
+        return (-0.5 * (distances(images, side) / self.broadcast_severity(images)).square()).exp()
 
 
 class MotionBlur(Separable):
-    """The camera moved along the rows, by `severity` pixels."""
+    """Horizontal motion blur over `severity` pixels."""
 
     name = "motion-blur"
     least, most = 1.0, 64.0
@@ -84,14 +88,14 @@ class MotionBlur(Separable):
     examples = ("5", "9")
     trained = (2.0, 15.0)
 
-    def weights(self, images: Tensor, side: int, along: bool = True) -> Tensor:
-        """All that passed by, alike; only the pixel itself of its column."""
-        length = self.severity_beside(images) if along else 1.0
+    def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
+        """A box filter along rows, the identity along columns."""
+        length = self.broadcast_severity(images) if horizontal else 1.0
         return ((length + 1) / 2 - distances(images, side)).clamp(0, 1)
 
 
 class Downsample(Separable):
-    """Low resolution: squares of `severity` x `severity` pixels have the mean of theirs."""
+    """Low resolution: each square of `severity` x `severity` pixels is replaced by its mean."""
 
     name = "downsample"
     least, most = 2.0, 4.0
@@ -101,33 +105,33 @@ class Downsample(Separable):
 
     @classmethod
     def parsed(cls, text: str) -> Downsample:
-        """2 or 4."""
+        """Only 2 and 4 are valid."""
         if text not in cls.examples:
             raise ValueError(text)
         return cls(int(text))
 
     @classmethod
     def severities(cls) -> str:
-        """Which there are."""
+        """The two factors."""
         return "2 or 4"
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Downsample:
-        """One or the other."""
+        """2 for the weaker half of strengths, 4 for the stronger."""
         return cls(torch.where(strength < 0.5, 2.0, 4.0))
 
-    def averaged(self) -> Downsample:
-        """At the coarsest, for a mean between 2 and 4 is none."""
+    def at_mean_severity(self) -> Downsample:
+        """The coarsest of the severities, since a mean of 2 and 4 is no valid factor."""
         return self.with_severity(self.severity.max())
 
-    def weights(self, images: Tensor, side: int, along: bool = True) -> Tensor:
-        """The same for all in a square."""
-        squares = torch.arange(side, device=images.device)[None] // self.severity_beside(images)
+    def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
+        """1 for two pixels of the same square, else 0."""
+        squares = torch.arange(side, device=images.device)[None] // self.broadcast_severity(images)
         return (squares.mT == squares).to(images.dtype)
 
 
 class Jpeg(Corruption):
-    """JPEG of quality `severity`."""
+    """JPEG compression of quality `severity`."""
 
     name = "jpeg"
     least, most = 1.0, 95.0
@@ -137,30 +141,26 @@ class Jpeg(Corruption):
     likelihood = "Gaussian about the image"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Write and read each."""
+        """Compress and decompress each image."""
         qualities = self.of_each(images).severity.round().int().tolist()
         pictures = map(as_picture, unit_to_levels(images.clone()))
         made = [through_jpeg(*each) for each in zip(pictures, qualities, strict=True)]
         return to_unit(torch.stack(made)).to(images.device)
 
-    def expected(self, images: Tensor) -> Tensor:
-        """About the images."""
-        return images
-
     @property
     def variance(self) -> float | Tensor:
-        """Its mean squared error on images of both sets, about."""
+        """About its mean squared error, as measured on images of MNIST and Fashion-MNIST."""
         return 0.055 / self.severity
 
 
 def distances(images: Tensor, side: int) -> Tensor:
-    """How far apart `side` pixels in a line are, (side, side)."""
+    """(side, side): the distance of pixels i and j of a line."""
     at = torch.arange(side, device=images.device, dtype=images.dtype)
     return (at - at[:, None]).abs()
 
 
 def through_jpeg(picture: Image.Image, quality: int) -> Tensor:
-    """A picture as uint8 (C, H, W) after it was compressed."""
+    """A picture after JPEG compression, as uint8 (C, H, W)."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality)
     with Image.open(file) as found:

@@ -1,4 +1,4 @@
-"""The user's own pictures: what is wrong with each is estimated, or given, and put right."""
+"""Restores the user's own pictures; the corruption of each is given, or else estimated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.data.image_folder import Picture, save_pictures
 from lab.data.pixels import unit_to_levels
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.estimation import estimate
-from lab.restoration.restorers import RESTORERS, Context, Restorer, classes_won
+from lab.restoration.restorers import RESTORERS, Context, Restorer, projected_classes
 from lab.restoration.sheets import MOST_SHOWN, Sheets
 from lab.text import counted, listed, printable
 
@@ -25,43 +25,43 @@ def restore_own(
     samples: int,
     given: Sequence[Corruption],
 ) -> None:
-    """Restore each picture, in its tiles, into denoised/, projected/ and samples/, by its name.
+    """Restore each picture into denoised/, projected/ and samples/, under its own name.
 
-    tiles: of all of them, (N, C, H, W) in [0, 1]. samples: of each. given: what is wrong with all
-    of them; empty if that is to be estimated.
+    tiles: those of all pictures, (N, C, H, W) in [0, 1]. restorers: keys of RESTORERS. samples: how
+    many per picture. given: the corruption of all pictures; empty to estimate that of each.
     """
     sizes = [len(picture.tiles) for picture in pictures]
     names = [picture.name for picture in pictures]
-    wrong = [*given] * len(pictures) or estimate(context.denoiser, tiles, sizes)
-    tiles = given[0].marked(tiles) if given else tiles
+    found = [*given] * len(pictures) or estimate(context.denoiser, tiles, sizes)
+    tiles = given[0].mark_missing(tiles) if given else tiles
     rows, written = {"yours": filled(tiles)}, list(names)
     for name in restorers:
         restorer, count = RESTORERS[name], samples if RESTORERS[name].sample else 1
         if not restorer.own_folder or not count or getattr(context, restorer.needs) is None:
             continue
-        made = restore_tiles(restorer, context, tiles, wrong, sizes, count)  # (N, count, C, H, W)
+        restored = restore_tiles(restorer, context, tiles, found, sizes, count)
         folder = sheets.results.own_folder(restorer.own_folder)
         for index in range(count):
             ending = f"_{index + 1}" * bool(restorer.sample)
-            version = unit_to_levels(made[:, index].clone())
+            version = unit_to_levels(restored[:, index].clone())
             written += save_pictures(folder, pictures, version, ending)
-        rows[restorer.own_folder] = made[:, 0]
-    words = {name: str(what or "none") for name, what in zip(names, wrong, strict=True)}
+        rows[restorer.own_folder] = restored[:, 0]
+    corruption_of = {name: str(each or "none") for name, each in zip(names, found, strict=True)}
     how = "given" if given else "estimated"
-    for what in dict.fromkeys(words.values()):
-        these = [name for name in names if words[name] == what]
-        kept = ": kept as they are" if what == "none" else ""
-        print(f"{what:<22}{how}, {counted(len(these), 'image')}: {printable(listed(these))}{kept}")
-    if won := classes_won(context, sheets.dataset.spec.class_names):
-        print(f"projected as {listed(won, 16)}")
+    for corruption in dict.fromkeys(corruption_of.values()):
+        these = [name for name in names if corruption_of[name] == corruption]
+        kept = ": kept as they are" if corruption == "none" else ""
+        which = f"{counted(len(these), 'image')}: {printable(listed(these))}{kept}"
+        print(f"{corruption:<22}{how}, {which}")
+    if classes := projected_classes(context, sheets.dataset.spec.class_names):
+        print(f"projected as {listed(classes, 16)}")
     first = f" (the first {MOST_SHOWN} of {len(tiles)})" if len(tiles) > MOST_SHOWN else ""
     columns = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
-    facts = {"pictures": sorted(set(written))}
     sheets.save(
         "own_images.png",
         f"your own images{first}, restored as {sheets.dataset.title}",
         list(rows.items()),
-        {**facts, "wrong": words, "wrong_was": how},
+        {"pictures": sorted(set(written)), "wrong": corruption_of, "wrong_was": how},
         columns,
         sample_part="by networks trained on",
     )
@@ -71,21 +71,21 @@ def restore_tiles(
     restorer: Restorer,
     context: Context,
     tiles: Tensor,
-    wrong: Sequence[Corruption | None],
+    corruptions: Sequence[Corruption | None],
     sizes: Sequence[int],
     count: int,
 ) -> Tensor:
-    """`count` restorations of the tiles (N, C, H, W) of pictures, each with what is wrong with it.
+    """`count` restorations (N, count, C, H, W) of each tile (N, C, H, W).
 
-    (N, count, C, H, W); tiles of pictures that nothing is wrong with stay as they are. Those that
-    suffer of one kind are restored together.
+    corruptions, sizes: of each picture, its corruption and its number of tiles. Tiles of pictures
+    without a corruption stay as they are; those with the same kind are restored in one batch.
     """
-    made = filled(tiles)[:, None].repeat(1, count, 1, 1, 1)
-    each = [what for what, size in zip(wrong, sizes, strict=True) for _ in range(size)]
-    for kind in dict.fromkeys(type(what) for what in each if what):
-        rows = [index for index, what in enumerate(each) if type(what) is kind]
-        severities = torch.tensor([float(each[row].severity) for row in rows]).to(tiles)
-        given = (context, tiles[rows], each[rows[0]].with_severity(severities))
+    restored = filled(tiles)[:, None].repeat(1, count, 1, 1, 1)
+    of_tile = [each for each, size in zip(corruptions, sizes, strict=True) for _ in range(size)]
+    for kind in dict.fromkeys(type(each) for each in of_tile if each):
+        rows = [index for index, each in enumerate(of_tile) if type(each) is kind]
+        severities = torch.tensor([float(of_tile[row].severity) for row in rows]).to(tiles)
+        batch = (context, tiles[rows], of_tile[rows[0]].with_severity(severities))
         sample = restorer.sample
-        made[rows] = sample(*given, count) if sample else restorer.restore(*given)[:, None]
-    return made
+        restored[rows] = sample(*batch, count) if sample else restorer.restore(*batch)[:, None]
+    return restored

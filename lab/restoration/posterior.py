@@ -1,13 +1,14 @@
-"""Samples of the posterior: several clean pictures that a corrupted one may be of.
+"""Posterior samples: several possible clean images of a corrupted one.
 
-A conditional GAN, trained jointly as restorer: its generator is the denoiser with latents, its
-discriminator sees a picture beside the corrupted one. After Ohayon et al. 2021, "High perceptual
-quality image denoising with a posterior sampling CGAN" (PSCGAN), which adds a penalty on the mean
-of the samples, and Bendel et al. 2023, "A regularized conditional GAN for posterior sampling"
-(rcGAN), which adds a distance of the samples and a reward for their spread. Here the two are those
-of the continuous ranked probability score (Gneiting and Raftery 2007, "Strictly proper scoring
-rules"), |x - a| / 2 + |x - b| / 2 - |a - b| / 2 of two samples a and b: it is least where each
-pixel's samples are spread as the truth is, so that no weight of the reward need be sought.
+The sampler is the generator of a conditional GAN: the denoiser with a latent as further input. The
+discriminator sees a clean or restored image together with the corrupted one. Ohayon et al. 2021,
+"High perceptual quality image denoising with a posterior sampling CGAN" (PSCGAN), add a penalty on
+the mean of the samples to the adversarial loss; Bendel et al. 2023, "A regularized conditional GAN
+for posterior sampling" (rcGAN), a distance of the samples to the clean image and a reward for their
+spread. Here distance and reward are those of the continuous ranked probability score (Gneiting and
+Raftery 2007, "Strictly proper scoring rules"), |x - a| / 2 + |x - b| / 2 - |a - b| / 2 for a clean
+image x and two samples a and b. Its expectation is least if samples of a pixel are distributed as
+its clean value is, so the reward needs no weight to be tuned.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ BETAS = (0.5, 0.99)
 
 
 class Discriminator(nn.Module):
-    """Whether a picture is the clean one, beside the corrupted one and the denoiser's answer.
+    """Tells clean images from samples, given the corrupted image and the denoiser's answer.
 
-    It sees how the picture differs from the answer, on the scale of what is unsure at that level.
-    Its norm is held by Miyato et al. 2018, "Spectral normalization".
+    It sees the difference of the image and that answer, divided by the error to be expected at this
+    level of corruption. Spectral normalisation: Miyato et al. 2018.
     """
 
     def __init__(self, shape: tuple[int, int, int], width: int = 48) -> None:
@@ -50,14 +51,14 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, pictures: Tensor, corrupted: Tensor, answer: Tensor, scale: Tensor) -> Tensor:
-        """(N,) logits of pictures (N, C, H, W); scale: (N, 1, 1, 1)."""
+        """Logits (N,) of pictures (N, C, H, W). scale: (N, 1, 1, 1), the expected error."""
         missing = corrupted[:, :1].isnan().to(pictures.dtype)
         seen = ((pictures - answer) / scale, answer, corrupted.nan_to_num(nan=0.0), missing)
         return self.layers(pixel_unshuffle(torch.cat(seen, 1), 2)).squeeze(1)
 
 
-def begun_by(denoiser: nn.Module, seed: int) -> nn.Module:
-    """A sampler that answers as the denoiser does, and whose latents say little yet."""
+def from_denoiser(denoiser: nn.Module, seed: int) -> nn.Module:
+    """An untrained sampler with the denoiser's weights, on which latents have little effect."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "sampler weights"))
         network = build(SAMPLERS, "posterior", **denoiser.config)
@@ -65,7 +66,7 @@ def begun_by(denoiser: nn.Module, seed: int) -> nn.Module:
     for name, weight in denoiser.state_dict().items():
         if state[name].shape == weight.shape:
             state[name] = weight
-        else:  # it has columns for the latents at its end
+        else:  # the last input channels are the latents
             state[name] *= 0.3
             state[name][:, : weight.shape[1]] = weight
     network.load_state_dict(state)
@@ -73,9 +74,9 @@ def begun_by(denoiser: nn.Module, seed: int) -> nn.Module:
 
 
 def train(images: Tensor, denoiser: nn.Module, seed: int, images_shown: int) -> nn.Module:
-    """A sampler trained on uint8 images (N, C, H, W), that begins as the denoiser."""
+    """A sampler trained on uint8 images (N, C, H, W), starting from the denoiser's weights."""
     device = images.device
-    network = begun_by(denoiser, seed).to(device, memory_format=torch.channels_last)
+    network = from_denoiser(denoiser, seed).to(device, memory_format=torch.channels_last)
     network.estimator.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "sampler discriminator"))
@@ -100,7 +101,7 @@ def train_step(
     d_adam: Adam,
     rng: torch.Generator,
 ) -> None:
-    """Two samples of each picture; a step of the discriminator, then one of the generator."""
+    """One update of the discriminator, then one of the sampler, on two samples of each image."""
     clean, corrupted, device = examples.clean, examples.corrupted, examples.clean.device
     latents = torch.randn(2 * BATCH, *network.latent_shape, generator=rng, device=device)
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
@@ -112,14 +113,14 @@ def train_step(
         first, second = both.chunk(2)
         shown = (corrupted, answer, scale)
 
-        # Maximise min(0, D(x) - 1) + min(0, -D(G(y, z)) - 1)
+        # (1) Update the discriminator, hinge loss: maximise min(0, D(x) - 1) + min(0, -D(G) - 1).
         real, fake = discriminator(clean, *shown), discriminator(first.detach(), *shown)
         d_loss = relu(1 - real).mean() + relu(1 + fake).mean()
     d_adam.zero_grad()
     d_loss.backward()
     d_adam.step()
 
-    # Maximise D(G(y, z)), and minimise the distance and maximise the spread of two samples
+    # (2) Update the sampler: maximise D(G), minimise the ranked probability score.
     distance = (clean - first).abs() + (clean - second).abs() - (first - second).abs()
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
         judged = discriminator(first, *shown)

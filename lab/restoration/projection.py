@@ -1,7 +1,7 @@
-"""Projection of corrupted images onto a generator.
+"""Projection of corrupted images onto a generator: the search for the latent that explains each.
 
-Images here are float32 (N, C, H, W) on the [0, 1] scale; corrupted ones may leave it. Latents of a
-conditional generator have one number more, the label of the class, which a descent leaves alone.
+Images are float32 (N, C, H, W) in [0, 1]; corrupted ones may lie outside. For a conditional
+generator a latent has one more column, the class label, which the optimisation does not change.
 """
 
 from __future__ import annotations
@@ -11,42 +11,43 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lab.models.layers import classes_in_turn
 from lab.restoration.corruption import Corruption, filled
 from lab.seeding import stream
 from lab.text import progress_bar
 
-BANK = 4_000  # generated images among which projections find their starts
-MISFIT = 0.07  # standard deviation a pixel of what even the best latent cannot explain
-BATCH_PIXELS = 2_000 * 28 * 28  # of the images of a batch: more gain no speed and cost memory
-FINALISTS = 3  # starts of an image that are followed to the end
-LBFGS_MEMORY = 10  # steps that are remembered
-FIRST_STEP = 0.02  # its first, in lengths of the gradient
-LEAST_GAIN = 1e-4  # share of the objective that 20 steps must gain for it to go on
+BANK_SIZE = 4_000  # generated images from which the starting latents are chosen
+MODEL_ERROR = 0.07  # standard deviation per pixel of what even the best latent cannot reproduce
+BATCH_PIXELS = 2_000 * 28 * 28  # pixels in a batch; more is no faster and costs memory
+FINALISTS = 3  # starts of each image that are optimised to the end
+LBFGS_MEMORY = 10  # steps that L-BFGS remembers
+FIRST_STEP = 0.02  # length of the first step, as a multiple of the gradient
+LEAST_GAIN = 1e-4  # relative decrease of the objective in 20 steps below which the search ends
 
 
 class Objective:
-    """What a latent should minimise for a corrupted image: -log posterior, up to a constant.
+    """The negative log posterior of latents z given corrupted images y, up to a constant.
 
         -log p(y | G(z)) + |z|^2 / 2
 
-    The first term is the likelihood, which the corruption knows: the weaker the more noise there
-    is, so that noise is not fitted, and for Gaussian noise |y - G(z)|^2 / (2 (sigma^2 + MISFIT^2)).
-    The second is the prior that the generator was trained with.
+    The corruption supplies the likelihood, for Gaussian noise |y - G(z)|^2 / (2 (sigma^2 +
+    MODEL_ERROR^2)). The more noise, the less it weighs against the standard normal prior of z, so
+    that noise is not fitted.
     """
 
     def __init__(self, generator: nn.Module, corrupted: Tensor, corruption: Corruption) -> None:
-        """corruption: with severities (N,), one for each of the N images."""
+        """corruption: with severities (N,), one for each corrupted image."""
         self.generator, self.corruption, self.corrupted = generator, corruption, corrupted
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """(N R, latent_dim), the R latents of an image together -> (N R,)."""
+        """The objective (N R,) of latents (N R, latent_dim), R consecutive ones per image."""
         repeats = len(latents) // len(self.corrupted)
-        corruption, shown = self.corruption.repeated(repeats), pixels(self.generator, latents)
-        misfit = corruption.misfit(self.corrupted.repeat_interleave(repeats, 0), shown, MISFIT)
-        return misfit + latents[:, : self.generator.latent_dim].square().sum(1) / 2
+        corruption = self.corruption.repeated(repeats)
+        corrupted = self.corrupted.repeat_interleave(repeats, 0)
+        images = decode(self.generator, latents)
+        likelihood = corruption.negative_log_likelihood(corrupted, images, MODEL_ERROR)
+        return likelihood + latents[:, : self.generator.latent_dim].square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The objective (N R,) and its gradient (N R, latent_dim)."""
@@ -56,16 +57,16 @@ class Objective:
         return value.detach(), gradient
 
     @torch.no_grad()
-    def of_bank(self, shown: Tensor) -> Tensor:
-        """(N, B): how far each image is from what is seen of each of the bank's (B, C, H, W).
+    def bank_distances(self, bank_images: Tensor) -> Tensor:
+        """(N, B): squared distances of corrupted images to corrupted bank images (B, C, H, W).
 
-        Squared distances, up to what is the same for all of an image's latents.
+        Missing pixels are left out, and so is the square of the image itself, a constant per row.
         """
-        # At the mean severity for all: only the starts of the descent depend on it.
-        shown = self.corruption.averaged().expected(shown).flatten(1)  # (B, pixels)
-        seen = (~self.corrupted.isnan()).to(shown.dtype).flatten(1)
-        sums = torch.cat([seen @ part.square().T for part in shown.split(500)], 1)
-        return sums - 2 * filled(self.corrupted).flatten(1) @ shown.T
+        # One severity for the whole bank is accurate enough to choose starts.
+        expected = self.corruption.at_mean_severity().expected(bank_images).flatten(1)
+        known = (~self.corrupted.isnan()).to(expected.dtype).flatten(1)  # (N, pixels)
+        squares = torch.cat([known @ part.square().T for part in expected.split(500)], 1)
+        return squares - 2 * filled(self.corrupted).flatten(1) @ expected.T
 
 
 def project(
@@ -76,10 +77,12 @@ def project(
     steps: int = 500,
 ) -> Tensor:
     """The generator's images (N, C, H, W) in [0, 1] that explain `corrupted` best."""
-    return shown(generator, latents_of(generator, corrupted, corruption, restarts, steps))
+    return decode_in_batches(
+        generator, find_latents(generator, corrupted, corruption, restarts, steps)
+    )
 
 
-def latents_of(
+def find_latents(
     generator: nn.Module,
     corrupted: Tensor,
     corruption: Corruption,
@@ -88,20 +91,20 @@ def latents_of(
 ) -> Tensor:
     """The latents (N, latent_dim) whose images explain `corrupted` (N, C, H, W) best.
 
-    Descent on the latent is that of Bora et al. 2017, "Compressed Sensing using Generative Models"
-    (CSGM), several starts are that of Samangouei et al. 2018, "Defense-GAN". Here the starts are
-    the nearest of a bank of generated images instead of random ones, all images and starts are one
-    batch, and after a fifth of the steps only the best FINALISTS of each image go on. Of a
-    conditional generator the classes share the starts.
+    Optimising the latent follows Bora et al. 2017, "Compressed Sensing using Generative Models"
+    (CSGM); several starts per image follow Samangouei et al. 2018, "Defense-GAN". Unlike there, the
+    starts are the nearest of a bank of generated images instead of random latents, and after a
+    fifth of the steps only the best FINALISTS of each image are continued. With a conditional
+    generator the starts are spread over the classes.
     """
     bank = _bank(generator, corrupted.device)
-    bank_shown, latents = shown(generator, bank), []
-    with _bar("projection", len(corrupted)) as bar:
-        for some, part in _portions(corrupted, corruption, restarts):
+    bank_images, latents = decode_in_batches(generator, bank), []
+    bar = progress_bar(total=len(corrupted), desc="projection", unit=" images", leave=False)
+    with bar:
+        for some, part in _batches(corrupted, corruption, restarts):
             objective = Objective(generator, some, part)
-            nearest = _nearest(
-                objective.of_bank(bank_shown), restarts, bank[:, generator.latent_dim :]
-            )
+            distances = objective.bank_distances(bank_images)
+            nearest = _nearest(distances, restarts, bank[:, generator.latent_dim :])
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
             found = _best(found, values, len(some), FINALISTS)
             found, values = _descend(objective, found, steps - steps // 5)
@@ -111,13 +114,14 @@ def latents_of(
 
 
 def _nearest(distances: Tensor, count: int, labels: Tensor) -> Tensor:
-    """Of distances (N, B) the places (N, count) of the least; shared among labels (B, 1), if any.
+    """Indices (N, count) of the smallest of distances (N, B).
 
-    The nearest of each class comes before the second of any.
+    With labels (B, 1) of the bank (else (B, 0)), the nearest of every class comes before the second
+    nearest of any class.
     """
     if not labels.shape[1]:
         return distances.topk(count, dim=1, largest=False).indices
-    ranks = torch.empty_like(distances)  # which of its class it is: the nearest, the second, ...
+    ranks = torch.empty_like(distances)  # rank among the images of its class, from 0
     for label in labels.unique():
         of_class = (labels[:, 0] == label).nonzero().squeeze(1)
         ranks[:, of_class] = distances[:, of_class].argsort(1).argsort(1).to(ranks)
@@ -126,63 +130,59 @@ def _nearest(distances: Tensor, count: int, labels: Tensor) -> Tensor:
 
 
 def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
-    """Of latents (N R, latent_dim) the `count` with the lowest values for each of N images."""
+    """For each of N images, the `count` of its R latents (N R, latent_dim) with lowest values."""
     ranked = values.view(images, -1).argsort(dim=1)[:, :count, None]
     latents = latents.view(images, -1, latents.shape[1])
     return latents.gather(1, ranked.expand(-1, -1, latents.shape[2])).flatten(0, 1)
 
 
-def pixels(generator: nn.Module, latents: Tensor) -> Tensor:
-    """The generator's images (N, C, H, W) of latents (N, latent_dim), in [0, 1]."""
-    labels = labels_of(generator, latents)
+def decode(generator: nn.Module, latents: Tensor) -> Tensor:
+    """The generator's images (N, C, H, W) in [0, 1], with gradients."""
+    labels = class_labels(generator, latents)
     latents = latents[:, : generator.latent_dim]
     return ((generator(latents) if labels is None else generator(latents, labels)) + 1) / 2
 
 
-def labels_of(generator: nn.Module, latents: Tensor) -> Tensor | None:
-    """int64 (N,): the classes of latents; None of an unconditional generator."""
+def class_labels(generator: nn.Module, latents: Tensor) -> Tensor | None:
+    """int64 (N,): the class labels in latents; None for an unconditional generator."""
     labels = latents[:, generator.latent_dim :]
     return labels[:, 0].detach().long() if labels.shape[1] else None
 
 
-def _bar(what: str, images: int) -> tqdm:
-    """A bar over the images, on a terminal, that is gone when they are done."""
-    return progress_bar(total=images, desc=what, unit=" images", leave=False)
-
-
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:
-    """Latents (BANK, latent_dim), always the same."""
-    latents = torch.randn(BANK, generator.latent_dim, generator=stream(0, "bank"))
+    """Fixed random latents (BANK_SIZE, latent_dim)."""
+    latents = torch.randn(BANK_SIZE, generator.latent_dim, generator=stream(0, "bank"))
     if classes := getattr(generator, "classes", 0):
-        latents = torch.cat((latents, classes_in_turn(BANK, classes)[:, None]), 1)
+        latents = torch.cat((latents, classes_in_turn(BANK_SIZE, classes)[:, None]), 1)
     return latents.to(device)
 
 
-def _portions(
+def _batches(
     corrupted: Tensor, corruption: Corruption, repeats: int
 ) -> Iterator[tuple[Tensor, Corruption]]:
-    """Images and what was done to them, in batches."""
+    """Batches of the images and their corruption, small enough for `repeats` latents each."""
     size = max(1, BATCH_PIXELS // (corrupted[0].numel() * repeats))
     parts = corruption.of_each(corrupted).split(size)
     return zip(corrupted.split(size), parts, strict=True)
 
 
 @torch.no_grad()
-def shown(generator: nn.Module, latents: Tensor) -> Tensor:
-    """The images (N, C, H, W) of latents (N, latent_dim)."""
+def decode_in_batches(generator: nn.Module, latents: Tensor) -> Tensor:
+    """The generator's images (N, C, H, W) in [0, 1], without gradients, for any N."""
     images = latents.new_empty(len(latents), *generator.config["shape"])
     size = max(1, BATCH_PIXELS // 2 // images[0].numel())
     for some, part in zip(images.split(size), latents.split(size), strict=True):
-        some.copy_(pixels(generator, part))
+        some.copy_(decode(generator, part))
     return images
 
 
 def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """L-BFGS on each row of latents (N R, latent_dim): where it ends and the objective there.
+    """Minimise the objective by L-BFGS for each row of latents (N R, latent_dim) separately.
 
-    Nocedal and Wright 2006, "Numerical optimization", algorithm 7.4, for all rows at once. A step
-    that would not lower a row's objective (NaN does not) is not taken and the row's next is half as
-    long, but what it told of the curvature is kept. Ends early when no row gains any more.
+    Returns the latents and their objective. Nocedal and Wright 2006, "Numerical Optimization",
+    algorithm 7.4, with one step length per row: a step that does not lower a row's objective (nor
+    does NaN) is rejected and the row's next step is half as long, but the curvature found is kept.
+    Ends early when no row improves any more.
     """
     value, gradient = objective.gradient(latents)
     length = torch.ones_like(value)
@@ -192,11 +192,16 @@ def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor,
     for step in range(steps):
         proposed = latents - length[:, None] * _direction(gradient, scale, history)
         new_value, new_gradient = objective.gradient(proposed)
-        moved, bent = proposed - latents, new_gradient - gradient  # both (N R, latent_dim)
-        curvature, size = (moved * bent).sum(1), bent.square().sum(1)
-        known = curvature > 1e-10 * size  # NaN and concave places tell nothing
-        moved, bent = (torch.where(known[:, None], part, 0) for part in (moved, bent))
-        history.append((moved, bent, torch.where(known, 1 / curvature, 0)))
+        step_taken, gradient_change = (
+            proposed - latents,
+            new_gradient - gradient,
+        )  # both (N R, latent_dim)
+        curvature, size = (step_taken * gradient_change).sum(1), gradient_change.square().sum(1)
+        known = curvature > 1e-10 * size  # false for NaN and negative curvature
+        step_taken, gradient_change = (
+            torch.where(known[:, None], part, 0) for part in (step_taken, gradient_change)
+        )
+        history.append((step_taken, gradient_change, torch.where(known, 1 / curvature, 0)))
         scale = torch.where(known, curvature / size, scale)
         better = new_value < value
         latents = torch.where(better[:, None], proposed, latents)
@@ -213,14 +218,16 @@ def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor,
 def _direction(
     gradient: Tensor, scale: Tensor, history: deque[tuple[Tensor, Tensor, Tensor]]
 ) -> Tensor:
-    """The inverse Hessian, as far as `history` knows it, times `gradient` (N R, latent_dim)."""
+    """The approximate inverse Hessian of `history` times `gradient` (N R, latent_dim)."""
     direction, products = gradient, []
-    for moved, bent, inverse in reversed(history):
-        product = inverse * (moved * direction).sum(1)
-        direction = direction - product[:, None] * bent
+    for step_taken, gradient_change, inverse in reversed(history):
+        product = inverse * (step_taken * direction).sum(1)
+        direction = direction - product[:, None] * gradient_change
         products.append(product)
     direction = scale[:, None] * direction
-    for (moved, bent, inverse), product in zip(history, reversed(products), strict=True):
-        factor = product - inverse * (bent * direction).sum(1)
-        direction = direction + factor[:, None] * moved
+    for (step_taken, gradient_change, inverse), product in zip(
+        history, reversed(products), strict=True
+    ):
+        factor = product - inverse * (gradient_change * direction).sum(1)
+        direction = direction + factor[:, None] * step_taken
     return direction

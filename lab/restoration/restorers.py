@@ -1,6 +1,6 @@
-"""What restores corrupted images: a row each.
+"""The ways to restore corrupted images, one row each.
 
-for name, restorer in able(context, corruption).items():
+for name, restorer in applicable(context, corruption).items():
     restored = restorer.restore(context, corrupted, corruption)
 """
 
@@ -21,12 +21,12 @@ from lab.restoration.examples import KINDS, facts_of
 from lab.restoration.operators import Separable
 from lab.seeding import per_image_noise
 
-SAMPLES = 8  # whose mean is the sampler's answer
+SAMPLES = 8  # the sampler's answer is the mean of this many
 
 
 @dataclass(frozen=True)
 class Context:
-    """What restorers may use: networks on the device of the images, and what the user decided."""
+    """What restorers work with: networks on the device of the images, and the user's settings."""
 
     generator: nn.Module
     denoiser: nn.Module | None = None
@@ -34,35 +34,36 @@ class Context:
     seed: int = 0
     restarts: int = 10  # of a projection
     steps: int = 500  # of a projection
-    classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), by a restorer that found them
-    is_told: bool = False  # whether the denoiser is told what was done, or finds out by itself
+    classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), of the last "projection"
+    corruption_is_given: bool = False  # else the denoiser estimates it
 
 
 @dataclass(frozen=True)
 class Restorer:
     """One way to restore images.
 
-    label: its name over and beside images. needs: the field of a context that it cannot do without.
-    is_learned: whether it restores by what a network has learnt, and so is to beat the corrupted
-    picture. own_folder: where one's own pictures go that it has restored; "" if they are not.
+    label: its name in tables and beside images. needs: the field of Context that must not be None.
     restore: (context, corrupted images, corruption) -> images (N, C, H, W) in [0, 1].
-    can: whether it can undo a corruption. sample: as `restore`, but with a count of different
-    restorations of each image, (N, count, C, H, W); what `restore` gives is their mean.
+    can_undo: whether it applies to a corruption. is_learned: whether a network does the restoring,
+    so that the result should score better than the corrupted images. own_folder: the folder for
+    restored pictures of the user; "" if it does not restore them. sample: (context, corrupted
+    images, corruption, count) -> different restorations (N, count, C, H, W) of each image, whose
+    mean `restore` returns; None if it has one answer only.
     """
 
     label: str
     needs: str
     restore: Callable[[Context, Tensor, Corruption], Tensor]
-    can: Callable[[Corruption], bool]
+    can_undo: Callable[[Corruption], bool]
     is_learned: bool = True
     own_folder: str = ""
     sample: Callable[[Context, Tensor, Corruption, int], Tensor] | None = None
 
 
 def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
-    """As many new images of the generator, whatever the corrupted ones show.
+    """New images of the generator, unrelated to the corrupted ones: a baseline.
 
-    What the lab sheet calls regeneration: the others are to do better.
+    Lab sheet (c) calls this regeneration.
     """
     shape = (context.generator.latent_dim,)
     latents = per_image_noise(len(corrupted), shape, context.seed, "regeneration")
@@ -70,49 +71,51 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
 
 
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """The generator's images that explain the corrupted ones best."""
+    """The generator's images that explain the corrupted ones best; also sets context.classes."""
     settings = {"restarts": context.restarts, "steps": context.steps}
     if not getattr(context.generator, "classes", 0):
         return projection.project(context.generator, corrupted, corruption, **settings)
-    latents = projection.latents_of(context.generator, corrupted, corruption, **settings)
-    context.classes["projection"] = projection.labels_of(context.generator, latents).cpu()
-    return projection.shown(context.generator, latents)
+    latents = projection.find_latents(context.generator, corrupted, corruption, **settings)
+    context.classes["projection"] = projection.class_labels(context.generator, latents).cpu()
+    return projection.decode_in_batches(context.generator, latents)
 
 
 def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """The answers of the denoiser."""
+    """The denoiser's restorations."""
     network = context.denoiser
-    known = facts_of(network.estimator, corrupted, corruption) if context.is_told else None
-    return with_what_is_seen(corrupted, denoising.denoise(network, corrupted, known))
+    known = (
+        facts_of(network.estimator, corrupted, corruption) if context.corruption_is_given else None
+    )
+    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, known))
 
 
 def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separable) -> Tensor:
-    """The denoiser's answers, moved until the known operator makes the corrupted images of them."""
+    """The denoiser's restorations, corrected until the known operator explains the images."""
     return corruption.consistent(denoise(context, corrupted, corruption), corrupted)
 
 
 def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Tensor:
-    """Several pictures that each corrupted one may be of."""
+    """`count` possible clean images of each corrupted one, (N, count, C, H, W)."""
     found = posterior.sample(context.sampler, corrupted, count, context.seed)
-    return with_what_is_seen(corrupted[:, None], found)
+    return keep_known_pixels(corrupted[:, None], found)
 
 
 def mean_of_samples(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """What all of them have in common."""
+    """The mean of SAMPLES possible clean images."""
     return sample(context, corrupted, corruption, SAMPLES).mean(1)
 
 
-def with_what_is_seen(corrupted: Tensor, restored: Tensor) -> Tensor:
-    """Restored pictures with the given pixels in place, where others are missing (NaN).
+def keep_known_pixels(corrupted: Tensor, restored: Tensor) -> Tensor:
+    """Restored images; where pixels were missing (NaN), the other pixels are the given ones.
 
-    Masks are the only corruptions that leave pixels out, and they leave the rest as it was.
+    Only masks make pixels missing, and they do not change the others.
     """
     missing = corrupted.isnan()
     return torch.where(missing, restored, corrupted) if missing.any() else restored
 
 
 def is_trained_on(corruption: Corruption) -> bool:
-    """Whether the networks that ship were shown such pictures."""
+    """Whether the denoiser and the sampler are trained on this corruption."""
     return corruption.name in KINDS
 
 
@@ -121,60 +124,62 @@ RESTORERS: dict[str, Restorer] = {
         label="regeneration",
         needs="generator",
         restore=regenerate,
-        can=lambda corruption: True,
+        can_undo=lambda corruption: True,
         is_learned=False,
     ),
     "projection": Restorer(
         label="projection",
         needs="generator",
         restore=project,
-        can=lambda corruption: corruption.is_known,
+        can_undo=lambda corruption: corruption.is_known,
         own_folder="projected",
     ),
     "denoiser": Restorer(
         label="denoiser",
         needs="denoiser",
         restore=denoise,
-        can=is_trained_on,
+        can_undo=is_trained_on,
         own_folder="denoised",
     ),
     "consistent": Restorer(
         label="known operator",
         needs="denoiser",
         restore=denoise_consistently,
-        can=lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
+        can_undo=lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
     ),
     "sampler": Restorer(
         label="mean of samples",
         needs="sampler",
         restore=mean_of_samples,
-        can=is_trained_on,
+        can_undo=is_trained_on,
         own_folder="samples",
         sample=sample,
     ),
 }
 
 
-def classes_won(context: Context, class_names: Sequence[str]) -> list[str]:
-    """The class of each image's last projection; none of an unconditional generator."""
+def projected_classes(context: Context, class_names: Sequence[str]) -> list[str]:
+    """The class of each image in the last projection; [] for an unconditional generator."""
     found = context.classes.get("projection")
     return [] if found is None else [class_names[label] for label in found.tolist()]
 
 
-def able(context: Context, corruption: Corruption) -> dict[str, Restorer]:
-    """The rows of RESTORERS that can undo the corruption with the networks there are."""
+def applicable(context: Context, corruption: Corruption) -> dict[str, Restorer]:
+    """The rows of RESTORERS that can undo the corruption with the networks in `context`."""
     return {
         name: row
         for name, row in RESTORERS.items()
-        if getattr(context, row.needs) is not None and row.can(corruption)
+        if getattr(context, row.needs) is not None and row.can_undo(corruption)
     }
 
 
-def chosen(wanted: Sequence[str], context: Context, corruption: Corruption) -> dict[str, Restorer]:
-    """The rows of --restorer that can undo a corruption; Mistake if there is none."""
-    can = able(context, corruption)
-    found = {name: row for name, row in can.items() if name in wanted}
+def select_restorers(
+    wanted: Sequence[str], context: Context, corruption: Corruption
+) -> dict[str, Restorer]:
+    """The rows that --restorer names and that can undo the corruption; Mistake if none can."""
+    usable = applicable(context, corruption)
+    found = {name: row for name, row in usable.items() if name in wanted}
     if not found:
-        names = f"cannot undo {corruption} here; {', '.join(can)} can"
+        names = f"cannot undo {corruption} here; {', '.join(usable)} can"
         raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
     return found

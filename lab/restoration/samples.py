@@ -1,4 +1,4 @@
-"""The sheet of `--samples N`: several plausible restorations, and where they are unsure."""
+"""The sheet of `--samples N`: several restorations of each image, their mean and their spread."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled
-from lab.restoration.restorers import Context, able
-from lab.restoration.scoring import CleanImages, in_json, said
+from lab.restoration.restorers import Context, applicable
+from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets
 
 MOST_SAMPLED = 8  # rows of the sheet
@@ -17,9 +17,9 @@ MOST_SAMPLED = 8  # rows of the sheet
 def show_samples(
     context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor, count: int
 ) -> None:
-    """`count` plausible restorations of each image, their mean, and where they are unsure."""
+    """Draw `count` restorations of each image beside their mean and twice their deviation."""
     clean = clean[:MOST_SAMPLED]
-    samplers = [row for row in able(context, corruption).values() if row.sample]
+    samplers = [row for row in applicable(context, corruption).values() if row.sample]
     if not samplers:
         raise Mistake(
             f"--samples {count}: nothing here can sample what {corruption} hides; "
@@ -28,7 +28,7 @@ def show_samples(
     corrupted = corruption.apply(clean, context.seed)
     found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
     score = CleanImages(clean).scores_of_samples(found)
-    print(said(str(corruption), f"mean of {count} samples", score), flush=True)
+    print(table_row(str(corruption), f"mean of {count} samples", score), flush=True)
     spread = found.std(1, correction=0)
     parts = (clean, filled(corrupted), found.mean(1), (2 * spread).clamp(max=1))
     rows = torch.cat([*(part[:, None] for part in parts), found], 1)
@@ -39,7 +39,7 @@ def show_samples(
         {
             **corruption.facts(),
             **{"images": len(clean), "seed": context.seed},
-            "of_samples": in_json(score),
+            "of_samples": json_values(score),
         },
         columns=("clean", "given", "mean", "spread", *map(str, range(1, count + 1))),
         most=4 + count,

@@ -1,4 +1,4 @@
-"""What restored images score against the clean ones."""
+"""Scores of restored images against the clean ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lab.device import full_precision
 from lab.errors import Fault
 from lab.models.shipped import load_classifier
 
-UNSURE = 0.05  # standard deviation of samples from which on a pixel counts as unsure
+UNSURE = 0.05  # standard deviation of its samples above which a pixel counts as unsure
 
 
 def scores(images: Tensor, clean: Tensor) -> dict[str, float]:
     """Mean PSNR (dB) and mean SSIM of images (N, C, H, W) against `clean`, both of range 1.
 
-    By torchmetrics. PSNR is taken image by image and then averaged, as denoising papers do; SSIM is
-    that of Wang et al. 2004, with an 11 x 11 Gaussian window of standard deviation 1.5.
+    PSNR is computed for each image and then averaged, as denoising papers do; SSIM is that of Wang
+    et al. 2004, with an 11 x 11 Gaussian window of standard deviation 1.5.
     """
-    # Imported late: torchmetrics costs seconds.
+    # Imported here because loading torchmetrics takes seconds.
     from torchmetrics.functional.image import (
         peak_signal_noise_ratio,
         structural_similarity_index_measure,
@@ -45,7 +45,7 @@ class CleanImages:
 
     @classmethod
     def of(cls, dataset: Dataset, count: int, device: torch.device) -> CleanImages:
-        """The first `count` of a set; a note where its classifier is damaged."""
+        """The first `count` test images of a set; a damaged classifier costs a note only."""
         classifier, clean = None, to_unit(dataset.test_images[:count]).to(device)
         try:
             classifier = load_classifier(dataset.spec)
@@ -58,7 +58,7 @@ class CleanImages:
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> dict[str, float]:
-        """PSNR, SSIM, and the share whose class the classifier still sees."""
+        """PSNR, SSIM, and the accuracy of the classifier on the restored images."""
         found = scores(images, self.clean)
         if self.classifier is not None and self.labels is not None:
             seen = self.classifier(to_float(unit_to_levels(images.clone()))).argmax(1)
@@ -66,10 +66,11 @@ class CleanImages:
         return found
 
     def scores_of_samples(self, samples: Tensor) -> dict[str, float]:
-        """Of the mean of restorations (N, count, C, H, W), and PSNR of one, and of the best.
+        """Scores of samples (N, count, C, H, W): those of their mean, and three of the samples.
 
-        within: the share of unsure pixels whose true value lies between the least and the greatest
-        of the samples. Of `count` samples spread as the truth is, (count - 1) / (count + 1).
+        psnr_of_one, psnr_of_best: mean PSNR of a single sample, and of each image's best. within:
+        the share of unsure pixels whose clean value lies between the smallest and the largest
+        sample; (count - 1) / (count + 1) if samples and clean value have the same distribution.
         """
         error = (samples - self.clean[:, None]).square().flatten(2).mean(2)
         psnr = -10 * error.clamp(min=1e-12).log10()  # (N, count)
@@ -84,22 +85,20 @@ class CleanImages:
         }
 
 
-HEAD = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}{'accuracy':>10}"
+TABLE_HEAD = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}{'accuracy':>10}"
 
 
-def said(corruption: str, label: str, score: dict[str, float]) -> str:
-    """A line of the table on the screen."""
+def table_row(corruption: str, label: str, score: dict[str, float]) -> str:
+    """A line of the printed table, below TABLE_HEAD."""
     right = f"{score['accuracy']:10.1%}" if "accuracy" in score else ""
     within = f"  truth within the spread: {score['within']:.0%}" if "within" in score else ""
     return f"{corruption:<22}{label:<20}{score['psnr']:8.2f}{score['ssim']:8.3f}{right}{within}"
 
 
-def in_json(score: dict[str, float]) -> dict[str, float | str | None]:
-    """A score as JSON has it: equal images have an infinite PSNR, for which it has no word."""
-
-    def worded(value: float) -> float | str | None:
-        if math.isnan(value):
-            return "not a number"  # of weights that overflow
-        return None if math.isinf(value) else value
-
-    return {name: worded(value) for name, value in score.items()}
+def json_values(score: dict[str, float]) -> dict[str, float | str | None]:
+    """A score as JSON can hold it: null for infinity (the PSNR of equal images), a text for NaN."""
+    words = {math.inf: None, -math.inf: None}
+    return {
+        name: "not a number" if math.isnan(value) else words.get(value, value)
+        for name, value in score.items()
+    }

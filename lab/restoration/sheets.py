@@ -1,4 +1,4 @@
-"""Sheets of restored images: drawn, and recorded in scores.json."""
+"""Sheets of restored images: draws them and records their scores in scores.json."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from lab.data.pixels import unit_to_levels
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Sheet
 
-MOST_SHOWN = 16  # images a row of a sheet; all of them are scored
+MOST_SHOWN = 16  # images in a row of a sheet; all images are scored
 
 
 @dataclass(frozen=True)
 class Sheets:
-    """Writes sheets of a set's images, restored by some networks, into a folder of results.
+    """Writes sheets into a folder of results.
 
-    draw: (path, labelled rows of uint8 images, title, footnote, names of the columns).
+    dataset, networks: the images' set, and the networks that restored them. draw: a function of
+    (path, labelled rows of uint8 images, title, footnote, names of the columns).
     """
 
     results: RestorationResults
@@ -38,10 +39,10 @@ class Sheets:
         most: int = MOST_SHOWN,
         sample_part: str = "from",
     ) -> None:
-        """Draw labelled rows of images, (N, C, H, W) in [0, 1], and record `facts` about them.
+        """Draw labelled rows of images (N, C, H, W) in [0, 1], and record `facts` about them.
 
-        name: of the file. columns: their names, if they have any. most: images a row that are
-        shown. sample_part: what the bundled sample has to do with them, where it is the set.
+        name: of the file. columns: names of the columns, if any. most: the number of images shown
+        in a row. sample_part: begins the footnote on the bundled sample, where that is the set.
         """
         footnote = self.dataset.footnote(sample_part)
         shown = [(label, unit_to_levels(row[:most])) for label, row in rows]

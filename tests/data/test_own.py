@@ -17,7 +17,7 @@ from PIL import Image
 
 from lab import device, files
 from lab.data import colour_asked, conversion, load, own
-from lab.data.listing import in_folder
+from lab.data.listing import list_folder
 from lab.errors import Fault, Mistake
 
 IMAGES = pixels()
@@ -313,9 +313,9 @@ def test_a_set_larger_than_memory_is_refused(leaves, monkeypatch):
 
 def test_what_was_converted_is_kept_until_a_file_or_option_changes(copied, monkeypatch):
     converted = []
-    of_pictures = conversion.of_pictures
+    from_pictures = conversion.from_pictures
     monkeypatch.setattr(
-        "lab.data.own.of_pictures", lambda *given: converted.append(1) or of_pictures(*given)
+        "lab.data.own.from_pictures", lambda *given: converted.append(1) or from_pictures(*given)
     )
     first, again = load(str(copied)), load(str(copied))
     assert len(converted) == 1 and again.notices == first.notices
@@ -375,5 +375,5 @@ def test_a_folder_is_listed_in_order_and_not_deeper_than_is_sane(tmp_path):
     deep = tmp_path.joinpath(*["d"] * 120)
     deep.mkdir(parents=True)
     Image.new("L", (4, 4)).save(deep / "a.png")
-    found = in_folder(tmp_path)
+    found = list_folder(tmp_path)
     assert not found.entries and "left out, sub-folders" in found.remarks.lines()[0]

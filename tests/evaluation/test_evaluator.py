@@ -96,7 +96,7 @@ def test_the_same_generator_scores_the_same_to_the_last_digit(
     assert tuple(found) == (*distances, "confidence", "smallest_class", "thin_classes")
     assert referee.quick_distance == "fcd_train_5k"
     assert another.quick(generator) == found
-    one, two = (each.reference.train.views["mlp"].features for each in (referee, another))
+    one, two = (each.reference.train.outputs["mlp"].features for each in (referee, another))
     assert torch.equal(one, two) and len(one) == 500
 
 
@@ -128,7 +128,7 @@ def test_each_figure_is_held_against_the_images_that_its_name_says(
     assert test["fcd_mlp_test"] == pytest.approx(0, abs=1e-6)
     assert test["fcd_mlp_train"] == pytest.approx(MLP_FLOOR, rel=0.01)
     assert test["fcd_mlp_real"] == pytest.approx(MLP_FLOOR, rel=0.01)
-    features = referee.sample(fashion.test_images).views["cnn"].features
+    features = referee.sample(fashion.test_images).outputs["cnn"].features
     assert test["kernel_distance"] == metrics.kernel_distance(features, features)
     assert real["near_copies"] == test["near_copies"] < 0.01
     assert referee.quick_of_images(fashion.test_images)["fcd_train_5k"] == to_training
@@ -188,8 +188,8 @@ def test_figures_that_take_long_are_kept_with_their_weights_and_images(changed, 
         **compared, figures={"fid": 12.5, "fcd_test": 3.0}, generator_sha256="abc"
     ).model_copy(update=changed)
     found = evaluator.Judgement(fashion.test_images[:1], None, Evaluation(**compared))
-    found.take_over(before)
-    found.take_over(None)
+    found.keep_slow_figures(before)
+    found.keep_slow_figures(None)
     assert found.record.figures == kept and found.record.real == {}
 
 
@@ -234,10 +234,10 @@ def test_a_classifier_that_is_not_the_labs_own_is_refused(tmp_path: Path, monkey
 )
 def test_the_classifiers_are_as_good_as_they_must_be(name: str, least: dict[str, float]):
     dataset = load_sample(name)
-    views = Evaluator(dataset, CPU).sample(dataset.test_images).views
+    outputs = Evaluator(dataset, CPU).sample(dataset.test_images).outputs
     for kind, asked in least.items():
         # The bundled 2,000 test images are a part of the 10,000 that the figure is asked of.
-        accuracy = float((views[kind].classes == dataset.test_labels).double().mean())
+        accuracy = float((outputs[kind].classes == dataset.test_labels).double().mean())
         assert accuracy > asked - 3 * math.sqrt(asked * (1 - asked) / 2000)
         file = shipped.WEIGHTS / shipped.file_of("classifier", name, kind)
         assert kind == "cnn" or file.stat().st_size < 500_000
@@ -358,8 +358,8 @@ def test_a_metric_is_a_row(fashion: Dataset, monkeypatch: pytest.MonkeyPatch):
         ".1f",
         "Mean level of a pixel.",
         lambda sample, reference: float(sample.images.float().mean()),
-        quick_name="brightness_5k",
-        fewest=5,
+        history_column="brightness_5k",
+        min_images=5,
     )
     monkeypatch.setitem(METRICS, "brightness", row)
     dataset = toy(dataclasses.replace(TOY, class_names=()), count=40)

@@ -63,7 +63,9 @@ def test_frechet_distance_of_a_generator_that_makes_one_image():
 
 def test_support_of_two_equal_normal_sets():
     # The values that Naeem et al. print for their own code, 10,000 samples of 1,000 numbers, k = 5.
-    found = metrics.support(normal(10_000, 1_000, 0), normal(10_000, 1_000, 1), neighbours=5)
+    found = metrics.precision_recall(
+        normal(10_000, 1_000, 0), normal(10_000, 1_000, 1), neighbours=5
+    )
     assert found.precision == pytest.approx(0.48, abs=0.03)
     assert found.recall == pytest.approx(0.48, abs=0.03)
     assert found.density == pytest.approx(1.06, abs=0.06)
@@ -73,7 +75,7 @@ def test_support_of_two_equal_normal_sets():
 def test_support_of_points_counted_by_hand():
     real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # reach to the next: 1, 1, 2, 7
     made = torch.tensor([[0.5], [0.6], [20.0]])  # reach: 0.1, 0.1, 19.4
-    found = metrics.support(real, made, neighbours=1)
+    found = metrics.precision_recall(real, made, neighbours=1)
     assert found.precision == pytest.approx(2 / 3)  # 0.5 and 0.6 lie in balls, 20 in none
     assert found.density == pytest.approx((2 + 2 + 0 + 0) / 3)  # not within 2 of 3, nor 7 of 10
     assert found.coverage == pytest.approx(2 / 4)

@@ -11,7 +11,7 @@ from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled, residual
 from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, fit, parse
 from lab.restoration.noises import clipped_mean
-from lab.restoration.scoring import CleanImages, in_json, scores
+from lab.restoration.scoring import CleanImages, json_values, scores
 from lab.seeding import stream
 
 
@@ -59,7 +59,7 @@ def test_clipped_mean_agrees_with_drawing(sigma: float) -> None:
 
 def test_a_score_that_is_no_number_is_not_a_perfect_one() -> None:
     found = {"psnr": math.inf, "ssim": math.nan, "other": 0.5}
-    assert in_json(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
+    assert json_values(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
 
 
 @pytest.mark.parametrize("corruption", examples(), ids=str)
@@ -82,8 +82,8 @@ def test_every_corruption_is_what_its_row_promises(corruption: Corruption) -> No
         expected = corruption.expected(clean[:2] + 2 * clean[2:4])
         parts = corruption.expected(clean[:2]), corruption.expected(clean[2:4])
         assert torch.allclose(expected, parts[0] + 2 * parts[1], atol=1e-5)
-    wrong = corruption.misfit(corrupted, clean.flip(3), 0.07)
-    assert (corruption.misfit(corrupted, clean, 0.07) < wrong).all()
+    wrong = corruption.negative_log_likelihood(corrupted, clean.flip(3), 0.07)
+    assert (corruption.negative_log_likelihood(corrupted, clean, 0.07) < wrong).all()
 
 
 @pytest.mark.parametrize("corruption", examples(), ids=str)

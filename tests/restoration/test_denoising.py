@@ -93,7 +93,7 @@ def test_examples_are_of_every_kind_and_decided_by_their_chance(squares: torch.T
 
 def test_a_sampler_begins_as_its_denoiser_and_learns_to_differ(squares: torch.Tensor) -> None:
     denoiser = network_of().eval().requires_grad_(False)
-    begun = posterior.begun_by(denoiser, 0)
+    begun = posterior.from_denoiser(denoiser, 0)
     noisy = Gaussian(0.5).apply(to_unit(squares[:4]), 0)
     facts = denoiser.estimator.facts(noisy)
     assert torch.allclose(begun(noisy, facts), denoiser(noisy, facts), atol=1e-6)
@@ -217,12 +217,12 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     assert networks.find(DENOISER, path, dataset, device, seed=7) is None
     said = capsys.readouterr().out
     assert said.startswith("no denoiser (none ships for MNIST); --train-denoiser trains one, in")
-    trained = networks.find(DENOISER, path, dataset, device, seed=7, must=True).network
+    trained = networks.find(DENOISER, path, dataset, device, seed=7, required=True).network
     of_its_seed = denoising.train(dataset.train_images, 7, denoising.IMAGES_SHOWN)
     for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
         assert torch.equal(weight, other)
     written = path.read_bytes()
-    loaded = networks.find(DENOISER, path, dataset, device, seed=8, must=True).network
+    loaded = networks.find(DENOISER, path, dataset, device, seed=8, required=True).network
     assert path.read_bytes() == written
     for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(weight, other)
@@ -230,7 +230,7 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     fewer = dataclasses.replace(dataset, fingerprint="of fewer images")
     networks.find(DENOISER, path, fewer, device, seed=7)
     assert "trained on other images" in capsys.readouterr().out
-    networks.find(DENOISER, path, dataset, device, seed=8, anew=True)
+    networks.find(DENOISER, path, dataset, device, seed=8, retrain=True)
     assert path.read_bytes() != written
 
 
@@ -245,7 +245,7 @@ def test_the_denoiser_that_ships_is_used_where_the_user_has_none(
         assert found.path == shipped.WEIGHTS / "denoiser_fashion.pth" and not path.exists()
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("denoiser: the lab's own for Fashion-MNIST, denoiser_fashion.pth;")
-    assert networks.find(DENOISER, path, dataset, device, 0, anew=True).path == path
+    assert networks.find(DENOISER, path, dataset, device, 0, retrain=True).path == path
     capsys.readouterr()
     own = networks.find(DENOISER, path, dataset, device, 0)
     assert own.path == path and not capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_a_denoiser_that_ships_but_is_damaged_is_one_line(
     assert networks.find(DENOISER, path, dataset, torch.device("cpu"), 0) is None
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("no denoiser (") and str(weights) in line
-    trained = networks.find(DENOISER, path, dataset, torch.device("cpu"), 0, must=True)
+    trained = networks.find(DENOISER, path, dataset, torch.device("cpu"), 0, required=True)
     assert trained.path == path and path.is_file()
 
 
@@ -326,7 +326,7 @@ def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(
                 torch.device("cpu"),
                 0,
             ),
-            anew=True,
+            retrain=True,
         )
 
 

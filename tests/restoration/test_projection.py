@@ -45,9 +45,9 @@ def test_projection_finds_what_the_generator_made(generator: nn.Module, made: Te
 
 def test_the_bank_knows_the_latents_of_its_own_images(generator: nn.Module) -> None:
     bank = projection._bank(generator, torch.device("cpu"))
-    shown = projection.shown(generator, bank)
+    shown = projection.decode_in_batches(generator, bank)
     objective = projection.Objective(generator, shown[:5], Gaussian(torch.full((5,), 0.1)))
-    assert objective.of_bank(shown).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+    assert objective.bank_distances(shown).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 300), ((3, 64, 64), 120)])
@@ -58,7 +58,7 @@ def test_a_batch_of_large_images_is_of_fewer_latents(shape, most, monkeypatch) -
         projection, "_descend", lambda *given: sizes.append(len(given[1])) or descend(*given)
     )
     monkeypatch.setattr(projection, "_bank", lambda *given: banks.append(1) or bank(*given))
-    made = projection.shown(generator, torch.randn(30, 8, generator=stream(1, "test")))
+    made = projection.decode_in_batches(generator, torch.randn(30, 8, generator=stream(1, "test")))
     projection.project(generator, made, Gaussian(0.3), restarts=10, steps=5)
     assert max(sizes) == most and sum(sizes[::2]) == 300 and len(banks) == 1
 
@@ -122,7 +122,7 @@ def test_descent_never_ends_above_its_start(generator: nn.Module) -> None:
 @pytest.mark.parametrize("typed", ["mask:top10", "mask:0.8", "downsample:2", "salt-pepper:0.3"])
 def test_what_is_hidden_is_found_with_the_known_operator(shape, typed: str) -> None:
     network = small_generator(shape)
-    clean = projection.pixels(network, torch.randn(3, 8, generator=stream(1, "test")))
+    clean = projection.decode(network, torch.randn(3, 8, generator=stream(1, "test")))
     corruption = parse(typed)
     corrupted = corruption.apply(clean, 0)
     found = projection.project(network, corrupted, corruption)
@@ -143,9 +143,9 @@ def test_the_classes_share_the_starts_and_the_right_one_wins() -> None:
     asked.eval().requires_grad_(False)
     labels = torch.tensor([2, 0, 1, 1])
     made = (asked(torch.randn(4, 4), labels) + 1) / 2
-    latents = projection.latents_of(asked, made, Gaussian(0.0), restarts=4)
-    assert projection.labels_of(asked, latents).tolist() == labels.tolist()
-    assert (projection.shown(asked, latents) - made).square().mean() < 1e-3
+    latents = projection.find_latents(asked, made, Gaussian(0.0), restarts=4)
+    assert projection.class_labels(asked, latents).tolist() == labels.tolist()
+    assert (projection.decode_in_batches(asked, latents) - made).square().mean() < 1e-3
 
     distances = torch.tensor([[5.0, 1.0, 2.0, 3.0, 4.0, 0.0]])
     of = torch.tensor([[0.0], [1.0], [1.0], [2.0], [1.0], [1.0]])

@@ -16,7 +16,7 @@ from lab.restoration.corruption import Corruption
 from lab.restoration.corruptions import Gaussian, examples, parse
 from lab.restoration.examples import KINDS, told
 from lab.restoration.operators import Separable
-from lab.restoration.restorers import RESTORERS, SAMPLES, Context, able
+from lab.restoration.restorers import RESTORERS, SAMPLES, Context, applicable
 from lab.runs.results import OWN_FOLDERS
 from lab.seeding import per_image_noise, stream
 
@@ -50,16 +50,16 @@ def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
     alone = Context(context.generator)
     for corruption in examples():
         with_operator = {"consistent"} if isinstance(corruption, Separable) else set()
-        assert set(able(context, corruption)) == set(RESTORERS) - {"consistent"} | with_operator
-        assert set(able(alone, corruption)) == {"regeneration", "projection"}
-    assert set(able(context, Cut(1))) == {"regeneration"}
+        assert set(applicable(context, corruption)) == set(RESTORERS) - {"consistent"} | with_operator
+        assert set(applicable(alone, corruption)) == {"regeneration", "projection"}
+    assert set(applicable(context, Cut(1))) == {"regeneration"}
 
 
 @pytest.mark.parametrize("typed", ["gaussian-clipped:0.3", "mask:box8", "blur:1"])
 def test_every_restorer_does_what_its_name_says(context: Context, typed: str) -> None:
     corruption = parse(typed)
     noisy = corruption.apply(torch.rand(3, *SHAPE), 0)
-    can = able(context, corruption)
+    can = applicable(context, corruption)
     made = {name: row.restore(context, noisy, corruption) for name, row in can.items()}
     for images in made.values():
         assert images.shape == noisy.shape and 0 <= images.min() <= images.max() <= 1
@@ -81,7 +81,7 @@ def test_every_restorer_does_what_its_name_says(context: Context, typed: str) ->
 
 def test_the_denoiser_may_be_told_what_was_done(context: Context) -> None:
     noisy, noise = torch.rand(3, *SHAPE), parse("gaussian:0.4")
-    one = RESTORERS["denoiser"].restore(replace(context, is_told=True), noisy, noise)
+    one = RESTORERS["denoiser"].restore(replace(context, corruption_is_given=True), noisy, noise)
     facts = told(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
     assert torch.equal(one, denoising.denoise(context.denoiser, noisy, facts))
 
@@ -127,5 +127,5 @@ def test_every_folder_for_own_pictures_belongs_to_a_restorer() -> None:
 def test_a_new_restorer_is_one_row(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     row = RESTORERS["regeneration"]
     monkeypatch.setitem(RESTORERS, "mine", row)
-    assert able(context, Gaussian(0.1))["mine"] is row
+    assert applicable(context, Gaussian(0.1))["mine"] is row
     assert isinstance(context.generator, nn.Module)

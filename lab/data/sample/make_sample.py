@@ -2,8 +2,8 @@
 
     python lab/data/sample/make_sample.py --data-dir FOLDER_WITH_BOTH_FULL_SETS
 
-The files it writes are ordinary gzip IDX files, read by the same code as the full sets, and come
-out byte for byte the same each time; their checksums go into `SHA256SUMS` beside them.
+The files are ordinary gzip IDX files, read by the same code as the full sets. Every run writes the
+same bytes; their checksums are in `SHA256SUMS`.
 """
 
 import gzip
@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3]))  # the lab, wherever this is started from
+sys.path.insert(0, str(Path(__file__).parents[3]))  # finds the lab from any working directory
 
 from torch import Tensor
 
@@ -27,7 +27,7 @@ TRAIN_COUNT, TEST_COUNT = 10_000, 2_000
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of the making."""
+    """The command-line options."""
 
     data_dir: Path | None = option(None, "folder with the IDX files of both sets", folder=True)
 
