@@ -81,7 +81,7 @@ def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return copied
 
 
-def attempt(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     """Run the script in this process: importing torch anew takes longer than its work."""
     monkeypatch.setattr(sys, "argv", ["denoise_images.py", *map(str, arguments)])
     denoise_images.main()
@@ -92,7 +92,7 @@ def use_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
     monkeypatch.setattr(Run, "newest", functools.partial(Run.newest, outputs))
 
 
-class Told:
+class FakeEvaluator:
     """In an evaluator's place: notes the images that it is shown, generated, then cleaned."""
 
     quick_distance = "fcd_train_5k"
@@ -116,7 +116,7 @@ def test_everything_promised_is_there(
 ) -> None:
     score_few(monkeypatch)
     monkeypatch.setattr(denoise_images, "QUICK_COUNT", 400)
-    attempt(monkeypatch, "--run", finished, "--sigma", 0.2, 0.6, "--samples", 2, *FEW)
+    run_script(monkeypatch, "--run", finished, "--sigma", 0.2, 0.6, "--samples", 2, *FEW)
     said = capsys.readouterr().out
     assert "BUNDLED SAMPLE" in said
     assert "FCD" in said
@@ -140,18 +140,18 @@ def test_same_seed_gives_the_same_bytes_and_other_sheets_are_kept(
 ) -> None:
     results, elsewhere = own_run / "denoising_results", tmp_path / "elsewhere"
     for sigma in (0.3, 0.5):
-        attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
+        run_script(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
     content = json.loads((results / "scores.json").read_text())
     assert list(content["sheets"]) == ["sigma_0.3.png", "sigma_0.5.png"]
     assert "(sigma_0.5.png)" in (own_run / "report.html").read_text(encoding="utf-8")
     arguments = ("--generator", own_run / "generator.pth", "--out", elsewhere, "--sigma", 0.3)
-    attempt(monkeypatch, *arguments, *FEW)
+    run_script(monkeypatch, *arguments, *FEW)
     assert (elsewhere / "sigma_0.3.png").read_bytes() == (results / "sigma_0.3.png").read_bytes()
     again = json.loads((elsewhere / "scores.json").read_text())
     assert again["sheets"]["sigma_0.3.png"] == content["sheets"]["sigma_0.3.png"]
 
 
-def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
+def test_the_shipped_denoiser_is_used_until_an_own_one_is_trained(
     monkeypatch: pytest.MonkeyPatch,
     own_run: Path,
     tmp_path: Path,
@@ -161,7 +161,7 @@ def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
     scores, file = own_run / "denoising_results" / "scores.json", "denoiser_mnist.pth"
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
     assert file in capsys.readouterr().out
     sheet = json.loads(scores.read_text())["sheets"]["sigma_0.5.png"]
     assert sheet["denoiser_sha256"] == digest(shipped.WEIGHTS / file)
@@ -169,17 +169,17 @@ def test_the_denoiser_that_ships_restores_until_one_of_ones_own_is_trained(
     own = tmp_path / "own"
     own.mkdir()
     Image.new("L", (28, 28), 99).save(own / "one.png")
-    attempt(monkeypatch, "--run", own_run, "--images", own, *SOON)
+    run_script(monkeypatch, "--run", own_run, "--images", own, *SOON)
     assert not (own_run / "denoiser.pth").exists()
     capsys.readouterr()
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, "--train-denoiser", *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, "--train-denoiser", *FEW)
     said = capsys.readouterr().out
     assert file not in said and "did not make them: own_images.png, sigma_0.5.png" in said
     (sheet,) = json.loads(scores.read_text())["sheets"].values()
     assert sheet["denoiser_sha256"] == digest(own_run / "denoiser.pth")
 
 
-def test_it_goes_on_without_a_denoiser_where_the_one_that_ships_is_damaged(
+def test_a_damaged_shipped_denoiser_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     own_run: Path,
     tmp_path: Path,
@@ -190,7 +190,7 @@ def test_it_goes_on_without_a_denoiser_where_the_one_that_ships_is_damaged(
     (weights / "denoiser_mnist.pth").write_bytes(b"altered")
     monkeypatch.setattr(shipped, "WEIGHTS", weights)
     monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
     said = capsys.readouterr().out
     assert said.count("is not the file that SHA256SUMS beside it lists") == 1
     results = own_run / "denoising_results"
@@ -198,44 +198,44 @@ def test_it_goes_on_without_a_denoiser_where_the_one_that_ships_is_damaged(
     assert "denoiser" not in sheet["scores"] and said.endswith(f"done: {results}\n")
 
 
-def test_every_option_reaches_what_it_is_for(
+def test_every_option_has_its_effect(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
-    told = defaultdict(list)
+    calls = defaultdict(list)
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
 
     def watch(module: object, name: str) -> None:
         real = getattr(module, name)
 
         def watched(*given: object, **named: object) -> object:
-            told[name].append((given, named))
+            calls[name].append((given, named))
             return real(*given, **named)
 
         monkeypatch.setattr(module, name, watched)
 
-    watch(projection, "project")
+    watch(projection, "find_latents")
     watch(posterior, "sample")
     watch(denoising, "denoise")
     watch(corruption, "per_image_noise")
     watch(restorers, "per_image_noise")
     of_two = ["gaussian-clipped:0.2", "blur:2"]
     arguments = ("--run", finished, "--out", tmp_path / "out", "--corruption", *of_two)
-    attempt(monkeypatch, *arguments, "--seed", 7, "--samples", 2, *FEW)
-    for (*_, seed, _purpose), _ in told["per_image_noise"]:
+    run_script(monkeypatch, *arguments, "--seed", 7, "--samples", 2, *FEW)
+    for (*_, seed, _purpose), _ in calls["per_image_noise"]:
         assert seed == 7
-    purposes = {given[-1] for given, _ in told["per_image_noise"]}
+    purposes = {given[-1] for given, _ in calls["per_image_noise"]}
     assert purposes == {"noise", "regeneration"}
-    assert [str(given[2]) for given, _ in told["project"]] == of_two
-    assert len(told["denoise"]) == 2
-    assert [named for _, named in told["project"]] == [{"restarts": 2, "steps": 10}] * 2
-    assert [given[2:] for given, _ in told["sample"]] == [(8, 7), (8, 7), (2, 7), (2, 7)]
+    assert [str(given[2]) for given, _ in calls["find_latents"]] == of_two
+    assert len(calls["denoise"]) == 2
+    assert [given[3:] for given, _ in calls["find_latents"]] == [(2, 10)] * 2
+    assert [given[2:] for given, _ in calls["sample"]] == [(8, 7), (8, 7), (2, 7), (2, 7)]
 
 
-def test_only_the_restorers_asked_for_restore(
+def test_only_the_restorers_asked_for_are_used(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     asked = ("--restorer", "projection", "--corruption", "mask:top20")
-    attempt(monkeypatch, "--run", own_run, *asked, *FEW)
+    run_script(monkeypatch, "--run", own_run, *asked, *FEW)
     sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(sheets["mask_top20.png"]["scores"]) == ["corrupted", "projection"]
     for asked, said in (
@@ -243,15 +243,15 @@ def test_only_the_restorers_asked_for_restore(
         (("--samples", 2, "--sigma", 0.1), "--train-sampler trains a network that can"),
     ):
         with pytest.raises(Mistake, match=said):
-            attempt(monkeypatch, "--run", own_run, *asked, *FEW)
+            run_script(monkeypatch, "--run", own_run, *asked, *FEW)
 
 
-def test_all_corruptions_stand_beside_classical_methods(
+def test_all_corruptions_are_compared_with_classical_methods(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     monkeypatch.setattr(corruptions, "examples", lambda: list(map(parse, ("blur:2", "mask:0.5"))))
     monkeypatch.setattr(classical, "TV_STEPS", 40)
-    attempt(monkeypatch, "--run", own_run, "--corruption", "all", *FEW)
+    run_script(monkeypatch, "--run", own_run, "--corruption", "all", *FEW)
     sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     for name, rows in (("blur_2", ("Richardson-Lucy",)), ("mask_0.5", ("total variation",))):
         scores = sheets[f"{name}.png"]["scores"]
@@ -268,7 +268,7 @@ def test_every_row_of_a_sheet_is_what_its_label_says(
         denoise_images, "save_sheet", lambda path, *facts: drawn.update({path.name: facts})
     )
     arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
-    attempt(monkeypatch, *arguments, *FEW)
+    run_script(monkeypatch, *arguments, *FEW)
     rows, title, footnote, _ = drawn["sigma_0.2.png"]
     found = {label.partition("\n")[0]: row for label, row in rows}
     clean = load_sample("mnist").test_images[:3]
@@ -276,22 +276,23 @@ def test_every_row_of_a_sheet_is_what_its_label_says(
     noisy = Gaussian(0.2).apply(to_unit(clean), 0)
     assert torch.equal(found["corrupted"], unit_to_levels(noisy))
     generator = load_weights(finished / "generator.pth", "generator").network
-    projected = projection.project(generator, noisy, Gaussian(0.2), restarts=2, steps=10)
+    latents = projection.find_latents(generator, noisy, Gaussian(0.2), restarts=2, steps=10)
+    projected = projection.decode_in_batches(generator, latents)
     assert torch.allclose(found["projection"].float(), 255 * projected, atol=2)
     assert title == "MNIST, noise of sigma 0.2" and "BUNDLED SAMPLE" in footnote
 
 
-def test_what_cleaning_does_to_generated_images_is_said_the_right_way_round(
+def test_the_verdict_on_denoised_generated_images_is_right(
     monkeypatch: pytest.MonkeyPatch,
     finished: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    evaluator = Told()
+    evaluator = FakeEvaluator()
     monkeypatch.setattr(denoise_images, "Evaluator", lambda *_: evaluator)
     monkeypatch.setattr(denoise_images, "QUICK_COUNT", 50)
     arguments = ("--run", finished, "--out", tmp_path / "out", "--sigma", 0.2)
-    attempt(monkeypatch, *arguments, *FEW)
+    run_script(monkeypatch, *arguments, *FEW)
     assert "FCD 5.00 -> 9.00, worse" in capsys.readouterr().out
     generator = load_weights(finished / "generator.pth", "generator").network
     made = generated_images(generator, 50, torch.device("cpu"))
@@ -303,7 +304,7 @@ def test_what_cleaning_does_to_generated_images_is_said_the_right_way_round(
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "unlisted"])
-def test_what_was_restored_is_kept_though_the_classifier_is_damaged(
+def test_results_are_kept_if_the_classifier_is_damaged(
     monkeypatch: pytest.MonkeyPatch,
     finished: Path,
     tmp_path: Path,
@@ -319,7 +320,7 @@ def test_what_was_restored_is_kept_though_the_classifier_is_damaged(
         (weights / ("mnist.pth" if damage == "missing" else "SHA256SUMS")).unlink()
     out = tmp_path / "out"
     arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--samples", 2)
-    attempt(monkeypatch, *arguments, *FEW)
+    run_script(monkeypatch, *arguments, *FEW)
     printed = capsys.readouterr().out
     notes = [line for line in printed.splitlines() if "were left out" in line]
     assert (
@@ -332,7 +333,7 @@ def test_what_was_restored_is_kept_though_the_classifier_is_damaged(
     assert {path.name for path in out.glob("*.png")} == kept
 
 
-def test_what_was_restored_before_a_fault_is_kept(
+def test_results_before_a_fault_are_kept(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -342,7 +343,7 @@ def test_what_was_restored_before_a_fault_is_kept(
     monkeypatch.setattr(denoise_images, "show_samples", fail)
     arguments = ("--run", finished, "--out", tmp_path, "--sigma", 0.2, "--samples", 2)
     with pytest.raises(Fault, match="something else"):
-        attempt(monkeypatch, *arguments, *FEW)
+        run_script(monkeypatch, *arguments, *FEW)
     assert list(json.loads((tmp_path / "scores.json").read_text())["sheets"]) == ["sigma_0.2.png"]
 
 
@@ -350,13 +351,13 @@ def test_corruptions_are_named_as_they_were_typed(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     arguments = ("--corruption", "gaussian:0.3", "gaussian-clipped:0.30", "gaussian:0.30")
-    attempt(monkeypatch, "--run", own_run, *arguments, *FEW)
+    run_script(monkeypatch, "--run", own_run, *arguments, *FEW)
     scores = own_run / "denoising_results" / "scores.json"
     by_corruption = json.loads(scores.read_text())["sheets"]
     assert list(by_corruption) == ["sigma_0.3.png", "sigma_0.3_clipped.png"]
     found = [sheet["corruption"] for sheet in by_corruption.values()]
     assert found == ["gaussian:0.3", "gaussian-clipped:0.3"]
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.3, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.3, *FEW)
     assert json.loads(scores.read_text())["sheets"] == by_corruption  # short for the same
 
 
@@ -371,11 +372,11 @@ def test_results_are_written_under_their_folders_lock(
         write(path, content)
 
     monkeypatch.setattr(files, "write_json", watched)
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert held == [True]
 
 
-def test_own_images_are_restored_under_their_names_and_not_touched(
+def test_own_images_are_restored_under_their_names_and_stay_unchanged(
     monkeypatch: pytest.MonkeyPatch,
     finished: Path,
     tmp_path: Path,
@@ -390,7 +391,7 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
     (own / "broken.png").write_bytes(b"\x89PNG")
     before = {path.name: path.read_bytes() for path in own.iterdir()}
     arguments = ("--run", finished, "--images", own, "--out", tmp_path / "out", *SOON)
-    attempt(monkeypatch, *arguments)
+    run_script(monkeypatch, *arguments)
     out = capsys.readouterr().out
     assert "resized from 40 x 30 to 28 x 28: 1 file (colour.png)" in out
     assert "left out, cannot be read: 1 file (broken.png: " in out
@@ -403,13 +404,15 @@ def test_own_images_are_restored_under_their_names_and_not_touched(
     assert set(facts["wrong"]) == {"one.png", "tall.png", "colour.png"}
     (own / "one.png").unlink()
     Image.fromarray(255 - values[:28].numpy()).save(own / "other.png")
-    attempt(monkeypatch, *arguments, "--invert")  # what it restored before is not mixed with this
+    run_script(
+        monkeypatch, *arguments, "--invert"
+    )  # what it restored before is not mixed with this
     left = {"other.png", "tall.png", "colour.png"}
     for restored in ("denoised", "projected"):
         assert {path.name for path in (tmp_path / "out" / restored).iterdir()} == left
 
 
-def test_what_is_wrong_with_own_images_is_told_to_what_restores_them(
+def test_estimated_corruptions_are_passed_to_the_restorers(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     own, out, found = tmp_path / "own", tmp_path / "out", []
@@ -423,7 +426,7 @@ def test_what_is_wrong_with_own_images_is_told_to_what_restores_them(
     monkeypatch.setattr(projection, "project", projected)
     arguments = ("--run", finished, "--images", own, "--out", out, *SOON)
     for given in (("--sigma", 0.4), ("--corruption", "mask:top20"), ("--corruption", "blur:2")):
-        attempt(monkeypatch, *arguments, *given, "--samples", 2)
+        run_script(monkeypatch, *arguments, *given, "--samples", 2)
     assert found == [
         ("gaussian-clipped", [pytest.approx(0.4)], 0),
         ("mask", [20], 20 * 28),
@@ -436,7 +439,7 @@ def test_what_is_wrong_with_own_images_is_told_to_what_restores_them(
     assert facts["wrong"] == {"one.png": "blur:2"} and facts["wrong_was"] == "given"
 
 
-def test_own_images_that_nothing_is_wrong_with_are_kept(
+def test_own_images_without_corruption_are_kept(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, capsys
 ) -> None:
     monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
@@ -446,7 +449,7 @@ def test_own_images_that_nothing_is_wrong_with_are_kept(
     broken = unit_to_levels(in_levels(parse("salt-pepper:0.2").apply(to_unit(clean), 0)))
     for name, image in (("clean", clean), ("broken", broken)):
         Image.fromarray(image[0, 0].numpy()).save(own / f"{name}.png")
-    attempt(monkeypatch, "--run", own_run, "--images", own, "--out", out, *SOON)
+    run_script(monkeypatch, "--run", own_run, "--images", own, "--out", out, *SOON)
     said = capsys.readouterr().out
     assert "none                  estimated, 1 image: clean.png: kept as they are" in said
     assert "salt-pepper:0.2" in said
@@ -486,32 +489,32 @@ def test_mistakes_are_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Mistake) as caught:
-        attempt(monkeypatch, *arguments)
+        run_script(monkeypatch, *arguments)
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_says_nothing_to_own_images_is_refused(
+def test_options_without_effect_on_own_images_are_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "one.png")
     for flags in (("--corruption", "all"), ("--sigma", 0.1, 0.2), ("--corruption", "blur:1", "x")):
         with pytest.raises(Mistake, match=f"{flags[0]}: what is wrong with your images; give one"):
-            attempt(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
+            run_script(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
 
 
 def test_a_corruption_that_does_not_fit_is_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Mistake, match="--corruption mask:box99: the images have 28 x 28 pixels"):
-        attempt(monkeypatch, "--run", finished, "--corruption", "mask:box99", "--out", tmp_path)
+        run_script(monkeypatch, "--run", finished, "--corruption", "mask:box99", "--out", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_images_without_noise_score_valid_json(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0, *FEW)
     text = (own_run / "denoising_results" / "scores.json").read_text()
     content = json.loads(text, parse_constant=pytest.fail)  # called for Infinity and NaN
     assert content["sheets"]["sigma_0.png"]["scores"]["corrupted"]["psnr"] is None
@@ -521,7 +524,7 @@ def test_clipped_noise_has_sheets_of_its_own(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     for kind in ("gaussian", "gaussian-clipped"):
-        attempt(monkeypatch, "--run", own_run, "--corruption", f"{kind}:0.9", *FEW)
+        run_script(monkeypatch, "--run", own_run, "--corruption", f"{kind}:0.9", *FEW)
     results = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(results) == ["sigma_0.9.png", "sigma_0.9_clipped.png"]
     plain, clipped = results.values()
@@ -529,18 +532,18 @@ def test_clipped_noise_has_sheets_of_its_own(
     assert clipped["scores"]["corrupted"]["psnr"] > 1 + plain["scores"]["corrupted"]["psnr"]
 
 
-def test_without_a_run_the_generator_that_ships_is_taken(
+def test_without_a_run_the_shipped_generator_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     use_outputs(monkeypatch, tmp_path / "outputs")
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
     out = tmp_path / "out"
-    attempt(monkeypatch, *("--count", 1, "--steps", 2, "--restarts", 1, "--out", out))
+    run_script(monkeypatch, *("--count", 1, "--steps", 2, "--restarts", 1, "--out", out))
     assert "the generator that ships for MNIST" in capsys.readouterr().out
     assert json.loads((out / "scores.json").read_text())["sheets"]
 
 
-def test_generator_files_that_are_none_are_refused(
+def test_invalid_generator_files_are_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
     whole = (finished / "generator.pth").read_bytes()
@@ -548,15 +551,15 @@ def test_generator_files_that_are_none_are_refused(
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:-30]):
         path.write_bytes(content)
         with pytest.raises(Mistake, match=r"--generator .*generator\.pth"):
-            attempt(monkeypatch, "--generator", path)
+            run_script(monkeypatch, "--generator", path)
     torch.save({"weights": torch.zeros(3)}, path)
     with pytest.raises(Mistake, match="was expected"):
-        attempt(monkeypatch, "--generator", path)
+        run_script(monkeypatch, "--generator", path)
     other = small_generator()
     other.config["hidden"] = [64]
     save_weights(path, other, MNIST)
     with pytest.raises(Mistake, match="shape"):
-        attempt(monkeypatch, "--generator", path)
+        run_script(monkeypatch, "--generator", path)
 
 
 def test_a_small_set_is_restored_whole(
@@ -567,11 +570,11 @@ def test_a_small_set_is_restored_whole(
     few = dataclasses.replace(images, test_images=images.test_images[:5])
     monkeypatch.setattr(datasets, "load", lambda *_: few)
     few = dataclasses.replace(few, train_images=images.train_images[:99])
-    attempt(monkeypatch, "--run", run_folder, "--sigma", 0.3, "--restarts", 2, "--steps", 5)
+    run_script(monkeypatch, "--run", run_folder, "--sigma", 0.3, "--restarts", 2, "--steps", 5)
     sheets = json.loads((run_folder / "denoising_results" / "scores.json").read_text())["sheets"]
     assert list(sheets) == ["sigma_0.3.png"] and sheets["sigma_0.3.png"]["images"] == 5
     with pytest.raises(Mistake, match=r"--count 6: the set has 5 test images"):
-        attempt(monkeypatch, "--run", run_folder, "--count", 6)
+        run_script(monkeypatch, "--run", run_folder, "--count", 6)
 
 
 def test_links_that_lead_out_are_refused(
@@ -582,22 +585,22 @@ def test_links_that_lead_out_are_refused(
     (own_run / "denoising_results").mkdir()
     (own_run / "denoising_results" / "denoised").symlink_to(photos)
     with pytest.raises(Mistake, match="denoised leads out of it"):
-        attempt(monkeypatch, "--run", own_run, *FEW)
+        run_script(monkeypatch, "--run", own_run, *FEW)
     use_outputs(monkeypatch, own_run.parent)
     with pytest.raises(Mistake, match="leads out of it"):
-        attempt(monkeypatch, *FEW)  # the newest run is not trusted more
+        run_script(monkeypatch, *FEW)  # the newest run is not trusted more
     (own_run / "denoising_results").rename(tmp_path / "results")
     arguments = ("--generator", own_run / "generator.pth", "--out", tmp_path / "results")
     with pytest.raises(Mistake, match=r"--out .* leads out of it"):
-        attempt(monkeypatch, *arguments, *FEW)
+        run_script(monkeypatch, *arguments, *FEW)
     for name in ("nowhere", "circle"):
         (tmp_path / name).symlink_to(tmp_path / ("circle" if name == "circle" else "not there"))
         for out in (tmp_path / name, tmp_path / name / "below"):
             with pytest.raises(Mistake, match=f"{name}: is a link to nothing"):
-                attempt(monkeypatch, *arguments[:2], "--out", out, *FEW)
+                run_script(monkeypatch, *arguments[:2], "--out", out, *FEW)
 
 
-def test_sheets_of_another_generator_do_not_stay(
+def test_sheets_of_another_generator_are_removed(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
     results = own_run / "denoising_results"
@@ -609,7 +612,7 @@ def test_sheets_of_another_generator_do_not_stay(
         (results / name).touch()
     content = {"sheets": foreign, "generator_sha256": "another's"}
     files.write_json(results / "scores.json", content)
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     found = {path.name for path in results.iterdir() if path.name != files.LOCK_FILE}
     assert found == {"denoised", "notes.txt", "scores.json", "sigma_0.1.png"}
     assert (own_run / "generator.png").exists()
@@ -619,13 +622,13 @@ def test_results_of_another_generator_are_not_written_over(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path
 ) -> None:
     arguments = ("--run", own_run, "--out", tmp_path / "out", *FEW)
-    attempt(monkeypatch, *arguments, "--sigma", 0.1)
+    run_script(monkeypatch, *arguments, "--sigma", 0.1)
     save_weights(own_run / "generator.pth", small_generator(), MNIST)
     with pytest.raises(Mistake, match=r"--out .*has the results of another generator"):
-        attempt(monkeypatch, *arguments, "--sigma", 0.2)
+        run_script(monkeypatch, *arguments, "--sigma", 0.2)
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["sigma_0.1.png"]
     with pytest.raises(Mistake, match=r"--out .*is a run folder"):
-        attempt(monkeypatch, "--run", own_run, "--out", own_run, *FEW)
+        run_script(monkeypatch, "--run", own_run, "--out", own_run, *FEW)
 
 
 def test_a_run_on_the_sample_is_restored_with_the_sample(
@@ -633,33 +636,33 @@ def test_a_run_on_the_sample_is_restored_with_the_sample(
 ) -> None:
     files.write_json(own_run / "config.json", {"data": {"is_sample": True}})
     monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("looked for the full set"))
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert "BUNDLED SAMPLE" in capsys.readouterr().out
 
 
-def test_images_that_the_run_was_not_trained_on_are_remarked_on(
+def test_images_that_the_run_was_not_trained_on_are_reported(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, capsys: pytest.CaptureFixture
 ) -> None:
     content = {"options": {"data_dir": str(SAMPLE)}, "data": {"fingerprint": "of others"}}
     files.write_json(own_run / "config.json", content)
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)
     assert "trained on other images" in capsys.readouterr().out
 
 
-def test_sheets_of_another_denoiser_do_not_stay(
+def test_sheets_of_another_denoiser_are_removed(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
-    monkeypatch.setattr(denoise_images, "Evaluator", Told)  # saves its time
+    monkeypatch.setattr(denoise_images, "Evaluator", FakeEvaluator)  # saves its time
     results, denoisers = own_run / "denoising_results", own_run / "denoiser.pth"
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)  # without one
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, *FEW)  # without one
     for sigma in (0.2, 0.3):
         save_weights(denoisers, small_denoiser(), MNIST)
-        attempt(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
+        run_script(monkeypatch, "--run", own_run, "--sigma", sigma, *FEW)
     expected = {"sigma_0.1.png", "sigma_0.3.png", "generated_denoised.png"}
     assert set(files.read_json(results / "scores.json")["sheets"]) == expected
     assert {path.name for path in results.glob("*.png")} == expected
     denoisers.unlink()
-    attempt(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
+    run_script(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
     assert len(files.read_json(results / "scores.json")["sheets"]) == 4
 
 
@@ -670,14 +673,14 @@ def test_damaged_scores_are_replaced(monkeypatch: pytest.MonkeyPatch, own_run: P
     (scores.parent / "folder.png").mkdir()
     for damaged in ('{"sheets": {"a', json.dumps({"sheets": foreign})):
         scores.write_text(damaged)
-        attempt(monkeypatch, "--run", own_run, "--sigma", 0.1, 0.1000001, *FEW)
+        run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, 0.1000001, *FEW)
         assert list(files.read_json(scores)["sheets"]) == ["sigma_0.1.png"]
 
 
 def test_denoiser_of_another_set_is_refused(monkeypatch: pytest.MonkeyPatch, own_run: Path) -> None:
     save_weights(own_run / "denoiser.pth", small_denoiser(), datasets.DATASETS["fashion"])
     with pytest.raises(Fault, match="denoiser of Fashion-MNIST"):
-        attempt(monkeypatch, "--run", own_run, *FEW)
+        run_script(monkeypatch, "--run", own_run, *FEW)
     assert not (own_run / "denoising_results").exists()
 
 
@@ -687,18 +690,18 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
     own = tmp_path / "own"
     own.mkdir()
     with pytest.raises(Mistake, match=r"no pictures in it"):
-        attempt(monkeypatch, "--run", own_run, "--images", own, *SOON)
+        run_script(monkeypatch, "--run", own_run, "--images", own, *SOON)
     results = own_run / "denoising_results" / "denoised"
     results.mkdir(parents=True)
     Image.new("L", (28, 28)).save(results / "one.png")
     with pytest.raises(Mistake, match="written over"):
-        attempt(monkeypatch, "--run", own_run, "--images", results, *SOON)
+        run_script(monkeypatch, "--run", own_run, "--images", results, *SOON)
     with pytest.raises(Mistake, match="written over"):  # by the sheet, own_images.png
-        attempt(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
+        run_script(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
     with pytest.raises(Mistake, match="--count: is for test images"):
-        attempt(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
+        run_script(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
     with pytest.raises(Mistake, match="give one, or none"):
-        attempt(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
+        run_script(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
     with pytest.raises(Mistake, match="is a run folder"):
-        attempt(monkeypatch, "--run", own_run, "--images", own_run, *SOON)
+        run_script(monkeypatch, "--run", own_run, "--images", own_run, *SOON)
     assert not (own_run / "denoiser.pth").exists()

@@ -78,7 +78,7 @@ def evaluate(monkeypatch, capsys) -> Callable[..., str]:
 # Runs
 
 
-def test_a_run_scores_what_its_training_said_of_it(tiny_run: Path, tmp_path: Path, evaluate):
+def test_a_run_scores_as_at_the_end_of_its_training(tiny_run: Path, tmp_path: Path, evaluate):
     copy = tmp_path / "outputs" / tiny_run.name
     shutil.copytree(tiny_run, copy)
     before = files.read_json(copy / "evaluation.json")
@@ -113,7 +113,7 @@ def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, evalua
         evaluate("--run", copy)
 
 
-def test_the_words_know_the_runs_history_and_a_known_fid_stays(tiny_run: Path, tmp_path, evaluate):
+def test_the_diagnosis_uses_the_history_and_a_known_fid_is_kept(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     before = files.read_json(copy / "evaluation.json")
     files.write_json(copy / "evaluation.json", {**before, "fid": 12.5})
@@ -127,7 +127,9 @@ def test_the_words_know_the_runs_history_and_a_known_fid_stays(tiny_run: Path, t
 
 
 @pytest.mark.parametrize("damage", [{"fid": float("inf")}, {"generator_sha256": "of others"}])
-def test_a_fid_of_something_else_does_not_stay(damage: dict, tiny_run: Path, tmp_path, evaluate):
+def test_a_fid_of_other_weights_or_images_is_dropped(
+    damage: dict, tiny_run: Path, tmp_path, evaluate
+):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     before = files.read_json(copy / "evaluation.json")
     files.write_json(copy / "evaluation.json", {**before, "fid": 12.5, **damage})
@@ -135,7 +137,7 @@ def test_a_fid_of_something_else_does_not_stay(damage: dict, tiny_run: Path, tmp
     assert "fid" not in files.read_json(copy / "evaluation.json")
 
 
-def test_a_damaged_history_is_passed_over_and_said_so(tiny_run: Path, tmp_path, evaluate):
+def test_a_damaged_history_is_reported_and_ignored(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     (copy / "history.csv").write_text("epoch\n1\ntwo\n")
     (copy / "evaluation.json").write_text("{")
@@ -218,7 +220,7 @@ def test_results_do_not_go_where_pictures_are_read(pictures, evaluate):
 # Pictures
 
 
-def test_inverted_pictures_are_turned_round(tmp_path: Path):
+def test_dark_pictures_on_light_are_inverted(tmp_path: Path):
     Image.new("L", (28, 28), 200).save(tmp_path / "one.png")
     referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
     for invert, level in ((False, 200), (True, 55)):

@@ -40,15 +40,15 @@ def save_generator(path: Path, spec: DatasetSpec, classes: int = 0) -> Path:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def generator(tmp_path: Path) -> Path:
     """A conditional generator that was never trained."""
-    return save_generator(tmp_path / "told.pth", FASHION, classes=10)
+    return save_generator(tmp_path / "generator.pth", FASHION, classes=10)
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> Path:
+def unconditional(tmp_path: Path) -> Path:
     """One that knows no classes."""
-    return save_generator(tmp_path / "plain.pth", FASHION)
+    return save_generator(tmp_path / "unconditional.pth", FASHION)
 
 
 def make(monkeypatch, *arguments: object) -> None:
@@ -78,10 +78,10 @@ def test_the_newest_run_makes_a_hundred_images_and_a_sheet(tmp_path, monkeypatch
     assert "images/s" in capsys.readouterr().out
 
 
-def test_a_set_with_its_corrupted_twins_in_idx(told, tmp_path):
+def test_a_set_with_its_corrupted_copy_in_idx(generator, tmp_path):
     out = tmp_path / "simulated"
     done = run(
-        *("generate_images.py", "--generator", told, "--count", 600, "--format", "idx"),
+        *("generate_images.py", "--generator", generator, "--count", 600, "--format", "idx"),
         *("--out", out, "--corruption", "gaussian:0.3", "--sigma", 0.3),
         cwd=tmp_path,
     )
@@ -102,8 +102,8 @@ def test_a_set_with_its_corrupted_twins_in_idx(told, tmp_path):
     assert made_facts(tmp_path / "simulated_sigma_0.3" / "FashionMNIST")["corruption"]
 
 
-def test_classes_and_seeds_decide_the_picture_and_nothing_else_does(told, tmp_path, monkeypatch):
-    common = ("--generator", told)
+def test_an_image_depends_on_its_class_and_seed_only(generator, tmp_path, monkeypatch):
+    common = ("--generator", generator)
     make(
         monkeypatch, *common, "--seeds", "7,300-301", "--classes", "bag,2", "--out", tmp_path / "a"
     )
@@ -120,16 +120,16 @@ def test_classes_and_seeds_decide_the_picture_and_nothing_else_does(told, tmp_pa
         assert not np.array_equal(np.asarray(picture), many["images"][7])  # that is of class 7
 
 
-def test_a_classifier_says_the_classes_and_the_files_say_so(plain, tmp_path, monkeypatch):
+def test_labels_by_a_classifier_are_recorded_as_such(unconditional, tmp_path, monkeypatch):
     out = tmp_path / "labelled.npz"
-    make(monkeypatch, "--generator", plain, "--label-by-classifier", "--out", out)
+    make(monkeypatch, "--generator", unconditional, "--label-by-classifier", "--out", out)
     found = np.load(out)
     assert len(found["labels"]) == 100
     assert "classifier" in made_facts(out)["labels"]
     assert made_facts(out)["started_in"] == str(Path.cwd())
 
 
-def test_the_classifier_that_was_kept_for_a_set_of_ones_own_says_the_classes(tmp_path, monkeypatch):
+def test_the_cached_classifier_of_an_own_set_labels_images(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     own = DatasetSpec("leaves", "Leaves", (1, 16, 16), ("oak", "elm"))
     folder, mark = tmp_path / "leaves-001", "0123" * 16
@@ -158,15 +158,15 @@ def test_the_classifier_that_was_kept_for_a_set_of_ones_own_says_the_classes(tmp
     raise AssertionError("no class was found")
 
 
-def test_a_folder_holds_samples_only_and_is_made_again_whole(told, tmp_path, monkeypatch):
+def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path, monkeypatch):
     out = tmp_path / "samples"
-    make(monkeypatch, "--generator", told, "--count", 30, "--out", out)
+    make(monkeypatch, "--generator", generator, "--count", 30, "--out", out)
     assert [path.suffix for path in out.rglob("*.*")] == [".png"] * 30
-    make(monkeypatch, "--generator", told, "--count", 20, "--out", out)
+    make(monkeypatch, "--generator", generator, "--count", 20, "--out", out)
     assert [path.suffix for path in out.rglob("*.*")] == [".png"] * 20
     assert not list(tmp_path.glob(".*"))
     for format in ("npz", "zip", "idx"):  # its own name each, or refused
-        arguments = ("--generator", told, "--count", 10, "--format", format, "--out", out)
+        arguments = ("--generator", generator, "--count", 10, "--format", format, "--out", out)
         if format == "idx":
             with pytest.raises(Mistake, match="holds samples of another format"):
                 make(monkeypatch, *arguments)
@@ -196,7 +196,9 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(told, tmp_path, mon
         (("--export", "onnx", "--count", "3"), "--count 3: has no effect with --export"),
     ],
 )
-def test_mistakes_are_refused_and_nothing_is_written(arguments, line, told, tmp_path, monkeypatch):
+def test_mistakes_are_refused_and_nothing_is_written(
+    arguments, line, generator, tmp_path, monkeypatch
+):
     there, other = tmp_path / "there", tmp_path / "other"
     there.mkdir()
     other.mkdir()
@@ -206,7 +208,7 @@ def test_mistakes_are_refused_and_nothing_is_written(arguments, line, told, tmp_
     filled = [argument.format(there=there, other=other) for argument in arguments]
     out = () if "--out" in arguments else ("--out", tmp_path / "out")
     with pytest.raises(Mistake) as caught:
-        make(monkeypatch, "--generator", told, *filled, *out)
+        make(monkeypatch, "--generator", generator, *filled, *out)
     assert line in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -239,17 +241,17 @@ def small_files():
 
 
 @pytest.mark.parametrize("kind", ["npz", "zip", "idx"])
-def test_on_a_full_disk_nothing_stays(kind, told, tmp_path, monkeypatch, small_files):
-    arguments = ("--generator", told, "--count", 1500, "--format", kind, "--out", tmp_path / "out")
+def test_on_a_full_disk_nothing_stays(kind, generator, tmp_path, monkeypatch, small_files):
+    arguments = ("--generator", generator, "--count", 1500, "--format", kind)
     with pytest.raises(OSError, match=r"too large.*out"):
-        make(monkeypatch, *arguments)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [told]
+        make(monkeypatch, *arguments, "--out", tmp_path / "out")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [generator]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
-def test_a_stopped_job_leaves_nothing_that_looks_finished(told, tmp_path):
+def test_a_stopped_job_leaves_nothing_that_looks_finished(generator, tmp_path):
     process = start(
-        *("generate_images.py", "--generator", told, "--count", 5_000_000, "--out", "all.npz"),
+        *("generate_images.py", "--generator", generator, "--count", 5_000_000, "--out", "all.npz"),
         cwd=tmp_path,
     )
     deadline = time.monotonic() + 100
@@ -258,13 +260,13 @@ def test_a_stopped_job_leaves_nothing_that_looks_finished(told, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and "nothing of it was kept" in err
-    assert list(tmp_path.iterdir()) == [told]
+    assert list(tmp_path.iterdir()) == [generator]
 
 
 # The networks that ship
 
 
-def test_without_a_run_the_generator_that_ships_is_used(told, tmp_path, monkeypatch, capsys):
+def test_without_a_run_the_shipped_generator_is_used(generator, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(generators, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(Run, "newest", partial(Run.newest, tmp_path / "outputs"))
     monkeypatch.setattr(generators, "sets_with_generator", list)
@@ -273,7 +275,7 @@ def test_without_a_run_the_generator_that_ships_is_used(told, tmp_path, monkeypa
     with pytest.raises(Mistake, match="'mnist': no generator ships"):
         make(monkeypatch, "--pretrained", "mnist")
     monkeypatch.setattr(generators, "sets_with_generator", lambda: [FASHION])
-    loaded = generators.load_weights(told, "generator")
+    loaded = generators.load_weights(generator, "generator")
     monkeypatch.setattr(generators, "load_generator", lambda spec: loaded)
     make(monkeypatch)
     assert "there is no run yet" in capsys.readouterr().out
@@ -289,7 +291,7 @@ def test_without_a_run_the_generator_that_ships_is_used(told, tmp_path, monkeypa
 
 
 @pytest.mark.skipif(not shipped.sets_with_generator(), reason="no generator ships yet")
-def test_the_generator_that_ships_makes_the_classes_it_is_told(tmp_path, monkeypatch):
+def test_the_shipped_generator_makes_the_classes_asked_for(tmp_path, monkeypatch):
     for spec in shipped.sets_with_generator():
         out = tmp_path / f"{spec.name}.npz"
         make(monkeypatch, "--pretrained", spec.name, "--per-class", 20, "--out", out)

@@ -69,19 +69,6 @@ class Objective:
         return squares - 2 * filled(self.corrupted).flatten(1) @ expected.T
 
 
-def project(
-    generator: nn.Module,
-    corrupted: Tensor,
-    corruption: Corruption,
-    restarts: int = 10,
-    steps: int = 500,
-) -> Tensor:
-    """The generator's images (N, C, H, W) in [0, 1] that explain `corrupted` best."""
-    return decode_in_batches(
-        generator, find_latents(generator, corrupted, corruption, restarts, steps)
-    )
-
-
 def find_latents(
     generator: nn.Module,
     corrupted: Tensor,

@@ -72,21 +72,22 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
 
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The generator's images that explain the corrupted ones best; also sets context.classes."""
-    settings = {"restarts": context.restarts, "steps": context.steps}
-    if not getattr(context.generator, "classes", 0):
-        return projection.project(context.generator, corrupted, corruption, **settings)
-    latents = projection.find_latents(context.generator, corrupted, corruption, **settings)
-    context.classes["projection"] = projection.class_labels(context.generator, latents).cpu()
-    return projection.decode_in_batches(context.generator, latents)
+    generator = context.generator
+    latents = projection.find_latents(
+        generator, corrupted, corruption, context.restarts, context.steps
+    )
+    labels = projection.class_labels(generator, latents)
+    if labels is not None:
+        context.classes["projection"] = labels.cpu()
+    return projection.decode_in_batches(generator, latents)
 
 
 def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The denoiser's restorations."""
-    network = context.denoiser
-    known = (
-        facts_of(network.estimator, corrupted, corruption) if context.corruption_is_given else None
-    )
-    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, known))
+    network, facts = context.denoiser, None
+    if context.corruption_is_given:
+        facts = facts_of(network.estimator, corrupted, corruption)
+    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, facts))
 
 
 def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separable) -> Tensor:

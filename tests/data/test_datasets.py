@@ -60,7 +60,7 @@ def test_every_usual_layout_is_read(tmp_path, ending, joint, below):
     assert dataset.fingerprint == load("fashion", tmp_path / "plain").fingerprint
 
 
-def test_the_fingerprint_tells_one_byte_of_any_file(tmp_path):
+def test_the_fingerprint_changes_with_any_byte(tmp_path):
     before = read_folder(MNIST, write_set(tmp_path)).fingerprint
     for path in tmp_path.iterdir():
         content = path.read_bytes()
@@ -69,7 +69,7 @@ def test_the_fingerprint_tells_one_byte_of_any_file(tmp_path):
         path.write_bytes(content)
 
 
-def test_fingerprints_are_those_that_runs_have_written_down():
+def test_fingerprints_are_those_of_earlier_versions():
     assert {name: load_sample(name).fingerprint for name in PINNED} == PINNED
 
 
@@ -79,7 +79,7 @@ def test_another_sets_images_are_refused(tmp_path):
         load("fashion", tmp_path)
 
 
-def test_another_sets_images_where_nobody_named_them_are_passed_over(tmp_path, monkeypatch):
+def test_a_folder_found_with_another_set_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path)
     shutil.copytree(SAMPLE / "mnist", tmp_path / "raw")
     assert load("mnist", download=False).source == str(tmp_path / "raw")
@@ -122,7 +122,7 @@ def test_a_named_folder_without_the_set_is_a_mistake(tmp_path):
         load("mnist", tmp_path)
 
 
-def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
+def test_a_download_is_added_to_existing_files(tmp_path, monkeypatch):
     stray = tmp_path / "MNIST" / "raw" / "stray"
     stray.parent.mkdir(parents=True)
     stray.touch()
@@ -148,19 +148,19 @@ def test_a_download_ends_beside_what_is_already_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("spec", [MNIST, FASHION, COLOUR, DatasetSpec("x", "X", (1, 8, 8))])
-def test_a_spec_survives_being_written_down(spec):
+def test_a_spec_is_restored_from_its_facts(spec):
     again = DatasetSpec.from_facts(spec.as_facts())
     assert again == spec
     assert again.files is spec.files  # a row of DATASETS comes back with all that is known of it
 
 
-def test_a_spec_of_a_rows_name_but_not_its_images_is_not_that_row():
+def test_a_spec_with_a_rows_name_and_another_shape_is_not_that_row():
     facts = {**FASHION.as_facts(), "shape": [1, 32, 32]}
     found = DatasetSpec.from_facts(facts)
     assert found.shape == (1, 32, 32) and found != FASHION and found.files is None
 
 
-def test_a_name_alone_is_that_of_a_row():
+def test_a_name_alone_gives_the_row():
     assert DatasetSpec.from_facts("mnist") is MNIST
     with pytest.raises(ValueError, match="which set"):
         DatasetSpec.from_facts("cifar")
@@ -193,7 +193,7 @@ def test_a_name_alone_is_that_of_a_row():
         {"class_names": {"wren": 1}},
     ],
 )
-def test_damaged_facts_are_refused_in_a_few_words(facts):
+def test_damaged_facts_are_refused(facts):
     if isinstance(facts, dict) and facts:
         facts = {**COLOUR.as_facts(), **facts}
     with pytest.raises(ValueError) as caught:

@@ -96,7 +96,7 @@ def test_idx_files_of_any_square_size_are_read(tmp_path):
         load(str(tmp_path / "oblong"))
 
 
-def test_pictures_that_are_added_move_no_other(copied):
+def test_added_pictures_do_not_move_others(copied):
     before = load(str(copied))
     write_pictures(copied / CLASSES[0] / "more", pixels(40, seed=2))
     after = load(str(copied))
@@ -106,7 +106,7 @@ def test_pictures_that_are_added_move_no_other(copied):
 
 
 @pytest.mark.parametrize("other", ["test", "Val"])
-def test_train_beside_test_are_the_halves(tmp_path, other):
+def test_train_and_test_folders_are_the_halves(tmp_path, other):
     write_pictures(tmp_path / "all" / "in" / "train", IMAGES[:70], CLASSES)
     write_pictures(tmp_path / "all" / "in" / other, IMAGES[70:], CLASSES)
     (tmp_path / "all" / "in" / "more").mkdir()
@@ -127,7 +127,7 @@ def test_an_npz_of_two_halves(tmp_path):
 # Shape
 
 
-def test_the_shape_is_that_of_most_pictures_or_what_is_asked_for(tmp_path):
+def test_the_shape_is_that_of_most_pictures_or_as_asked_for(tmp_path):
     assert load(str(write_pictures(tmp_path / "a", pixels(70, 28, 1)))).spec.shape == (1, 28, 28)
     write_pictures(tmp_path / "a" / "in", pixels(1, 30, 3))
     (tmp_path / "a" / "in" / "0000.png").rename(tmp_path / "a" / "colour.png")
@@ -144,7 +144,7 @@ def test_the_shape_is_that_of_most_pictures_or_what_is_asked_for(tmp_path):
     assert again.fingerprint == load(str(tmp_path / "a")).fingerprint
 
 
-def test_shapes_that_cannot_be_are_refused(leaves):
+def test_invalid_shapes_are_refused(leaves):
     assert "multiple of 4 from 16 to 64" in refusal(leaves, image_size=18)
     assert "the images of MNIST are 28 x 28" in refusal(Path("mnist"), image_size=32)
     assert "the images of MNIST are grey" in refusal(Path("mnist"), colour=True)
@@ -155,7 +155,7 @@ def test_shapes_that_cannot_be_are_refused(leaves):
 # Odd input that is taken
 
 
-def test_files_that_are_no_pictures_cost_no_other(copied):
+def test_unreadable_files_do_not_affect_others(copied):
     fingerprint = load(str(copied)).fingerprint
     there = copied / CLASSES[0]
     whole = next(there.glob("*.png")).read_bytes()
@@ -183,7 +183,7 @@ def test_files_that_are_no_pictures_cost_no_other(copied):
     assert len(found.notices) == 7
 
 
-def test_duplicates_are_remarked_on(copied):
+def test_duplicates_are_reported(copied):
     for path in list(copied.rglob("*.png"))[:5]:
         shutil.copy(path, path.with_name(f"again-{path.name}"))
     assert "5 images are exact duplicates of others" in notice(copied)
@@ -204,7 +204,7 @@ def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatc
 # Odd input that is refused
 
 
-def test_what_is_no_set_is_refused_in_one_line(tmp_path, leaves):
+def test_anything_but_a_set_is_refused_in_one_line(tmp_path, leaves):
     assert "did you mean fashion?" in refusal(Path("fashoin"))
     assert "does not exist" in refusal(tmp_path / "none")
     (tmp_path / "empty").mkdir()
@@ -219,7 +219,7 @@ def test_what_is_no_set_is_refused_in_one_line(tmp_path, leaves):
     assert "--data-dir" in refusal(leaves, data_dir=tmp_path)
 
 
-def test_a_muddle_of_classes_is_refused(copied):
+def test_inconsistent_classes_are_refused(copied):
     write_pictures(copied, IMAGES[:2])
     assert "2 pictures beside 80 in sub-folders" in refusal(copied)
     for path in copied.glob("*.png"):
@@ -263,7 +263,7 @@ def test_hostile_zips_are_refused_and_nothing_is_written(leaves, tmp_path):
         assert [path.name for path in there.iterdir()] == ["a.zip"]
 
 
-def test_a_bomb_in_a_zip_costs_no_other(leaves, tmp_path, monkeypatch):
+def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch):
     path = write_zip(tmp_path / "a.zip", leaves)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{leaves.name}/{CLASSES[0]}/bomb.png", bytes(2_000_000))
@@ -293,7 +293,7 @@ def test_an_npz_of_something_else_is_refused(tmp_path, content, says):
     assert says in refusal(tmp_path / "a.npz")
 
 
-def test_an_npz_that_announces_too_much_is_given_no_memory(tmp_path):
+def test_an_npz_with_a_false_header_allocates_no_memory(tmp_path):
     np.savez(tmp_path / "a.npz", images=IMAGES)
     content = (tmp_path / "a.npz").read_bytes()
     more = content.replace(b"(80, 20, 20, 3), }  ", b"(9980, 20, 20, 3), }")
@@ -311,7 +311,7 @@ def test_a_set_larger_than_memory_is_refused(leaves, monkeypatch):
 # The cache
 
 
-def test_what_was_converted_is_kept_until_a_file_or_option_changes(copied, monkeypatch):
+def test_converted_pictures_are_cached_until_a_file_or_option_changes(copied, monkeypatch):
     converted = []
     from_pictures = conversion.from_pictures
     monkeypatch.setattr(
@@ -332,7 +332,7 @@ def test_what_was_converted_is_kept_until_a_file_or_option_changes(copied, monke
     assert load(str(copied)).fingerprint == first.fingerprint and len(converted) == 5
 
 
-def test_without_a_cache_the_lab_goes_on(copied, tmp_path, monkeypatch):
+def test_the_lab_works_without_a_cache(copied, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load(str(copied)).spec.shape == (3, 20, 20)
@@ -371,7 +371,7 @@ def test_mutated_sets_are_read_or_refused_in_one_line(tmp_path, kind):
     assert len(list(tmp_path.rglob("*"))) == before
 
 
-def test_a_folder_is_listed_in_order_and_not_deeper_than_is_sane(tmp_path):
+def test_a_folder_is_listed_in_order_to_a_limited_depth(tmp_path):
     deep = tmp_path.joinpath(*["d"] * 120)
     deep.mkdir(parents=True)
     Image.new("L", (4, 4)).save(deep / "a.png")

@@ -88,7 +88,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     }
 
 
-def test_more_tiles_than_can_be_restored_are_a_mistake(tmp_path, monkeypatch) -> None:
+def test_too_many_tiles_are_a_mistake(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(image_folder, "MOST_TILES", 3)
     Image.new("L", (84, 28)).save(tmp_path / "a.png")
     assert len(image_folder.read_pictures(tmp_path, GREY)[0]) == 1
@@ -97,14 +97,14 @@ def test_more_tiles_than_can_be_restored_are_a_mistake(tmp_path, monkeypatch) ->
         image_folder.read_pictures(tmp_path, GREY)
 
 
-def test_only_so_many_tiles_a_side_are_cut(tmp_path) -> None:
+def test_the_number_of_tiles_a_side_is_limited(tmp_path) -> None:
     for side, tiles in ((224, 64), (252, 1)):
         Image.new("L", (side, side), 9).save(tmp_path / "one.png")
         (picture,), notices = image_folder.read_pictures(tmp_path, GREY)
         assert len(picture.tiles) == tiles and len(notices) == 1
 
 
-def test_a_photograph_is_read_everywhere_and_a_bomb_nowhere(tmp_path, monkeypatch) -> None:
+def test_a_photograph_is_read_and_a_decompression_bomb_is_not(tmp_path, monkeypatch) -> None:
     Image.new("L", (4000, 3000), 9).save(tmp_path / "photo.jpg")
     (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
     images, _ = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
@@ -117,7 +117,7 @@ def test_a_photograph_is_read_everywhere_and_a_bomb_nowhere(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff"])
 @pytest.mark.parametrize("orientation", [None, 0, 1, 3, 6, 8, 99])
-def test_a_picture_is_turned_as_its_camera_noted(tmp_path, ending, orientation) -> None:
+def test_a_picture_is_turned_by_its_exif_orientation(tmp_path, ending, orientation) -> None:
     lying = Image.new("L", (28, 28))
     lying.paste(200, (0, 0, 28, 14))  # light above
     exif = Image.Exif()
@@ -133,7 +133,7 @@ def test_a_picture_is_turned_as_its_camera_noted(tmp_path, ending, orientation) 
         assert any("turned" in line for line in notices) == bool(turns)
 
 
-def test_damage_beside_the_pixels_costs_no_picture(tmp_path) -> None:
+def test_damaged_metadata_is_ignored(tmp_path) -> None:
     picture, text = Image.new("L", (28, 28), 7), PngImagePlugin.PngInfo()
     text.add_text("workflow", "x" * 2_000_000, zip=True)
     picture.save(tmp_path / "exif.png", exif=b"garbage!")
@@ -168,7 +168,7 @@ def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
-def test_what_is_written_is_read_to_the_bit(tmp_path, shape) -> None:
+def test_written_images_are_read_unchanged(tmp_path, shape) -> None:
     image = torch.randint(0, 256, shape, dtype=torch.uint8)
     write_png(tmp_path / "one.png", as_picture(image))
     found, notices = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 1, shape)
@@ -227,7 +227,7 @@ def test_resizing_from_many_sizes_is_one_line(tmp_path) -> None:
     assert line.startswith("resized from 6 sizes to 28 x 28: 6 files (")
 
 
-def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path) -> None:
+def test_a_folder_of_unreadable_pictures_is_refused(tmp_path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "text.png").write_text("no picture")
     found = image_folder.list_pictures(tmp_path, below=True)
@@ -235,7 +235,7 @@ def test_pictures_of_which_none_can_be_read_are_refused_by_their_folder(tmp_path
         image_folder.read_images(found, 5, GREY)
 
 
-def test_a_light_background_is_remarked_on(tmp_path) -> None:
+def test_a_light_background_is_reported(tmp_path) -> None:
     digit = datasets.load_sample("mnist").test_images[0]
     for image, light in ((digit, False), (255 - digit, True)):
         write_png(tmp_path / "one.png", as_picture(image))

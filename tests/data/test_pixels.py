@@ -22,7 +22,7 @@ def test_pixels_become_numbers_from_zero_to_one():
     assert shown.dtype == torch.float32
 
 
-def test_every_level_comes_back():
+def test_every_level_survives_a_round_trip():
     assert torch.equal(to_levels(to_float(LEVELS)), LEVELS)
     assert torch.equal(unit_to_levels(to_unit(LEVELS)), LEVELS)
 
@@ -34,12 +34,12 @@ def test_levels_are_the_nearest_of_256(off):
     assert unit_to_levels((levels + off) / 255).tolist() == list(range(256))
 
 
-def test_what_is_beyond_the_scale_is_cut_off():
+def test_values_out_of_range_are_clipped():
     assert to_levels(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
     assert unit_to_levels(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
 
 
-def test_only_to_levels_writes_over_what_it_is_given():
+def test_only_to_levels_overwrites_its_argument():
     images, unit = LEVELS.clone(), to_unit(LEVELS)
     to_float(images), to_unit(images), unit_to_levels(unit)
     assert torch.equal(images, LEVELS) and torch.equal(unit, to_unit(LEVELS))

@@ -50,7 +50,7 @@ def test_each_kind_of_damage_is_named(tmp_path, content, says):
     assert str(path) in str(caught.value)
 
 
-def test_images_of_other_sides_are_read_where_they_are_asked_for(tmp_path):
+def test_images_of_other_sides_are_read_on_request(tmp_path):
     images = torch.arange(2 * 20 * 24).remainder(256).byte().view(2, 20, 24)
     (tmp_path / "file").write_bytes(idx(images))
     assert torch.equal(read_idx(tmp_path / "file", (20, 24)), images)
@@ -58,7 +58,7 @@ def test_images_of_other_sides_are_read_where_they_are_asked_for(tmp_path):
         read_idx(tmp_path / "file", SIDES)
 
 
-def test_a_header_that_promises_too_much_is_given_no_memory(tmp_path, monkeypatch):
+def test_a_false_header_allocates_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(idx_module, "bytearray", pytest.fail, raising=False)  # what is read into
     (tmp_path / "file").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 200_000, 28, 28))
     with pytest.raises(Fault, match="truncated"):
@@ -111,7 +111,7 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(tmp_path_factory, k
 
 
 @pytest.mark.parametrize("kind", ["raw", "gzip"])
-def test_what_follows_a_gzip_file_is_passed_over(tmp_path, kind):
+def test_bytes_after_a_gzip_file_are_ignored(tmp_path, kind):
     images = torch.arange(3 * 784).remainder(251).byte().view(3, 28, 28)
     (tmp_path / "file").write_bytes(GOOD[kind] + b"ab")
     if kind == "gzip":
@@ -208,7 +208,7 @@ def test_a_download_that_fails_counts_as_no_network(tmp_path, monkeypatch):
     assert socket.getdefaulttimeout() == before
 
 
-def test_a_silent_network_is_given_up_in_time(monkeypatch):
+def test_a_silent_network_times_out(monkeypatch):
     monkeypatch.setattr(sources, "NETWORK_PATIENCE", 0.2)
     hanging = threading.Event()  # never set: the server neither answers nor refuses
     monkeypatch.setattr(sources.urllib.request, "urlopen", lambda *_, **__: hanging.wait())
@@ -216,7 +216,7 @@ def test_a_silent_network_is_given_up_in_time(monkeypatch):
         sources.await_answer("https://dataset.invalid/file")
 
 
-def test_a_proxy_that_allows_no_head_is_a_network(capfd):
+def test_a_proxy_that_refuses_head_counts_as_a_network(capfd):
     class Proxy(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_error(405)
@@ -234,7 +234,7 @@ def test_a_proxy_that_allows_no_head_is_a_network(capfd):
         server.shutdown()
 
 
-def test_a_page_that_answers_anything_is_no_network(monkeypatch, capfd):
+def test_a_login_page_is_no_network(monkeypatch, capfd):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

@@ -67,7 +67,7 @@ def test_idx_is_read_by_torchvision_and_by_the_lab(name, torchvision_set, tmp_pa
     labelled=st.booleans(),
     batch=st.integers(1, 31),
 )
-def test_npz_comes_back(tmp_path_factory, count, channels, sides, labelled, batch):
+def test_npz_round_trip(tmp_path_factory, count, channels, sides, labelled, batch):
     path = tmp_path_factory.getbasetemp() / "any.npz"
     spec = DatasetSpec("own", "Own", (channels, *sides), ("a", "b"))
     images = random_images(count, spec.shape, seed=count)
@@ -80,7 +80,7 @@ def test_npz_comes_back(tmp_path_factory, count, channels, sides, labelled, batc
     assert (found["labels"].tolist() if "labels" in found else None) == labels
 
 
-def test_pictures_lie_by_class_and_by_seed(tmp_path):
+def test_pictures_are_sorted_by_class_and_seed(tmp_path):
     images = random_images(9, COLOUR.shape)
     labels = [number % 2 for number in range(9)]
     write("png", tmp_path / "by class", COLOUR, [(images, labels)])

@@ -39,7 +39,7 @@ def mnist() -> Dataset:
     return load_sample("mnist")
 
 
-def test_classes_are_asked_for_as_often_as_the_training_images_have_them(mnist: Dataset):
+def test_labels_are_as_frequent_as_in_the_training_images(mnist: Dataset):
     labels = torch.tensor([0] * 6 + [1] * 2)
     spec = dataclasses.replace(mnist.spec, class_names=("a", "b"))
     few = dataclasses.replace(mnist, spec=spec, train_labels=labels)
@@ -49,7 +49,7 @@ def test_classes_are_asked_for_as_often_as_the_training_images_have_them(mnist: 
     assert labels_to_ask(SimpleNamespace(classes=3), few, 20) is None
 
 
-def test_figures_by_class_tell_a_generator_that_minds_labels_from_one_that_does_not(
+def test_class_metrics_show_whether_a_generator_uses_its_labels(
     mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
@@ -86,7 +86,7 @@ def test_the_accuracy_score_is_high_for_copies_and_low_for_wrong_labels(
     assert min(right, real) > 0.7 and wrong < 0.1
 
 
-def test_what_cannot_be_asked_for_classes_has_no_accuracy_score(mnist: Dataset):
+def test_cas_needs_a_conditional_generator(mnist: Dataset):
     with pytest.raises(Mistake, match="--cas: pictures say no class"):
         cas.check(None, mnist)
     plain = SimpleNamespace(network=nn.Linear(1, 1), path=Path("generator.pth"))

@@ -28,7 +28,7 @@ def row(epoch: int, **changes: float) -> dict[str, float]:
         ({"thin_classes": 2, "fcd_train_5k": 51.0}, "trained too little, or", "--r1-gamma"),
     ],
 )
-def test_each_trouble_is_named_once_with_its_cure(changes, word: str, option: str):
+def test_each_problem_is_reported_once_with_its_cure(changes, word: str, option: str):
     history = [row(epoch, fcd_train_5k=40.0, thin_classes=0) for epoch in range(1, 7)]
     history += [row(epoch, **changes) for epoch in range(7, 13)]
     options = {"epochs": 12, "r1_gamma": 0.0, "ema_decay": 0.9995}
@@ -39,7 +39,7 @@ def test_each_trouble_is_named_once_with_its_cure(changes, word: str, option: st
     assert not any(said[:6])
 
 
-def test_a_healthy_run_is_not_alarmed():
+def test_a_healthy_run_gets_no_warning():
     history = [
         row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start
         *(row(epoch, fcd_train_5k=200 / epoch, thin_classes=0) for epoch in range(2, 20)),
@@ -70,7 +70,7 @@ def test_a_network_that_still_learns_has_not_collapsed():
     assert after(history, figures, shares, {})[0].startswith("Mode collapse, ")
 
 
-def test_the_rows_that_an_epoch_costs_do_not_grow_with_their_number():
+def test_the_cost_of_an_epoch_does_not_grow_with_the_history():
     class Looked(list):
         """A history that counts the rows that were looked at."""
 
@@ -97,7 +97,7 @@ FEW = {"images": 300, "near_copies": 0.0}
 EVEN = {"0": 0.5, "1": 0.5}
 
 
-def test_words_are_found_for_any_history():
+def test_any_history_gets_a_diagnosis():
     row = dict.fromkeys(("epoch", *STEP_FIGURES), 1.0) | {"d_real": 0.99, "d_fake": 0.01}
     partial = after([{"epoch": 1.0}] * 3, FEW, EVEN, {})
     assert partial == after([], FEW, EVEN, {})
@@ -105,14 +105,14 @@ def test_words_are_found_for_any_history():
     assert "is winning" in after([row] * 3, FEW, EVEN, {})[0]  # not "is not winning"
 
 
-def test_images_that_are_none_of_the_set_are_asked_about():
+def test_images_of_another_set_are_recognised():
     for distance, options, asked in ((85.0, None, True), (9.0, None, False), (85.0, {}, False)):
         figures = {**FEW, "fcd_test": distance, "fcd_real": 0.1}
         words = " ".join(after([], figures, EVEN, options))
         assert ("--invert" in words) is asked
 
 
-def test_a_cure_is_what_the_run_does_not_do_yet():
+def test_a_cure_names_only_options_not_in_use():
     said = {
         what: after([], FEW, {"0": 1.0, "1": 0.0}, options)[0]
         for what, options in (
@@ -126,7 +126,7 @@ def test_a_cure_is_what_the_run_does_not_do_yet():
     assert said["of another program"].endswith("(fair would be 50.0%).")
 
 
-def test_a_class_is_rare_by_the_number_of_classes():
+def test_rareness_depends_on_the_number_of_classes():
     shares = {"cat": 0.07, "dog": 0.08, "cow": 0.4, "hen": 0.45}  # 0.25 would be fair
     (words,) = after([], FEW, shares, None)
     assert "rare: cat 7.0% (fair would be 25.0%)." in words
@@ -138,7 +138,7 @@ def test_a_class_is_rare_by_the_number_of_classes():
     assert "Healthy" in after([], {**FEW, "images": 1_175}, many, None)[0]
 
 
-def test_a_set_without_classes_has_a_distance_of_its_own():
+def test_a_set_without_labels_is_diagnosed_by_the_frd():
     history = [row(epoch, frd_train_5k=3.0) for epoch in range(1, 6)] + [row(6, frd_train_5k=9.0)]
     (words,) = diagnosis.during(history, {"epochs": 6})
     assert "getting worse: FRD 9.0, after 3.0 in epoch 1" in words
@@ -146,7 +146,7 @@ def test_a_set_without_classes_has_a_distance_of_its_own():
     assert after([], figures, {}, {})[0].startswith("FRD 2.5 to the test images; real")
 
 
-def test_without_classes_none_are_spoken_of():
+def test_classes_are_not_mentioned_for_a_set_without_labels():
     (words,) = after([], FEW, {}, {})
     assert words == "Healthy: no training images are copied."
     assert "Memorising" in after([], {**FEW, "near_copies": 0.5}, {}, {})[0]

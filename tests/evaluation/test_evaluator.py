@@ -34,8 +34,8 @@ def referee(fashion: Dataset) -> Evaluator:
 
 def toy(spec: DatasetSpec = TOY, count: int = 400) -> Dataset:
     """Noise of 3 x 20 x 20 with labels that go round."""
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (2 * count, *spec.shape), generator=chance).to(torch.uint8)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2 * count, *spec.shape), generator=rng).to(torch.uint8)
     labels = torch.arange(count) % 4
     return Dataset(spec, images[:count], labels, images[count:], labels, "nowhere", False, "f")
 
@@ -52,8 +52,8 @@ def test_planted_faults_are_told_apart(
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 10)
     count = 1500
     collapse = fashion.train_images[fashion.train_labels == 8][:30].repeat(count // 30, 1, 1, 1)
-    chance = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (count, *fashion.spec.shape), generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (count, *fashion.spec.shape), generator=rng)
     plants = {
         "new": fashion.test_images[:count],
         "collapse": (collapse.float() * 0.8).to(torch.uint8),  # darker: no exact copies
@@ -100,7 +100,7 @@ def test_the_same_generator_scores_the_same_to_the_last_digit(
     assert torch.equal(one, two) and len(one) == 500
 
 
-def test_a_full_score_is_of_10000_images_and_a_quick_one_of_5000(referee: Evaluator, monkeypatch):
+def test_full_uses_10000_images_and_quick_5000(referee: Evaluator, monkeypatch):
     asked = []
 
     def few(generator, count, *_) -> torch.Tensor:
@@ -114,7 +114,7 @@ def test_a_full_score_is_of_10000_images_and_a_quick_one_of_5000(referee: Evalua
     assert asked == [10_000, 5_000] and len(referee.reference.train.images) == 10_000
 
 
-def test_each_figure_is_held_against_the_images_that_its_name_says(
+def test_each_figure_uses_the_half_of_the_set_in_its_name(
     fashion: Dataset, referee: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
@@ -134,7 +134,7 @@ def test_each_figure_is_held_against_the_images_that_its_name_says(
     assert referee.quick_of_images(fashion.test_images)["fcd_train_5k"] == to_training
 
 
-def test_too_few_images_leave_figures_out_and_say_so(fashion: Dataset, referee: Evaluator):
+def test_with_too_few_images_figures_are_left_out_and_named(fashion: Dataset, referee: Evaluator):
     found = referee.full_of_images(fashion.test_images[:1])
     assert set(found.record.figures) == {"images", "confidence", "near_copies"}
     assert len(found.record.class_histogram) == 10
@@ -182,7 +182,7 @@ def test_the_table_has_these_images_before_real_ones(fashion: Dataset):
         ({"generator_sha256": None}, {}),
     ],
 )
-def test_figures_that_take_long_are_kept_with_their_weights_and_images(changed, kept, fashion):
+def test_slow_figures_are_kept_for_the_same_weights_and_images(changed, kept, fashion):
     compared = {"compared_with": Comparison(fingerprint=fashion.fingerprint)}
     before = Evaluation(
         **compared, figures={"fid": 12.5, "fcd_test": 3.0}, generator_sha256="abc"
@@ -193,11 +193,11 @@ def test_figures_that_take_long_are_kept_with_their_weights_and_images(changed, 
     assert found.record.figures == kept and found.record.real == {}
 
 
-def test_every_figure_has_a_name_of_its_own():
+def test_labels_of_metrics_are_unique():
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
-def test_a_small_set_is_scored_by_what_it_has_enough_images_for(fashion: Dataset, quickly):
+def test_a_small_set_is_scored_by_the_metrics_it_suffices_for(fashion: Dataset, quickly):
     halves = {"train_images": fashion.train_images[:600], "test_images": fashion.test_images[:130]}
     few = dataclasses.replace(fashion, **halves, train_labels=fashion.train_labels[:600])
     found = Evaluator(few, CPU).full_of_images(fashion.train_images[:300])
@@ -213,7 +213,7 @@ def test_a_small_set_is_scored_by_what_it_has_enough_images_for(fashion: Dataset
 # The shipped classifiers
 
 
-def test_a_classifier_that_is_not_the_labs_own_is_refused(tmp_path: Path, monkeypatch):
+def test_an_altered_shipped_classifier_is_refused(tmp_path: Path, monkeypatch):
     for name in ("fashion.pth", "SHA256SUMS"):
         shutil.copy(shipped.WEIGHTS / name, tmp_path)
     monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
@@ -232,7 +232,7 @@ def test_a_classifier_that_is_not_the_labs_own_is_refused(tmp_path: Path, monkey
     ("name", "least"),
     [("mnist", {"cnn": 0.993, "mlp": 0.97}), ("fashion", {"cnn": 0.925, "mlp": 0.87})],
 )
-def test_the_classifiers_are_as_good_as_they_must_be(name: str, least: dict[str, float]):
+def test_the_shipped_classifiers_are_accurate(name: str, least: dict[str, float]):
     dataset = load_sample(name)
     outputs = Evaluator(dataset, CPU).sample(dataset.test_images).outputs
     for kind, asked in least.items():
@@ -248,9 +248,9 @@ def test_the_classifiers_are_as_good_as_they_must_be(name: str, least: dict[str,
 
 def squares(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Squares of four colours, half of them red, and their classes."""
-    chance = torch.Generator().manual_seed(seed)
-    labels = (torch.randint(6, (count,), generator=chance) - 2).clamp(min=0)
-    images = torch.randint(40, (count, *TOY.shape), generator=chance, dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(seed)
+    labels = (torch.randint(6, (count,), generator=rng) - 2).clamp(min=0)
+    images = torch.randint(40, (count, *TOY.shape), generator=rng, dtype=torch.uint8)
     colours = torch.tensor([[200, 0, 0], [0, 200, 0], [0, 0, 200], [200, 200, 200]])
     images[:, :, 5:15, 5:15] += colours[labels].byte()[:, :, None, None]
     return images, labels
@@ -270,7 +270,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
 
 
-def test_a_set_of_ones_own_has_its_classifiers_trained_once(quickly, monkeypatch, capsys):
+def test_classifiers_of_an_own_set_are_trained_once(quickly, monkeypatch, capsys):
     state = torch.get_rng_state()
     found = Evaluator(own_set(), CPU).full_of_images(squares(400, 2)[0])
     assert torch.equal(torch.get_rng_state(), state)  # a GAN's dropout may be drawing from it
@@ -294,12 +294,12 @@ def test_a_set_of_ones_own_has_its_classifiers_trained_once(quickly, monkeypatch
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_a_classifier_is_trained_in_very_few_steps(steps):
-    dataset, chance = toy(count=100), torch.Generator()
-    network = classifiers.train(dataset, classifiers.Recipe("mlp", epochs=steps), 0, chance, CPU)
+    dataset, rng = toy(count=100), torch.Generator()
+    network = classifiers.train(dataset, classifiers.Recipe("mlp", epochs=steps), 0, rng, CPU)
     assert all(torch.isfinite(weight).all() for weight in network.parameters())
 
 
-def test_what_is_kept_is_trusted_only_if_it_is_of_this_set(quickly, monkeypatch, tmp_path):
+def test_a_cached_classifier_of_another_set_is_not_used(quickly, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     before = Evaluator(own_set(), CPU).judges
     paths = sorted(tmp_path.rglob("*.pth"))
@@ -318,7 +318,7 @@ def test_what_is_kept_is_trusted_only_if_it_is_of_this_set(quickly, monkeypatch,
     assert set(Evaluator(own_set(), CPU).judges) == {"cnn", "mlp"}
 
 
-def test_labels_that_say_nothing_make_no_judge(quickly, monkeypatch, tmp_path):
+def test_a_classifier_of_random_labels_is_not_used(quickly, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = toy(count=300)
     found = Evaluator(dataset, CPU).full_of_images(dataset.train_images)
@@ -327,7 +327,7 @@ def test_labels_that_say_nothing_make_no_judge(quickly, monkeypatch, tmp_path):
     assert {"frd_test", "frd_real", "precision_random"} < set(found.record.figures)
 
 
-def test_without_labels_random_features_judge(quickly):
+def test_without_labels_random_features_are_used(quickly):
     dataset = own_set(dataclasses.replace(TOY, class_names=()))
     referee = Evaluator(dataset, CPU)
     real = referee.full_of_images(squares(400, 2)[0])

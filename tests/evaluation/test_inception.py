@@ -21,7 +21,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_network_is_found_but_must_be_the_right_one(package: Path):
+def test_a_network_with_a_wrong_checksum_is_refused(package: Path):
     assert inception.network_file() == package / "default_1.pt"
     with pytest.raises(Fault, match="is not the file"):
         inception.load_network(torch.device("cpu"))
@@ -35,7 +35,7 @@ def test_fid_is_refused_below_2048_samples(package: Path):
         inception.check(10_000, sample)
 
 
-def test_the_network_is_shown_what_the_original_graph_saw():
+def test_inputs_are_resized_as_by_the_original_graph():
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, 1, 28, 28)).to(torch.uint8)
     shown = inception.as_network_input(image)
@@ -76,7 +76,7 @@ def test_statistics_of_the_test_images_are_kept(tmp_path: Path, monkeypatch: pyt
     assert sum(shown) == 4120
 
 
-def test_the_network_is_shown_the_colours_of_colour_images():
+def test_colour_channels_are_kept():
     image = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     image[:, 1] = 255
     shown = inception.as_network_input(image)

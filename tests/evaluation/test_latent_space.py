@@ -44,7 +44,7 @@ def test_generated_images_stand_above_the_nearest_of_the_training_set():
     assert torch.equal(rows[0][1], rows[1][1])
 
 
-def test_slerp_keeps_to_the_sphere():
+def test_slerp_stays_on_the_sphere():
     start, end = torch.eye(2)
     walk = latent_space.slerp(start, end, torch.linspace(0, 1, 5))
     assert torch.allclose(walk.norm(dim=1), torch.ones(5))

@@ -61,7 +61,7 @@ def test_frechet_distance_of_a_generator_that_makes_one_image():
     assert metrics.frechet_distance(real, constant) == pytest.approx(8 * 4 + 8)
 
 
-def test_support_of_two_equal_normal_sets():
+def test_precision_recall_of_two_equal_normal_sets():
     # The values that Naeem et al. print for their own code, 10,000 samples of 1,000 numbers, k = 5.
     found = metrics.precision_recall(
         normal(10_000, 1_000, 0), normal(10_000, 1_000, 1), neighbours=5
@@ -72,7 +72,7 @@ def test_support_of_two_equal_normal_sets():
     assert found.coverage == pytest.approx(0.97, abs=0.01)
 
 
-def test_support_of_points_counted_by_hand():
+def test_precision_recall_of_points_counted_by_hand():
     real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])  # reach to the next: 1, 1, 2, 7
     made = torch.tensor([[0.5], [0.6], [20.0]])  # reach: 0.1, 0.1, 19.4
     found = metrics.precision_recall(real, made, neighbours=1)
@@ -82,7 +82,7 @@ def test_support_of_points_counted_by_hand():
     assert found.recall == pytest.approx(3 / 4)  # all but 0 lie within 19.4 of 20
 
 
-def test_kernel_distance_is_zero_for_equal_sets_and_leaves_global_chance_alone():
+def test_kernel_distance_is_zero_for_equal_sets_and_does_not_draw_from_the_global_generator():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     with warnings.catch_warnings():
@@ -138,5 +138,5 @@ def test_class_figures():
     ten, four = [0.1] * 10, [0.25] * 4
     assert metrics.thin_classes([0.029, 0.03, 0.941, *[0.0] * 7], ten, 250) == [0, *range(3, 10)]
     assert metrics.thin_classes([0.074, 0.075, 0.4, 0.451], four, 250) == [0]
-    assert metrics.thin_classes([0.5, 0.45, 0.05, 0.0], uneven, 1_000) == [2]  # 10 may be chance
+    assert metrics.thin_classes([0.5, 0.45, 0.05, 0.0], uneven, 1_000) == [2]  # 10 may be rng
     assert metrics.thin_classes([0.5, 0.45, 0.05, 0.0], uneven, 5_000) == [2, 3]

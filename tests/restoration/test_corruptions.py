@@ -50,20 +50,20 @@ def test_mean_of_scores_is_over_images_not_pixels() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 0.9])
-def test_clipped_mean_agrees_with_drawing(sigma: float) -> None:
+def test_clipped_mean_agrees_with_sampling(sigma: float) -> None:
     images, level = torch.tensor([0.0, 0.2, 0.7, 1.0]), torch.tensor(sigma)
     noise = torch.randn(200_000, 1, generator=stream(0, "test"))
     drawn = (images + sigma * noise).clamp(0, 1)
     assert torch.allclose(clipped_mean(images, level), drawn.mean(0), atol=5e-3)
 
 
-def test_a_score_that_is_no_number_is_not_a_perfect_one() -> None:
+def test_nan_and_infinite_scores_differ_in_json() -> None:
     found = {"psnr": math.inf, "ssim": math.nan, "other": 0.5}
     assert json_values(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
 
 
 @pytest.mark.parametrize("corruption", examples(), ids=str)
-def test_every_corruption_is_what_its_row_promises(corruption: Corruption) -> None:
+def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) -> None:
     clean = torch.rand(6, 3, 24, 28)
     assert str(parse(str(corruption))) == str(corruption) == corruption.facts()["corruption"]
     corrupted = corruption.apply(clean, 5)
@@ -136,13 +136,13 @@ def test_known_answers() -> None:
         ("salt-pepper:nan", "a number from 0 to 1"),
     ],
 )
-def test_what_is_no_corruption_is_a_mistake(typed: str, said: str) -> None:
+def test_invalid_corruptions_are_mistakes(typed: str, said: str) -> None:
     with pytest.raises(Mistake) as caught:
         parse(typed)
     assert said in str(caught.value)
 
 
-def test_a_hole_that_leaves_nothing_is_a_mistake() -> None:
+def test_a_mask_that_leaves_no_pixel_is_a_mistake() -> None:
     for typed in ("mask:box99", "mask:top28"):
         with pytest.raises(Mistake, match="have 28 x 28 pixels; give fewer"):
             fit([parse(typed)], (1, 28, 28))
@@ -150,7 +150,7 @@ def test_a_hole_that_leaves_nothing_is_a_mistake() -> None:
     assert [str(corruption) for corruption in found] == ["blur:2", "mask:top20"]
 
 
-def test_samples_that_are_spread_as_the_truth_is_say_so() -> None:
+def test_samples_of_the_true_distribution_are_calibrated() -> None:
     drawn = torch.rand(60, 9, 1, 16, 16, generator=stream(0, "test"))
     score = CleanImages(drawn[:, 8]).scores_of_samples(drawn[:, :8])
     assert score["within"] == pytest.approx(7 / 9, abs=0.01)

@@ -36,14 +36,20 @@ def made(generator: nn.Module) -> Tensor:
     return (generator(latents) + 1) / 2
 
 
+def project(network: nn.Module, corrupted: Tensor, *given, **settings) -> Tensor:
+    """The projections of images, (N, C, H, W) in [0, 1]."""
+    latents = projection.find_latents(network, corrupted, *given, **settings)
+    return projection.decode_in_batches(network, latents)
+
+
 def test_projection_finds_what_the_generator_made(generator: nn.Module, made: Tensor) -> None:
-    error = (projection.project(generator, made, Gaussian(0.0)) - made).square().mean()
-    nearest = (projection.project(generator, made, Gaussian(0.0), steps=0) - made).square().mean()
+    error = (project(generator, made, Gaussian(0.0)) - made).square().mean()
+    nearest = (project(generator, made, Gaussian(0.0), steps=0) - made).square().mean()
     assert error < 2e-4
     assert error < nearest / 10
 
 
-def test_the_bank_knows_the_latents_of_its_own_images(generator: nn.Module) -> None:
+def test_images_of_the_bank_are_nearest_to_themselves(generator: nn.Module) -> None:
     bank = projection._bank(generator, torch.device("cpu"))
     shown = projection.decode_in_batches(generator, bank)
     objective = projection.Objective(generator, shown[:5], Gaussian(torch.full((5,), 0.1)))
@@ -51,7 +57,7 @@ def test_the_bank_knows_the_latents_of_its_own_images(generator: nn.Module) -> N
 
 
 @pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 300), ((3, 64, 64), 120)])
-def test_a_batch_of_large_images_is_of_fewer_latents(shape, most, monkeypatch) -> None:
+def test_batches_of_large_images_are_smaller(shape, most, monkeypatch) -> None:
     generator, sizes, banks = small_generator(shape), [], []
     descend, bank = projection._descend, projection._bank
     monkeypatch.setattr(
@@ -59,18 +65,18 @@ def test_a_batch_of_large_images_is_of_fewer_latents(shape, most, monkeypatch) -
     )
     monkeypatch.setattr(projection, "_bank", lambda *given: banks.append(1) or bank(*given))
     made = projection.decode_in_batches(generator, torch.randn(30, 8, generator=stream(1, "test")))
-    projection.project(generator, made, Gaussian(0.3), restarts=10, steps=5)
+    project(generator, made, Gaussian(0.3), restarts=10, steps=5)
     assert max(sizes) == most and sum(sizes[::2]) == 300 and len(banks) == 1
 
 
-def test_as_many_starts_as_asked_for_are_followed(
+def test_the_number_of_starts_is_as_asked_for(
     generator: nn.Module, made: Tensor, monkeypatch
 ) -> None:
     followed, descend = [], projection._descend
     monkeypatch.setattr(
         projection, "_descend", lambda *given: followed.append(len(given[1])) or descend(*given)
     )
-    projection.project(generator, made, Gaussian(0.3), restarts=7, steps=10)
+    project(generator, made, Gaussian(0.3), restarts=7, steps=10)
     assert followed == [5 * 7, 5 * projection.FINALISTS]
 
 
@@ -81,29 +87,27 @@ def test_the_best_start_of_each_image_is_kept() -> None:
 
 def test_projection_takes_noise_away(generator: nn.Module, made: Tensor) -> None:
     noisy = Gaussian(0.3).apply(made, 0)
-    restored = projection.project(generator, noisy, Gaussian(0.3))
+    restored = project(generator, noisy, Gaussian(0.3))
     assert (restored - made).square().mean() < (noisy - made).square().mean() / 5
     clipped = GaussianClipped(0.3).apply(made, 0)
-    aware = projection.project(generator, clipped, GaussianClipped(0.3))
-    unaware = projection.project(generator, clipped, Gaussian(0.3))
+    aware = project(generator, clipped, GaussianClipped(0.3))
+    unaware = project(generator, clipped, Gaussian(0.3))
     assert (aware - made).square().mean() < (unaware - made).square().mean()
 
 
 def test_projection_is_the_same_twice_and_of_fewer_images(
     generator: nn.Module, made: Tensor
 ) -> None:
-    first = projection.project(generator, made, Gaussian(0.1), restarts=4, steps=30)
-    assert torch.equal(
-        first, projection.project(generator, made, Gaussian(0.1), restarts=4, steps=30)
-    )
-    alone = projection.project(generator, made[:2], Gaussian(0.1), restarts=4, steps=30)
+    first = project(generator, made, Gaussian(0.1), restarts=4, steps=30)
+    assert torch.equal(first, project(generator, made, Gaussian(0.1), restarts=4, steps=30))
+    alone = project(generator, made[:2], Gaussian(0.1), restarts=4, steps=30)
     assert torch.allclose(first[:2], alone, atol=1e-3)
 
 
 def test_noise_levels_may_differ_from_image_to_image(generator: nn.Module, made: Tensor) -> None:
     levels = torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0])
-    mixed = projection.project(generator, made, Gaussian(levels), steps=50)
-    same = projection.project(generator, made, Gaussian(0.1), steps=50)
+    mixed = project(generator, made, Gaussian(levels), steps=50)
+    same = project(generator, made, Gaussian(0.1), steps=50)
     assert torch.allclose(mixed[0], same[0], atol=1e-3)
     assert not torch.allclose(mixed[4], same[4], atol=1e-3)
 
@@ -120,12 +124,12 @@ def test_descent_never_ends_above_its_start(generator: nn.Module) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 24)])
 @pytest.mark.parametrize("typed", ["mask:top10", "mask:0.8", "downsample:2", "salt-pepper:0.3"])
-def test_what_is_hidden_is_found_with_the_known_operator(shape, typed: str) -> None:
+def test_projection_inverts_a_known_operator(shape, typed: str) -> None:
     network = small_generator(shape)
     clean = projection.decode(network, torch.randn(3, 8, generator=stream(1, "test")))
     corruption = parse(typed)
     corrupted = corruption.apply(clean, 0)
-    found = projection.project(network, corrupted, corruption)
+    found = project(network, corrupted, corruption)
     assert found.shape == clean.shape
     error = (found - clean).square().mean()
     assert error < (filled(corrupted) - clean).square().mean() / 10
@@ -134,7 +138,7 @@ def test_what_is_hidden_is_found_with_the_known_operator(shape, typed: str) -> N
 # Classes
 
 
-def test_the_classes_share_the_starts_and_the_right_one_wins() -> None:
+def test_starts_are_spread_over_classes_and_the_right_one_wins() -> None:
     torch.manual_seed(3)
     asked = build(GENERATORS, "mlp", shape=(1, 16, 16), latent_dim=4, hidden=(64,), classes=3)
     with torch.no_grad():

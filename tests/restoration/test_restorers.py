@@ -46,7 +46,7 @@ class Cut(Corruption):
         return images.round()
 
 
-def test_a_restorer_is_left_out_that_cannot(context: Context) -> None:
+def test_inapplicable_restorers_are_left_out(context: Context) -> None:
     alone = Context(context.generator)
     for corruption in examples():
         with_operator = {"consistent"} if isinstance(corruption, Separable) else set()
@@ -65,7 +65,8 @@ def test_every_restorer_does_what_its_name_says(context: Context, typed: str) ->
         assert images.shape == noisy.shape and 0 <= images.min() <= images.max() <= 1
     latents = per_image_noise(3, (4,), 3, "regeneration")
     assert torch.equal(made["regeneration"], to_unit(generate(context.generator, latents)))
-    projected = projection.project(context.generator, noisy, corruption, restarts=2, steps=5)
+    latents = projection.find_latents(context.generator, noisy, corruption, restarts=2, steps=5)
+    projected = projection.decode_in_batches(context.generator, latents)
     assert torch.equal(made["projection"], projected)
     answers = {
         "denoiser": denoising.denoise(context.denoiser, noisy),
@@ -79,7 +80,7 @@ def test_every_restorer_does_what_its_name_says(context: Context, typed: str) ->
         torch.testing.assert_close(kept, noisy[~found], rtol=0, atol=1e-6)
 
 
-def test_the_denoiser_may_be_told_what_was_done(context: Context) -> None:
+def test_the_denoiser_can_be_given_the_corruption(context: Context) -> None:
     noisy, noise = torch.rand(3, *SHAPE), parse("gaussian:0.4")
     one = RESTORERS["denoiser"].restore(replace(context, corruption_is_given=True), noisy, noise)
     facts = told(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
@@ -102,7 +103,7 @@ def test_a_known_operator_explains_the_corrupted_picture(typed: str, each_its_ow
     assert (found - clean).square().mean() < (start - clean).square().mean() * 0.8
 
 
-def test_what_a_fresh_sample_is_does_not_depend_on_the_picture(context: Context) -> None:
+def test_regeneration_does_not_depend_on_the_images(context: Context) -> None:
     fresh = RESTORERS["regeneration"]
     one, other = (fresh.restore(context, torch.rand(2, *SHAPE), Gaussian(0.1)) for _ in range(2))
     assert torch.equal(one, other) and not fresh.is_learned
