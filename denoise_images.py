@@ -34,20 +34,13 @@ from lab.evaluation.evaluator import QUICK_COUNT, Evaluator, generated_images
 from lab.options import flag_of, option, parse
 from lab.report import report
 from lab.report.figures import save_sheet
-from lab.restoration import classical, corruptions, denoising
+from lab.restoration import classical, corruptions, denoising, restorers
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import CORRUPTIONS, Gaussian, GaussianClipped
 from lab.restoration.examples import cleaning
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
-from lab.restoration.restorers import (
-    RESTORERS,
-    SAMPLES,
-    Context,
-    projected_classes,
-    regenerate,
-    select_restorers,
-)
+from lab.restoration.restorers import RESTORERS, SAMPLES, Context
 from lab.restoration.samples import show_samples
 from lab.restoration.scoring import TABLE_HEAD, CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets
@@ -112,13 +105,15 @@ def check(options: Options) -> None:
         levels = corruptions.level_hint(str(sigma))
         raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
     if options.corruption and options.sigma:
-        raise Mistake("--corruption: says all that is done to images; leave --sigma out")
+        raise Mistake("--corruption: cannot be combined with --sigma; leave one of them out")
     if options.images:
         if options.count:
             raise Mistake("--count: is for test images; leave it out with --images")
         for name in ("sigma", "corruption"):
             if (given := getattr(options, name)) and (len(given) > 1 or given == (ALL,)):
-                raise Mistake(f"{flag_of(name)}: what is wrong with your images; give one, or none")
+                raise Mistake(
+                    f"{flag_of(name)}: your own images have one corruption; give one value, or none"
+                )
 
 
 def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
@@ -127,10 +122,11 @@ def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
     if not (texts or sigmas or options.images):
         sigmas = (0.1, 0.3, 0.5)
     gaussian = GaussianClipped if options.images else Gaussian  # files hold no value outside [0, 1]
-    noise = [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
-    found = [corruptions.parse(text) for text in texts if text != ALL]
-    every = corruptions.examples() if ALL in texts else []
-    return corruptions.fit([*noise, *found, *every], shape)
+    found = [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
+    found += [corruptions.parse(text) for text in texts if text != ALL]
+    if ALL in texts:
+        found += corruptions.examples()
+    return corruptions.fit(found, shape)
 
 
 # Test images
@@ -155,22 +151,22 @@ def restore_test_images(
         for row in classical.applicable(corruption).values():
             rows[row.label] = classical.restore(row, corrupted, corruption, tuning)
             found[row.label] = test.scores(rows[row.label])
-    for restorer in select_restorers(options.restorer, context, corruption).values():
+    for restorer in restorers.select(options.restorer, context, corruption).values():
+        label = restorer.label
         if restorer.sample:
             samples = restorer.sample(context, corrupted, corruption, SAMPLES)
-            rows[restorer.label] = samples.mean(1)
-            found[restorer.label] = test.scores_of_samples(samples)
+            rows[label], found[label] = samples.mean(1), test.scores_of_samples(samples)
         else:
-            rows[restorer.label] = restorer.restore(context, corrupted, corruption)
-            found[restorer.label] = test.scores(rows[restorer.label])
+            rows[label] = restorer.restore(context, corrupted, corruption)
+            found[label] = test.scores(rows[label])
     for label, score in found.items():
         print(table_row(str(corruption), label, score), flush=True)
-    if classes := projected_classes(context, sheets.dataset.spec.class_names):
+    if classes := restorers.projected_classes(context, sheets.dataset.spec.class_names):
         labels = sheets.dataset.test_labels[: len(classes)]
         right = int((context.classes["projection"] == labels).sum())
         print(f"{'':22}projected as {listed(classes, 16)}: right {right} of {len(classes)} times")
     shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
-    below = "; below, the class projected" * bool(classes)
+    below = "; below, the class projected" if classes else ""
     sheets.save(
         f"{corruption.file_stem}.png",
         f"{sheets.dataset.title}, {corruption.title}{below}",
@@ -190,10 +186,7 @@ def restore_test_images(
 
 
 def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clean: Tensor) -> None:
-    """Lab sheet (c): denoise generated images, and compare their FCD before and after.
-
-    The sheet shows as many of them as there are `clean` test images.
-    """
+    """Lab sheet (c): denoise generated images, compare their FCD, and show a few of them."""
 
     def denoised(images: Tensor) -> Tensor:
         return denoising.denoise(context.denoiser, images, cleaning(images))
@@ -205,7 +198,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
     verdict = "better" if after < before else "worse: keep them as they are"
     print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")
-    generated = regenerate(context, clean, Gaussian(0))
+    generated = restorers.regenerate(context, clean, Gaussian(0))
     sheets.save(
         "generated_denoised.png",
         f"{sheets.dataset.title}, generated images through the denoiser",
@@ -295,9 +288,7 @@ def main() -> None:
     with full_precision(), going_on(f"the sheets that were finished are in {results}"):
         if pictures:
             tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
-            restore_own(
-                context, sheets, pictures, tiles, options.restorer, options.samples, given=found
-            )
+            restore_own(context, sheets, pictures, tiles, options.restorer, options.samples, found)
         else:
             restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:

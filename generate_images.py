@@ -1,11 +1,10 @@
-"""Make images with a trained generator, as pictures, arrays or a data set, or export the generator.
+"""Make images with a trained generator, as pictures, arrays or a data set; or export it.
 
     python generate_images.py
     python generate_images.py --seeds 0-9999 --out digits.npz
 
 Uses the newest run in outputs/, or a generator that ships if there is no run. An image depends on
-its seed and its class only. A sheet of the first images (made.png) and a description (dataset.json)
-are written beside the images.
+its seed and class only. A sheet of the first images (made.png) and dataset.json are written, too.
 """
 
 from __future__ import annotations
@@ -82,9 +81,7 @@ class Options:
         None, "default by --out: .npz, .zip, or a folder of PNG files", choices=WRITERS
     )
     corruption: tuple[str, ...] | None = option(
-        None,
-        f"also write corrupted copies, as gaussian:0.3: {', '.join(CORRUPTIONS)}",
-        most=12,
+        None, f"also write corrupted copies, as blur:1.5: {', '.join(CORRUPTIONS)}", most=12
     )
     sigma: tuple[float, ...] | None = option(
         None, "the same as --corruption gaussian:SIGMA", low=0, high=1, most=12
@@ -123,10 +120,10 @@ def find_places(
 def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> dict[str, Any]:
     """How the images are made: the entries of dataset.json."""
     request = parts[0]
-    labels = "told to the generator" if trained.classes else "none"
+    labels = "given to the generator" if trained.classes else "none"
     seeds = [f"{each.start}-{each.stop - 1}" for part in parts for each in part.seeds]
     if options.label_by_classifier:
-        labels = "said by the set's classifier; the generator was not told them"
+        labels = "predicted by the set's classifier, not given to the generator"
         if request.classes != (None,):
             seeds = ["chosen from 0 on, by class"]
     names = trained.spec.class_names
@@ -149,15 +146,13 @@ def find_classifier(trained: TrainedGenerator) -> nn.Module:
     if shipped := load_classifier(trained.spec):
         return shipped
     title, run = trained.spec.title, trained.run
-    network, accuracy = (run and load_cached_classifier(trained.spec, run.config.data)) or (
-        None,
-        0.0,
-    )
-    if not network:
+    cached = run and load_cached_classifier(trained.spec, run.config.data)
+    if not cached:
         cure = f"evaluate_images.py --run {run} trains one" if run else "name its run with --run"
-        raise Mistake(f"--label-by-classifier: none ships for {title}, none is kept here; {cure}")
+        raise Mistake(f"--label-by-classifier: there is no classifier of {title} yet; {cure}")
+    network, accuracy = cached
     if accuracy < LEAST_ACCURACY:
-        what = f"{title}'s is right about {accuracy:.0%} of the test images, and says too little"
+        what = f"{title}'s is right about {accuracy:.0%} of the test images, which is too seldom"
         raise Mistake(f"--label-by-classifier: {what}; leave it out")
     return network
 
@@ -242,7 +237,7 @@ def main() -> None:
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),
     )
-    with full_precision(), going_on("nothing of it was kept"):
+    with full_precision(), going_on("nothing was kept"):
         make(found, into, corruptions, contents, facts(options, trained, parts))
     rate = total / (time.monotonic() - began)
     print(f"{rate:,.0f} images/s; the first of them: {into[0].sheet_path}")

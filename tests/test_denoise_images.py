@@ -499,7 +499,9 @@ def test_options_without_effect_on_own_images_are_refused(
 ) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "one.png")
     for flags in (("--corruption", "all"), ("--sigma", 0.1, 0.2), ("--corruption", "blur:1", "x")):
-        with pytest.raises(Mistake, match=f"{flags[0]}: what is wrong with your images; give one"):
+        with pytest.raises(
+            Mistake, match=f"{flags[0]}: your own images have one corruption; give one"
+        ):
             run_script(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
 
 

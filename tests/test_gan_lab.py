@@ -469,7 +469,7 @@ def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
 
 def test_a_dry_run_asks_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path)
-    monkeypatch.setattr(sources, "download_set", lambda *_: pytest.fail("it did"))
+    monkeypatch.setattr(sources.TorchvisionSet, "download", lambda *_: pytest.fail("it did"))
     call(gan_lab, "--dataset", "mnist", "--dry-run")
 
 

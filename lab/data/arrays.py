@@ -32,35 +32,33 @@ class Arrays:
     notices: list[str] = field(default_factory=list)
 
 
-def read_npz(path: Path, option: str) -> Arrays:
+def read_npz(path: Path, flag: str) -> Arrays:
     """Read the images and labels of an npz file; Mistake if it has none.
 
-    option: `--dataset PATH` as given, for messages.
+    flag: `--dataset PATH` as given, for messages.
     """
     found = Arrays()
-    with open_zip(path, option) as archive:
+    with open_zip(path, flag) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         halves = next((halves for halves in NAMES if halves[0][0] in members), None)
         if halves is None:
             there = ", ".join(map(printable, sorted(members)[:5])) or "nothing"
-            raise Mistake(f"{option}: has {there}; images, or x_train and x_test, are expected")
+            raise Mistake(f"{flag}: has {there}; images, or x_train and x_test, are expected")
         for images, labels in halves:
             if images not in members:
                 continue
-            values, notices = _levels(
-                _array(archive, members[images], option), f"{option}: {images}"
-            )
+            values, notices = _levels(_array(archive, members[images], flag), f"{flag}: {images}")
             found.notices += [f"{images}: {notice}" for notice in notices]
-            classes = _array(archive, members[labels], option) if labels in members else None
-            found.halves.append((values, _labels(classes, len(values), option)))
+            classes = _array(archive, members[labels], flag) if labels in members else None
+            found.halves.append((values, _labels(classes, len(values), flag)))
     return found
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, option: str) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.ndarray:
     """Read an array of an npz file after checking that its header and its sizes agree."""
     name = printable(info.filename)
     if info.file_size > MOST_DEFLATE_RATIO * info.compress_size:
-        raise Mistake(f"{option}: holds less than it announces ({name}); make it anew")
+        raise Mistake(f"{flag}: is shorter than its header says ({name}); create it again")
     try:
         with archive.open(info) as file:
             version = np.lib.format.read_magic(file)
@@ -69,21 +67,21 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, option: str) -> np.n
                 read_header = np.lib.format.read_array_header_1_0
             shape, _, kind = read_header(file)
             if kind.hasobject:
-                raise Mistake(f"{option}: {name} is pickled, which is not read; save plain numbers")
-            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, option)
-            if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
                 raise Mistake(
-                    f"{option}: {name} holds less or more than it announces; make it anew"
+                    f"{flag}: {name} is pickled, which is unsafe to read; save plain numbers"
                 )
+            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, flag)
+            if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
+                raise Mistake(f"{flag}: {name} is not as long as its header says; create it again")
         with archive.open(info) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except (Mistake, MemoryError):
         raise
     except Exception as error:  # numpy may raise anything for a damaged header
-        raise Mistake(f"{option}: {name} is damaged ({printable(str(error))[:80]})") from None
+        raise Mistake(f"{flag}: {name} is damaged ({printable(str(error))[:80]})") from None
 
 
-def _levels(values: np.ndarray, option: str) -> tuple[np.ndarray, list[str]]:
+def _levels(values: np.ndarray, flag: str) -> tuple[np.ndarray, list[str]]:
     """Images in any usual layout and range as uint8 (N, H, W) or (N, H, W, 3), with notices."""
     notices = []
     if values.ndim == 4 and values.shape[3] not in (1, 3, 4) and values.shape[1] in (1, 3, 4):
@@ -91,11 +89,9 @@ def _levels(values: np.ndarray, option: str) -> tuple[np.ndarray, list[str]]:
         notices.append("read with the channels first")
     if not len(values) or (values.ndim, *values.shape[3:]) not in ((3,), (4, 1), (4, 3), (4, 4)):
         found = " x ".join(map(str, values.shape))
-        raise Mistake(
-            f"{option} is {found}; images x height x width (x 1 or 3 channels) is expected"
-        )
+        raise Mistake(f"{flag} is {found}; images x height x width (x 1 or 3 channels) is expected")
     if values.dtype != np.uint8 or values.max() <= 1:
-        values, scale = _scaled(values, option)
+        values, scale = _scaled(values, flag)
         notices.append(f"read as {scale}")
     if values.shape[3:] == (4,):
         notices.append("transparency left out")
@@ -103,14 +99,14 @@ def _levels(values: np.ndarray, option: str) -> tuple[np.ndarray, list[str]]:
     return values[..., 0] if values.shape[3:] == (1,) else values, notices
 
 
-def _scaled(values: np.ndarray, option: str) -> tuple[np.ndarray, str]:
+def _scaled(values: np.ndarray, flag: str) -> tuple[np.ndarray, str]:
     """Numbers scaled to 0..255, and their range in words."""
     kind = values.dtype.kind
     low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
     scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
     fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
     if kind not in "fiub" or not fitting:  # NaN fits no range
-        raise Mistake(f"{option} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
+        raise Mistake(f"{flag} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
     bottom, top = fitting[0]
     levels = np.empty(values.shape, np.uint8)
     for index, image in enumerate(values):  # one by one, to save memory
@@ -119,18 +115,18 @@ def _scaled(values: np.ndarray, option: str) -> tuple[np.ndarray, str]:
     return levels, f"{noun} of {bottom} to {top:,}"
 
 
-def _labels(values: np.ndarray | None, count: int, option: str) -> np.ndarray | None:
+def _labels(values: np.ndarray | None, count: int, flag: str) -> np.ndarray | None:
     """Labels (count,) as integers or names; Mistake if they are anything else."""
     if values is None:
         return None
     flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if flat.shape != (count,):
         found = " x ".join(map(str, values.shape))
-        raise Mistake(f"{option}: {found} labels for {count:,} images; give one each, or none")
+        raise Mistake(f"{flag}: {found} labels for {count:,} images; give one each, or none")
     if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
         flat = flat.astype(np.int64)
     if flat.dtype.kind not in "iubU":
-        raise Mistake(f"{option}: its labels are no classes; give whole numbers, or names")
+        raise Mistake(f"{flag}: its labels are fractions or objects; give whole numbers, or names")
     return flat
 
 
@@ -140,12 +136,12 @@ def idx_folder(folder: Path) -> Path | None:
     return next((place for place in places if find_file(place, "train", "images")), None)
 
 
-def read_idx_folder(folder: Path, option: str) -> Arrays:
+def read_idx_folder(folder: Path, flag: str) -> Arrays:
     """Read IDX files of any square size; labels and test half are optional. Raises Fault."""
     found = Arrays()
     for part in ("train", "t10k"):
         if images := find_file(folder, part, "images"):
             pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
             classes = labels and read_idx(labels, ()).numpy()
-            found.halves.append((pixels, _labels(classes, len(pixels), option)))
+            found.halves.append((pixels, _labels(classes, len(pixels), flag)))
     return found

@@ -53,18 +53,16 @@ class ShapeMismatch(Exception):
     """A picture does not have the shape assumed from the first one; args: (the new shape,)."""
 
 
-def from_pictures(
-    found: Listing, side: int | None, colour: bool | None, option: str
-) -> UnsortedSet:
+def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
     """Convert pictures; those that cannot be read are left out with a notice."""
-    entries, notices = _assign_halves(found, option)
+    entries, notices = _assign_halves(found, flag)
     others = "".join(f" ({line})" for line in found.remarks.lines() if not entries)
-    _check_count(len(entries), f"pictures{others}", option)
+    _check_count(len(entries), f"pictures{others}", flag)
     size, is_grey = _first_size(entries)
     side_now = side or _common_side({size})
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
     while True:
-        check_memory(len(entries), math.prod(shape), option)
+        check_memory(len(entries), math.prod(shape), flag)
         expected = size if side is None and shape[1] == size[0] else None
         remarks = Remarks()
         try:
@@ -72,18 +70,16 @@ def from_pictures(
             break
         except ShapeMismatch as other:
             (shape,) = other.args
-    _check_count(len(taken), f"pictures that can be read of {len(entries):,}", option)
-    for emptied in sorted(
-        {entry.class_name for entry in entries} - {entry.class_name for entry in taken}
-    ):
-        raise Mistake(f"{option}: no picture of the class {emptied} can be read; remove its folder")
+    _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag)
+    classes = [entry.class_name for entry in taken]
+    if lost := {entry.class_name for entry in entries}.difference(classes):
+        what = f"no picture of the class {min(lost)} can be read; remove its folder"
+        raise Mistake(f"{flag}: {what}")
     remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
     images, lines = _reduce_to_grey(images[: len(taken)], colour)
     notices += [*found.remarks.lines(), *remarks.lines(), *lines]
     is_test = [entry.is_test for entry in taken]
-    return UnsortedSet(
-        images, [entry.class_name for entry in taken], is_test if any(is_test) else None, notices
-    )
+    return UnsortedSet(images, classes, is_test if any(is_test) else None, notices)
 
 
 def _first_size(entries: Sequence[Entry]) -> tuple[tuple[int, int], bool]:
@@ -127,7 +123,7 @@ def _convert_all(
     return images, taken
 
 
-def _assign_halves(found: Listing, option: str) -> tuple[list[Entry], list[str]]:
+def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     """Assign a half and a class to every picture; also returns notices. May raise Mistake.
 
     A single folder around everything is skipped. Folders `train` and `test` or `val` are the halves
@@ -139,16 +135,16 @@ def _assign_halves(found: Listing, option: str) -> tuple[list[Entry], list[str]]
     train = next((below[name] for name in TRAIN if name in below), None)
     test = next((below[name] for name in TEST if name in below), None)
     if not (train and test) or any(entry.place.parent == top for entry in found.entries):
-        return _assign_classes(found, top, False, option), []
+        return _assign_classes(found, top, False, flag), []
     notices = []
     if others := sorted(folder.name for folder in below.values() if folder not in (train, test)):
         left_out = printable(listed(others))
         notices.append(f"left out, neither {train.name} nor {test.name}: {left_out}")
-    halves = [_assign_classes(found, half, half == test, option) for half in (train, test)]
+    halves = [_assign_classes(found, half, half == test, flag) for half in (train, test)]
     has_classes = [any(entry.class_name for entry in half) for half in halves]
     if all(halves) and has_classes[0] != has_classes[1]:
         sorted_half, other = (train, test) if has_classes[0] else (test, train)
-        raise Mistake(f"{option}: {sorted_half.name} has classes, {other.name} none; sort both")
+        raise Mistake(f"{flag}: {sorted_half.name} has classes, {other.name} none; sort both")
     return halves[0] + halves[1], notices
 
 
@@ -160,7 +156,7 @@ def _innermost_folder(found: Listing, top: PurePosixPath) -> PurePosixPath:
     return _innermost_folder(found, inside[0])
 
 
-def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, option: str) -> list[Entry]:
+def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str) -> list[Entry]:
     """The pictures below a folder, with its sub-folders as classes. May raise Mistake."""
     top = _innermost_folder(found, top)
     depth = len(top.parts)
@@ -170,11 +166,11 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, option: s
         return [replace(entry, is_test=is_test) for entry in entries]
     if loose:
         mixed = f"{counted(loose, 'picture')} beside {len(entries) - loose:,} in sub-folders"
-        raise Mistake(f"{option}: {mixed}; sort all of them into classes, or none")
+        raise Mistake(f"{flag}: {mixed}; sort all of them into classes, or none")
     folders = [entry.place.parts[depth] for entry in entries]
-    for empty in sorted(f for f in found.folders if f.parent == top and f.name not in {*folders}):
-        name = printable(str(empty))
-        raise Mistake(f"{option}: the class {name} has no pictures; fill its folder or remove it")
+    if empty := {f for f in found.folders if f.parent == top and f.name not in folders}:
+        name = printable(str(min(empty)))
+        raise Mistake(f"{flag}: the class {name} has no pictures; fill its folder or remove it")
     names = (printable(folder)[:MOST_NAME] for folder in folders)
     return [
         replace(entry, is_test=is_test, class_name=name)
@@ -185,15 +181,15 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, option: s
 # Arrays
 
 
-def from_arrays(found: Arrays, side: int | None, colour: bool | None, option: str) -> UnsortedSet:
+def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
     """Convert arrays, each image in the same way as a picture."""
     halves = [images for images, _ in found.halves]
     count = sum(map(len, halves))
-    _check_count(count, "images", option)
+    _check_count(count, "images", flag)
     side = side or _common_side({half.shape[1:3] for half in halves})
     has_colour = any(half.ndim == 4 for half in halves) if colour is None else colour
     shape, remarks = (3 if has_colour else 1, side, side), Remarks()
-    check_memory(count, math.prod(shape), option)
+    check_memory(count, math.prod(shape), flag)
     images = torch.empty(count, *shape, dtype=torch.uint8)
     for index, pixels in enumerate(itertools.chain(*halves)):
         picture = Image.fromarray(np.ascontiguousarray(pixels))
@@ -237,6 +233,6 @@ def _reduce_to_grey(images: Tensor, colour: bool | None) -> tuple[Tensor, list[s
     return greys, [f"most pictures are grey, so {count:,} in colour were made grey"] * bool(count)
 
 
-def _check_count(count: int, noun: str, option: str) -> None:
+def _check_count(count: int, noun: str, flag: str) -> None:
     if count < FEWEST:
-        raise Mistake(f"{option}: has {count:,} {noun}, at least {FEWEST} are needed; give more")
+        raise Mistake(f"{flag}: has {count:,} {noun}, at least {FEWEST} are needed; give more")

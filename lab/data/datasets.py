@@ -143,12 +143,12 @@ def _find_own(dataset: str) -> Path:
 def _refuse_shape(spec: DatasetSpec, image_size: int | None, colour: bool | None) -> None:
     """Mistake if the options ask for another shape than that of a named set."""
     if image_size not in (None, spec.shape[-1]):
-        option, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
+        flag, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
     elif colour not in (None, spec.shape[0] == 3):
-        option, what = ("--colour", "are grey") if colour else ("--grey", "are in colour")
+        flag, what = ("--colour", "are grey") if colour else ("--grey", "are in colour")
     else:
         return
-    raise Mistake(f"{option}: the images of {spec.title} {what}; leave it out")
+    raise Mistake(f"{flag}: the images of {spec.title} {what}; leave it out")
 
 
 def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
@@ -159,7 +159,7 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
     given but does not hold the set, Fault if the files found are damaged (later sources are then
     not tried) or if no source has the set.
     """
-    spec, reason = DATASETS[name], "was not to be downloaded"
+    spec, reason = DATASETS[name], "was not downloaded"
     if data_dir:
         folder = spec.files.find(data_dir)
         if not folder:

@@ -39,7 +39,7 @@ def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
             # Deflate compresses by at most 1032:1, which bounds the size of the content.
             return _read_idx(path, content, sides, size * 1032 if packed else size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise Fault(f"{path}: damaged gzip file ({error}); fetch it again") from None
+            raise Fault(f"{path}: damaged gzip file ({error}); download it again") from None
 
 
 def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_bytes: int) -> Tensor:
@@ -48,13 +48,13 @@ def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_byte
     count = math.prod(shape)
     if count > most_bytes:
         what = f"too short for the {count:,} bytes it announces"
-        raise Fault(f"{path}: truncated: {what}; fetch it again")
+        raise Fault(f"{path}: truncated: {what}; download it again")
     check_memory(shape[0], count // shape[0], f"--dataset: {path}")
     content = bytearray(count)
     found = file.readinto(content)
     if found < count:
         what = f"{count:,} bytes expected, {found:,} found"
-        raise Fault(f"{path}: truncated: {what}; fetch it again")
+        raise Fault(f"{path}: truncated: {what}; download it again")
     try:
         has_more = file.read(1)  # at the end gzip compares the checksums
     except gzip.BadGzipFile as error:

@@ -22,7 +22,7 @@ from lab.errors import Mistake
 from lab.seeding import stream
 from lab.text import sized
 
-LIGHT = "light background, the sets' is black; --invert turns dark to light"
+LIGHT = "light background, unlike the sets; --invert exchanges dark and light"
 MOST_TILES_A_SIDE = 8
 MOST_TILES = 10_000  # in a folder
 PNG = ".png"

@@ -155,36 +155,38 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def open_zip(path: Path, option: str) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
     """Open a zip file; Mistake if it is damaged, encrypted, too large or has unsafe names.
 
-    option: `--dataset PATH` as given, for messages.
+    flag: `--dataset PATH` as given, for messages.
     """
     try:
         archive = zipfile.ZipFile(path)
     except OSError:
         raise
     except Exception as error:  # zipfile may raise anything for a damaged file
-        raise Mistake(f"{option}: is a damaged zip ({_error_text(error)}); make it anew") from None
+        raise Mistake(f"{flag}: is a damaged zip ({_error_text(error)}); create it again") from None
     with archive:
-        _check_names(archive, option)
+        _check_names(archive, flag)
         yield archive
 
 
-def _check_names(archive: zipfile.ZipFile, option: str) -> None:
+def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
     infos = archive.infolist()
     if len(infos) > MOST_FILES:
-        raise Mistake(f"{option}: announces {len(infos):,} files, at most {MOST_FILES:,} are read")
+        raise Mistake(f"{flag}: announces {len(infos):,} files, at most {MOST_FILES:,} are read")
     for info in infos:
         name, place = printable(info.filename), path_in_zip(info)
         if info.flag_bits & 1:
-            raise Mistake(f"{option}: {name} in it is encrypted; unpack it, and name the folder")
+            raise Mistake(f"{flag}: {name} in it is encrypted; unpack it, and name the folder")
         if ".." in place.parts or place.is_absolute() or ":" in (*place.parts, "")[0]:
-            raise Mistake(f"{option}: {name} in it leads out of it; such a zip is not read")
+            raise Mistake(
+                f"{flag}: {name} in it is a path outside the zip; unpack it, and name the folder"
+            )
         is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
         if is_packed and not any(map(is_hidden, place.parts)):
-            nested = f"{name} in it is packed itself; unpack it, and name the folder"
-            raise Mistake(f"{option}: {nested}")
+            nested = f"{name} in it is an archive, too; unpack it, and name the folder"
+            raise Mistake(f"{flag}: {nested}")
 
 
 def path_in_zip(info: zipfile.ZipInfo) -> PurePosixPath:
@@ -192,8 +194,8 @@ def path_in_zip(info: zipfile.ZipInfo) -> PurePosixPath:
     return PurePosixPath(info.filename.replace("\\", "/"))
 
 
-def list_zip(archive: zipfile.ZipFile, option: str) -> Listing:
-    """List the pictures in a zip. option: `--dataset PATH` as given, for messages."""
+def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
+    """List the pictures in a zip. flag: `--dataset PATH` as given, for messages."""
     found, hidden = Listing(), set()
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         place = path_in_zip(info)
@@ -209,18 +211,18 @@ def list_zip(archive: zipfile.ZipFile, option: str) -> Listing:
         if stat.S_ISLNK(info.external_attr >> 16):
             found.remarks.add("left out, links", place)
         elif found.accepts(place):
-            read = lambda info=info: io.BytesIO(read_member(archive, info, option))  # noqa: E731
+            read = lambda info=info: io.BytesIO(read_member(archive, info, flag))  # noqa: E731
             found.entries.append(Entry(place, (), read))
     return found
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, option: str) -> bytes:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> bytes:
     """The content of a file in a zip; Unreadable if damaged, Mistake if its size is false."""
     if info.file_size > MOST_BYTES:
         raise Unreadable(f"{info.file_size:,} bytes is too large")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unreadable("is packed by a method that is not read")
-    short = f"{option}: holds less than it announces ({printable(info.filename)}); make it anew"
+    short = f"{flag}: is shorter than its header says ({printable(info.filename)}); create it again"
     if info.file_size > MOST_DEFLATE_RATIO * info.compress_size:
         raise Mistake(short)
     try:

@@ -50,27 +50,27 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     side, colour: those of the images; None to choose by the pictures. keep: whether converted
     pictures are cached.
     """
-    option = f"--dataset {path}"
+    flag = f"--dataset {path}"
     if side is not None and side not in SIDES:
-        sides = f"a multiple of 4 from {SIDES[0]} to {SIDES[-1]}"
-        raise Mistake(f"--image-size {side}: images have {sides} pixels a side; give such a number")
+        cure = f"give a multiple of 4 from {SIDES[0]} to {SIDES[-1]}"
+        raise Mistake(f"--image-size {side}: is not a valid size; {cure}")
     is_zip = path.is_file() and zipfile.is_zipfile(path)
     if path.is_file() and not is_zip:
-        raise Mistake(f"{option}: is no zip or npz, whole as it should be; or name a folder")
+        raise Mistake(f"{flag}: is not a valid zip or npz file; name one, or a folder")
     if home := path.is_dir() and arrays.idx_folder(path):
-        halves = arrays.read_idx_folder(home, option)
-        return _sorted_set(from_arrays(halves, side, colour, option), option)
+        halves = arrays.read_idx_folder(home, flag)
+        return _sorted_set(from_arrays(halves, side, colour, flag), flag)
     if is_zip and path.suffix.lower() == ".npz":
-        halves = arrays.read_npz(path, option)
-        return _sorted_set(from_arrays(halves, side, colour, option), option)
+        halves = arrays.read_npz(path, flag)
+        return _sorted_set(from_arrays(halves, side, colour, flag), flag)
     files = None if is_zip else listing.list_folder(path)
     facts = files.facts() if files else listing.stamp_of(path.stat())
     cache = _cache_path(path, facts, side, colour)
     if cached := _read_cache(cache):
         return cached
-    with listing.open_zip(path, option) if is_zip else contextlib.nullcontext() as archive:
-        files = files or listing.list_zip(archive, option)
-        own_set = _sorted_set(from_pictures(files, side, colour, option), option)
+    with listing.open_zip(path, flag) if is_zip else contextlib.nullcontext() as archive:
+        files = files or listing.list_zip(archive, flag)
+        own_set = _sorted_set(from_pictures(files, side, colour, flag), flag)
     if keep:
         _write_cache(cache, own_set)
     return own_set
@@ -79,11 +79,11 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
 # Sorting
 
 
-def _sorted_set(found: UnsortedSet, option: str) -> OwnSet:
+def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     """Sort the images by their hashes, in two halves, with labels by the names of classes."""
     images, notices = found.images, found.notices
     if not any(bool((image != image[:, :1, :1]).any()) for image in images):
-        raise Mistake(f"{option}: each of its images is of one colour; name a set of pictures")
+        raise Mistake(f"{flag}: all of its images are blank; name a set of pictures")
     names = sorted(set(found.classes), key=_class_sort_key)
     if len(names) > MOST_CLASSES:
         notices = [*notices, f"{len(names):,} classes are too many, and count as none"]
@@ -100,7 +100,7 @@ def _sorted_set(found: UnsortedSet, option: str) -> OwnSet:
     only_test = {*labels} - {labels[index] for index in order[:train]}
     if found.is_test and only_test:
         which = listed([names[label] for label in sorted(only_test)] if names else ["any kind"])
-        raise Mistake(f"{option}: has no training images of {which}; add some, or remove the rest")
+        raise Mistake(f"{flag}: has no training images of {which}; add some, or remove the rest")
     if duplicates := len(hashes) - len(set(hashes)):
         notices = [*notices, f"{duplicates:,} images are exact duplicates of others"]
     if len(images) < FEW:

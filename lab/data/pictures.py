@@ -144,7 +144,7 @@ def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
     elif values.max() > 255:
         levels, words = values.clip(0, 65535) // 257, "16 bits turned to 8"
     else:
-        levels, words = values, "16 bits of which it needs 8, read as 8"
+        levels, words = values, "16 bits, with values of 8 only"
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words
 
 

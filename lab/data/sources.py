@@ -96,12 +96,37 @@ class TorchvisionSet:
             raise
         except Exception as error:  # torchvision may raise anything for a damaged file
             home, reason = folder / self.folders[0], _reason(error)
-            raise Fault(f"{home}: is not whole ({reason}); remove it, and fetch it again") from None
+            raise Fault(
+                f"{home}: is damaged ({reason}); remove it, and download it again"
+            ) from None
         return Part.of(images, labels)
 
     def download(self, folder: Path) -> None:
-        """Download the complete set into `folder`; NoDownload if that fails."""
-        download_set(self.torchvision_class, folder, self.options)
+        """Let torchvision download the set into `folder`; NoDownload if that fails.
+
+        The files are downloaded into a temporary folder and moved when complete, so that an
+        interrupted download leaves nothing that a later run would take for a damaged set.
+        """
+        kind = _torchvision_class(self.torchvision_class)
+        url = getattr(kind, "url", None)  # of sets with a single archive
+        await_answer(url or kind.mirrors[0] + kind.resources[0][0])
+        patience = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+                kind(temporary, download=True, **self.options)
+                # The training images are moved last, since a set without them counts as missing.
+                files = [path for path in Path(temporary).rglob("*") if path.is_file()]
+                for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
+                    home = folder / file.relative_to(temporary)
+                    home.parent.mkdir(parents=True, exist_ok=True)
+                    file.replace(home)
+        # RuntimeError: every mirror failed; a login page in place of files may cause any of these.
+        except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
+            raise NoDownload(_reason(error)) from None
+        finally:
+            socket.setdefaulttimeout(patience)
 
 
 class IdxFiles(TorchvisionSet):
@@ -125,7 +150,7 @@ def _idx_half(folder: Path, part: str, shape: Sequence[int], classes: int) -> Pa
         paths.append(find_file(folder, part, what))
         if not paths[-1]:
             file = f"{part}-{what}-idx{axes}-ubyte (or .gz)"
-            raise Fault(f"{folder}: {file} is missing beside the set's other files; fetch it")
+            raise Fault(f"{folder}: {file} is missing; download it")
     images, labels = read_idx(paths[0], shape[1:]).unsqueeze(1), read_idx(paths[1], ())
     if len(images) != len(labels):
         raise Fault(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images")
@@ -145,36 +170,6 @@ def _torchvision_class(name: str) -> Any:
 
 class NoDownload(Exception):
     """The download failed: no network, a full disk, or an unexpected answer."""
-
-
-def download_set(
-    torchvision_class: str, folder: Path, options: Mapping[str, str] | None = None
-) -> None:
-    """Let a class of torchvision download its set into `folder`; NoDownload if that fails.
-
-    The files are downloaded into a temporary folder and moved when complete, so that an interrupted
-    download leaves nothing that a later run would take for a damaged set.
-    """
-    torchvision_set = _torchvision_class(torchvision_class)
-    url = getattr(torchvision_set, "url", None)  # of sets with a single archive
-    await_answer(url or torchvision_set.mirrors[0] + torchvision_set.resources[0][0])
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(2 * NETWORK_PATIENCE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as beside:
-            torchvision_set(beside, download=True, **(options or {}))
-            # The training images are moved last, since a set without them counts as missing.
-            files = [path for path in Path(beside).rglob("*") if path.is_file()]
-            for file in sorted(files, key=lambda path: path.name.startswith("train-images")):
-                home = folder / file.relative_to(beside)
-                home.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(home)
-    # torchvision raises RuntimeError if every mirror failed; a login page may cause any of these.
-    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
-        raise NoDownload(_reason(error)) from None
-    finally:
-        socket.setdefaulttimeout(patience)
 
 
 def await_answer(url: str) -> None:

@@ -116,7 +116,7 @@ def _cached_or_trained(
     data = DataFacts(fingerprint=fingerprint, training_images=images)
     if cached := load_cached_classifier(spec, data, kind):
         return cached
-    print(f"note: {dataset.title} gets a classifier of its own ({kind}), which scores images")
+    print(f"note: {dataset.title} has no classifier yet; training one ({kind}) to score images")
     recipe, path = _own_recipe(kind, spec, images), _cache_path(kind, fingerprint)
     rng = stream(0, "classifier")  # not seeded by the set's name, which may change
     classifier = train(dataset, recipe, 0, rng, device)

@@ -191,7 +191,7 @@ class Evaluator:
             return "a classifier, which takes labels"
         if row.judge and row.judge not in self.judges:
             description = self._all_judges[row.judge].description
-            return f"a better {description} ({LEAST_ACCURACY:.0%} is the least)"
+            return f"a better {description} (at least {LEAST_ACCURACY:.0%})"
         if images < needed:
             return f"{needed:,}"
         enough = all(self.reference.count(half) >= row.min_images for half in row.real_halves)

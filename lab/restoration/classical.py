@@ -161,11 +161,8 @@ CLASSICAL: dict[str, Classical] = {
 
 def applicable(corruption: Corruption) -> dict[str, Classical]:
     """The rows of CLASSICAL that can undo the corruption and are installed."""
-    return {
-        name: row
-        for name, row in CLASSICAL.items()
-        if row.can_undo(corruption) and row.is_installed
-    }
+    rows = CLASSICAL.items()
+    return {name: row for name, row in rows if row.can_undo(corruption) and row.is_installed}
 
 
 def restore(row: Classical, corrupted: Tensor, corruption: Corruption, clean: Tensor) -> Tensor:

@@ -138,14 +138,6 @@ class Corruption:
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return self.with_severity(severity.expand(len(images)))
 
-    def split(self, size: int) -> list[Corruption]:
-        """The corruptions of batches of `size` images, from severities (N,)."""
-        return [self.with_severity(part) for part in self.severity.split(size)]
-
-    def repeated(self, times: int) -> Corruption:
-        """A copy for images of which each is repeated `times` in a row, from severities (N,)."""
-        return self.with_severity(self.severity.repeat_interleave(times))
-
     def at_mean_severity(self) -> Corruption:
         """A copy with a single severity, the mean of the severities (N,)."""
         return self.with_severity(self.severity.mean())

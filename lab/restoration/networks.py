@@ -65,7 +65,7 @@ def find(
     retrain: one is trained in any case.
     """
     if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is in the way of the {role.name}'s file; remove it")
+        raise Fault(f"{path}: is a folder in place of the {role.name}'s file; remove it")
     weights = None
     if not retrain and not path.is_file():
         weights = _load_shipped(role, dataset.spec, required)
@@ -136,7 +136,7 @@ def load(role: RestorerRole, path: Path, spec: DatasetSpec) -> Weights:
             f"delete it, or train a new one with {role.option}"
         )
     if weights.network.config.get("corruptions") != len(denoising.KINDS):
-        raise Fault(f"{path}: knows other corruptions; train a new one with {role.option}")
+        raise Fault(f"{path}: was trained on other corruptions; train a new one with {role.option}")
     return weights
 
 

@@ -43,11 +43,12 @@ class Objective:
     def __call__(self, latents: Tensor) -> Tensor:
         """The objective (N R,) of latents (N R, latent_dim), R consecutive ones per image."""
         repeats = len(latents) // len(self.corrupted)
-        corruption = self.corruption.repeated(repeats)
+        severity = self.corruption.severity.repeat_interleave(repeats)
+        corruption = self.corruption.with_severity(severity)
         corrupted = self.corrupted.repeat_interleave(repeats, 0)
-        images = decode(self.generator, latents)
+        images, noise = decode(self.generator, latents), latents[:, : self.generator.latent_dim]
         likelihood = corruption.negative_log_likelihood(corrupted, images, MODEL_ERROR)
-        return likelihood + latents[:, : self.generator.latent_dim].square().sum(1) / 2
+        return likelihood + noise.square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The objective (N R,) and its gradient (N R, latent_dim)."""
@@ -149,8 +150,8 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Corruption]]:
     """Batches of the images and their corruption, small enough for `repeats` latents each."""
     size = max(1, BATCH_PIXELS // (corrupted[0].numel() * repeats))
-    parts = corruption.of_each(corrupted).split(size)
-    return zip(corrupted.split(size), parts, strict=True)
+    severities = corruption.of_each(corrupted).severity.split(size)
+    return zip(corrupted.split(size), map(corruption.with_severity, severities), strict=True)
 
 
 @torch.no_grad()

@@ -174,9 +174,7 @@ def applicable(context: Context, corruption: Corruption) -> dict[str, Restorer]:
     }
 
 
-def select_restorers(
-    wanted: Sequence[str], context: Context, corruption: Corruption
-) -> dict[str, Restorer]:
+def select(wanted: Sequence[str], context: Context, corruption: Corruption) -> dict[str, Restorer]:
     """The rows that --restorer names and that can undo the corruption; Mistake if none can."""
     usable = applicable(context, corruption)
     found = {name: row for name, row in usable.items() if name in wanted}

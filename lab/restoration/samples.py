@@ -22,7 +22,7 @@ def show_samples(
     samplers = [row for row in applicable(context, corruption).values() if row.sample]
     if not samplers:
         raise Mistake(
-            f"--samples {count}: nothing here can sample what {corruption} hides; "
+            f"--samples {count}: there is no sampler for {corruption}; "
             f"--train-sampler trains a network that can"
         )
     corrupted = corruption.apply(clean, context.seed)

@@ -76,7 +76,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
         "left out, hidden files and folders of the system": "1 file (._grey.png)",
         "turned upright, as its camera noted": "1 file (turned.png)",
         "16 bits turned to 8": "1 file (sixteen.png)",
-        "16 bits of which it needs 8, read as 8": "1 file (low.png)",
+        "16 bits, with values of 8 only": "1 file (low.png)",
         "colour turned to grey": "1 file (red.png)",
         "transparency filled with black": "1 file (glass.png)",
         "transparency filled with white": "1 file (drawing.png)",

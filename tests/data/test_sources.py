@@ -142,7 +142,7 @@ def test_kmnist_and_emnist_are_read_in_torchvisions_layout(tmp_path):
     assert torch.equal(lying.train_images.mT, found.train_images)
     assert len(lying.spec.class_names) == 47 and lying.spec.class_names[36:38] == ("a", "b")
     (home / "emnist-balanced-test-labels-idx1-ubyte").write_bytes(b"none")
-    with pytest.raises(Fault, match=r"EMNIST: is not whole .*fetch it again"):
+    with pytest.raises(Fault, match=r"EMNIST: is damaged .*download it again"):
         load("emnist", tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_cifar10_is_read_in_torchvisions_layout(tmp_path, monkeypatch):
     assert torch.equal(found.train_images.flatten(1), torch.from_numpy(first))
     assert found.train_images.shape == (9, 3, 32, 32) and found.test_labels.tolist() == [1] * 9
     (home / "data_batch_1").write_bytes(b"none")
-    with pytest.raises(Fault, match="is not whole"):  # and what is in it is not unpickled
+    with pytest.raises(Fault, match="is damaged"):  # and what is in it is not unpickled
         load("cifar10", tmp_path)
 
 
@@ -203,7 +203,7 @@ def test_a_download_that_fails_counts_as_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.MNIST", Failing())
     before = socket.getdefaulttimeout()
     with pytest.raises(NoDownload, match="Error downloading"):
-        sources.download_set("MNIST", tmp_path)
+        sources.TorchvisionSet("MNIST", ()).download(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert socket.getdefaulttimeout() == before
 
