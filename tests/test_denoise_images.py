@@ -419,11 +419,12 @@ def test_estimated_corruptions_are_passed_to_the_restorers(
     own.mkdir()
     Image.new("L", (28, 28), 51).save(own / "one.png")
 
-    def projected(_, images: torch.Tensor, wrong, **__: int) -> torch.Tensor:
+    def find_latents(generator, images: torch.Tensor, wrong, *_: int) -> torch.Tensor:
         found.append((type(wrong).name, wrong.severity.tolist(), int(images.isnan().sum())))
-        return torch.ones_like(images)
+        return torch.zeros(len(images), generator.latent_dim)
 
-    monkeypatch.setattr(projection, "project", projected)
+    monkeypatch.setattr(projection, "find_latents", find_latents)
+    monkeypatch.setattr(projection, "decode_in_batches", lambda *_: torch.ones(1, 1, 28, 28))
     arguments = ("--run", finished, "--images", own, "--out", out, *SOON)
     for given in (("--sigma", 0.4), ("--corruption", "mask:top20"), ("--corruption", "blur:2")):
         run_script(monkeypatch, *arguments, *given, "--samples", 2)

@@ -61,15 +61,15 @@ def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: s
     size, is_grey = _first_size(entries)
     side_now = side or _common_side({size})
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
-    while True:
+    while True:  # until no picture contradicts the shape assumed from the first one
         check_memory(len(entries), math.prod(shape), flag)
         expected = size if side is None and shape[1] == size[0] else None
         remarks = Remarks()
         try:
             images, taken = _convert_all(entries, shape, expected, colour is None, remarks)
             break
-        except ShapeMismatch as other:
-            (shape,) = other.args
+        except ShapeMismatch as mismatch:
+            (shape,) = mismatch.args
     _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag)
     classes = [entry.class_name for entry in taken]
     if lost := {entry.class_name for entry in entries}.difference(classes):

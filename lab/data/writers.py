@@ -32,7 +32,7 @@ from lab.files import write_whole
 from lab.text import as_word
 
 # Zip archives: values for "see the zip64 field", name encoding, date, system and permissions.
-MOST_16, MOST_32, NEAR = 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF
+MOST_16, MOST_32, ZIP64_LIMIT = 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF
 UTF_8, NEW_YEAR_1980, UNIX, OWN_FILE = 0x800, 0x21, 3 << 8, 0o600 << 16
 
 Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
@@ -102,25 +102,26 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
         def save(name: str, picture: bytes) -> None:
             nonlocal count
             count += 1
-            place, far, size = file.tell(), b"", len(picture)
-            if place > NEAR:
-                place, far = MOST_32, struct.pack("<2HQ", 1, 8, place)
-            own, version, coding = name.encode(), 45 if far else 20, UTF_8 * (not name.isascii())
-            facts = version, coding, 0, 0, NEW_YEAR_1980, zlib.crc32(picture), size, size, len(own)
-            both = struct.pack("<5H3LH", *facts)
-            file.write(b"PK\3\4" + both + b"\0\0" + own + picture)
-            rest = struct.pack("<4H2L", len(far), 0, 0, 0, OWN_FILE, place)
-            directory.write(b"PK\1\2" + struct.pack("<H", UNIX + version) + both + rest + own + far)
+            offset, zip64, size, name_bytes = file.tell(), b"", len(picture), name.encode()
+            if offset > ZIP64_LIMIT:
+                offset, zip64 = MOST_32, struct.pack("<2HQ", 1, 8, offset)
+            version, coding = 45 if zip64 else 20, UTF_8 * (not name.isascii())
+            lengths = size, size, len(name_bytes)
+            values = version, coding, 0, 0, NEW_YEAR_1980, zlib.crc32(picture), *lengths
+            header = struct.pack("<5H3LH", *values)
+            file.write(b"PK\3\4" + header + b"\0\0" + name_bytes + picture)
+            rest = struct.pack("<4H2L", len(zip64), 0, 0, 0, OWN_FILE, offset) + name_bytes + zip64
+            directory.write(b"PK\1\2" + struct.pack("<H", UNIX + version) + header + rest)
 
         yield _saving_each(contents, save)
-        place, size = file.tell(), directory.tell()
+        offset, size = file.tell(), directory.tell()
         directory.seek(0)
         shutil.copyfileobj(directory, file)
-        if count >= MOST_16 or place > NEAR:
-            end = struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, count, count, size, place)
-            file.write(b"PK\6\6" + end + struct.pack("<4sLQL", b"PK\6\7", 0, place + size, 1))
-        counts, sizes = [min(count, MOST_16)] * 2, (min(size, MOST_32), min(place, MOST_32))
-        file.write(b"PK\5\6" + struct.pack("<4H2LH", 0, 0, *counts, *sizes, 0))
+        if count >= MOST_16 or offset > ZIP64_LIMIT:  # the zip64 end record and its locator
+            end = struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, count, count, size, offset)
+            file.write(b"PK\6\6" + end + struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1))
+        counts, sizes = [min(count, MOST_16)] * 2, (min(size, MOST_32), min(offset, MOST_32))
+        file.write(b"PK\5\6" + struct.pack("<4H2LH", 0, 0, *counts, *sizes, 0))  # the end record
 
 
 def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:

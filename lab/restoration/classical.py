@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from lab.restoration.corruption import Corruption, filled
+from lab.restoration.corruption import Corruption, filled, residual
 from lab.restoration.corruptions import Downsample
 from lab.restoration.masks import Mask
 from lab.restoration.operators import Separable
@@ -58,12 +58,12 @@ def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) ->
 
     Rudin et al. 1992, with the known operator A, so that it also deblurs, enlarges and inpaints.
     """
-    given = corruption.of_each(corrupted)
+    operator = corruption.of_each(corrupted)
     image = filled(corrupted).clamp(0, 1).requires_grad_()
     adam = torch.optim.Adam([image], TV_LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, TV_STEPS)
     for _ in range(TV_STEPS):
-        error = torch.where(corrupted.isnan(), 0, corrupted - given.expected(image))
+        error = residual(corrupted, operator.expected(image))
         down, right = image.diff(dim=2), image.diff(dim=3)
         down, right = pad(down, (0, 0, 0, 1)), pad(right, (0, 1))
         variation = (down.square() + right.square() + 1e-6).sqrt()
@@ -76,15 +76,15 @@ def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) ->
 
 def richardson_lucy(corrupted: Tensor, corruption: Corruption, steps: float) -> Tensor:
     """Richardson 1972 and Lucy 1974; the transposed operator comes from automatic derivatives."""
-    given = corruption.of_each(corrupted)
+    operator = corruption.of_each(corrupted)
     image = corrupted.clamp(min=1e-3).requires_grad_()
 
     def transposed(values: Tensor) -> Tensor:
-        return torch.autograd.grad(given.expected(image), image, values)[0]
+        return torch.autograd.grad(operator.expected(image), image, values)[0]
 
     ones = transposed(torch.ones_like(image)).clamp(min=1e-6)
     for _ in range(int(steps)):
-        ratio = corrupted / given.expected(image).detach().clamp(min=1e-4)
+        ratio = corrupted / operator.expected(image).detach().clamp(min=1e-4)
         image = (image.detach() * transposed(ratio) / ones).requires_grad_()
     return image.detach()
 

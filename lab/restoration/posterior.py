@@ -137,7 +137,7 @@ def sample(network: nn.Module, corrupted: Tensor, count: int, seed: int) -> Tens
     found = []
     for index in range(count):
         latents = per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {index}")
-        parts = (part.split(500) for part in (corrupted, facts, latents.to(corrupted.device)))
-        made = torch.cat([network(*some) for some in zip(*parts, strict=True)])
-        found.append(without_haze(made, facts))
+        inputs = (each.split(500) for each in (corrupted, facts, latents.to(corrupted.device)))
+        restored = torch.cat([network(*batch) for batch in zip(*inputs, strict=True)])
+        found.append(without_haze(restored, facts))
     return torch.stack(found, 1)

@@ -87,17 +87,16 @@ def find_latents(
     """
     bank = _bank(generator, corrupted.device)
     bank_images, latents = decode_in_batches(generator, bank), []
-    bar = progress_bar(total=len(corrupted), desc="projection", unit=" images", leave=False)
-    with bar:
-        for some, part in _batches(corrupted, corruption, restarts):
-            objective = Objective(generator, some, part)
+    with progress_bar(total=len(corrupted), desc="projection", unit=" images", leave=False) as bar:
+        for images, batch_corruption in _batches(corrupted, corruption, restarts):
+            objective = Objective(generator, images, batch_corruption)
             distances = objective.bank_distances(bank_images)
             nearest = _nearest(distances, restarts, bank[:, generator.latent_dim :])
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
-            found = _best(found, values, len(some), FINALISTS)
+            found = _best(found, values, len(images), FINALISTS)
             found, values = _descend(objective, found, steps - steps // 5)
-            latents.append(_best(found, values, len(some), 1))
-            bar.update(len(some))
+            latents.append(_best(found, values, len(images), 1))
+            bar.update(len(images))
     return torch.cat(latents)
 
 
@@ -159,8 +158,8 @@ def decode_in_batches(generator: nn.Module, latents: Tensor) -> Tensor:
     """The generator's images (N, C, H, W) in [0, 1], without gradients, for any N."""
     images = latents.new_empty(len(latents), *generator.config["shape"])
     size = max(1, BATCH_PIXELS // 2 // images[0].numel())
-    for some, part in zip(images.split(size), latents.split(size), strict=True):
-        some.copy_(decode(generator, part))
+    for batch, batch_latents in zip(images.split(size), latents.split(size), strict=True):
+        batch.copy_(decode(generator, batch_latents))
     return images
 
 

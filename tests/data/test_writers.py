@@ -97,9 +97,9 @@ def test_pictures_are_sorted_by_class_and_seed(tmp_path):
                 assert opened(tmp_path / path).tobytes() == picture.tobytes()
 
 
-@pytest.mark.parametrize("near", [2**31 - 1, 1_000])  # bytes that a zip needs no longer words for
+@pytest.mark.parametrize("near", [2**31 - 1, 1_000])  # bytes up to which zip64 is not needed
 def test_a_zip_is_as_zipfile_makes_it_and_its_memory_does_not_grow(near, tmp_path, monkeypatch):
-    monkeypatch.setattr(writers, "NEAR", near)
+    monkeypatch.setattr(writers, "ZIP64_LIMIT", near)
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", near)
     path, spec = tmp_path / "many.zip", DatasetSpec("own", "Own", (1, 2, 2), ("猫", "dog"))
     images, labels = random_images(256, spec.shape), [number % 2 for number in range(256)]
