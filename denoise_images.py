@@ -270,11 +270,10 @@ def main() -> None:
         print(SAMPLE_NOTICE)
     if not trained.was_trained_on(dataset):
         print("note: the generator was trained on other images of the set than these")
-    trains = {"denoiser": options.train_denoiser, "sampler": options.train_sampler}
     denoiser, sampler = find_both(
         *(partial(results.network_path, trained.path), dataset, device, options.seed),
         needs_denoiser=bool(pictures) and not found,  # it estimates their corruption
-        retrain=[role for role, wanted in trains.items() if wanted],
+        retrain=(options.train_denoiser, options.train_sampler),
     )
     context = Context(
         trained.network.to(device),

@@ -100,7 +100,7 @@ class Corruption:
         weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + model_error**2)
         return weight * residual(corrupted, self.expected(images)).square().flatten(1).sum(1)
 
-    # Texts
+    # Names and titles
 
     @property
     def title(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def find(
     retrain: one is trained in any case.
     """
     if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is a folder in place of the {role.name}'s file; remove it")
+        raise Fault(f"{path}: is not a file, so no {role.name} can be stored there; remove it")
     weights = None
     if not retrain and not path.is_file():
         weights = _load_shipped(role, dataset.spec, required)
@@ -146,16 +146,14 @@ def find_both(
     device: torch.device,
     seed: int,
     needs_denoiser: bool,
-    retrain: Sequence[str],
+    retrain: tuple[bool, bool],
 ) -> tuple[Weights | None, Weights | None]:
     """The denoiser and the sampler of a set; None in place of one that does not exist.
 
     path_of: role -> the path of the user's own network. needs_denoiser: a denoiser is trained if
-    there is none. retrain: the roles that are trained in any case.
+    there is none. retrain: whether each is trained in any case.
     """
     common = (dataset, device, seed)
-    retrains_denoiser, retrains_sampler = (role.name in retrain for role in (DENOISER, SAMPLER))
-    denoiser = find(DENOISER, path_of("denoiser"), *common, needs_denoiser, retrains_denoiser)
+    denoiser = find(DENOISER, path_of("denoiser"), *common, needs_denoiser, retrain[0])
     start = denoiser and denoiser.network
-    sampler = find(SAMPLER, path_of("sampler"), *common, False, retrains_sampler, start)
-    return denoiser, sampler
+    return denoiser, find(SAMPLER, path_of("sampler"), *common, False, retrain[1], start)

@@ -161,13 +161,13 @@ class Poisson(SignalDependent):
         photons = self.broadcast_severity(images)
         rate = (images * photons).clamp(min=0)
         quantile = torch.special.ndtr(noise)
-        chance, count = (-rate).exp(), torch.zeros_like(rate)
-        reached = chance.clone()  # P(photons <= number)
+        probability, count = (-rate).exp(), torch.zeros_like(rate)
+        cumulative = probability.clone()  # P(photons <= number)
         most = float(rate.max()) if rate.numel() else 0.0
         for number in range(1, int(most + 6 * most**0.5) + 6):
-            count += quantile > reached
-            chance = chance * rate / number
-            reached += chance
+            count += quantile > cumulative
+            probability = probability * rate / number
+            cumulative += probability
         return (count / photons).clamp(0, 1)
 
     def variance_of(self, images: Tensor) -> Tensor:

@@ -46,9 +46,9 @@ class Objective:
         severity = self.corruption.severity.repeat_interleave(repeats)
         corruption = self.corruption.with_severity(severity)
         corrupted = self.corrupted.repeat_interleave(repeats, 0)
-        images, noise = decode(self.generator, latents), latents[:, : self.generator.latent_dim]
+        images, z = decode(self.generator, latents), latents[:, : self.generator.latent_dim]
         likelihood = corruption.negative_log_likelihood(corrupted, images, MODEL_ERROR)
-        return likelihood + noise.square().sum(1) / 2
+        return likelihood + z.square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The objective (N R,) and its gradient (N R, latent_dim)."""
@@ -167,9 +167,10 @@ def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor,
     """Minimise the objective by L-BFGS for each row of latents (N R, latent_dim) separately.
 
     Returns the latents and their objective. Nocedal and Wright 2006, "Numerical Optimization",
-    algorithm 7.4, with one step length per row: a step that does not lower a row's objective (nor
-    does NaN) is rejected and the row's next step is half as long, but the curvature found is kept.
-    Ends early when no row improves any more.
+    algorithm 7.4, with its names s for a step and y for the change of the gradient, but one step
+    length per row: a step that does not lower a row's objective (nor does NaN) is rejected and the
+    row's next step is half as long, but the curvature found is kept. Ends early when no row
+    improves any more.
     """
     value, gradient = objective.gradient(latents)
     length = torch.ones_like(value)
@@ -179,16 +180,11 @@ def _descend(objective: Objective, latents: Tensor, steps: int) -> tuple[Tensor,
     for step in range(steps):
         proposed = latents - length[:, None] * _direction(gradient, scale, history)
         new_value, new_gradient = objective.gradient(proposed)
-        step_taken, gradient_change = (
-            proposed - latents,
-            new_gradient - gradient,
-        )  # both (N R, latent_dim)
-        curvature, size = (step_taken * gradient_change).sum(1), gradient_change.square().sum(1)
+        s, y = proposed - latents, new_gradient - gradient  # both (N R, latent_dim)
+        curvature, size = (s * y).sum(1), y.square().sum(1)
         known = curvature > 1e-10 * size  # false for NaN and negative curvature
-        step_taken, gradient_change = (
-            torch.where(known[:, None], part, 0) for part in (step_taken, gradient_change)
-        )
-        history.append((step_taken, gradient_change, torch.where(known, 1 / curvature, 0)))
+        s, y = (torch.where(known[:, None], each, 0) for each in (s, y))
+        history.append((s, y, torch.where(known, 1 / curvature, 0)))
         scale = torch.where(known, curvature / size, scale)
         better = new_value < value
         latents = torch.where(better[:, None], proposed, latents)
@@ -207,14 +203,12 @@ def _direction(
 ) -> Tensor:
     """The approximate inverse Hessian of `history` times `gradient` (N R, latent_dim)."""
     direction, products = gradient, []
-    for step_taken, gradient_change, inverse in reversed(history):
-        product = inverse * (step_taken * direction).sum(1)
-        direction = direction - product[:, None] * gradient_change
+    for s, y, inverse in reversed(history):
+        product = inverse * (s * direction).sum(1)
+        direction = direction - product[:, None] * y
         products.append(product)
     direction = scale[:, None] * direction
-    for (step_taken, gradient_change, inverse), product in zip(
-        history, reversed(products), strict=True
-    ):
-        factor = product - inverse * (gradient_change * direction).sum(1)
-        direction = direction + factor[:, None] * step_taken
+    for (s, y, inverse), product in zip(history, reversed(products), strict=True):
+        factor = product - inverse * (y * direction).sum(1)
+        direction = direction + factor[:, None] * s
     return direction

@@ -317,7 +317,7 @@ def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(
 ) -> None:
     (tmp_path / "denoiser.pth").mkdir()
     monkeypatch.setattr(denoising, "train", None)  # calling it would raise something else
-    with pytest.raises(Fault, match="in place of the denoiser"):
+    with pytest.raises(Fault, match="is not a file, so no denoiser"):
         networks.find(
             *(
                 DENOISER,
