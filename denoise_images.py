@@ -36,7 +36,7 @@ from lab.report import report
 from lab.report.figures import save_sheet
 from lab.restoration import classical, corruptions, denoising, restorers
 from lab.restoration.corruption import Corruption, filled
-from lab.restoration.corruptions import CORRUPTIONS, Gaussian, GaussianClipped
+from lab.restoration.corruptions import ALL, CORRUPTIONS, Gaussian, GaussianClipped
 from lab.restoration.examples import cleaning
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
@@ -49,7 +49,6 @@ from lab.runs.results import Networks
 from lab.text import listed, printable
 
 COUNT = 16  # test images to restore, unless --count is given
-ALL = "all"  # --corruption all: every row of CORRUPTIONS
 
 
 @dataclass(frozen=True)
@@ -122,11 +121,7 @@ def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
     if not (texts or sigmas or options.images):
         sigmas = (0.1, 0.3, 0.5)
     gaussian = GaussianClipped if options.images else Gaussian  # files hold no value outside [0, 1]
-    found = [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
-    found += [corruptions.parse(text) for text in texts if text != ALL]
-    if ALL in texts:
-        found += corruptions.examples()
-    return corruptions.fit(found, shape)
+    return corruptions.requested(texts, sigmas, shape, gaussian)
 
 
 # Test images

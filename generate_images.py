@@ -39,8 +39,7 @@ from lab.models.sampling import Batch, batches_of
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
 from lab.report.figures import save_first
-from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, corrupted_copies, fit
-from lab.restoration.corruptions import parse as parse_corruption
+from lab.restoration.corruptions import CORRUPTIONS, Corruption, corrupted_copies, requested
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, places
 from lab.runs.generators import TrainedGenerator, find_generator, home_of
@@ -93,13 +92,6 @@ class Options:
 
 
 # What is asked for
-
-
-def find_corruptions(options: Options, shape: tuple[int, int, int]) -> list[Corruption]:
-    """The corruptions asked for, each once; Mistake if one does not fit images of `shape`."""
-    found = [parse_corruption(text) for text in options.corruption or ()]
-    found += [Gaussian(sigma + 0.0) for sigma in options.sigma or ()]  # -0 is 0
-    return fit(found, shape)
 
 
 def find_places(
@@ -223,7 +215,8 @@ def main() -> None:
     if options.export:
         save_export(options, trained)
         return
-    spec, corruptions = trained.spec, find_corruptions(options, trained.spec.shape)
+    spec = trained.spec
+    corruptions = requested(options.corruption or (), options.sigma or (), spec.shape)
     request = find_request(trained.classes, spec, given, options.label_by_classifier)
     classifier = find_classifier(trained) if options.label_by_classifier else None
     has_test_part = options.format and WRITERS[options.format].has_test_part

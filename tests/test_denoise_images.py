@@ -1,4 +1,4 @@
-"""denoise_images.py as a user starts it: what it leaves behind, and what it refuses."""
+"""denoise_images.py as a user runs it: results and refusals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FEW = ("--count", 3, *SOON)
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with a generator and a denoiser that know nothing; not to be changed."""
+    """A run folder with an untrained generator and denoiser; tests must not change it."""
     run_folder = tmp_path_factory.mktemp("denoise") / "outputs" / "mnist-001"
     run_folder.mkdir(parents=True)
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def small_sampler() -> torch.nn.Module:
 
 @pytest.fixture
 def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, without what restores, and none ships."""
+    """A copy of it without denoiser and sampler; none ships, either."""
     monkeypatch.setattr(networks, "load_restorer", lambda *_: None)
     copied = tmp_path / "outputs" / "mnist-001"
     shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*", "sampler*"))
@@ -82,18 +82,18 @@ def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    """Run the script in this process: importing torch anew takes longer than its work."""
+    """Run the script in this process, since importing torch takes longer than its work."""
     monkeypatch.setattr(sys, "argv", ["denoise_images.py", *map(str, arguments)])
     denoise_images.main()
 
 
 def use_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
-    """Have the newest run looked for in `outputs`."""
+    """Make the script look for the newest run in `outputs`."""
     monkeypatch.setattr(Run, "newest", functools.partial(Run.newest, outputs))
 
 
 class FakeEvaluator:
-    """In an evaluator's place: notes the images that it is shown, generated, then cleaned."""
+    """Replaces the evaluator; records the images given to it: generated ones, then denoised ones."""
 
     quick_distance = "fcd_train_5k"
 

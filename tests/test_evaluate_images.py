@@ -1,4 +1,4 @@
-"""evaluate_images.py as a user meets it: runs, generator files, folders of pictures, mistakes."""
+"""evaluate_images.py as a user runs it: runs, generator files, folders of pictures, mistakes."""
 
 import shutil
 import struct
@@ -32,7 +32,7 @@ def save_untrained(path: Path, spec: DatasetSpec) -> None:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator.pth that was never trained."""
+    """A generator.pth with an untrained generator."""
     path = tmp_path_factory.mktemp("weights") / "generator.pth"
     save_untrained(path, DATASETS["mnist"])
     return path
@@ -40,7 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder of 20 digits: most as they should be, three otherwise, three unreadable."""
+    """A folder of 20 digits, three of them in another form and three unreadable."""
     place = tmp_path / "made elsewhere $\\frac$"  # a title is no formula
     (place / "below").mkdir(parents=True)
     digits = load_sample("mnist").test_images[:20, 0].numpy()

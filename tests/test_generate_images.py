@@ -1,4 +1,4 @@
-"""generate_images.py as a user starts it: what it makes, what it refuses, what a fault leaves."""
+"""generate_images.py as a user runs it: results, refusals, and what remains after a fault."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def save_generator(path: Path, spec: DatasetSpec, classes: int = 0) -> Path:
 
 @pytest.fixture
 def generator(tmp_path: Path) -> Path:
-    """A conditional generator that was never trained."""
+    """An untrained conditional generator."""
     return save_generator(tmp_path / "generator.pth", FASHION, classes=10)
 
 
 @pytest.fixture
 def unconditional(tmp_path: Path) -> Path:
-    """One that knows no classes."""
+    """An untrained unconditional generator."""
     return save_generator(tmp_path / "unconditional.pth", FASHION)
 
 
 def make(monkeypatch, *arguments: object) -> None:
-    """Run the script in this process: importing torch anew takes longer than its work."""
+    """Run the script in this process, since importing torch takes longer than its work."""
     monkeypatch.setattr(sys, "argv", ["generate_images.py", *map(str, arguments)])
     generate_images.main()
 

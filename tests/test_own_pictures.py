@@ -1,4 +1,4 @@
-"""The scripts on a set of one's own: the same weights however it is packed, and what follows."""
+"""The scripts on a set of the user's own: the same pixels give the same weights in any form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TINY = (
 
 @pytest.fixture
 def leaves(tmp_path: Path) -> Path:
-    """Eighty pictures in two classes, and one that is none."""
+    """Eighty pictures in two classes, and a file that is no picture."""
     images = np.random.default_rng(0).integers(0, 256, (80, 20, 20, 3), np.uint8)
     for index, image in enumerate(images):
         (home := tmp_path / "Leaves" / "ab"[index % 2]).mkdir(parents=True, exist_ok=True)

@@ -41,12 +41,8 @@ class DatasetSpec:
 
     def as_facts(self) -> dict[str, Any]:
         """Name, title, shape and classes as plain values, to be stored in a file."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "shape": list(self.shape),
-            "class_names": list(self.class_names),
-        }
+        lists = {"shape": list(self.shape), "class_names": list(self.class_names)}
+        return {"name": self.name, "title": self.title, **lists}
 
     @classmethod
     def from_facts(cls, facts: Any) -> DatasetSpec:

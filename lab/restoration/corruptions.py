@@ -25,6 +25,7 @@ KINDS = (
     *(Gaussian, GaussianClipped, SaltPepper, Speckle, Poisson),
     *(Blur, MotionBlur, Downsample, Mask, Jpeg),
 )
+ALL = "all"  # --corruption all: every row at its examples
 CORRUPTIONS: dict[str, type[Corruption]] = {kind.name: kind for kind in KINDS}
 
 
@@ -34,7 +35,7 @@ def parse(text: str) -> Corruption:
     if name not in CORRUPTIONS:
         near = difflib.get_close_matches(name, CORRUPTIONS, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise Mistake(f"--corruption {typed!r}: choose all, {', '.join(CORRUPTIONS)}{meant}")
+        raise Mistake(f"--corruption {typed!r}: choose {ALL}, {', '.join(CORRUPTIONS)}{meant}")
     kind = CORRUPTIONS[name]
     try:
         return kind.parsed(severity)
@@ -62,12 +63,25 @@ def level_hint(severity: str) -> str:
 
 
 def examples() -> list[Corruption]:
-    """Every corruption at its example severities, which `--corruption all` stands for."""
+    """Every corruption at its example severities."""
     return [kind.parsed(text) for kind in CORRUPTIONS.values() for text in kind.examples]
 
 
-def fit(found: Sequence[Corruption], shape: Sequence[int]) -> list[Corruption]:
-    """The corruptions without duplicates; Mistake if one does not fit images of `shape`."""
+def requested(
+    texts: Iterable[str],
+    sigmas: Iterable[float],
+    shape: Sequence[int],
+    gaussian: type[Gaussian] = Gaussian,
+) -> list[Corruption]:
+    """The corruptions of --corruption and --sigma, each once.
+
+    Raises Mistake if one does not exist or does not fit images of `shape` (C, H, W). gaussian: the
+    noise that --sigma stands for.
+    """
+    found = []
+    for text in texts:
+        found += examples() if text == ALL else [parse(text)]
+    found += [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
     for corruption in found:
         if why := corruption.refusal(shape):
             raise Mistake(f"--corruption {corruption}: {why}")

@@ -101,11 +101,6 @@ def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Te
     return keep_known_pixels(corrupted[:, None], found)
 
 
-def mean_of_samples(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """The mean of SAMPLES possible clean images."""
-    return sample(context, corrupted, corruption, SAMPLES).mean(1)
-
-
 def keep_known_pixels(corrupted: Tensor, restored: Tensor) -> Tensor:
     """Restored images; where pixels were missing (NaN), the other pixels are the given ones.
 
@@ -151,7 +146,7 @@ RESTORERS: dict[str, Restorer] = {
     "sampler": Restorer(
         label="mean of samples",
         needs="sampler",
-        restore=mean_of_samples,
+        restore=lambda *given: sample(*given, SAMPLES).mean(1),
         can_undo=is_trained_on,
         own_folder="samples",
         sample=sample,

@@ -16,12 +16,12 @@ def idx(values: torch.Tensor) -> bytes:
 
 
 def zipped(content: bytes) -> bytes:
-    """The same bytes at any time: pytest names tests after them, in each of its processes."""
+    """Compress with gzip without a date: pytest names tests after the bytes, in each process."""
     return gzip.compress(content, mtime=0)
 
 
 def write_set(folder: Path, count: int = 20, ending: str = "", joint: str = "-") -> Path:
-    """A tiny set of random images in torchvision's spelling of the file names."""
+    """Write a tiny set of random images, with torchvision's names of the files."""
     folder.mkdir(parents=True, exist_ok=True)
     random = torch.Generator().manual_seed(count)
     for part in ("train", "t10k"):

@@ -1,4 +1,4 @@
-"""Sets of one's own for tests: the same random pictures as a folder, a zip, an npz, IDX files."""
+"""The user's own sets, for tests: the same random pictures as a folder, zip, npz or IDX files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pixels(count: int = 80, side: int = 20, channels: int = 3, seed: int = 0) ->
 
 
 def write_pictures(folder: Path, images: np.ndarray, classes: tuple[str, ...] = ("",)) -> Path:
-    """One PNG an image, the classes in turn."""
+    """Write one PNG for each image, with the classes in turn."""
     for index, image in enumerate(images):
         home = folder / classes[index % len(classes)]
         home.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def write_pictures(folder: Path, images: np.ndarray, classes: tuple[str, ...] = 
 
 
 def write_zip(path: Path, folder: Path) -> Path:
-    """A folder's files in a zip."""
+    """Pack the files of a folder into a zip."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             archive.write(file, file.relative_to(folder.parent))
@@ -36,7 +36,7 @@ def write_zip(path: Path, folder: Path) -> Path:
 
 
 def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray | None = None) -> Path:
-    """The files of a training half."""
+    """Write the IDX files of a training half."""
     folder.mkdir(parents=True)
     (folder / "train-images-idx3-ubyte").write_bytes(idx(from_numpy(images)))
     if labels is not None:
@@ -45,7 +45,7 @@ def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray | None = None
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
-    """A file with bytes flipped, cut off or put in."""
+    """The bytes of a file with some flipped, cut off or inserted."""
     changed = bytearray(content)
     for _ in range(chance.randint(1, 6)):
         place, kind = chance.randrange(len(changed) + 1), chance.random()

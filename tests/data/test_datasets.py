@@ -1,4 +1,4 @@
-"""lab/data/datasets.py: the right images from the right place, and a spec that files carry."""
+"""lab/data/datasets.py: the right images from the right source; specs in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of one's own: the same pixels are the same set, odd input is taken or refused in a line."""
+"""The user's own sets: equal pixels give equal sets; odd input is read, or refused in one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = ("Ahorn", "Buche", "Eiche")
 
 @pytest.fixture(scope="module")
 def leaves(tmp_path_factory) -> Path:
-    """A folder of 80 colour pictures in three classes; not to be changed."""
+    """A folder of 80 colour pictures in three classes; tests must not change it."""
     return write_pictures(tmp_path_factory.mktemp("own") / "Große Blätter", IMAGES, CLASSES)
 
 
@@ -36,7 +36,7 @@ def copied(leaves, tmp_path) -> Path:
 
 
 def refusal(path: Path, **how) -> str:
-    """The one line that a set is refused with."""
+    """The line with which a set is refused."""
     with pytest.raises(Mistake) as caught:
         load(str(path), **how)
     assert "\n" not in str(caught.value)
@@ -231,7 +231,7 @@ def test_inconsistent_classes_are_refused(copied):
 
 
 def hostile_zips(place: Path, leaves: Path):
-    """Zips that are refused, each with what is said of it."""
+    """Zip files that are refused, each with a part of the message."""
     good = write_zip(place / "good.zip", leaves).read_bytes()
     inside = f"{leaves.name}/{CLASSES[0]}/0000.png"
 
@@ -349,7 +349,7 @@ def test_the_lab_works_without_a_cache(copied, tmp_path, monkeypatch):
 
 
 def targets(place: Path) -> list[tuple[Path, Path]]:
-    """A folder, a zip and an npz of pictures, each with the file of it that is mutated."""
+    """A folder, a zip and an npz of pictures, and for each the file to mutate."""
     folder = write_pictures(place / "folder", pixels(66, 16), ("a", "b"))
     np.savez(place / "a.npz", images=pixels(66, 16), labels=np.arange(66) % 2)
     some = [next(folder.rglob("*.png")), write_zip(place / "a.zip", folder), place / "a.npz"]

@@ -1,4 +1,4 @@
-"""lab/data/pixels.py: each scale by hand, and the way back."""
+"""lab/data/pixels.py: conversions between pixel ranges, and back."""
 
 from __future__ import annotations
 

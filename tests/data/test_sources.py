@@ -1,4 +1,4 @@
-"""lab/data/sources.py: a clear line for every damaged file, and a network that may be anything."""
+"""lab/data/sources.py: clear messages for damaged files, and for every kind of network failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lab/data/writers.py: what is written, other programs read."""
+"""lab/data/writers.py: other programs can read what it writes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def random_images(count: int, shape, seed: int = 0) -> torch.Tensor:
 
 
 def write(kind: str, path: Path, spec: DatasetSpec, parts, batch: int = 7) -> None:
-    """parts: (images, labels or None) of each; seeds count through all of them."""
+    """Write parts of (images, labels or None); seeds count through all parts."""
     counts = tuple(len(images) for images, _ in parts)
     labelled = parts[0][1] is not None
     first = 0

@@ -1,4 +1,4 @@
-"""An evaluator that tells planted faults apart, on the bundled sample and on a toy set."""
+"""The evaluator recognises planted faults, on the bundled sample and on a toy set."""
 
 import dataclasses
 import math
@@ -33,7 +33,7 @@ def referee(fashion: Dataset) -> Evaluator:
 
 
 def toy(spec: DatasetSpec = TOY, count: int = 400) -> Dataset:
-    """Noise of 3 x 20 x 20 with labels that go round."""
+    """Noise images with the labels 0 to 3 in turn."""
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2 * count, *spec.shape), generator=rng).to(torch.uint8)
     labels = torch.arange(count) % 4
@@ -41,7 +41,7 @@ def toy(spec: DatasetSpec = TOY, count: int = 400) -> Dataset:
 
 
 def judged(referee: Evaluator, images: torch.Tensor) -> tuple[dict, list[str]]:
-    """The figures of images, and what a diagnosis says of them."""
+    """The figures of images, and their diagnosis."""
     record = referee.full_of_images(images).record
     return record.figures, diagnosis.after([], record, {})
 
@@ -247,7 +247,7 @@ def test_the_shipped_classifiers_are_accurate(name: str, least: dict[str, float]
 
 
 def squares(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squares of four colours, half of them red, and their classes."""
+    """Squares of four colours, half of them red, labelled by colour."""
     rng = torch.Generator().manual_seed(seed)
     labels = (torch.randint(6, (count,), generator=rng) - 2).clamp(min=0)
     images = torch.randint(40, (count, *TOY.shape), generator=rng, dtype=torch.uint8)
@@ -257,7 +257,7 @@ def squares(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def own_set(spec: DatasetSpec = TOY) -> Dataset:
-    """A set that no classifier ships for; its labels are left out with its class names."""
+    """A set without a shipped classifier; without class names it has no labels, either."""
     (train, train_labels), (test, test_labels) = squares(500, 0), squares(300, 1)
     if not spec.class_names:
         train_labels = test_labels = None

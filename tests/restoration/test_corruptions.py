@@ -1,4 +1,4 @@
-"""What is done to images, how strong it is, and what restored ones score."""
+"""Corruptions, their severities, and the scores of restored images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled, residual
-from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, fit, parse
+from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, parse, requested
 from lab.restoration.noises import clipped_mean
 from lab.restoration.scoring import CleanImages, json_values, scores
 from lab.seeding import stream
@@ -143,8 +143,8 @@ def test_invalid_corruptions_are_mistakes(typed: str, said: str) -> None:
 def test_a_mask_that_leaves_no_pixel_is_a_mistake() -> None:
     for typed in ("mask:box99", "mask:top28"):
         with pytest.raises(Mistake, match="have 28 x 28 pixels; give fewer"):
-            fit([parse(typed)], (1, 28, 28))
-    found = fit([parse("blur:2"), parse("mask:top20"), parse("blur:2.0")], (1, 28, 28))
+            requested([typed], (), (1, 28, 28))
+    found = requested(["blur:2", "mask:top20", "blur:2.0"], (), (1, 28, 28))
     assert [str(corruption) for corruption in found] == ["blur:2", "mask:top20"]
 
 

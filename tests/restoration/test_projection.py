@@ -14,7 +14,7 @@ from lab.seeding import stream
 
 
 def small_generator(shape: tuple[int, int, int]) -> nn.Module:
-    """A generator of random weights, whose images differ well from each other."""
+    """A generator with random weights, whose images are very different."""
     torch.manual_seed(3)
     network = build(GENERATORS, "mlp", shape=shape, latent_dim=8, hidden=(64,))
     with torch.no_grad():
@@ -25,7 +25,7 @@ def small_generator(shape: tuple[int, int, int]) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def generator() -> nn.Module:
-    """One for images of 28 x 28."""
+    """A generator of images of 28 x 28."""
     return small_generator((1, 28, 28))
 
 

@@ -1,4 +1,4 @@
-"""Which restorer can undo what, and what each makes of it."""
+"""Which restorer can undo which corruption, and its result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def context() -> Context:
 
 
 class Cut(Corruption):
-    """A corruption that no restorer can look through."""
+    """A corruption of unknown operator, which only regeneration can ignore."""
 
     name = "cut"
     is_known = False
