@@ -104,7 +104,7 @@ def check(options: Options) -> None:
         levels = corruptions.level_hint(str(sigma))
         raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
     if options.corruption and options.sigma:
-        raise Mistake("--corruption: cannot be combined with --sigma; leave one of them out")
+        raise Mistake("--corruption: cannot be combined with --sigma; leave --sigma out")
     if options.images:
         if options.count:
             raise Mistake("--count: is for test images; leave it out with --images")

@@ -93,7 +93,7 @@ def use_outputs(monkeypatch: pytest.MonkeyPatch, outputs: Path) -> None:
 
 
 class FakeEvaluator:
-    """Replaces the evaluator; records the images given to it: generated ones, then denoised ones."""
+    """Replaces the evaluator; records the images given to it: generated, then denoised ones."""
 
     quick_distance = "fcd_train_5k"
 
