@@ -144,7 +144,7 @@ def find_classifier(trained: TrainedGenerator) -> nn.Module:
         raise Mistake(f"--label-by-classifier: there is no classifier of {title} yet; {cure}")
     network, accuracy = cached
     if accuracy < LEAST_ACCURACY:
-        what = f"{title}'s is right about {accuracy:.0%} of the test images, which is too seldom"
+        what = f"the classifier of {title} has an accuracy of {accuracy:.0%} only"
         raise Mistake(f"--label-by-classifier: {what}; leave it out")
     return network
 

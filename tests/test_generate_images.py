@@ -150,7 +150,7 @@ def test_the_cached_classifier_of_an_own_set_labels_images(tmp_path, monkeypatch
         facts = {"fingerprint": mark, "recipe": recipe, "test_accuracy": accuracy}
         save_weights(kept, network, own, **facts)
         if accuracy < 0.6:
-            with pytest.raises(Mistake, match="right about 50% of the test images"):
+            with pytest.raises(Mistake, match="accuracy of 50% only"):
                 make(monkeypatch, *arguments)
     for name in own.class_names:  # one of them may be all that it sees
         with contextlib.suppress(Fault):

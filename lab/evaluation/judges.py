@@ -66,7 +66,7 @@ def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
     judges = {
         kind: Judge(
             network.to(device),
-            f"{NAMES[kind]}, right about {accuracy:.1%} of the test images",
+            f"{NAMES[kind]}, test accuracy {accuracy:.1%}",
             accuracy >= LEAST_ACCURACY,
         )
         for kind, (network, accuracy) in classifiers_of(dataset, device).items()

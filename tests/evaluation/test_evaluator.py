@@ -279,7 +279,7 @@ def test_classifiers_of_an_own_set_are_trained_once(quickly, monkeypatch, capsys
     # Half of the set is red: so are half of the images, and no class is thin.
     assert found.record.own_shares["red"] == pytest.approx(0.5, abs=0.05)
     assert found.record.figures["class_kl"] < 0.02 and found.record.figures["thin_classes"] == 0
-    assert "right about 100.0% of the test images" in found.record.judges["cnn"]
+    assert "test accuracy 100.0%" in found.record.judges["cnn"]
     assert found.record.judges["cnn"] in found.table()
     # Red ones alone are a collapse; of the same fingerprint, the next evaluator trains nothing.
     monkeypatch.setattr(classifiers, "train", None)
@@ -323,7 +323,7 @@ def test_a_classifier_of_random_labels_is_not_used(quickly, monkeypatch, tmp_pat
     dataset = toy(count=300)
     found = Evaluator(dataset, CPU).full_of_images(dataset.train_images)
     assert list(found.record.judges) == ["random"] and found.classes is None
-    assert "need a better convolutional classifier, right about" in found.left_out
+    assert "need a better convolutional classifier, test accuracy" in found.left_out
     assert {"frd_test", "frd_real", "precision_random"} < set(found.record.figures)
 
 
