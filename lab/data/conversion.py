@@ -230,7 +230,8 @@ def _reduce_to_grey(images: Tensor, colour: bool | None) -> tuple[Tensor, list[s
         picture = Image.fromarray(image.permute(1, 2, 0).numpy())
         greys[index], _ = converted(picture, greys.shape[1:])
     count = len(grey) - int(grey.sum())
-    return greys, [f"most pictures are grey, so {count:,} in colour were made grey"] * bool(count)
+    notice = f"most pictures are grey, so {count:,} in colour were made grey"
+    return greys, [notice] if count else []
 
 
 def _check_count(count: int, noun: str, flag: str) -> None:

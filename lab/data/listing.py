@@ -61,11 +61,11 @@ class Remarks:
 
     def lines(self) -> list[str]:
         """`resized from 40 x 40 to 28 x 28: 7 files (a.png, b.png, c.png, ...)`."""
-        return [
-            f"{remark}: {counted(count, 'file')} "
-            f"({', '.join(self.names[remark] + ['...'] * (count > NAMED))})"
-            for remark, count in self.counts.items()
-        ]
+        lines = []
+        for remark, count in self.counts.items():
+            names = self.names[remark] + (["..."] if count > NAMED else [])
+            lines.append(f"{remark}: {counted(count, 'file')} ({', '.join(names)})")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ def _quality(figures: Figures) -> list[str]:
 
 def _healthy(history: History, has_classes: bool) -> str:
     """The sentence for a run without problems."""
-    images = "all classes are there and " * has_classes + "no training images are copied."
+    classes = "all classes are there and " if has_classes else ""
+    images = f"{classes}no training images are copied."
     if not history:
         return f"Healthy: {images}"
     if len(history) < FEWEST_ROWS:

@@ -210,8 +210,9 @@ class Evaluator:
         missing.pop("", None)
         parts = []
         for what, names in missing.items():
-            *most, last = dict.fromkeys(names)
-            parts.append(f"{', '.join(most)}{' and ' * bool(most)}{last} need {what}")
+            *others, last = dict.fromkeys(names)
+            which = f"{', '.join(others)} and {last}" if others else last
+            parts.append(f"{which} need {what}")
         return f"{counted(len(sample.images), 'image')}: {'; '.join(parts)}" if parts else ""
 
 

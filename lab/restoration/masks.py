@@ -29,7 +29,8 @@ class Mask(Corruption):
         self.pattern = pattern
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.pattern}" + f"{self.severity:g}" * (self.pattern != "stripes")
+        size = "" if self.pattern == "stripes" else f"{self.severity:g}"
+        return f"{self.name}:{self.pattern}{size}"
 
     @classmethod
     def parsed(cls, text: str) -> Mask:

@@ -42,7 +42,7 @@ def restore_own(
         restored = restore_tiles(restorer, context, tiles, found, sizes, count)
         folder = sheets.results.own_folder(restorer.own_folder)
         for index in range(count):
-            ending = f"_{index + 1}" * bool(restorer.sample)
+            ending = f"_{index + 1}" if restorer.sample else ""
             version = unit_to_levels(restored[:, index].clone())
             written += save_pictures(folder, pictures, version, ending)
         rows[restorer.own_folder] = restored[:, 0]
