@@ -703,7 +703,7 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
         run_script(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
     with pytest.raises(Mistake, match="--count: is for test images"):
         run_script(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
-    with pytest.raises(Mistake, match="give one, or none"):
+    with pytest.raises(Mistake, match="give one value, or none"):
         run_script(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
     with pytest.raises(Mistake, match="is a run folder"):
         run_script(monkeypatch, "--run", own_run, "--images", own_run, *SOON)
