@@ -33,10 +33,7 @@ class Arrays:
 
 
 def read_npz(path: Path, flag: str) -> Arrays:
-    """Read the images and labels of an npz file; Mistake if it has none.
-
-    flag: `--dataset PATH` as given, for messages.
-    """
+    """Read the images and labels of an npz file. flag: `--dataset PATH`, for the Mistake."""
     found = Arrays()
     with open_zip(path, flag) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

@@ -48,10 +48,7 @@ class Remarks:
             self.names[remark].append(printable(str(name)))
 
     def merge(self, start: str, into: str) -> None:
-        """Merge the remarks that begin with `start` into one, if there are more than three.
-
-        `{}` in `into` is replaced by their number.
-        """
+        """Merge more than three remarks that begin with `start`; `into` has {} for their number."""
         several = [remark for remark in self.counts if remark.startswith(start)]
         if len(several) > NAMED:
             whole = into.format(f"{len(several):,}")
@@ -156,10 +153,7 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file; Mistake if it is damaged, encrypted, too large or has unsafe names.
-
-    flag: `--dataset PATH` as given, for messages.
-    """
+    """Open a zip file; Mistake, about `flag`, if it is damaged, encrypted or has unsafe names."""
     try:
         archive = zipfile.ZipFile(path)
     except OSError:

@@ -28,8 +28,7 @@ TV_STEPS, TV_LR = 120, 0.05
 class Classical:
     """A method. restore: (corrupted images, corruption, strength) -> restored images.
 
-    strengths: those to choose from. package: the module it needs, "" for none; install: what pip
-    calls that.
+    strengths: those to choose from. package: a module it needs; install: its name for pip.
     """
 
     label: str

@@ -73,10 +73,9 @@ def requested(
     shape: Sequence[int],
     gaussian: type[Gaussian] = Gaussian,
 ) -> list[Corruption]:
-    """The corruptions of --corruption and --sigma, each once.
+    """The corruptions of --corruption and --sigma (`gaussian`), each once.
 
-    Raises Mistake if one does not exist or does not fit images of `shape` (C, H, W). gaussian: the
-    noise that --sigma stands for.
+    Raises Mistake if one does not exist, or does not fit images of `shape` (C, H, W).
     """
     found = []
     for text in texts:
