@@ -32,7 +32,7 @@ class Separable(Corruption):
         return rows @ images @ columns.mT
 
     def matrices(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """R (..., H, H) and C (..., W, W). Their rows sum to 1, so that borders do not become darker."""
+        """R (..., H, H) and C (..., W, W); their rows sum to 1, so that borders stay as light."""
         height, width = images.shape[2:]
         both = self.weights(images, height, horizontal=False), self.weights(images, width)
         rows, columns = (each / each.sum(-1, keepdim=True) for each in both)

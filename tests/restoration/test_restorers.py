@@ -50,7 +50,9 @@ def test_inapplicable_restorers_are_left_out(context: Context) -> None:
     alone = Context(context.generator)
     for corruption in examples():
         with_operator = {"consistent"} if isinstance(corruption, Separable) else set()
-        assert set(applicable(context, corruption)) == set(RESTORERS) - {"consistent"} | with_operator
+        assert (
+            set(applicable(context, corruption)) == set(RESTORERS) - {"consistent"} | with_operator
+        )
         assert set(applicable(alone, corruption)) == {"regeneration", "projection"}
     assert set(applicable(context, Cut(1))) == {"regeneration"}
 
