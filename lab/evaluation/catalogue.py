@@ -150,7 +150,7 @@ METRICS = {
     ),
     "smallest_class": Metric(
         *("Rarest class", "higher", ".1%"),
-        "Its share of the samples; beside it, that of real images.",
+        "The share of the samples that the class with the fewest has.",
         lambda sample, real: min(real.shares(sample)),
         quick_name="smallest_class",
         **OF_CLASSES,

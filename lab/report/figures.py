@@ -183,6 +183,7 @@ def save_class_sheet(
     bars.set_yticks(rows, class_names)
     bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
+    bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)

@@ -85,6 +85,16 @@ def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> Non
     assert made[0]._supxlabel.get_text() == "a note"
 
 
+@pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 0, 1]])
+def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
+    made = drawn(monkeypatch)
+    shown = even([9] * len(classes))
+    figures.save_class_sheet(Path("none"), shown, torch.tensor(classes), ("one", "two"), "title")
+    made[0].draw_without_rendering()
+    ticks = made[0].axes[0].get_xticks()
+    assert len(ticks) > 2 and max(ticks) <= 1
+
+
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
 def test_the_samples_of_a_class_stand_beside_its_bar(count, monkeypatch) -> None:
     made = drawn(monkeypatch)
