@@ -42,7 +42,7 @@ from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context, chosen, classes_won, regenerate
 from lab.restoration.samples import show_samples
-from lab.restoration.scoring import HEAD, CleanImages, in_json, said
+from lab.restoration.scoring import CleanImages, in_json, said
 from lab.restoration.sheets import Sheets
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
@@ -230,7 +230,7 @@ def restore_all(
     if ALL in (options.corruption or ()):
         tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(device)
         print(classical.missing())
-    print(HEAD)
+    print(test.head)
     for corruption in found:
         restore_test_images(options, context, sheets, corruption, test, tuning)
     for corruption in found if options.samples else ():

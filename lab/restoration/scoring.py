@@ -56,11 +56,22 @@ class CleanImages:
         )
         return cls(clean, labels, classifier and classifier.to(device))
 
+    @property
+    def have_accuracy(self) -> bool:
+        """Whether scores have an accuracy: there are labels, and a classifier ships."""
+        return self.classifier is not None and self.labels is not None
+
+    @property
+    def head(self) -> str:
+        """The head of the table on the screen; `said` makes its lines."""
+        head = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}"
+        return head + (f"{'accuracy':>10}" if self.have_accuracy else "")
+
     @torch.no_grad()
     def scores(self, images: Tensor) -> dict[str, float]:
         """PSNR, SSIM, and the share whose class the classifier still sees."""
         found = scores(images, self.clean)
-        if self.classifier is not None and self.labels is not None:
+        if self.have_accuracy:
             seen = self.classifier(to_float(unit_to_levels(images.clone()))).argmax(1)
             found["accuracy"] = round(float((seen == self.labels).float().mean()), 4)
         return found
@@ -82,9 +93,6 @@ class CleanImages:
             "psnr_of_best": round(float(psnr.max(1).values.mean()), 3),
             **({"within": round(float(within.mean()), 4)} if len(within) else {}),
         }
-
-
-HEAD = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}{'accuracy':>10}"
 
 
 def said(corruption: str, label: str, score: dict[str, float]) -> str:
