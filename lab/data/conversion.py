@@ -192,7 +192,7 @@ def of_arrays(found: Arrays, side: int | None, colour: bool | None, said: str) -
         picture = Image.fromarray(np.ascontiguousarray(pixels))
         images[index], changes = converted(picture, shape)
         for change in changes:
-            remarks.add(change, f"image {index}")
+            remarks.add(change, index, "image")
     images, lines = _in_channels(images, colour)
     labels = [labels.tolist() for _, labels in found.halves if labels is not None]
     classes = [str(label) for label in itertools.chain(*labels)]

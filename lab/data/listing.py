@@ -40,9 +40,11 @@ class Remarks:
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
+        self.nouns: dict[str, str] = {}
 
-    def add(self, matter: str, name: object) -> None:
-        """The matter concerns one file more."""
+    def add(self, matter: str, name: object, noun: str = "file") -> None:
+        """The matter concerns one file more, or whatever `noun` says."""
+        self.nouns[matter] = noun
         self.counts[matter] += 1
         if self.counts[matter] <= NAMED:
             self.names[matter].append(printable(str(name)))
@@ -59,7 +61,7 @@ class Remarks:
     def lines(self) -> list[str]:
         """`resized from 40 x 40 to 28 x 28: 7 files (a.png, b.png, c.png, ...)`."""
         return [
-            f"{matter}: {counted(count, 'file')} "
+            f"{matter}: {counted(count, self.nouns.get(matter, 'file'))} "
             f"({', '.join(self.names[matter] + ['...'] * (count > NAMED))})"
             for matter, count in self.counts.items()
         ]
@@ -125,21 +127,21 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
         try:
             facts = item.stat()
         except OSError:
-            found.remarks.add("left out, links that lead nowhere", here)
+            found.remarks.add("left out, links that lead nowhere", here, "link")
             continue
         if stat.S_ISDIR(facts.st_mode):
             if seen is None or len(here.parts) > MOST_LEVELS:
-                found.remarks.add("left out, sub-folders", here)
+                found.remarks.add("left out, sub-folders", here, "folder")
                 continue
             true_path = os.path.realpath(item.path)
             if true_path in seen:
-                found.remarks.add("left out, links to a folder that is read already", here)
+                found.remarks.add("left out, links to a folder that is read already", here, "link")
                 continue
             seen.add(true_path)
             found.folders.add(here)
             _walk(Path(item.path), here, found, seen)
         elif not stat.S_ISREG(facts.st_mode):
-            found.remarks.add("left out, not files", here)
+            found.remarks.add("left out, pipes and devices", here)
         elif found.is_taken(here):
             found.entries.append(Entry(here, stamp_of(facts), lambda path=Path(item.path): path))
 
@@ -204,7 +206,7 @@ def in_zip(archive: zipfile.ZipFile, said: str) -> Listing:
         if info.is_dir():
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
-            found.remarks.add("left out, links", place)
+            found.remarks.add("left out, links", place, "link")
         elif found.is_taken(place):
             read = lambda info=info: io.BytesIO(unpacked(archive, info, said))  # noqa: E731
             found.entries.append(Entry(place, (), read))
