@@ -79,8 +79,9 @@ def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> No
     kinds: the images (N, C, H, W), then the same images under each corruption.
     """
     order = torch.tensor(labels).argsort(stable=True) if labels else slice(None)
-    sheets = [_filled(images[order], -len(images) % SAMPLES) for images in kinds]
-    write_png(path, grid(torch.cat(sheets), SAMPLES))
+    columns = min(SAMPLES, len(kinds[0]))
+    sheets = [_filled(images[order], -len(images) % columns) for images in kinds]
+    write_png(path, grid(torch.cat(sheets), columns))
 
 
 def _filled(images: Tensor, blanks: int) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from report_runs import COLOUR, GREY
 
@@ -45,6 +46,15 @@ def test_a_grid_of_colour_images_keeps_their_channels() -> None:
 def test_large_images_are_enlarged_less() -> None:
     scales = [figures.scale_of(shape) for shape in (GREY, (3, 32, 32), (1, 64, 16), (3, 300, 300))]
     assert scales == [4, 4, 2, 1]
+
+
+@pytest.mark.parametrize(("count", "places"), [(3, (3, 1)), (10, (10, 1)), (12, (10, 2))])
+def test_a_sheet_of_few_images_is_as_wide_as_they_are(count, places, tmp_path: Path) -> None:
+    shown = even(list(range(count)))
+    figures.save_first(tmp_path / "made.png", [shown, shown], ())
+    columns, rows = places
+    wanted = figures.grid(even([0] * (columns * rows * 2)), columns).size
+    assert Image.open(tmp_path / "made.png").size == wanted
 
 
 def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
@@ -154,6 +164,9 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     assert 0.5 in found["Discriminator’s opinion"].values()
     assert {1.0, 2.0, math.log(2), 2 * math.log(2)} == set(found["Loss"].values())
     assert found["Quality"] == {"FCD, 5,000 images": 30.0}
+    (loss,) = (axes for axes in made[0].axes if axes.get_title().startswith("Loss"))
+    discriminator, generator, *balances = (to_hex(line.get_color()) for line in loss.lines)
+    assert balances == [discriminator, generator] and discriminator != generator
     assert made[0]._supxlabel.get_text() == "a note"
 
 
