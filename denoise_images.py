@@ -42,7 +42,7 @@ from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context
 from lab.restoration.samples import show_samples
-from lab.restoration.scoring import TABLE_HEAD, CleanImages, json_values, table_row
+from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
@@ -80,7 +80,7 @@ class Options:
     )
     count: int | None = option(None, f"test images to restore; else {COUNT}", low=1, high=2_000)
     restarts: int = option(10, "starts of a projection", low=1, high=100)
-    steps: int = option(500, "steps of a projection", low=0, high=100_000)
+    steps: int = option(250, "steps of a projection", low=0, high=100_000)
     samples: int = option(
         0, "plausible restorations of each image to show", low=0, high=20, was="regenerate"
     )
@@ -231,7 +231,7 @@ def restore_all(
     if ALL in (options.corruption or ()):
         tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(device)
         print(classical.missing())
-    print(TABLE_HEAD)
+    print(test.table_head)
     for corruption in found:
         restore_test_images(options, context, sheets, corruption, test, tuning)
     for corruption in found if options.samples else ():

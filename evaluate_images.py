@@ -77,8 +77,8 @@ def main() -> None:
     if subject.run:
         judgement.keep_slow_figures(subject.run.evaluation)
     results = subject.run or RunFiles(new_folder(options.out or OUTPUTS, "evaluation"))
-    words = save(subject, dataset, judgement, results)
-    print("", judgement.table(), "", *words, sep="\n")
+    print("", judgement.table(), sep="\n", flush=True)  # seen even if the disk is full
+    print("", *save(subject, dataset, judgement, results), sep="\n")
 
     figures = judgement.record.figures
     if options.cas:  # slow, like the FID below: all else has been saved before

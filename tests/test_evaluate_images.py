@@ -1,5 +1,6 @@
 """evaluate_images.py as a user runs it: runs, generator files, folders of pictures, mistakes."""
 
+import errno
 import shutil
 import struct
 import zlib
@@ -188,6 +189,18 @@ def test_all_else_is_saved_before_the_inception_distance(
     content = files.read_json(tmp_path / "evaluation-001" / "evaluation.json")
     assert content["images"] == 400 and "fcd_test" in content
     assert (tmp_path / "evaluation-001" / "evaluation.png").is_file()
+
+
+def test_the_figures_are_shown_before_they_are_saved(
+    weights: Path, tmp_path: Path, monkeypatch, evaluate, capsys
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evaluate_images, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE)
+    assert "\nFCD, test images " in capsys.readouterr().out
 
 
 def test_the_sheet_of_classes_says_what_was_scored_and_compared_with(

@@ -195,7 +195,7 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
         picture = Image.fromarray(np.ascontiguousarray(pixels))
         images[index], changes = converted(picture, shape)
         for change in changes:
-            remarks.add(change, f"image {index}")
+            remarks.add(change, index, "image")
     images, lines = _reduce_to_grey(images, colour)
     labels = [labels.tolist() for _, labels in found.halves if labels is not None]
     classes = [str(label) for label in itertools.chain(*labels)]

@@ -40,9 +40,11 @@ class Remarks:
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
+        self.nouns: dict[str, str] = {}
 
-    def add(self, remark: str, name: object) -> None:
-        """Record that the remark applies to a file."""
+    def add(self, remark: str, name: object, noun: str = "file") -> None:
+        """Record that the remark applies to a file, or to what `noun` says."""
+        self.nouns[remark] = noun
         self.counts[remark] += 1
         if self.counts[remark] <= NAMED:
             self.names[remark].append(printable(str(name)))
@@ -61,7 +63,8 @@ class Remarks:
         lines = []
         for remark, count in self.counts.items():
             names = self.names[remark] + (["..."] if count > NAMED else [])
-            lines.append(f"{remark}: {counted(count, 'file')} ({', '.join(names)})")
+            noun = self.nouns.get(remark, "file")
+            lines.append(f"{remark}: {counted(count, noun)} ({', '.join(names)})")
         return lines
 
 
@@ -124,21 +127,21 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
         try:
             facts = item.stat()
         except OSError:
-            found.remarks.add("left out, links that lead nowhere", here)
+            found.remarks.add("left out, links that lead nowhere", here, "link")
             continue
         if stat.S_ISDIR(facts.st_mode):
             if seen is None or len(here.parts) > MOST_LEVELS:
-                found.remarks.add("left out, sub-folders", here)
+                found.remarks.add("left out, sub-folders", here, "folder")
                 continue
             true_path = os.path.realpath(item.path)
             if true_path in seen:
-                found.remarks.add("left out, links to a folder that is read already", here)
+                found.remarks.add("left out, links to a folder that is read already", here, "link")
                 continue
             seen.add(true_path)
             found.folders.add(here)
             _walk(Path(item.path), here, found, seen)
         elif not stat.S_ISREG(facts.st_mode):
-            found.remarks.add("left out, not files", here)
+            found.remarks.add("left out, pipes and devices", here)
         elif found.accepts(here):
             found.entries.append(Entry(here, stamp_of(facts), lambda path=Path(item.path): path))
 
@@ -203,7 +206,7 @@ def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
         if info.is_dir():
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
-            found.remarks.add("left out, links", place)
+            found.remarks.add("left out, links", place, "link")
         elif found.accepts(place):
             read = lambda info=info: io.BytesIO(read_member(archive, info, flag))  # noqa: E731
             found.entries.append(Entry(place, (), read))

@@ -150,7 +150,7 @@ METRICS = {
     ),
     "smallest_class": Metric(
         *("Rarest class", "higher", ".1%"),
-        "The share of the rarest class in the samples.",
+        "The share of the samples that are of the rarest class.",
         lambda sample, real: min(real.shares(sample)),
         history_column="smallest_class",
         **OF_CLASSES,

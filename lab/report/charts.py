@@ -179,8 +179,9 @@ def save_curves(
         for (column, label), style in zip(chart.columns.items(), ("-", "--", ":"), strict=False):
             places = zip(*points(history, column), strict=True)
             axes.plot(*places, style, label=label, marker=".")
-        for level in chart.levels:
-            axes.axhline(level, color="0.5", linestyle=":", linewidth=1)
+        for index, level in enumerate(chart.levels):  # of two, each in its curve's colour
+            colour = f"C{index}" if len(chart.levels) > 1 else "0.5"
+            axes.axhline(level, color=colour, linestyle=":", linewidth=1)
         axes.set_title(chart.title + "; dotted: at balance" * bool(chart.levels))
         axes.set_xlabel(f"epoch\n{chart.note}", fontsize=8)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

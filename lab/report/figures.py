@@ -79,8 +79,9 @@ def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> No
     kinds: the images (N, C, H, W), then the same images under each corruption.
     """
     order = torch.tensor(labels).argsort(stable=True) if labels else slice(None)
-    sheets = [_filled(images[order], -len(images) % SAMPLES) for images in kinds]
-    write_png(path, grid(torch.cat(sheets), SAMPLES))
+    columns = min(SAMPLES, len(kinds[0]))
+    sheets = [_filled(images[order], -len(images) % columns) for images in kinds]
+    write_png(path, grid(torch.cat(sheets), columns))
 
 
 def _filled(images: Tensor, blanks: int) -> Tensor:
@@ -183,6 +184,7 @@ def save_class_sheet(
     bars.set_yticks(rows, class_names)
     bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
     bars.set_xlim(0, widest)
+    bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
     bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)

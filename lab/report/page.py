@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ SCRIPTS = (
 )
 
 
+def whole_options(line: str) -> Any:
+    """`line` as markup, escaped, in which no option (`--ema-decay`) is broken at a hyphen."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"--[\w-]+", r'<span class="option">\g<0></span>', str(escape(line))))
+
+
 def render(template: str, **context: Any) -> str:
     """The page of a template in TEMPLATES; `context` is escaped wherever it is shown."""
     # Imported late: a training that has just begun needs no page.
@@ -33,6 +41,7 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals["command_line"] = command_line
+    environment.filters["whole_options"] = whole_options
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

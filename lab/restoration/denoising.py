@@ -56,7 +56,7 @@ def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     rng = stream(seed, "denoiser training", device)
     train_estimator(network.estimator, images, rng, min(images_shown, ESTIMATOR_IMAGES))
     muon, adam = optimizers(network)
-    for step, done in progress("training the denoiser", images_shown, BATCH):
+    for step, done in progress("training the denoiser, part 2 of 2", images_shown, BATCH):
         adam.lr, muon.lr = (lr * one_cycle(done) for lr in (LR, LR_HIDDEN))
         loss = train_step(network, draw(images, rng), told=step % 2 == 0)
         network.zero_grad()
@@ -71,7 +71,7 @@ def train_estimator(
 ) -> None:
     """Have it learn what was done to images, as far as that can be seen, and then keep it."""
     adam = Adam(list(estimator.parameters()), LR_ESTIMATOR, betas=(0.9, 0.99))
-    for _, done in progress("training the estimator", images_shown, BATCH):
+    for _, done in progress("training the denoiser, part 1 of 2", images_shown, BATCH):
         adam.lr = LR_ESTIMATOR * one_cycle(done)
         examples = draw(images, rng)
         logits, strengths, level = estimator(examples.corrupted)
@@ -110,7 +110,8 @@ def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
             yield step, step / steps
             bar.update(batch)
             if bar.disable and (10 * step + 10) % steps < 10:
-                print(f"{(step + 1) / steps:4.0%} of {steps * batch:,} images", flush=True)
+                share = f"{(step + 1) / steps:.0%} of {steps * batch:,} images"
+                print(f"{what}: {share}", flush=True)
 
 
 def one_cycle(done: float) -> float:

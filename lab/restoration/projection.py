@@ -75,7 +75,7 @@ def find_latents(
     corrupted: Tensor,
     corruption: Corruption,
     restarts: int = 10,
-    steps: int = 500,
+    steps: int = 250,
 ) -> Tensor:
     """The latents (N, latent_dim) whose images explain `corrupted` (N, C, H, W) best.
 

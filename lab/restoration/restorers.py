@@ -33,7 +33,7 @@ class Context:
     sampler: nn.Module | None = None
     seed: int = 0
     restarts: int = 10  # of a projection
-    steps: int = 500  # of a projection
+    steps: int = 250  # of a projection
     classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), of the last "projection"
     corruption_is_given: bool = False  # else the denoiser estimates it
 

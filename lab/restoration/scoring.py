@@ -56,11 +56,22 @@ class CleanImages:
         )
         return cls(clean, labels, classifier and classifier.to(device))
 
+    @property
+    def have_accuracy(self) -> bool:
+        """Whether scores have an accuracy: there are labels, and a classifier ships."""
+        return self.classifier is not None and self.labels is not None
+
+    @property
+    def table_head(self) -> str:
+        """The head of the printed table; `table_row` makes its lines."""
+        head = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}"
+        return head + (f"{'accuracy':>10}" if self.have_accuracy else "")
+
     @torch.no_grad()
     def scores(self, images: Tensor) -> dict[str, float]:
         """PSNR, SSIM, and the accuracy of the classifier on the restored images."""
         found = scores(images, self.clean)
-        if self.classifier is not None and self.labels is not None:
+        if self.have_accuracy:
             seen = self.classifier(to_float(unit_to_levels(images.clone()))).argmax(1)
             found["accuracy"] = round(float((seen == self.labels).float().mean()), 4)
         return found
@@ -85,11 +96,8 @@ class CleanImages:
         }
 
 
-TABLE_HEAD = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}{'accuracy':>10}"
-
-
 def table_row(corruption: str, label: str, score: dict[str, float]) -> str:
-    """A line of the printed table, below TABLE_HEAD."""
+    """A line of the printed table, below `CleanImages.table_head`."""
     right = f"{score['accuracy']:10.1%}" if "accuracy" in score else ""
     within = f"  truth within the spread: {score['within']:.0%}" if "within" in score else ""
     return f"{corruption:<22}{label:<20}{score['psnr']:8.2f}{score['ssim']:8.3f}{right}{within}"

@@ -82,6 +82,8 @@ def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_pa
     assert "read with the channels first" in notice(tmp_path / "first.npz")
     assert "read as fractions of 0 to 1" in notice(tmp_path / "names.npz")
     assert "read as fractions of -1 to 1" in notice(tmp_path / "tanh.npz")
+    resized = notice(tmp_path / "last.npz", image_size=16)
+    assert f"to 16 x 16: {len(IMAGES)} images (0, 1, 2, ...)" in resized
 
 
 def test_idx_files_of_any_square_size_are_read(tmp_path):
@@ -176,8 +178,8 @@ def test_unreadable_files_do_not_affect_others(copied):
     text = "\n".join(found.notices)
     for words in (
         *("cannot be read: 4 files (Ahorn/bomb.png", "not of a kind that is read: 1 file"),
-        *("hidden files and folders of the system: 2 files", "lead nowhere: 1 file"),
-        *("read already: 1 file", "not files: 1 file (Ahorn/pipe.png)"),
+        *("hidden files and folders of the system: 2 files", "lead nowhere: 1 link"),
+        *("read already: 1 link", "pipes and devices: 1 file (Ahorn/pipe.png)"),
     ):
         assert words in text
     assert len(found.notices) == 7

@@ -72,7 +72,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert unread.startswith("2 files (broken.png: ") and "text.png: not a picture" in unread
     assert said == {
         "left out, not of a kind that is read": "1 file (photo.heic)",
-        "left out, sub-folders": "1 file (folder.png)",
+        "left out, sub-folders": "1 folder (folder.png)",
         "left out, hidden files and folders of the system": "1 file (._grey.png)",
         "turned upright, as its camera noted": "1 file (turned.png)",
         "16 bits turned to 8": "1 file (sixteen.png)",
@@ -257,6 +257,6 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path) -> None:
     found = image_folder.list_pictures(here, below=True)
     assert [str(entry.place) for entry in found.entries] == ["again/a.png"]
     assert found.remarks.lines() == [
-        "left out, links to a folder that is read already: 2 files (again/circle, linked)",
-        "left out, links that lead nowhere: 1 file (nowhere.png)",
+        "left out, links to a folder that is read already: 2 links (again/circle, linked)",
+        "left out, links that lead nowhere: 1 link (nowhere.png)",
     ]

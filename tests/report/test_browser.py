@@ -264,6 +264,10 @@ def test_a_conditional_generator_is_asked_for_classes(browser, tmp_path) -> None
         wanted = generate(generator, latents, labels).flatten(1).int()
         assert (found - wanted).abs().max() <= 2
 
+        page.evaluate("document.querySelector('#classes span').innerText = 'pentagon'")
+        heights = "[...document.querySelectorAll('#classes span')].map(span => span.offsetHeight)"
+        assert len(set(page.evaluate(heights))) == 1  # no word is broken
+
         page.select_option("#wanted-class", "2")
         assert page.inner_text("#morph-name") == "blue"
         before = page.evaluate(PICTURE, "sample")

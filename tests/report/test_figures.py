@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from report_runs import COLOUR, GREY
 
@@ -47,6 +48,15 @@ def test_large_images_are_enlarged_less() -> None:
     assert scales == [4, 4, 2, 1]
 
 
+@pytest.mark.parametrize(("count", "places"), [(3, (3, 1)), (10, (10, 1)), (12, (10, 2))])
+def test_a_sheet_of_few_images_is_as_wide_as_they_are(count, places, tmp_path: Path) -> None:
+    shown = even(list(range(count)))
+    figures.save_first(tmp_path / "made.png", [shown, shown], ())
+    columns, rows = places
+    wanted = figures.grid(even([0] * (columns * rows * 2)), columns).size
+    assert Image.open(tmp_path / "made.png").size == wanted
+
+
 def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
     for shape, mode in ((GREY, "L"), (COLOUR, "RGB")):
         images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8)
@@ -83,6 +93,16 @@ def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> Non
     top, bottom = np.split(levels, 2)
     assert set(top.ravel()) == {9, figures.PAPER} and set(bottom.ravel()) == {50, figures.PAPER}
     assert made[0]._supxlabel.get_text() == "a note"
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 0, 1]])
+def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
+    made = drawn(monkeypatch)
+    shown = even([9] * len(classes))
+    figures.save_class_sheet(Path("none"), shown, torch.tensor(classes), ("one", "two"), "title")
+    made[0].draw_without_rendering()
+    ticks = made[0].axes[0].get_xticks()
+    assert len(ticks) > 2 and max(ticks) <= 1
 
 
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
@@ -144,6 +164,9 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     assert 0.5 in found["Discriminator’s opinion"].values()
     assert {1.0, 2.0, math.log(2), 2 * math.log(2)} == set(found["Loss"].values())
     assert found["Quality"] == {"FCD, 5,000 images": 30.0}
+    (loss,) = (axes for axes in made[0].axes if axes.get_title().startswith("Loss"))
+    discriminator, generator, *balances = (to_hex(line.get_color()) for line in loss.lines)
+    assert balances == [discriminator, generator] and discriminator != generator
     assert made[0]._supxlabel.get_text() == "a note"
 
 

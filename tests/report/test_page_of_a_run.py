@@ -28,7 +28,7 @@ from report_runs import (
 
 from lab import files
 from lab.errors import Fault
-from lab.report import embedding, figures, index, report
+from lab.report import embedding, figures, index, page, report
 from lab.runs.run import Run
 
 __all__ = ["run"]  # the fixture
@@ -105,6 +105,12 @@ def test_markup_in_names_and_options_is_shown_not_run(run: Run) -> None:
     html = text_of(run)
     assert EVIL not in html
     assert "&lt;script&gt;document.title" in html
+
+
+def test_an_option_is_not_broken_at_its_hyphens() -> None:
+    said = page.whole_options("a <b>; usual cure: --r1-gamma 1 and --ema-decay 0.9995.")
+    gamma, decay = (f'<span class="option">{name}</span>' for name in ("--r1-gamma", "--ema-decay"))
+    assert said == f"a &lt;b&gt;; usual cure: {gamma} 1 and {decay} 0.9995."
 
 
 def test_markup_in_embedded_json_cannot_end_its_script(run: Run) -> None:

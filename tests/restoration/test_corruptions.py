@@ -11,7 +11,7 @@ from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled, residual
 from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, parse, requested
 from lab.restoration.noises import clipped_mean
-from lab.restoration.scoring import CleanImages, json_values, scores
+from lab.restoration.scoring import CleanImages, json_values, scores, table_row
 from lab.seeding import stream
 
 
@@ -153,3 +153,12 @@ def test_samples_of_the_true_distribution_are_calibrated() -> None:
     score = CleanImages(drawn[:, 8]).scores_of_samples(drawn[:, :8])
     assert score["within"] == pytest.approx(7 / 9, abs=0.01)
     assert score["psnr_of_one"] < score["psnr_of_best"] < score["psnr"]
+
+
+def test_the_table_has_a_column_of_accuracies_where_there_are_some() -> None:
+    clean, labels, classifier = torch.rand(2, 1, 28, 28), torch.zeros(2), torch.nn.Flatten()
+    for facts in ((labels, classifier), (None, classifier), (labels, None)):
+        test = CleanImages(clean, *facts)
+        line = table_row("blur:2", "corrupted", test.scores(1 - clean))
+        assert len(line) == len(test.table_head)
+        assert ("accuracy" in test.table_head) == ("%" in line) == (None not in facts)

@@ -193,6 +193,14 @@ def test_the_denoiser_learns_at_the_rate_of_its_cycle(squares, monkeypatch) -> N
     assert torch.equal(fresh, trained)
 
 
+def test_the_lines_of_a_training_say_which_part_of_it_they_count(squares, capsys) -> None:
+    denoising.train(squares, 0, 2 * denoising.BATCH)
+    first, second = (f"training the denoiser, part {part} of 2: " for part in (1, 2))
+    said = [f"{share}% of {2 * denoising.BATCH} images" for share in (50, 100)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [part + share for part in (first, second) for share in said]
+
+
 def test_colour_is_restored_too() -> None:
     colours = torch.randint(0, 2, (40, 3, 1, 1)).mul(255).byte().expand(-1, 3, 20, 20)
     network = denoising.train(colours, 0, 250 * denoising.BATCH)
