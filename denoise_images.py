@@ -83,7 +83,7 @@ class Options:
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(500, "steps of a projection", low=0, high=100_000)
     samples: int = option(
-        0, "plausible restorations of each image to show", low=0, high=20, was="regenerate"
+        0, "plausible restorations of each image to show", low=0, high=20, old_name="regenerate"
     )
     train_denoiser: bool = option(
         False, "train a denoiser of your own and keep it; else the lab's is used", only_on=True

@@ -154,16 +154,16 @@ def twice(place: Place) -> Tries:
 def checkpoint_cost(place: Place) -> Tries:
     """Checkpoint of the default networks: under 2 s, so at most 2 % of the time and 2 min lost."""
     options, dataset = gan_lab.Options(), datasets.load("fashion", place.set_folder)
-    state = gan_lab.begin(options, dataset, torch.device("cpu"))
+    state = gan_lab.initial_state(options, dataset, torch.device("cpu"))
     gan_lab.train_step(
         options, state, to_float(dataset.train_images[:64]), None, True
     )  # fills Adam
     for _ in range(place.count(5, 1)):
         clock = CheckpointClock()
-        with clock.taking():
+        with clock.timed():
             save_checkpoint(place.folder / "checkpoint.pth", state)
         cost = clock.cost
-        clock.done_at -= max(10, 60 * cost) - 0.1
+        clock.last_run -= max(10, 60 * cost) - 0.1
         early = clock.is_due(end_of_epoch=True)
         share = cost / (cost + max(10, 60 * cost))
         print(f"    a checkpoint takes {cost:.3f} s: {share:.2%} of the time")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.backends import cudnn
 
-from lab.errors import PUT_BACK, Mistake
+from lab.errors import UNDO_AT_EXIT, Mistake
 
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -67,7 +67,7 @@ def set_up_torch() -> None:
         (torch.set_flush_denormal, not denormals),
         (torch.set_rng_state, torch.get_rng_state()),
     ):
-        PUT_BACK.callback(put_back, before)
+        UNDO_AT_EXIT.callback(put_back, before)
     torch.set_num_threads(available_cores())
     cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
     keep_freed_memory()

@@ -26,9 +26,9 @@ PACKAGES = {  # of requirements.txt, by the names they are imported by
 }
 OLDEST_TORCH = "2.6"  # that the tests were seen to pass on
 
-PUT_BACK = contextlib.ExitStack()  # what a script has set of a process that may outlive it
+UNDO_AT_EXIT = contextlib.ExitStack()  # what a script has set of a process that may outlive it
 # What a second Ctrl-C meets: an end at once, but of no notebook's kernel.
-AT_ONCE = signal.default_int_handler if hasattr(builtins, "__IPYTHON__") else signal.SIG_DFL
+DEFAULT_SIGINT = signal.default_int_handler if hasattr(builtins, "__IPYTHON__") else signal.SIG_DFL
 
 
 class Mistake(Exception):
@@ -64,16 +64,16 @@ class StopSwitch:
 
     def __init__(self, agree: Callable[[int], int] = int) -> None:
         self.agree = agree
-        self.heard = 0  # the number of the signal that has come
+        self.received = 0  # the number of the signal that has come
         self.requested = 0  # the number that was agreed on
 
-    def note(self, number: int) -> None:
+    def receive(self, number: int) -> None:
         """A signal has come to this process."""
-        self.heard = number
+        self.received = number
 
-    def look(self) -> None:
+    def synchronise(self) -> None:
         """Ask whether to stop; every process asks at the same step."""
-        self.requested = self.agree(self.heard)
+        self.requested = self.agree(self.received)
 
     def raise_if_requested(self, message: str) -> None:
         """Raise Interrupted with `message` if that was the answer."""
@@ -87,7 +87,7 @@ def interrupt(number: int) -> None:
 
 
 @contextlib.contextmanager
-def signals_call(act: Callable[[int], None]) -> Iterator[None]:
+def handle_signals(act: Callable[[int], None]) -> Iterator[None]:
     """Have the first Ctrl-C, SIGTERM or SIGHUP call `act` with its number; the second one kills.
 
     Who started the program may have had one of them ignored, as nohup does, and a shell script for
@@ -99,7 +99,7 @@ def signals_call(act: Callable[[int], None]) -> Iterator[None]:
 
     def handle(number: int, _frame: object) -> None:
         for each in numbers:
-            signal.signal(each, AT_ONCE if each == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(each, DEFAULT_SIGINT if each == signal.SIGINT else signal.SIG_DFL)
         act(number)
 
     previous = {number: signal.signal(number, handle) for number in numbers}
@@ -160,11 +160,15 @@ def prepare_script() -> None:
             "pip install -r requirements.txt"
         )
     if _is_ours(signal.SIGINT):  # run_script listens later
-        PUT_BACK.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, AT_ONCE))
-        atexit.register(signal.signal, signal.SIGINT, AT_ONCE)  # to tidy up takes Python a while
+        UNDO_AT_EXIT.callback(
+            signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, DEFAULT_SIGINT)
+        )
+        atexit.register(
+            signal.signal, signal.SIGINT, DEFAULT_SIGINT
+        )  # to tidy up takes Python a while
     before = {name: value for name, value in os.environ.items() if name == "MPLBACKEND"}
-    PUT_BACK.callback(os.environ.update, before)
-    PUT_BACK.callback(os.environ.pop, "MPLBACKEND", None)  # this one is called first
+    UNDO_AT_EXIT.callback(os.environ.update, before)
+    UNDO_AT_EXIT.callback(os.environ.pop, "MPLBACKEND", None)  # this one is called first
     os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window; a user's may not exist
 
 
@@ -184,7 +188,7 @@ def run_script(main: Callable[[], None]) -> None:
     """
     _open_streams()
     try:
-        with PUT_BACK, signals_call(interrupt):
+        with UNDO_AT_EXIT, handle_signals(interrupt):
             try:
                 main()
             except SystemExit as left:

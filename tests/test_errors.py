@@ -19,9 +19,9 @@ from lab.errors import (
     Mistake,
     StopSwitch,
     going_on,
+    handle_signals,
     made_good,
     run_script,
-    signals_call,
 )
 
 
@@ -130,9 +130,9 @@ def test_a_torch_that_is_too_old_is_named(monkeypatch):
 def test_a_second_signal_ends_the_program_at_once():
     before = signal.getsignal(signal.SIGINT)
     stop = StopSwitch()
-    with signals_call(stop.note):
+    with handle_signals(stop.receive):
         signal.raise_signal(signal.SIGINT)
-        stop.look()
+        stop.synchronise()
         assert stop.requested == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == before != signal.SIG_DFL
@@ -146,7 +146,7 @@ def test_a_signal_that_is_ignored_stays_ignored(name):
     number = getattr(signal, name, None) or pytest.skip("this system has none")
     before = signal.signal(number, signal.SIG_IGN)  # as a shell script has it in the background
     try:
-        with signals_call(errors.interrupt):
+        with handle_signals(errors.interrupt):
             assert signal.getsignal(number) == signal.SIG_IGN
             signal.raise_signal(number)
     finally:

@@ -17,8 +17,16 @@ import evaluate_images
 from gan_lab import RECIPES, Options
 from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, parameters_of
-from lab.options import flag_of, given_options, option, parse, refuse_others, restored, said
-from lab.training import of_the_run
+from lab.options import (
+    as_typed,
+    flag_of,
+    given_options,
+    option,
+    options_from_config,
+    parse,
+    refuse_others,
+)
+from lab.training import stored_options
 
 CONFIG = Path("config.json")
 TAKEN_BY_NETWORKS = {
@@ -46,7 +54,7 @@ def test_help_has_the_default_of_each_recipe(capsys):
     with pytest.raises(SystemExit):
         parse(Options, ["--help"], RECIPES)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "images a step, from 2 to 60000 (default 128; dcgan 64; best 64)" in shown
+    assert "images per step, from 2 to 60000 (default 128; dcgan 64; best 64)" in shown
     assert "(default clip; classic tanh; dcgan tanh; best tanh)" in shown
 
 
@@ -75,7 +83,7 @@ def test_a_mistyped_option_is_guessed():
 
 def test_options_are_said_as_they_are_typed():
     given = {"hidden_g": (5, 6), "pyramid": False, "dry_run": True, "lr_g": 0.1, "channels_g": ()}
-    assert [said(name, given) for name in given] == [
+    assert [as_typed(name, given) for name in given] == [
         *("--hidden-g 5 6", "--no-pyramid", "--dry-run", "--lr-g 0.1", "--channels-g none")
     ]
     with pytest.raises(Mistake, match=r"^--lr-g 0.1: with --seed, --epochs only$"):
@@ -104,7 +112,10 @@ def test_the_home_folder_is_meant_in_every_path_however_it_is_typed(
     for typed in ([f"{flag_of(name)}=~/there"], [flag_of(name), "~/there"]):
         assert Path(given_options(kind, typed)[name]) == tmp_path / "there"
     if name != "resume":
-        assert getattr(restored(kind, {name: "~/there"}, CONFIG), name) == tmp_path / "there"
+        assert (
+            getattr(options_from_config(kind, {name: "~/there"}, CONFIG), name)
+            == tmp_path / "there"
+        )
 
 
 def test_a_path_of_no_users_home_is_taken_as_it_is():
@@ -138,15 +149,17 @@ def test_a_comma_between_numbers_with_a_point_is_no_decimal_comma():
 
 
 def test_a_config_of_the_first_version_is_understood():
-    options = restored(Options, FIRST_VERSION, CONFIG)
+    options = options_from_config(Options, FIRST_VERSION, CONFIG)
     assert options.ema_decay == 0.987
     same = {name: value for name, value in FIRST_VERSION.items() if name not in ("average", "out")}
     for name, value in same.items():
         assert getattr(options, name) == (tuple(value) if isinstance(value, list) else value), name
     assert (options.generator, options.discriminator) == ("dcgan", "dcgan")
     with pytest.raises(Fault, match=r"config\.json: --ema-decay 7: out of range"):
-        restored(Options, {"average": 7}, CONFIG)
-    assert restored(Options, {"average": 0.5, "ema_decay": 0.25}, CONFIG).ema_decay == 0.25
+        options_from_config(Options, {"average": 7}, CONFIG)
+    assert (
+        options_from_config(Options, {"average": 0.5, "ema_decay": 0.25}, CONFIG).ema_decay == 0.25
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,14 +173,14 @@ def test_a_config_of_the_first_version_is_understood():
 )
 def test_what_a_run_writes_down_comes_back(typed):
     options = parse(Options, typed, RECIPES)
-    content = json.loads(json.dumps(of_the_run(options), default=str))
-    assert restored(Options, content, CONFIG) == options
+    content = json.loads(json.dumps(stored_options(options), default=str))
+    assert options_from_config(Options, content, CONFIG) == options
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_no_options_at_all_are_a_fault(content):
     with pytest.raises(Fault, match=r"config\.json: its options are missing"):
-        restored(Options, content, CONFIG)
+        options_from_config(Options, content, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_no_options_at_all_are_a_fault(content):
 )
 def test_damaged_options_are_a_fault(content, says):
     with pytest.raises(Fault, match=rf"^config\.json: {says}"):
-        restored(Options, content, CONFIG)
+        options_from_config(Options, content, CONFIG)
 
 
 JSON = st.recursive(
@@ -207,7 +220,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*FIELDS, "average"]), JSON, max_size=4))
 def test_any_options_are_taken_or_refused_in_a_line(content):
     try:
-        options = restored(Options, content, CONFIG)
+        options = options_from_config(Options, content, CONFIG)
     except Fault as fault:
         assert "\n" not in str(fault)
         return
@@ -239,10 +252,10 @@ def test_a_network_has_an_option_for_each_argument():
 
 
 def test_a_declaration_keeps_each_argument_by_its_name():
-    field = option(3, "what it is", 1, 7, most=2, heading="numbers", was="old")
+    field = option(3, "what it is", 1, 7, most=2, heading="numbers", old_name="old")
     assert field.default == 3
     kept = {name: value for name, value in field.metadata.items() if value not in (None, False)}
     assert kept == {
         **{"default": 3, "help": "what it is", "low": 1, "high": 7},
-        **{"most": 2, "heading": "numbers", "was": "old"},
+        **{"most": 2, "heading": "numbers", "old_name": "old"},
     }

@@ -18,10 +18,10 @@ from lab.models import generate
 from lab.report import figures, report
 from lab.runs import Run
 from lab.seeding import stream
-from lab.training.distributed import most
+from lab.training.distributed import all_reduce_max
 from lab.training.losses import LOSSES
 from lab.training.pace import CheckpointClock, Pace
-from lab.training.plan import of_the_run
+from lab.training.plan import stored_options
 from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import TrainingState, save_checkpoint
 from lab.training.timing import TimeBudget
@@ -81,12 +81,14 @@ class Recorder:
     def after_step(self) -> None:
         """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
         self.bar.advance(self.state)
-        self.stop.look()
+        self.stop.synchronise()
         said = self.budget.after_step(stops=bool(self.stop.requested))
         for sentence in said:
-            self.bar.line(sentence)
+            self.bar.print_line(sentence)
         if self.options.minutes:
-            most(self.state.length.steps)  # the other processes, which come with 0, obey it
+            all_reduce_max(
+                self.state.length.steps
+            )  # the other processes, which come with 0, obey it
             if said:
                 self.save_length()
         if not self.page_pace.has_begun:  # the first grid came before a page was due
@@ -102,16 +104,16 @@ class Recorder:
         state.check_divergence(LOSSES[options.loss])
         row = state.end_epoch(options.batch_size)
         is_last = state.epoch >= state.length.epochs
-        has_grid = is_last or state.epoch % self.budget.every == 0
+        has_grid = is_last or state.epoch % self.budget.sample_every == 0
         if has_grid:
             self.save_samples()
             if self.evaluator:
                 row.update(self.evaluator.quick(state.ema))
         notes = diagnosis.during(state.history, asdict(options))
         if self.board:
-            self.board.row(row)
-        self.bar.epoch(row, notes)
-        self.stop.look()
+            self.board.add_row(row)
+        self.bar.print_epoch(row, notes)
+        self.stop.synchronise()
         if is_last or self.history_pace.is_due():
             self.save_history()
         if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
@@ -125,33 +127,33 @@ class Recorder:
         if not self.state.history:
             return
         try:
-            with self.history_pace.taking():
+            with self.history_pace.timed():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
             line = f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
-            self.bar.line(line)
+            self.bar.print_line(line)
 
     def renew_page(self) -> None:
         """Make the page anew if that is due; where it cannot be made the training goes on."""
         if not self.page_pace.is_due():
             return
-        with self.page_pace.taking():
+        with self.page_pace.timed():
             self.save_history()
             try:
                 report.write(Run(self.run.path))
             except (Fault, OSError) as error:
-                self.bar.line(f"    note: the page was not renewed ({error})")
+                self.bar.print_line(f"    note: the page was not renewed ({error})")
 
     def save_length(self) -> None:
         """The length that --minutes has come to, for the files that say it."""
         length = self.state.length
         found = {"epochs": length.epochs, "images_shown": length.images_shown}
-        self.options = replace(self.options, **found, sample_every=self.budget.every)
-        self.run.save_options(of_the_run(self.options))
+        self.options = replace(self.options, **found, sample_every=self.budget.sample_every)
+        self.run.save_options(stored_options(self.options))
 
     def save_checkpoint(self) -> None:
         """What --resume needs. Raises Interrupted if Ctrl-C has asked for an end."""
-        with self.clock.taking():
+        with self.clock.timed():
             if self.options.minutes:  # first: it fits an older checkpoint, too
                 self.save_length()
             save_checkpoint(self.run.checkpoint_path, self.state)
@@ -168,13 +170,13 @@ class Recorder:
         if not epoch:
             self.renew_page()
         if self.board:
-            self.board.grid(epoch, grid)
+            self.board.add_grid(epoch, grid)
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
             labels = self.dataset.train_labels if self.options.conditional else None
             if labels is not None:
                 labels = labels[:HISTOGRAM_IMAGES].to(self.state.device)
             fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
-            self.board.histograms(epoch, self.state.discriminator, real, fake, labels)
+            self.board.add_histograms(epoch, self.state.discriminator, real, fake, labels)
 
     def sample_grid(self) -> Image.Image:
         """Images of the same latents each time; a row a class, in which a column has its latent."""

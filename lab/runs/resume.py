@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from lab.errors import Fault, Mistake
 from lab.files import at_home
-from lab.options import refuse_others, restored
+from lab.options import options_from_config, refuse_others
 from lab.runs.layout import OUTPUTS
 from lab.runs.run import Run
 
@@ -54,7 +54,7 @@ def _stored_options(kind: type[Options], given: dict[str, Any], run: Run) -> Opt
         raise Mistake(f"--resume {run}: {what}; say with --data-dir where they are now")
     content["data_dir"] = where
     content.pop("out", None)  # where runs were made then; this one has its folder
-    stored = restored(kind, content if run.config.options else None, run.config_path)
+    stored = options_from_config(kind, content if run.config.options else None, run.config_path)
     if stored.epochs is None:
         raise Fault(f"{run.config_path}: does not say how many epochs the run has")
     return stored

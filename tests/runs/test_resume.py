@@ -18,7 +18,7 @@ from lab.errors import Fault, Mistake
 from lab.options import parse
 from lab.runs.resume import resumed
 from lab.runs.run import Run
-from lab.training import of_the_run, planned
+from lab.training import complete_options, stored_options
 
 TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", str(SAMPLE)]
 
@@ -26,13 +26,13 @@ TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", st
 @cache
 def planned_options() -> Options:
     """The options of the runs here, as gan_lab.py plans them."""
-    return planned(parse(Options, TYPED, RECIPES), load_sample("fashion"))
+    return complete_options(parse(Options, TYPED, RECIPES), load_sample("fashion"))
 
 
 def begun(outputs: Path, status: str = "stopped") -> Run:
     """A run as gan_lab.py begins it."""
     dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
-    run.begin(of_the_run(planned_options()), "", dataset, {})
+    run.begin(stored_options(planned_options()), "", dataset, {})
     run.save_status(status)
     return Run(run.path)
 
@@ -151,7 +151,7 @@ NAMES = [field.name for field in dataclasses.fields(Options)]
 def test_any_options_in_a_config_are_taken_or_refused(tmp_path_factory, changes):
     outputs = tmp_path_factory.getbasetemp() / "resumed"
     run = Run.all_in(outputs)[0] if outputs.is_dir() else begun(outputs)
-    content = {**of_the_run(planned_options()), **changes}
+    content = {**stored_options(planned_options()), **changes}
     files.write_json(run.config_path, {"status": "stopped", "options": content})
     try:
         options, _ = go_on(Run(run.path))

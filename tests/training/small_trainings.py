@@ -42,11 +42,11 @@ def images(count: int) -> Dataset:
     return dataclasses.replace(sample, train_images=sample.train_images[:count])
 
 
-def begun(
+def small_state(
     options: Options, dataset: Dataset | None = None, device: torch.device = CPU
 ) -> TrainingState:
     """A training before its first step."""
-    return gan_lab.begin(options, dataset or images(1000), device)
+    return gan_lab.initial_state(options, dataset or images(1000), device)
 
 
 class Recorder:
@@ -89,7 +89,7 @@ class Stopped(Exception):
 
 def stopped_after(steps: int, options: Options, path: Path) -> None:
     """Train with 200 images, 4 steps an epoch, and save a checkpoint after so many steps."""
-    state = begun(options)
+    state = small_state(options)
 
     def each_step() -> None:
         if state.updates == steps:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_trainings import CPU, begun, images, small_options
+from small_trainings import CPU, images, small_options, small_state
 
 import gan_lab
 from lab.data import to_float
-from lab.training.augmentation import Augmentation, cut_out, recoloured, translated
+from lab.training.augmentation import Augmentation, cutout, recolour, translate
 
 ENDS = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.999, 0.0, 0.0]])
 
 
 def test_images_are_moved_by_an_eighth_at_most_and_what_is_uncovered_is_grey():
     image = torch.arange(1.0, 257.0).view(1, 1, 16, 16)
-    up_left, still, down = translated(image.expand(3, -1, -1, -1), ENDS)
+    up_left, still, down = translate(image.expand(3, -1, -1, -1), ENDS)
     assert torch.equal(still, image[0])
     assert torch.equal(up_left[0, :14, :14], image[0, 0, 2:, 2:])
     assert (up_left[0, 14:] == 0).all() and (up_left[0, :, 14:] == 0).all()
@@ -23,15 +23,15 @@ def test_images_are_moved_by_an_eighth_at_most_and_what_is_uncovered_is_grey():
 
 
 def test_a_square_of_half_the_sides_is_cut_out_wherever_it_lies():
-    corner, middle, _ = cut_out(torch.ones(3, 3, 16, 16), ENDS)
+    corner, middle, _ = cutout(torch.ones(3, 3, 16, 16), ENDS)
     assert (corner[:, :4, :4] == 0).all() and corner.sum() == 3 * (256 - 16)
     assert (middle[:, 4:12, 4:12] == 0).all() and middle.sum() == 3 * (256 - 64)
 
 
 def test_colours_in_the_middle_of_their_range_are_left_as_they_are():
     colour = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(recoloured(colour, ENDS[1:2]), colour, atol=1e-6)
-    grey = recoloured(colour, torch.tensor([[0.5, 0.0, 0.5]]))
+    assert torch.allclose(recolour(colour, ENDS[1:2]), colour, atol=1e-6)
+    grey = recolour(colour, torch.tensor([[0.5, 0.0, 0.5]]))
     assert torch.allclose(grey[:, 0], grey[:, 2], atol=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_the_discriminator_alone_is_shown_changed_images_penalty_included():
     found = []
     for more in (("--no-augment",), ("--augment",)):
         options = small_options("modern", *more)
-        state, shown = begun(options), []
+        state, shown = small_state(options), []
         state.discriminator.register_forward_pre_hook(
             lambda _, given, to=shown: to.append(given[0])
         )

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_trainings import CPU, MAPS, are_equal, begun, images, small_options
+from small_trainings import CPU, MAPS, are_equal, images, small_options, small_state
 
 import gan_lab
 from lab.data import to_float
@@ -18,7 +18,7 @@ STEPS = 30
 
 def graphed(options, device=CPU):
     """A training, and its step as gan_lab.py makes it."""
-    state = begun(options, device=device)
+    state = small_state(options, device=device)
     return state, GraphedStep(partial(gan_lab.train_step, options, state), state)
 
 
@@ -26,7 +26,7 @@ def as_if_on_cuda(options, monkeypatch, record):
     """A training and its step, which is replayed; `record` stands for CUDA's recording."""
     state, step = graphed(options)
     monkeypatch.setattr(cuda_graph, "record", record)
-    step.possible = True
+    step.enabled = True
     return state, step
 
 
@@ -63,7 +63,7 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch):
     options = small_options()
     state, step = graphed(options)
     weights_after(options, state, step)
-    assert not step.possible and not step.recorded
+    assert not step.enabled and not step.recorded
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_recorded_steps_are_the_steps_on_a_gpu(recipe, more):
     for recording in (True, False):
         state, step = graphed(options, torch.device("cuda"))
         torch.manual_seed(0)
-        step.possible = recording
+        step.enabled = recording
         weights = weights_after(options, state, step)
         kinds = {False} if recipe == "classic" else {False, True}  # without and with the penalty
         assert set(step.recorded) == (kinds if recording else set())

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, SAMPLE, TINY, start
-from small_trainings import MAPS, Recorder, begun, images, small_options, weights_of
+from small_trainings import MAPS, Recorder, images, small_options, small_state, weights_of
 
 import gan_lab
 from lab import training
@@ -52,7 +52,7 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
 
     def live(number: int) -> None:
         os.environ.update(environment(number, count, store))
-        distributed.take_part(lambda: pipes[number][1].send(act()))
+        distributed.run_distributed(lambda: pipes[number][1].send(act()))
 
     children = [context.Process(target=live, args=(number,)) for number in range(count)]
     for child in children:
@@ -75,7 +75,7 @@ def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not distributed.is_first():
         typed = (*typed, "--seed", "9")
     options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
-    state = begun(options, dataset)
+    state = small_state(options, dataset)
     state.length = training.Length.of(options, len(dataset.train_images))
     distributed.broadcast_state(state, dataset)
     recorder = Recorder(options, state)
@@ -119,11 +119,11 @@ def test_in_float32_the_first_gradients_are_those_of_one():
 
 def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
     def act() -> list[int]:
-        stop, answers = StopSwitch(distributed.most), []
+        stop, answers = StopSwitch(distributed.all_reduce_max), []
         for step in range(3):
             if step == 1 and not distributed.is_first():
-                stop.note(signal.SIGTERM)
-            stop.look()
+                stop.receive(signal.SIGTERM)
+            stop.synchronise()
             answers.append(stop.requested)
         return answers
 
@@ -133,7 +133,10 @@ def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
 def test_process_0_decides_the_length_and_what_was_stored():
     def act() -> list[Any]:
         own = int(distributed.is_first())
-        return [distributed.most(8 * own), distributed.from_first(lambda: {"epochs": own})]
+        return [
+            distributed.all_reduce_max(8 * own),
+            distributed.broadcast_object(lambda: {"epochs": own}),
+        ]
 
     assert in_processes(3, act) == [[8, {"epochs": 1}]] * 3
 
@@ -150,8 +153,8 @@ def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
         os.environ.update(environment(number, len(typed), store))
         sys.argv = ["gan_lab.py", *map(str, typed[number])]
         sys.stderr = said.open("a", buffering=1)
-        distributed.COURTESY = 1.0
-        run_script(partial(distributed.take_part, gan_lab.main))
+        distributed.GRACE_SECONDS = 1.0
+        run_script(partial(distributed.run_distributed, gan_lab.main))
 
     children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
     for child in children:
@@ -197,7 +200,7 @@ def test_other_images_are_refused():
         if not distributed.is_first():
             dataset = dataclasses.replace(dataset, fingerprint="another")
         try:
-            return distributed.broadcast_state(begun(small_options()), dataset)
+            return distributed.broadcast_state(small_state(small_options()), dataset)
         except (Mistake, OSError) as error:
             return str(error)
 
@@ -212,10 +215,10 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(Mistake, match="--device auto: 1 GPU for 2 processes; start as many"):
-        distributed.own_device("auto")
-    assert distributed.own_device("cpu").type == "cpu"
+        distributed.pick_local_device("auto")
+    assert distributed.pick_local_device("cpu").type == "cpu"
     with pytest.raises(Mistake, match="--device mps: is for a single process"):
-        distributed.own_device("mps")
+        distributed.pick_local_device("mps")
 
 
 # By torchrun

@@ -12,12 +12,12 @@ from lab.training.pace import Pace
 def test_pages_take_their_share_of_a_run_wherever_it_ends(monkeypatch, cost, wait) -> None:
     now = [1_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace, made = Pace(20, 3 / 100, began=1_000.0, first=0.5), []
+    pace, made = Pace(20, 3 / 100, began=1_000.0, first_cost=0.5), []
     while now[0] < 2_000:
         now[0] += 0.25
         if pace.is_due():
             made.append(now[0])
-            with pace.taking():
+            with pace.timed():
                 now[0] += cost
         # Nobody knows before the first how much longer than usual it takes.
         assert len(made) * cost <= 0.03 * (now[0] - 1_000) + max(0, cost - 0.5)
@@ -28,6 +28,6 @@ def test_pages_take_their_share_of_a_run_wherever_it_ends(monkeypatch, cost, wai
 def test_without_a_beginning_the_first_time_is_at_once() -> None:
     pace = Pace(20, 3 / 100)
     assert pace.is_due()
-    with pace.taking():
+    with pace.timed():
         pass
     assert not pace.is_due()

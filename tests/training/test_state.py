@@ -11,9 +11,9 @@ import torch
 from small_trainings import (
     MAPS,
     are_equal,
-    begun,
     images,
     small_options,
+    small_state,
     stopped_after,
     trained,
     weights_of,
@@ -42,11 +42,11 @@ THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
 )
 def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
     options, path = small_options(recipe, *THREE, *more), tmp_path / "checkpoint.pth"
-    straight = begun(options)
+    straight = small_state(options)
     trained(options, straight, images(200))
     stopped_after(after, options, path)
     torch.manual_seed(99)  # what a new process would have
-    broken = begun(options)
+    broken = small_state(options)
     load_checkpoint(path, broken)
     assert broken.updates == after and broken.history == broken.history[: after // 4]
     trained(options, broken, images(200))
@@ -65,7 +65,7 @@ def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
 @pytest.mark.parametrize("after", [5, 8, 9])  # before, at and within the short last epoch
 def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
     short = dataclasses.replace(small_options(), epochs=3, images_shown=200 + 200 + 100)
-    path, straight, broken = tmp_path / "checkpoint.pth", begun(short), begun(short)
+    path, straight, broken = tmp_path / "checkpoint.pth", small_state(short), small_state(short)
     rows = trained(short, straight, images(200))
     assert (straight.epoch, straight.updates, len(rows)) == (3, 10, 3)
     stopped_after(after, short, path)
@@ -78,10 +78,10 @@ def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
 def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     longer = dataclasses.replace(options, epochs=5, lr_decay=0.0)
-    state = begun(longer)
+    state = small_state(longer)
     trained(dataclasses.replace(longer, epochs=3), state, images(200))
     save_checkpoint(path, state)
-    again = begun(longer)
+    again = small_state(longer)
     load_checkpoint(path, again)
     assert (again.epoch, again.step, again.updates) == (3, 0, 12)
     for each in (state, again):
@@ -91,13 +91,13 @@ def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
 
 def test_a_checkpoint_knows_its_place(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
-    state = begun(options)
+    state = small_state(options)
     state.epoch, state.step, state.seconds = 1, 3, 1.5
     state.history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}]
     epoch_began = state.order.get_state()
     first = next(state.batches_left(200, 50))  # draws the order
     save_checkpoint(path, state)
-    again = begun(options)
+    again = small_state(options)
     load_checkpoint(path, again)
     for name in ("epoch", "step", "seconds", "history"):
         assert getattr(again, name) == getattr(state, name), name
@@ -106,7 +106,7 @@ def test_a_checkpoint_knows_its_place(tmp_path):
 
 
 def test_what_fills_no_batch_is_left_out():
-    state = begun(small_options())
+    state = small_state(small_options())
     batches = list(state.batches_left(230, 50))
     assert [len(batch) for batch in batches] == [50] * 4
     assert len(torch.cat(batches).unique()) == 200
@@ -115,7 +115,7 @@ def test_what_fills_no_batch_is_left_out():
 
 
 def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
-    whole, short = begun(small_options()), begun(small_options())
+    whole, short = small_state(small_options()), small_state(small_options())
     short.length = Length(images=230, batch_size=50, steps=6)
     assert torch.equal(*(torch.cat(list(state.batches_left(230, 50))) for state in (whole, short)))
     whole.length = Length(images=230, batch_size=50, steps=8)
@@ -126,7 +126,7 @@ def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
 
 
 def test_a_length_may_change_while_an_epoch_goes_by():
-    state = begun(small_options())
+    state = small_state(small_options())
     state.length = Length(images=500, batch_size=50, steps=4)
     seen = []
     for batch in state.batches_left(500, 50):
@@ -137,7 +137,7 @@ def test_a_length_may_change_while_an_epoch_goes_by():
 
 
 def test_an_epochs_row_is_the_mean_of_its_steps():
-    state = begun(small_options())
+    state = small_state(small_options())
     state.totals += torch.tensor([3.0, 6.0, 1.5, 0.75])
     state.step, state.seconds = 3, 2.0
     row = state.end_epoch(batch_size=50)
@@ -156,7 +156,7 @@ def test_an_epochs_row_is_the_mean_of_its_steps():
 @pytest.mark.parametrize("loss", [5000.0, -5000.0, math.nan, math.inf])
 @pytest.mark.parametrize("which", [0, 1])
 def test_absurd_losses_end_a_training(loss, which):
-    state = begun(small_options())
+    state = small_state(small_options())
     state.step = 2
     state.totals += torch.tensor([1.4, 1.4, 1.0, 1.0])
     state.check_divergence(LOSSES["non-saturating"])
@@ -169,7 +169,7 @@ def test_absurd_losses_end_a_training(loss, which):
 
 
 def test_what_is_absurd_the_loss_decides():
-    state = begun(small_options())
+    state = small_state(small_options())
     state.step = 1
     state.totals += torch.tensor([1.4, -5000.0, 1.0, 1.0])
     state.check_divergence(dataclasses.replace(LOSSES["hinge"], most=10_000.0))
@@ -178,7 +178,7 @@ def test_what_is_absurd_the_loss_decides():
 @pytest.mark.parametrize("network", ["generator", "discriminator", "ema"])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_weight_that_is_no_number_ends_a_training(network, value):
-    state = begun(small_options())
+    state = small_state(small_options())
     state.totals += torch.tensor([0.7, 0.7, 0.5, 0.5])
     state.step = 1
     getattr(state, network).layers[0].bias.data[3] = value
@@ -201,7 +201,7 @@ def refused(checkpoint, path, options=None, **changes) -> str:
     """The line with which a changed checkpoint is refused, at `path`."""
     torch.save({**torch.load(checkpoint, weights_only=True), **changes}, path)
     with pytest.raises(Fault) as caught:
-        load_checkpoint(path, begun(options or small_options("modern", *THREE)))
+        load_checkpoint(path, small_state(options or small_options("modern", *THREE)))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(check
     write_tensors(path, content)
     drawn = []
     for _ in range(2):
-        state = begun(options)
+        state = small_state(options)
         first = state.latents.get_state()
         load_checkpoint(path, state)
         assert not torch.equal(state.latents.get_state(), first)
@@ -294,7 +294,7 @@ def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypat
         now[0] += 0.25
         if clock.is_due(end_of_epoch=False):
             longest = max(longest, now[0] - last)
-            with clock.taking():
+            with clock.timed():
                 now[0] += cost
             costs, last = costs + cost, now[0]
     assert 0 < longest <= 120.5

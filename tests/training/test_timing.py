@@ -28,7 +28,7 @@ class Machine:
             length=length,
             epoch=0,
             step=0,
-            steps_made=0,
+            schedule_step=0,
             totals=torch.zeros(4),
             device=torch.device("cpu"),
         )
@@ -44,14 +44,16 @@ class Machine:
         while state.epoch < state.length.epochs:
             while state.step < state.length.steps_of(state.epoch):
                 self.now += self.step * (20 if not (state.epoch or state.step) else 1)
-                state.steps_made = state.epoch * 100 + state.step
-                self.factors.append(state.length.lr_factor(state.steps_made, self.options))
+                state.schedule_step = state.epoch * 100 + state.step
+                self.factors.append(state.length.lr_factor(state.schedule_step, self.options))
                 state.step += 1
-                state.steps_made += 1
+                state.schedule_step += 1
                 self.said += self.budget.after_step()
-            began, self.steps_made = self.now, state.steps_made
+            began, self.schedule_step = self.now, state.schedule_step
             state.epoch, state.step = state.epoch + 1, 0
-            has_grid = state.epoch >= state.length.epochs or state.epoch % self.budget.every == 0
+            has_grid = (
+                state.epoch >= state.length.epochs or state.epoch % self.budget.sample_every == 0
+            )
             if has_grid:
                 self.now += self.scoring * (1 if self.grids else 3)
                 self.grids.append(state.epoch)
@@ -121,7 +123,7 @@ def test_a_run_of_seconds_says_nothing():
 
 def test_a_forecast_changes_nothing():
     machine = Machine(whole(12_000), step=0.06).train()
-    assert machine.state.length.steps == machine.steps_made == 12_000
+    assert machine.state.length.steps == machine.schedule_step == 12_000
 
 
 # Minutes
@@ -133,7 +135,7 @@ def test_a_forecast_changes_nothing():
 def test_a_command_ends_when_it_was_asked_to(asked, step, scoring):
     machine = Machine(minutes(asked), step, scoring).train()
     assert 0.9 < machine.now / (60 * asked) < 1.03
-    assert machine.steps_made == machine.state.length.steps
+    assert machine.schedule_step == machine.state.length.steps
     if machine.state.length.epochs >= 10:
         assert 8 <= len(machine.grids) <= 20
     chosen, *notes, fixed = machine.said
@@ -178,7 +180,7 @@ def test_the_rates_are_those_of_a_run_that_knew_its_length(speeds, decay, scorin
     again = Length.of(
         Options(images_shown=machine.state.length.images_shown, batch_size=BATCH), IMAGES
     )
-    assert again.steps == machine.steps_made
+    assert again.steps == machine.schedule_step
     found = [again.lr_factor(step, machine.options) for step in range(again.steps)]
     assert found == machine.factors
     assert "to repeat it" in machine.said[-1]
@@ -190,14 +192,14 @@ def test_too_short_a_run_says_what_would_make_sense():
     assert machine.said[1].startswith("note: so short a run learns little; --minutes 1.5 is the l")
     assert machine.now < 33
     late = Machine(minutes(0.5), step=0.06, start=60.0).train()  # a slow start took it all
-    assert late.steps_made < 100 and late.said[1].startswith("note: ")
+    assert late.schedule_step < 100 and late.said[1].startswith("note: ")
 
 
 def test_a_run_that_is_stopped_at_once_has_a_length_by_then():
     machine = Machine(minutes(5), step=0.01)
     usual = machine.state.length.steps
     for machine.state.step in (1, 2, 3):
-        machine.state.steps_made = machine.state.step
+        machine.state.schedule_step = machine.state.step
         machine.now += 0.01
         said = machine.budget.after_step(stops=machine.state.step == 3)
     assert said and machine.state.length.steps != usual

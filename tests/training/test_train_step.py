@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_trainings import CPU, MAPS, begun, images, small_options, trained
+from small_trainings import CPU, MAPS, images, small_options, small_state, trained
 from torch import nn
 
 import gan_lab
@@ -73,7 +73,7 @@ def plain_step(options, networks, optimizers, real, labels, latent, step) -> Non
 )
 def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
     options, dataset = small_options(recipe, *more), images(1000)
-    state = begun(options)
+    state = small_state(options)
     networks = tuple(
         copy.deepcopy(net).requires_grad_(True)
         for net in (state.generator, state.discriminator, state.ema)
@@ -103,7 +103,7 @@ def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_steps_figures_are_its_losses_and_opinions(name):
     options, loss = small_options("classic", "--loss", name), LOSSES[name]
-    state = begun(options)
+    state = small_state(options)
     real = to_float(images(1000).train_images[:50])
     with torch.no_grad():
         latents = stream(options.seed, "latents")
@@ -125,7 +125,7 @@ def test_the_penalty_moves_the_discriminator_only_where_it_is_due():
     options = small_options("modern", "--r1-gamma", "100")
     found = []
     for penalised in (True, False):
-        state = begun(options)
+        state = small_state(options)
         real = to_float(images(1000).train_images[:50])
         gan_lab.train_step(options, state, real, None, penalised)
         found.append(state.discriminator.layers[0].weight.clone())
@@ -143,7 +143,7 @@ def watched(monkeypatch, *typed: str) -> list[tuple]:
 
     monkeypatch.setattr(gan_lab, "train_step", step)
     options = small_options("modern", *typed)
-    rows = trained(options, begun(options), images(1020))
+    rows = trained(options, small_state(options), images(1020))
     return steps, rows
 
 
@@ -194,7 +194,7 @@ def test_the_options_of_both_networks_reach_them():
     more = ("--batch-norm", "--activation", "relu", "--output", "clip", "--dropout", "0.3")
     for recipe, maps in (("modern", ()), ("dcgan", MAPS)):
         options = small_options(recipe, *maps, *more)
-        state = begun(options)
+        state = small_state(options)
         given = {**vars(options), "shape": (1, 28, 28)}
         for network, end in ((state.generator, "_g"), (state.discriminator, "_d")):
             assert {"shape", "hidden"} < set(network.config)
@@ -206,9 +206,9 @@ def test_the_options_of_both_networks_reach_them():
 
 def test_networks_are_chosen_by_name_one_by_one():
     maps = ("--channels-g", "6", "4")
-    state = begun(small_options("modern", *maps))
+    state = small_state(small_options("modern", *maps))
     assert (state.generator.kind, state.discriminator.kind) == ("dcgan", "mlp")
-    state = begun(small_options("modern", *maps, "--network-g", "mlp"))
+    state = small_state(small_options("modern", *maps, "--network-g", "mlp"))
     assert state.generator.kind == "mlp"
 
 
@@ -218,7 +218,7 @@ def test_networks_are_of_the_sets_shape():
     dataset = dataclasses.replace(images(100), spec=spec, train_images=colour)
     for recipe, maps in (("modern", ()), ("dcgan", MAPS)):
         options = small_options(recipe, *maps)
-        state = gan_lab.begin(options, dataset, CPU)
+        state = gan_lab.initial_state(options, dataset, CPU)
         (row,) = trained(options, state, dataset)
         assert row["d_loss"] > 0
         assert state.ema(torch.zeros(2, 8)).shape == (2, *spec.shape)
@@ -227,7 +227,7 @@ def test_networks_are_of_the_sets_shape():
 def test_the_seed_decides_first_weights_and_dropout():
     found = []
     for seed in ("0", "1"):
-        state = begun(small_options("modern", "--seed", seed))
+        state = small_state(small_options("modern", "--seed", seed))
         weights = (state.generator.layers[0].weight, state.discriminator.layers[0].weight)
         found.append((*weights, torch.rand(3)))  # dropout knows only the global stream
     assert not any(torch.equal(one, two) for one, two in zip(*found, strict=True))
