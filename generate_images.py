@@ -34,8 +34,8 @@ from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.classifiers import LEAST_ACCURACY, classifier_kept
 from lab.files import appearing
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
-from lab.models.request import COUNT, MOST_IMAGES, Request, find_request
-from lab.models.sampling import Batch, batches_of
+from lab.models.request import COUNT, MOST_IMAGES, Request, request_from_options
+from lab.models.sampling import Batch, generate_parts
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
 from lab.report.figures import save_first
@@ -223,16 +223,16 @@ def main() -> None:
         save_export(options, trained)
         return
     spec, corruptions = trained.spec, find_corruptions(options, trained.spec.shape)
-    request = find_request(trained.classes, spec, given, options.label_by_classifier)
+    request = request_from_options(trained.classes, spec, given, options.label_by_classifier)
     classifier = find_classifier(trained) if options.label_by_classifier else None
     has_test_part = options.format and WRITERS[options.format].has_test_part
-    parts = [request, request.sixth()] if has_test_part else [request]
+    parts = [request, request.test_part()] if has_test_part else [request]
     contents = Contents(spec, tuple(map(len, parts)), bool(classifier or trained.classes))
     into = find_places(options, trained, corruptions, contents)
     set_up_torch()
     total, began = sum(contents.counts), time.monotonic()
     print(f"{counted(total, 'image')} like {spec.title}, by {trained.path}{trained.stage}")
-    found = batches_of(
+    found = generate_parts(
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),
     )

@@ -91,7 +91,7 @@ class Recorder:
             )  # the other processes, which come with 0, obey it
             if said:
                 self.save_length()
-        if not self.page_pace.has_begun:  # the first grid came before a page was due
+        if not self.page_pace.has_run:  # the first grid came before a page was due
             self.renew_page()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])

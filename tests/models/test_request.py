@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lab.data import DATASETS, DatasetSpec
 from lab.errors import Mistake
-from lab.models.request import MOST_SEED, Request, find_request, parse_seeds
+from lab.models.request import MOST_SEED, Request, parse_seeds, request_from_options
 
 MNIST, FASHION = DATASETS["mnist"], DATASETS["fashion"]
 
@@ -31,7 +31,7 @@ def test_seeds_that_are_none_are_refused_in_a_line(word):
 
 
 def asked(spec=MNIST, classes=10, by_classifier=False, **given):
-    return list(find_request(classes, spec, given, by_classifier))
+    return list(request_from_options(classes, spec, given, by_classifier))
 
 
 def test_classes_come_in_turn_and_with_seeds_in_every_one():
@@ -41,9 +41,9 @@ def test_classes_come_in_turn_and_with_seeds_in_every_one():
     assert asked(per_class=1) == [(seed, seed) for seed in range(10)]
     assert len(asked()) == 100
     given = {"per_class": 2, "classes": ("3", "8", "3")}
-    assert list(find_request(10, MNIST, given, False)) == [(0, 3), (1, 8), (2, 3), (3, 8)]
+    assert list(request_from_options(10, MNIST, given, False)) == [(0, 3), (1, 8), (2, 3), (3, 8)]
     given = {"seeds": ["4", "6"], "classes": ("Ankle-boot", "5")}
-    assert list(find_request(10, FASHION, given, False)) == [(4, 9), (4, 5), (6, 9), (6, 5)]
+    assert list(request_from_options(10, FASHION, given, False)) == [(4, 9), (4, 5), (6, 9), (6, 5)]
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_classes_come_in_turn_and_with_seeds_in_every_one():
 )
 def test_classes_are_typed_by_name_or_number(names, typed, labels):
     spec = DatasetSpec("own", "Own", (1, 8, 8), tuple(names))
-    found = find_request(len(names), spec, {"classes": typed}, False)
+    found = request_from_options(len(names), spec, {"classes": typed}, False)
     assert found.classes == labels
     if "1" in names and "0" not in names:
         with pytest.raises(Mistake, match=r"'0': the classes are 1, 2, 3$"):
-            find_request(len(names), spec, {"classes": ("0",)}, False)
+            request_from_options(len(names), spec, {"classes": ("0",)}, False)
 
 
 def test_an_unconditional_generator_is_told_no_class():
@@ -70,9 +70,9 @@ def test_an_unconditional_generator_is_told_no_class():
 
 
 def test_the_test_part_has_a_sixth_more_of_other_seeds():
-    request = find_request(10, MNIST, {"count": 60}, False)
-    assert [seed for seed, _ in request.sixth()] == list(range(60, 70))
-    assert len(Request((range(3),)).sixth()) == 1
+    request = request_from_options(10, MNIST, {"count": 60}, False)
+    assert [seed for seed, _ in request.test_part()] == list(range(60, 70))
+    assert len(Request((range(3),)).test_part()) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_test_part_has_a_sixth_more_of_other_seeds():
 )
 def test_what_cannot_be_made_is_refused(classes, by_classifier, given, line):
     with pytest.raises(Mistake) as caught:
-        find_request(classes, MNIST, given, by_classifier)
+        request_from_options(classes, MNIST, given, by_classifier)
     assert line in str(caught.value)
 
 
@@ -100,4 +100,4 @@ def test_a_set_without_labels_has_no_classes():
     own = DatasetSpec("own", "Own", (1, 8, 8))
     for typed, by_classifier in (({"classes": ("1",)}, False), ({}, True)):
         with pytest.raises(Mistake, match="Own has no labels"):
-            find_request(0, own, typed, by_classifier)
+            request_from_options(0, own, typed, by_classifier)

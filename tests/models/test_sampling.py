@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lab.errors import Fault
 from lab.models import GENERATORS, build, generate
 from lab.models.request import Request
-from lab.models.sampling import batches, batches_of, latents_of
+from lab.models.sampling import generate_batches, generate_parts, latents_of
 
 
 def small(shape=(1, 28, 28)) -> torch.nn.Module:
@@ -60,7 +60,7 @@ def conditional() -> torch.nn.Module:
 
 def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
     found = {}
-    for batch in batches(conditional(), request, truncation=0.7):
+    for batch in generate_batches(conditional(), request, truncation=0.7):
         for image, seed, label in zip(batch.images, batch.seeds, batch.labels, strict=True):
             found[seed, label] = image.numpy().tobytes()
     return found
@@ -69,7 +69,7 @@ def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.integers(1, 700))
 def test_a_seed_has_one_picture_in_any_company(seeds, count):
-    every = images_by_seed(Request((range(701),), (0, 1, 2), every=True))
+    every = images_by_seed(Request((range(701),), (0, 1, 2), every_class=True))
     assert len(set(every.values())) > 2_000
     few = images_by_seed(Request(tuple(range(seed, seed + 1) for seed in set(seeds)), (2, 1)))
     many = images_by_seed(Request((range(count),), (0, 1, 2)))
@@ -81,7 +81,9 @@ def test_latents_are_standard_normal_and_truncation_draws_them_in():
     latents = latents_of(range(5_000), 20)
     assert latents.mean().abs() < 0.02 and (latents.std() - 1).abs() < 0.02
     assert len(latents.unique(dim=0)) == 5_000
-    (mean,) = (batch.images for batch in batches(conditional(), [(0, 1), (9, 1)], truncation=0))
+    (mean,) = (
+        batch.images for batch in generate_batches(conditional(), [(0, 1), (9, 1)], truncation=0)
+    )
     assert torch.equal(mean[0], mean[1])
 
 
@@ -96,7 +98,7 @@ class Brightness(torch.nn.Module):
 def test_a_classifier_chooses_as_many_of_each_class_as_are_wanted():
     generator, classifier = small().eval(), Brightness()
     parts = [Request((range(30),), (1, 0)), Request((range(10),), (1, 0))]
-    found = list(batches_of(generator, parts, 1.0, classifier, ("dark", "bright")))
+    found = list(generate_parts(generator, parts, 1.0, classifier, ("dark", "bright")))
     for part, size in ((0, 15), (1, 5)):
         labels = [label for number, batch in found for label in batch.labels if number == part]
         assert sorted(labels) == [0] * size + [1] * size
@@ -111,7 +113,7 @@ def test_a_class_that_never_comes_is_not_waited_for():
         def forward(self, images):
             return torch.tensor([[1.0, 0.0]]).expand(len(images), 2)
 
-    found = batches_of(
+    found = generate_parts(
         small().eval(), [Request((range(4),), (0, 1))], 1.0, Dark(), ("dark", "bright")
     )
     with pytest.raises(Fault, match="sees none as bright"):
