@@ -35,7 +35,7 @@ from lab.evaluation import Evaluator
 from lab.files import check_apart
 from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
-from lab.runs import OUTPUTS, Run, check_out, load_own_dataset, resumed
+from lab.runs import OUTPUTS, Run, check_out, load_own_dataset, resume_options
 from lab.seeding import seed_for, stream
 from lab.training import LOSSES, MOST_EPOCHS, Adam, TrainingState, distributed
 
@@ -321,7 +321,7 @@ def main(began: float | None = None) -> None:
         report.look_at_runs(given.get("out", OUTPUTS), given.get("report"), "list" in given)
         return
     if "resume" in given:
-        options, run = distributed.broadcast_object(partial(resumed, Options, given))
+        options, run = distributed.broadcast_object(partial(resume_options, Options, given))
     else:
         options, run = parse(Options, recipes=RECIPES), None
     options = training.check_options(options, given)
@@ -369,7 +369,7 @@ def train_and_save(
             stack.enter_context(run.held())
             recipe, machine = RECIPES[options.recipe], device.describe_machine(state.device)
             changes = training.recipe_changes(options, recipe, dataset.spec.shape)
-            run.begin(training.stored_options(options), changes, dataset, machine)
+            run.write_config(training.stored_options(options), changes, dataset, machine)
             stack.enter_context(errors.made_good(hint))
             print(f"run folder: {run}", flush=True)
             recorder = report.Recorder(run, options, state, dataset, evaluator, budget, stop, hint)

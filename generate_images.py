@@ -42,8 +42,8 @@ from lab.report.figures import save_first
 from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, fit, twins
 from lab.restoration.corruptions import parse as parse_corruption
 from lab.runs import check_out
-from lab.runs.generated import GeneratedImages, places
-from lab.runs.generators import TrainedGenerator, find_generator, home_of
+from lab.runs.generated import GeneratedImages, locate_outputs
+from lab.runs.generators import TrainedGenerator, find_generator, output_folder
 from lab.text import command_line, counted, progress_bar
 
 SHOWN = 100  # images in the sheet
@@ -112,9 +112,9 @@ def find_places(
     if options.out and not WRITERS[kind].suffix:
         check_out(options.out)
     flag = "--out" if options.out else "--run"
-    out = options.out or home_of(trained).generated_folder
+    out = options.out or output_folder(trained).generated_folder
     endings = ["", *(f"_{corruption.file_stem}" for corruption in corruptions)]
-    return places(flag, out, kind, contents.spec, endings)
+    return locate_outputs(flag, out, kind, contents.spec, endings)
 
 
 def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
         check_out(folder)
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
-    folder = folder or home_of(trained).export_folder / kind
+    folder = folder or output_folder(trained).export_folder / kind
     folder.parent.mkdir(parents=True, exist_ok=True)
     apart = export(trained.weights, kind, folder)
     print(f"largest difference over {LATENTS:,} latents: {apart:.1e}\ndone: {folder}")

@@ -80,7 +80,7 @@ def killed(place: Place) -> Tries:
                 if run and not (run / "config.json").exists():
                     run.rmdir()  # killed before it wrote a word: nothing to go on with
                     arguments = place.tiny("--out", out, *more)
-                elif run and Run(run).readable_config.status == "finished":
+                elif run and Run(run).config_or_default.status == "finished":
                     arguments = ["--report", run]  # all that was left to do
                 plant = random_death(chance) if deaths < 6 and deaths < left else lambda: None
                 ended = begin("gan_lab.py", *arguments, at=place.folder, first=plant).wait()

@@ -67,7 +67,7 @@ def table(outputs: Path) -> str:
 
 def _row(run: Run) -> dict[str, str]:
     """What the table and the page say of a run; a damaged one is listed, not fatal."""
-    config, options = run.readable_config, run.options
+    config, options = run.config_or_default, run.options
     return {
         "name": run.path.name,
         "set": Path(str(options.get("dataset", "?"))).name + " (sample)" * config.data.is_sample,

@@ -1,4 +1,4 @@
-"""What --resume asks for: the run that goes on, and the options it began with."""
+"""The run that --resume names, and its options."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ MAY_CHANGE = ("epochs", "data_dir", "device", "out", "dry_run")
 Options = TypeVar("Options")
 
 
-def resumed(kind: type[Options], given: dict[str, Any]) -> tuple[Options, Run]:
-    """The options of the run that --resume names, and the run; --epochs may be raised.
+def resume_options(kind: type[Options], given: dict[str, Any]) -> tuple[Options, Run]:
+    """The run that --resume names and its options, with changes of those in MAY_CHANGE.
 
-    kind: the Options of gan_lab.py. given: those that were typed.
+    kind: the Options class of gan_lab.py. given: the options on the command line. Raises Mistake
+    or Fault if the run cannot be resumed with them.
     """
     cure = "a resumed run keeps its own; with --resume only {} may be given"
     refuse_others(given, ("resume", *MAY_CHANGE), cure)
@@ -40,20 +41,20 @@ def resumed(kind: type[Options], given: dict[str, Any]) -> tuple[Options, Run]:
         if options.epochs == stored.epochs:
             cure = f"raise --epochs above {stored.epochs} to go on"
             raise Mistake(f"--resume {run}: has finished; {cure}")
-        if not run.checkpoint_path.is_file():  # to begin again would destroy what it has
+        if not run.checkpoint_path.is_file():  # training from the start would overwrite the run
             raise Fault(f"{run.checkpoint_path}: is missing, without it the run cannot go on")
     return options, run
 
 
 def _stored_options(kind: type[Options], given: dict[str, Any], run: Run) -> Options:
-    """The options in the run's config.json, checked as if they had been typed."""
+    """The options in the run's config.json, checked like those on the command line."""
     content = dict(run.config.options)
-    where = given.get("data_dir", content.get("data_dir"))
-    if isinstance(where, str) and not at_home(where).is_dir():  # it may be gone
-        what = f"its images were in {where}, which is gone"
+    data_dir = given.get("data_dir", content.get("data_dir"))
+    if isinstance(data_dir, str) and not at_home(data_dir).is_dir():
+        what = f"its images were in {data_dir}, which is gone"
         raise Mistake(f"--resume {run}: {what}; say with --data-dir where they are now")
-    content["data_dir"] = where
-    content.pop("out", None)  # where runs were made then; this one has its folder
+    content["data_dir"] = data_dir
+    content.pop("out", None)  # the run may have been moved
     stored = options_from_config(kind, content if run.config.options else None, run.config_path)
     if stored.epochs is None:
         raise Fault(f"{run.config_path}: does not say how many epochs the run has")

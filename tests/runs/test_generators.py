@@ -68,7 +68,7 @@ def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None
 def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: bool) -> None:
     given = (None, own_run / "generator.pth") if by_file else (own_run, None)
     found = find_generator(*given)
-    assert data_dir_of(found.run) == SAMPLE and found.named_by_file is by_file
+    assert data_dir_of(found.run) == SAMPLE and found.given_as_file is by_file
     assert found.stage == ", after epoch 1"
     assert found.load_dataset().source == str(SAMPLE / "mnist")
     write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})

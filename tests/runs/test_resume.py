@@ -16,7 +16,7 @@ from lab import files
 from lab.data import load_sample
 from lab.errors import Fault, Mistake
 from lab.options import parse
-from lab.runs.resume import resumed
+from lab.runs.resume import resume_options
 from lab.runs.run import Run
 from lab.training import complete_options, stored_options
 
@@ -32,7 +32,7 @@ def planned_options() -> Options:
 def begun(outputs: Path, status: str = "stopped") -> Run:
     """A run as gan_lab.py begins it."""
     dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
-    run.begin(stored_options(planned_options()), "", dataset, {})
+    run.write_config(stored_options(planned_options()), "", dataset, {})
     run.save_status(status)
     return Run(run.path)
 
@@ -47,7 +47,7 @@ def changed(run: Run, **options: object) -> Run:
 
 def go_on(run: Run, **given: object):
     """What --resume of this run comes to, with what else is typed."""
-    return resumed(Options, {"resume": str(run), **given})
+    return resume_options(Options, {"resume": str(run), **given})
 
 
 def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
@@ -63,7 +63,7 @@ def test_the_newest_one_is_meant_where_none_is_named(tmp_path):
     begun(tmp_path)
     newest = begun(tmp_path)
     begun(tmp_path, "finished")
-    _, found = resumed(Options, {"resume": "newest", "out": tmp_path})
+    _, found = resume_options(Options, {"resume": "newest", "out": tmp_path})
     assert found.path == newest.path
 
 

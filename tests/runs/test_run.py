@@ -287,7 +287,7 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     run, machine = Run.create(tmp_path, "fashion"), {"python": "3.12", "cores": 2}
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--out", "my outputs"])
     options = {"dataset": "fashion", "hidden_g": (8, 9), "data_dir": SAMPLE, "ema_decay": 0.5}
-    run.begin(options, "--dropout 0.3", sample, machine)
+    run.write_config(options, "--dropout 0.3", sample, machine)
     found = Run(run.path).config
     assert found.status == "running" and len(found.written) == 16
     assert found.options == {**options, "hidden_g": [8, 9], "data_dir": str(SAMPLE)}
@@ -299,7 +299,7 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--resume"])
     monkeypatch.chdir(run.outputs)
     again = Run(run.path)
-    again.begin(options, "", sample, machine)
+    again.write_config(options, "", sample, machine)
     again.save_status("finished")
     last = Run(run.path).config
     assert (last.command, last.resumed_by) == (found.command, "python gan_lab.py --resume")
@@ -350,7 +350,7 @@ def test_an_evaluation_comes_back(tmp_path):
 def trained_on(tmp_path: Path, dataset, data_dir: Path | None = None) -> Run:
     """A run that was trained on these images."""
     run = Run.create(tmp_path, "fashion")
-    run.begin({"dataset": dataset.name, "data_dir": data_dir}, "", dataset, {})
+    run.write_config({"dataset": dataset.name, "data_dir": data_dir}, "", dataset, {})
     return Run(run.path)
 
 
@@ -401,7 +401,7 @@ def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(t
     dataset = datasets.load(str(pictures), image_size=16, colour=True)
     run = Run.create(tmp_path / "outputs", dataset.name)
     assert run.name == "leaves-001"
-    run.begin(dataset.options, "", dataset, {})
+    run.write_config(dataset.options, "", dataset, {})
     again = load_own_dataset(Run(run.path))
     assert again.fingerprint == dataset.fingerprint and again.spec == dataset.spec
     assert Run(run.path).config.data.notices == list(dataset.notices)
