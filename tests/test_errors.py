@@ -77,7 +77,7 @@ def test_no_message_is_longer_than_a_screen(capfd):
         raise Mistake("x" * 10_000 + "\n\x1b[2J")
 
     code, said = ending(main, capfd)
-    assert code == 2 and said.count("\n") == 1 and len(said) < errors.MOST_SAID + 100
+    assert code == 2 and said.count("\n") == 1 and len(said) < errors.MOST_CHARACTERS + 100
     assert said.endswith("...\n")
 
 

@@ -45,7 +45,7 @@ def test_a_file_that_another_program_has_open_is_tried_again(tmp_path, monkeypat
         return replace(beside, path)
 
     monkeypatch.setattr(Path, "replace", in_use)
-    monkeypatch.setattr(files, "RENAMES_TRIED", 2)
+    monkeypatch.setattr(files, "RENAME_ATTEMPTS", 2)
     with pytest.raises(PermissionError):
         files.write_text(path, "held for too long")
     assert not list(tmp_path.iterdir())
@@ -158,7 +158,7 @@ def test_who_only_asks_keeps_nobody_out(tmp_path):
     (tmp_path / files.LOCK_FILE).touch()
     asking = os.open(tmp_path / files.LOCK_FILE, os.O_RDWR)
     fcntl.flock(asking, fcntl.LOCK_EX)  # as another program's is_held does, for a moment
-    threading.Timer(files.PATIENCE / 4, os.close, [asking]).start()
+    threading.Timer(files.LOCK_TIMEOUT / 4, os.close, [asking]).start()
     with files.held(tmp_path, wait=False):
         assert files.is_held(tmp_path)
 
@@ -170,7 +170,7 @@ def test_who_waits_gets_it_when_it_is_free(tmp_path):
         with files.held(tmp_path):
             holds.set()
             order.append("the other")
-            threading.Event().wait(3 * files.PATIENCE)
+            threading.Event().wait(3 * files.LOCK_TIMEOUT)
             order.append("the other still")
 
     thread = threading.Thread(target=other)
