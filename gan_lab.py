@@ -301,7 +301,7 @@ def save_results(
     if options.final_images:
         images = recorder.generate(options.final_images, "final")
         classes = dataset.spec.class_names if options.conditional else ()
-        report.save_each(run.final_folder, images, in_turn=classes)
+        report.save_images(run.final_folder, images, in_turn=classes)
     run.save_network("discriminator", state.discriminator, dataset.spec, state.epoch)
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
@@ -382,7 +382,7 @@ def train_and_save(
             run.save_status("finished")
         hint = f"all is saved but the report: {run.command('--report')}"
         with errors.going_on(hint), errors.made_good(hint):
-            report.show(run)
+            report.write_pages(run)
     if options.tensorboard:
         print(f"events: {training.tensorboard_command(run.outputs)}")
     print(f"done: {run.report_path}")

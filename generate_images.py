@@ -38,7 +38,7 @@ from lab.models.request import COUNT, MOST_IMAGES, Request, request_from_options
 from lab.models.sampling import Batch, generate_parts
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
-from lab.report.figures import save_first
+from lab.report.figures import save_preview
 from lab.restoration.corruptions import CORRUPTIONS, Corruption, Gaussian, fit, twins
 from lab.restoration.corruptions import parse as parse_corruption
 from lab.runs import check_out
@@ -188,7 +188,7 @@ def make(
                     sheet += images[: SHOWN - len(sheet)]
                 classes += (batch.labels or [])[: SHOWN - len(classes)]
                 bar.update(len(batch))
-        save_first(into[0].sheet_path, [torch.stack(sheet) for sheet in shown], classes)
+        save_preview(into[0].sheet_path, [torch.stack(sheet) for sheet in shown], classes)
         for place, corruption in zip(into, [None, *corruptions], strict=True):
             place.record({**facts, "corruption": corruption and str(corruption)})
 

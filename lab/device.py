@@ -235,7 +235,7 @@ class Contention:
         self.before = cpu_seconds()
 
     def is_crowded(self) -> bool:
-        """Whether others used over a quarter of the CPU since the last call, with little idle time."""
+        """Whether others used over a quarter of all cores since the last call, with little idle."""
         now, before = cpu_seconds(), self.before
         self.before = now
         if now is None or before is None:

@@ -77,7 +77,7 @@ def make_run(
     for epoch in (0, 1, 3, 4):
         images = generate(generator, torch.randn(25, 16) + epoch)
         write_png(run.grid_path(epoch), figures.grid(images, 5))
-    figures.save_each(run.final_folder, images[:20])
+    figures.save_images(run.final_folder, images[:20])
     run.save_history(HISTORY)
     config = Config(
         status="finished",

@@ -36,7 +36,7 @@ def test_ticks_are_round_and_inside() -> None:
 
 def test_curves_and_ticks_are_higher_where_figures_are() -> None:
     plots = {plot["title"]: plot for plot in charts.plots(HISTORY, LOSS)}
-    opinions = plots["Discriminator’s opinion"]
+    opinions = plots["Discriminator output"]
     labels = {curve["column"]: curve["label"] for curve in opinions["curves"]}
     assert labels == {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
     for curve in opinions["curves"]:
@@ -53,8 +53,10 @@ def test_curves_and_ticks_are_higher_where_figures_are() -> None:
 
 def test_thinned_items_are_evenly_spaced_and_keep_both_ends() -> None:
     epochs = range(0, 1200, 5)
-    assert charts.thinned(epochs, 7) == [0, 200, 400, 600, 795, 995, 1195]
-    assert charts.thinned(epochs, 240) == epochs and [*charts.thinned(epochs, 1)] == [1195]
+    assert charts.evenly_spaced(epochs, 7) == [0, 200, 400, 600, 795, 995, 1195]
+    assert charts.evenly_spaced(epochs, 240) == epochs and [*charts.evenly_spaced(epochs, 1)] == [
+        1195
+    ]
     rows = [{"epoch": float(n), "d_loss": 1.0} for n in range(1, charts.MOST + 3)]
     (plot,) = charts.plots(rows, LOSS)
     places = plot["curves"][0]["points"].split()

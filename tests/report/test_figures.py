@@ -50,7 +50,7 @@ def test_large_images_are_enlarged_less() -> None:
 def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
     for shape, mode in ((GREY, "L"), (COLOUR, "RGB")):
         images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8)
-        figures.save_each(tmp_path, images)
+        figures.save_images(tmp_path, images)
         with Image.open(tmp_path / "img_001.png") as picture:
             assert picture.mode == mode
             assert np.asarray(picture).tobytes() == images[1].permute(1, 2, 0).numpy().tobytes()
@@ -139,9 +139,9 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     losses = {"discriminator": 1.0, "generator": 2.0}
     opinions = {"D(x), real": 0.6, "D(G(z)), generated": 0.4}
     # No balance with a loss that has none.
-    assert plain == unknown == {"Loss": losses, "Discriminator’s opinion": opinions}
-    assert opinions.items() < found["Discriminator’s opinion"].items()
-    assert 0.5 in found["Discriminator’s opinion"].values()
+    assert plain == unknown == {"Loss": losses, "Discriminator output": opinions}
+    assert opinions.items() < found["Discriminator output"].items()
+    assert 0.5 in found["Discriminator output"].values()
     assert {1.0, 2.0, math.log(2), 2 * math.log(2)} == set(found["Loss"].values())
     assert found["Quality"] == {"FCD, 5,000 images": 30.0}
     assert made[0]._supxlabel.get_text() == "a note"

@@ -79,10 +79,10 @@ def test_a_run_of_its_own_name_is_listed_last(tmp_path: Path) -> None:
 
 def test_the_list_says_which_distance_was_measured_how(tmp_path: Path) -> None:
     history = [{"epoch": 1.0, "fcd_train_5k": 30.0}, {"epoch": 2.0}]
-    assert summary.fcd(a_run(tmp_path / "a", history=history)) == "~30.0"
+    assert summary.fcd_text(a_run(tmp_path / "a", history=history)) == "~30.0"
     scored = a_run(tmp_path / "b", history=history, fcd_test=31.44, fcd_train=29.0)
-    assert summary.fcd(scored) == "31.4"
-    assert summary.fcd(a_run(tmp_path / "c", history=[])) == ""
+    assert summary.fcd_text(scored) == "31.4"
+    assert summary.fcd_text(a_run(tmp_path / "c", history=[])) == ""
 
 
 def test_report_and_list_look_at_the_runs_that_are_there(tmp_path: Path, capsys) -> None:

@@ -180,7 +180,7 @@ def test_what_is_damaged_is_remarked_on_once(tmp_path: Path, capsys) -> None:
     run.history_path.write_text("epoch\n1\ntwo\n")
     files.write_json(run.evaluation_path, {**EVALUATION, "words": 3})
     save_scores(run, {"sheet.png": {"title": 3}})
-    report.show(again(run))
+    report.write_pages(again(run))
     said = capsys.readouterr().out
     for path in (run.history_path, run.evaluation_path, run.restorations.scores_path):
         assert said.count(f"note: {path}: damaged, passed over") == 1

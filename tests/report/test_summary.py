@@ -14,17 +14,19 @@ from lab.training.losses import LOSSES
 
 
 def test_sentences_tell_the_epochs_apart() -> None:
-    assert "Before training" in summary.of_epoch(0, HISTORY, OPTIONS)
-    third = summary.of_epoch(3, HISTORY, OPTIONS)
+    assert "Before training" in summary.epoch_sentences(0, HISTORY, OPTIONS)
+    third = summary.epoch_sentences(3, HISTORY, OPTIONS)
     assert "real images 0.55 and generated ones 0.45" in third and "30.0, 67% closer" in third
-    assert summary.of_epoch(9, HISTORY, OPTIONS) == ""
+    assert summary.epoch_sentences(9, HISTORY, OPTIONS) == ""
     stuck = {"fcd_train_5k": 30.0, "thin_classes": 3.0}  # it learns no more
-    assert "Mode collapse" in summary.of_epoch(4, [*HISTORY[:-1], HISTORY[-1] | stuck], OPTIONS)
+    assert "Mode collapse" in summary.epoch_sentences(
+        4, [*HISTORY[:-1], HISTORY[-1] | stuck], OPTIONS
+    )
 
 
 def test_a_history_without_losses_has_sentences_too() -> None:
     history = [{"epoch": float(n), "fcd_train_5k": 90.0 / n} for n in range(1, 5)]
-    assert "30.0, 33% closer" in summary.of_epoch(3, history, OPTIONS)
+    assert "30.0, 33% closer" in summary.epoch_sentences(3, history, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +35,12 @@ def test_a_history_without_losses_has_sentences_too() -> None:
 )
 def test_the_discriminators_opinion_is_put_into_words(d_real: float, says: str) -> None:
     row = {"epoch": 1, "d_real": d_real, "d_fake": 1 - d_real}
-    assert says in summary.of_epoch(1, [row], OPTIONS)
+    assert says in summary.epoch_sentences(1, [row], OPTIONS)
 
 
 def test_other_losses_make_no_probabilities_to_speak_of() -> None:
     for name in (*LOSSES, "of another program", ["no name"]):
-        sentence = summary.of_epoch(3, HISTORY, {**OPTIONS, "loss": name})
+        sentence = summary.epoch_sentences(3, HISTORY, {**OPTIONS, "loss": name})
         assert ("tell" in sentence) == (name == "non-saturating")
 
 
@@ -94,7 +96,7 @@ def test_images_a_second_are_those_of_all_seconds(tmp_path: Path) -> None:
         {"epoch": 2, "seconds": 40.0, "images_per_second": 1500},
     ]
     figures = summary.key_figures(a_run(tmp_path, history=history), None)
-    assert ("2,400", "images a second") in figures and ("50 s", "of training") in figures
+    assert ("2,400", "images per second") in figures and ("50 s", "of training") in figures
 
 
 # Tables

@@ -265,7 +265,7 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     assert re.fullmatch(rf"gan_lab.py: {distributed.GONE}.*--resume {folder}\n", said.read_text())
 
     monkeypatch.setattr(gan_lab, "save_results", lambda *_: None)
-    monkeypatch.setattr(gan_lab.report, "show", lambda *_: None)
+    monkeypatch.setattr(gan_lab.report, "write_pages", lambda *_: None)
     for typed in (("--resume", folder), ("--out", straight.parent, *LONG)):
         monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, typed)])
         gan_lab.main()
