@@ -27,10 +27,10 @@ from lab.text import printable
 # the page has less than 12 MB.
 STILLS_BYTES, SHEETS_AND_WEIGHTS_BYTES = 1_000_000, 8_700_000
 STAGES = {
-    "finished": "at the end of the run",
-    "running": "of a run that has not ended",
-    "stopped": "of a run that was stopped",
-    "diverged": "of a run that diverged, as it was at its last sample grid",
+    "finished": "after training",
+    "running": "during training",
+    "stopped": "of a stopped run",
+    "diverged": "of a diverged run, from its last sample grid",
 }
 WALK_CAPTION = (
     "Each row interpolates between two latents along the sphere. If images change smoothly, the "

@@ -26,7 +26,7 @@ SHOWN = """
         const place = i % (height * width);
         return levels[4 * place + Math.floor(i / (height * width))] / 127.5 - 1;
     });
-    const isSeen = (i) => seen[4 * (i % (height * width)) + 3] > 0;
+    const isVisible = (i) => seen[4 * (i % (height * width)) + 3] > 0;
     const named = network.classes.indexOf(find("class-whole")?.textContent);
     const label = named < 0 ? undefined : named;
     const project = (pixels, ...more) => {
@@ -34,17 +34,17 @@ SHOWN = """
         while (!descent.finished) descent.advance();
         return descent;
     };
-    const filledWith = (level) => whole.map((v, i) => (isSeen(i) ? v : level));
+    const filledWith = (level) => whole.map((v, i) => (isVisible(i) ? v : level));
 """
 WITHOUT_MASK = f"""() => {{ {SHOWN}
     return [-1, 0, 1].map((level) => {{
         const {{ best }} = project(filledWith(level));
-        return parseFloat(decibels(squaredError(best, whole, (i) => !isSeen(i))));
+        return parseFloat(decibels(squaredError(best, whole, (i) => !isVisible(i))));
     }});
 }}"""
 OF_OTHER_PIXELS = f"""() => {{ {SHOWN}
-    const bank = drawBank(network, label);
-    const found = [-1, 1].map((level) => project(filledWith(level), bank, isSeen));
+    const bank = drawCandidates(network, label);
+    const found = [-1, 1].map((level) => project(filledWith(level), bank, isVisible));
     return [found.map(({{ best }}) => [...best]), found.map((each) => each.label), label];
 }}"""
 FINISHED = "#filled[aria-busy=false]"

@@ -43,7 +43,7 @@ def test_shows_every_part(run: Run) -> None:
     html = text_of(run)
     for wanted in ("31.4", "271.8", "PSNR, dB", "17.2", "a new figure", "bundled sample", "10.0%"):
         assert wanted in html
-    for wanted in ("Real images", "0.932", "--dropout 0.3", "10% each would be even"):
+    for wanted in ("Real images", "0.932", "--dropout 0.3", "equal shares would be 10% each"):
         assert wanted in html
     assert "314.2" not in html
     assert "<code>cd &#39;/home/me/my lab&#39;\npython gan_lab.py --out" in html
@@ -118,7 +118,7 @@ def test_a_bare_run_has_a_page_too(tmp_path: Path) -> None:
     files.write_json(run.config_path, {"options": 3, "data": [], "machine": None})
     html = report.write(run).read_text(encoding="utf-8")
     assert "No epoch has been completed" in html
-    assert "does not exist" in html  # why nothing can be played with
+    assert "does not exist" in html  # why nothing can be viewState with
     assert "options, data, machine" in run.remarks[0]
 
 
@@ -221,7 +221,7 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
     shares = {"0": 0.5, "1": 0.3, "2": 0.2, "3": 0.0}
     files.write_json(run.evaluation_path, {"confidence": 0.5, "class_histogram": shares})
     html = page_of(run)
-    assert "<span>green</span>" in html and "25% each would be even" in html
+    assert "<span>green</span>" in html and "equal shares would be 25% each" in html
 
 
 def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeypatch) -> None:
