@@ -58,7 +58,7 @@ def test_help_has_the_default_of_each_recipe(capsys):
     assert "(default clip; classic tanh; dcgan tanh; best tanh)" in shown
 
 
-def test_what_is_typed_overrides_the_recipe_and_the_recipe_the_default():
+def test_the_command_line_overrides_the_recipe_and_the_recipe_the_default():
     options = parse(Options, ["--recipe", "classic", "--lr-g", "0.1"], RECIPES)
     assert (options.lr_g, options.lr_d) == (0.1, 2e-4)
     assert parse(Options, [], RECIPES) == Options()
@@ -66,7 +66,7 @@ def test_what_is_typed_overrides_the_recipe_and_the_recipe_the_default():
         assert parse(Options, ["--recipe", recipe], RECIPES) == Options(recipe=recipe, **changes)
 
 
-def test_several_numbers_may_be_typed_in_any_fashion():
+def test_several_numbers_may_be_separated_by_spaces_or_commas():
     for typed in (["8", "9"], ["8,9"], ["8, 9"], ["8 9"]):
         assert parse(Options, ["--hidden-g", *typed]).hidden_g == (8, 9)
     assert parse(Options, ["--channels-g", "none"]).channels_g == ()
@@ -74,14 +74,14 @@ def test_several_numbers_may_be_typed_in_any_fashion():
         parse(Options, ["--hidden-g", "none"])
 
 
-def test_a_mistyped_option_is_guessed():
+def test_a_mistyped_option_gets_a_suggestion():
     with pytest.raises(Mistake, match=r"did you mean --epochs?"):
         parse(Options, ["--epoch", "3"])
     with pytest.raises(Mistake, match="--help lists the options"):
         parse(Options, ["--frobnicate", "3"])
 
 
-def test_options_are_said_as_they_are_typed():
+def test_options_are_quoted_as_typed():
     given = {"hidden_g": (5, 6), "pyramid": False, "dry_run": True, "lr_g": 0.1, "channels_g": ()}
     assert [as_typed(name, given) for name in given] == [
         *("--hidden-g 5 6", "--no-pyramid", "--dry-run", "--lr-g 0.1", "--channels-g none")
@@ -92,7 +92,7 @@ def test_options_are_said_as_they_are_typed():
 
 
 @pytest.mark.parametrize("typed", [["--average", "0.9"], ["--average=0.9"]])
-def test_an_option_that_has_another_name_now_says_which(typed):
+def test_a_renamed_option_is_refused_with_its_new_name(typed):
     with pytest.raises(Mistake, match=r"^--average: is called --ema-decay now; give that$"):
         given_options(Options, typed, RECIPES)
     assert parse(Options, ["--ema-decay", "0.9"]).ema_decay == 0.9
@@ -103,9 +103,7 @@ PATHS = [(kind, f.name) for kind in KINDS for f in dataclasses.fields(kind) if "
 
 
 @pytest.mark.parametrize(("kind", "name"), [*PATHS, (Options, "resume")])
-def test_the_home_folder_is_meant_in_every_path_however_it_is_typed(
-    tmp_path, monkeypatch, kind, name
-):
+def test_the_home_folder_is_expanded_in_every_path(tmp_path, monkeypatch, kind, name):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
     (tmp_path / "there").mkdir()
@@ -118,7 +116,7 @@ def test_the_home_folder_is_meant_in_every_path_however_it_is_typed(
         )
 
 
-def test_a_path_of_no_users_home_is_taken_as_it_is():
+def test_a_path_with_an_unknown_user_is_not_expanded():
     assert parse(Options, ["--out", "~nobody-here/x"]).out == Path("~nobody-here/x")
 
 
@@ -133,13 +131,13 @@ def test_a_path_of_no_users_home_is_taken_as_it_is():
         (denoise_images.Options, ["--corruption", "gaussian:0,3"], "0.3"),
     ],
 )
-def test_a_decimal_comma_is_refused_with_the_number_that_is_meant(kind, typed, number):
+def test_a_decimal_comma_is_refused_with_the_corrected_number(kind, typed, number):
     flag = typed[0].partition("=")[0]
     with pytest.raises(Mistake, match=rf"^{flag} '.*': write {re.escape(number)} with a point"):
         parse(kind, typed)
 
 
-def test_a_comma_between_numbers_with_a_point_is_no_decimal_comma():
+def test_a_comma_between_two_numbers_is_not_a_decimal_comma():
     for typed in (["0.1,0.3"], ["0.1, 0.3"], ["1e-1,3e-1"], ["0.1", "0.3"]):
         assert parse(denoise_images.Options, ["--sigma", *typed]).sigma == (0.1, 0.3)
     assert parse(denoise_images.Options, ["--sigma", "0, 1"]).sigma == (0, 1)
@@ -148,7 +146,7 @@ def test_a_comma_between_numbers_with_a_point_is_no_decimal_comma():
 # Read back from a config.json
 
 
-def test_a_config_of_the_first_version_is_understood():
+def test_a_config_of_version_1_is_read():
     options = options_from_config(Options, FIRST_VERSION, CONFIG)
     assert options.ema_decay == 0.987
     same = {name: value for name, value in FIRST_VERSION.items() if name not in ("average", "out")}
@@ -171,14 +169,14 @@ def test_a_config_of_the_first_version_is_understood():
         ["--ema-decay", "0", "--lr-g", "3e-05", "--sample-every", "2", "--dropout", "0.123456789"],
     ],
 )
-def test_what_a_run_writes_down_comes_back(typed):
+def test_stored_options_are_read_back(typed):
     options = parse(Options, typed, RECIPES)
     content = json.loads(json.dumps(stored_options(options), default=str))
     assert options_from_config(Options, content, CONFIG) == options
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
-def test_no_options_at_all_are_a_fault(content):
+def test_missing_options_are_a_fault(content):
     with pytest.raises(Fault, match=r"config\.json: its options are missing"):
         options_from_config(Options, content, CONFIG)
 
@@ -218,7 +216,7 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*FIELDS, "average"]), JSON, max_size=4))
-def test_any_options_are_taken_or_refused_in_a_line(content):
+def test_any_options_are_accepted_or_a_fault(content):
     try:
         options = options_from_config(Options, content, CONFIG)
     except Fault as fault:
@@ -234,7 +232,7 @@ def test_any_options_are_taken_or_refused_in_a_line(content):
 # Declared
 
 
-def test_every_option_is_read_somewhere():
+def test_every_option_is_used():
     paths = [REPOSITORY / "gan_lab.py", *(REPOSITORY / "lab").rglob("*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in paths)
     of_either_network = {f"{name}_{end}" for name in TAKEN_BY_NETWORKS for end in "gd"}
@@ -251,7 +249,7 @@ def test_a_network_has_an_option_for_each_argument():
             assert not {name for name in wanted if not {name, name + end} & set(FIELDS)}, kind
 
 
-def test_a_declaration_keeps_each_argument_by_its_name():
+def test_option_stores_its_arguments_by_name():
     field = option(3, "what it is", 1, 7, most=2, heading="numbers", old_name="old")
     assert field.default == 3
     kept = {name: value for name, value in field.metadata.items() if value not in (None, False)}

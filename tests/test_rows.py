@@ -118,7 +118,7 @@ def few_images(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
-def test_a_row_each_is_all_that_a_new_choice_takes(rows, few_images, tmp_path, capsys, network):
+def test_a_new_choice_needs_one_entry(rows, few_images, tmp_path, capsys, network):
     call(
         *(gan_lab, "--dataset", "toy", "--data-dir", tmp_path, "--out", tmp_path),
         *("--network-d", "linear", "--no-pyramid", "--loss", "wasserstein", "--r1-gamma", 0),

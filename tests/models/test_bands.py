@@ -13,7 +13,7 @@ from lab.data.pixels import to_float
 from lab.models.bands import BandLinear, laplacian_pyramid
 
 
-def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
+def test_the_pyramid_separates_frequencies_and_loses_nothing():
     bands = laplacian_pyramid(28)
     assert bands.shape == (784, 784 + 196 + 49)
     assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
@@ -24,7 +24,7 @@ def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
     assert laplacian_pyramid(20).shape == (400, 400 + 100 + 25)
 
 
-def test_the_bands_of_both_sets_are_of_a_like_strength():
+def test_the_bands_of_both_sets_have_similar_variances():
     for name in (name for name, spec in DATASETS.items() if spec.has_sample):
         shown = to_float(load_sample(name).test_images).flatten(1)
         bands = (shown @ laplacian_pyramid(28)).split((784, 196, 49), dim=1)
@@ -48,14 +48,14 @@ def shown(layer: BandLinear) -> torch.Tensor:
     return torch.randn(5, layer.channels * layer.side**2, requires_grad=True)
 
 
-def test_it_computes_what_bands_and_a_linear_layer_do(layer):
+def test_it_equals_a_linear_layer_on_the_bands(layer):
     images = shown(layer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.allclose(layer(images), plainly(layer, images), atol=1e-4)
 
 
-def test_its_gradients_are_theirs_and_so_are_those_of_a_gradient_penalty(layer):
+def test_its_gradients_and_those_of_a_penalty_equal_theirs(layer):
     images = shown(layer)
 
     def gradients(function) -> list[torch.Tensor]:
@@ -68,7 +68,7 @@ def test_its_gradients_are_theirs_and_so_are_those_of_a_gradient_penalty(layer):
         assert (found - wanted).norm() < 1e-5 * wanted.norm()
 
 
-def test_it_goes_on_with_the_weights_as_they_are_now(layer):
+def test_it_uses_the_present_weights(layer):
     images = shown(layer)
     before = layer(images).detach()
     layer.weight.data *= 2  # as a fused optimizer does: autograd is not told

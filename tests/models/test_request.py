@@ -14,7 +14,7 @@ MNIST, FASHION = DATASETS["mnist"], DATASETS["fashion"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), min_size=1, max_size=6))
-def test_seeds_are_each_there_once_and_in_order(ends):
+def test_parsed_seeds_are_sorted_and_unique(ends):
     words = [f"{first}-{first + more}" if more else str(first) for first, more in ends]
     wanted = {seed for first, more in ends for seed in range(first, first + more + 1)}
     assert [seed for seed, _ in Request(parse_seeds(words))] == sorted(wanted)
@@ -23,7 +23,7 @@ def test_seeds_are_each_there_once_and_in_order(ends):
 @pytest.mark.parametrize(
     "word", ["x", "-1", "1-2-3", "5-2", "1.5", "", "٣", str(10**10), "9" * 5000]
 )
-def test_seeds_that_are_none_are_refused_in_a_line(word):
+def test_invalid_seeds_are_refused(word):
     with pytest.raises(Mistake, match="--seeds") as caught:
         parse_seeds([word])
     assert len(str(caught.value)) < 250
@@ -34,7 +34,7 @@ def asked(spec=MNIST, classes=10, by_classifier=False, **given):
     return list(request_from_options(classes, spec, given, by_classifier))
 
 
-def test_classes_come_in_turn_and_with_seeds_in_every_one():
+def test_classes_come_in_turn_and_with_seeds_every_class():
     assert asked(count=3) == [(0, 0), (1, 1), (2, 2)]
     assert asked(seeds=["12"]) == [(12, 2)]  # the same picture in any company
     assert asked(per_class=2, classes=10, spec=FASHION)[:2] == [(0, 0), (1, 1)]
@@ -55,7 +55,7 @@ def test_classes_come_in_turn_and_with_seeds_in_every_one():
         (("A", "a", "big cats, old"), ("a", "A", "big-cats-old", "2"), (1, 0, 2)),
     ],
 )
-def test_classes_are_typed_by_name_or_number(names, typed, labels):
+def test_classes_are_given_by_name_or_number(names, typed, labels):
     spec = DatasetSpec("own", "Own", (1, 8, 8), tuple(names))
     found = request_from_options(len(names), spec, {"classes": typed}, False)
     assert found.classes == labels
@@ -64,12 +64,12 @@ def test_classes_are_typed_by_name_or_number(names, typed, labels):
             request_from_options(len(names), spec, {"classes": ("0",)}, False)
 
 
-def test_an_unconditional_generator_is_told_no_class():
+def test_an_unconditional_generator_gets_no_class():
     assert asked(classes=0, count=2) == [(0, None), (1, None)]
     assert asked(classes=0, by_classifier=True, count=2) == [(0, None), (1, None)]
 
 
-def test_the_test_part_has_a_sixth_more_of_other_seeds():
+def test_the_test_part_has_a_sixth_as_many_other_seeds():
     request = request_from_options(10, MNIST, {"count": 60}, False)
     assert [seed for seed, _ in request.test_part()] == list(range(60, 70))
     assert len(Request((range(3),)).test_part()) == 1
@@ -90,7 +90,7 @@ def test_the_test_part_has_a_sixth_more_of_other_seeds():
         (10, False, {"per_class": 10**7}, "--per-class: these are 100,000,000 images"),
     ],
 )
-def test_what_cannot_be_made_is_refused(classes, by_classifier, given, line):
+def test_impossible_requests_are_refused(classes, by_classifier, given, line):
     with pytest.raises(Mistake) as caught:
         request_from_options(classes, MNIST, given, by_classifier)
     assert line in str(caught.value)

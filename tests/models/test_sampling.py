@@ -17,7 +17,7 @@ def small(shape=(1, 28, 28)) -> torch.nn.Module:
     return build(GENERATORS, "mlp", shape=shape, latent_dim=4, hidden=(8,), batch_norm=True)
 
 
-def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
+def test_generate_rounds_to_bytes_and_restores_the_mode():
     generator = small().train()
     latents = torch.randn(10, 4)
     whole = generate(generator, latents)
@@ -68,7 +68,7 @@ def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
 
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.integers(1, 700))
-def test_a_seed_has_one_picture_in_any_company(seeds, count):
+def test_the_image_of_a_seed_does_not_depend_on_the_batch(seeds, count):
     every = images_by_seed(Request((range(701),), (0, 1, 2), every_class=True))
     assert len(set(every.values())) > 2_000
     few = images_by_seed(Request(tuple(range(seed, seed + 1) for seed in set(seeds)), (2, 1)))
@@ -77,7 +77,7 @@ def test_a_seed_has_one_picture_in_any_company(seeds, count):
         assert found and all(every[key] == image for key, image in found.items())
 
 
-def test_latents_are_standard_normal_and_truncation_draws_them_in():
+def test_latents_are_standard_normal_and_truncation_shrinks_them():
     latents = latents_of(range(5_000), 20)
     assert latents.mean().abs() < 0.02 and (latents.std() - 1).abs() < 0.02
     assert len(latents.unique(dim=0)) == 5_000
@@ -95,7 +95,7 @@ class Brightness(torch.nn.Module):
         return torch.stack((-mean, mean), 1)
 
 
-def test_a_classifier_chooses_as_many_of_each_class_as_are_wanted():
+def test_a_classifier_selects_the_wanted_number_of_each_class():
     generator, classifier = small().eval(), Brightness()
     parts = [Request((range(30),), (1, 0)), Request((range(10),), (1, 0))]
     found = list(generate_parts(generator, parts, 1.0, classifier, ("dark", "bright")))
@@ -108,7 +108,7 @@ def test_a_classifier_chooses_as_many_of_each_class_as_are_wanted():
     assert seen.tolist() == [label for _, batch in found for label in batch.labels]
 
 
-def test_a_class_that_never_comes_is_not_waited_for():
+def test_a_class_that_is_never_generated_is_a_fault():
     class Dark(torch.nn.Module):
         def forward(self, images):
             return torch.tensor([[1.0, 0.0]]).expand(len(images), 2)

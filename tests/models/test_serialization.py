@@ -30,7 +30,7 @@ from lab.models.tensor_files import MOST_WEIGHT_BYTES, digest, plain_state
 BIRDS = DatasetSpec("birds", "Birds of 1911", (3, 20, 20), ("wren", "Häher"))
 
 
-def test_weights_come_back_as_they_were(tmp_path):
+def test_weights_are_loaded_as_they_were_saved(tmp_path):
     path, generator = tmp_path / "g.pth", small(batch_norm=True).eval()
     save_weights(path, generator, MNIST, epoch=3)
     again = load_weights(path, "generator")
@@ -59,7 +59,7 @@ def test_weights_come_back_as_they_were(tmp_path):
     ],
     ids=lambda network: type(network).__name__,
 )
-def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
+def test_every_network_is_loaded_with_its_set(tmp_path, network):
     path = tmp_path / "n.pth"
     save_weights(path, network, BIRDS)
     again = load_weights(path, role_of(network))
@@ -72,7 +72,7 @@ def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
 
 
 @pytest.mark.parametrize("role", ["generator", "denoiser"])
-def test_halves_come_back_as_float32(tmp_path, role):
+def test_float16_is_loaded_as_float32(tmp_path, role):
     path, network = tmp_path / "n.pth", small(batch_norm=True)  # has counts, which are whole
     if role == "denoiser":
         network = build(DENOISERS, "blind", shape=MNIST.shape, corruptions=3, inner_width=32)
@@ -87,7 +87,7 @@ def test_halves_come_back_as_float32(tmp_path, role):
         assert torch.equal(again, value.half().float() if value.is_floating_point() else value)
 
 
-def test_halves_are_trusted_no_more_than_other_numbers(tmp_path):
+def test_float16_weights_are_checked_too(tmp_path):
     path, network = tmp_path / "g.pth", small()
     state = network.state_dict()
     name = next(iter(state))
@@ -108,7 +108,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "one/g.pth").read_bytes() == (tmp_path / "two/g.pth").read_bytes()
 
 
-def test_weights_and_digest_are_of_one_file_also_where_it_is_just_replaced(tmp_path, monkeypatch):
+def test_weights_and_digest_are_of_the_same_file_while_it_is_replaced(tmp_path, monkeypatch):
     path, before, after = tmp_path / "g.pth", small(), small()
     save_weights(path, before, MNIST)
     asked = []
@@ -169,7 +169,7 @@ def test_an_old_denoiser_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("facts", [{}, [], "mnist", {"dataset": "cifar"}, {"dataset": ["mnist"]}])
-def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
+def test_an_old_file_of_an_unknown_set_is_refused(tmp_path, facts):
     path = tmp_path / "old.pth"
     saved_as_version_1(path, "generator", OLD_G, facts, kind="mlp")
     assert "does not say which set" in refused(path)
@@ -178,7 +178,7 @@ def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
 @pytest.mark.parametrize(
     "change", [{"nonsense": 1}, {"pyramid": True, "channels": [4]}, {"hidden": [9]}, {"shape": [1]}]
 )
-def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
+def test_an_old_config_is_checked_too(tmp_path, change):
     path = tmp_path / "old.pth"
     saved_as_version_1(path, "discriminator", OLD_D, kind="mlp")
     content = torch.load(path, weights_only=True)
@@ -186,7 +186,7 @@ def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
     refused(path, "discriminator")
 
 
-def test_the_classifiers_that_ship_are_what_their_checksums_say(tmp_path, monkeypatch):
+def test_shipped_classifiers_have_their_checksums(tmp_path, monkeypatch):
     for spec in (MNIST, DATASETS["fashion"]):
         assert list(shipped.load_classifiers(spec)) == ["cnn", "mlp"]
         network = shipped.load_classifier(spec)
@@ -211,7 +211,7 @@ def refused_classifier() -> str:
 # Files from elsewhere
 
 
-def test_what_is_no_weights_file_is_refused(tmp_path):
+def test_other_files_than_weights_are_refused(tmp_path):
     path = tmp_path / "g.pth"
     assert "does not exist" in refused(path)
     path.write_text("just text")
@@ -274,13 +274,13 @@ def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
     ],
 )
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
-def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, kind, change):
+def test_a_config_out_of_range_is_refused_before_memory_is_allocated(tmp_path, kind, change):
     config = {**small().config, **({"channels": [4]} if kind == "dcgan" else {}), **change}
     refused(saved(tmp_path / "g.pth", kind=kind, config=config))
 
 
 @pytest.mark.parametrize("missing", ["config", "kind", "dataset", "state_dict", "format"])
-def test_what_is_missing_is_refused(tmp_path, missing):
+def test_missing_entries_are_refused(tmp_path, missing):
     path = saved(tmp_path / "g.pth")
     content = torch.load(path, weights_only=True)
     del content[missing]
@@ -298,18 +298,18 @@ def test_what_is_missing_is_refused(tmp_path, missing):
         ({"nonsense": 1, "more": 2}, "its config has more, nonsense, which mlp does not take"),
     ],
 )
-def test_sizes_are_looked_at_before_anything_is_built(tmp_path, change, says, monkeypatch):
+def test_sizes_are_checked_before_the_network_is_built(tmp_path, change, says, monkeypatch):
     monkeypatch.setattr("lab.models.serialization.build", lambda *_, **__: pytest.fail("built"))
     path = saved(tmp_path / "g.pth", config={**small().config, **change})
     assert says in refused(path)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "unet", 3, None, ["mlp"]])
-def test_a_kind_of_network_that_there_is_not_is_refused(tmp_path, kind):
+def test_an_unknown_kind_of_network_is_refused(tmp_path, kind):
     refused(saved(tmp_path / "g.pth", kind=kind))
 
 
-def test_a_pyramid_that_fits_no_memory_is_refused(tmp_path):
+def test_a_pyramid_that_needs_too_much_memory_is_refused(tmp_path):
     spec = DatasetSpec("large", "Large", (1, 512, 512))
     path = tmp_path / "d.pth"
     network = build(DISCRIMINATORS, "mlp", shape=spec.shape, hidden=())
@@ -344,11 +344,11 @@ def test_damaged_facts_of_the_set_are_refused(tmp_path, facts):
     assert "\n" not in refused(saved(tmp_path / "g.pth", dataset=facts))
 
 
-def test_facts_that_are_none_are_no_facts(tmp_path):
+def test_facts_that_are_not_a_dictionary_are_ignored(tmp_path):
     assert load_weights(saved(tmp_path / "g.pth", facts=["epoch"]), "generator").facts == {}
 
 
-def test_loading_draws_nothing_from_the_global_stream(tmp_path):
+def test_loading_does_not_use_the_global_generator(tmp_path):
     path = saved(tmp_path / "g.pth")
     before = torch.get_rng_state()
     load_weights(path, "generator")
@@ -362,7 +362,7 @@ def test_a_negative_variance_is_refused(tmp_path):
     assert "negative variance" in refused(path)
 
 
-def test_the_largest_checkpoint_that_options_allow_can_be_read():
+def test_the_largest_possible_checkpoint_can_be_read():
     widest = {"hidden": (layers.MOST_WIDTH,) * layers.MOST_LAYERS}
     for shape in ((1, 28, 28), (3, 32, 32)):
         for channels in ((), (layers.MOST_CHANNELS,) * 2):

@@ -50,7 +50,7 @@ def colour_page(browser, colour_run: Run):
     yield from opened(browser, colour_run)
 
 
-def test_slider_moves_grid_cursor_and_words(page) -> None:
+def test_the_slider_moves_grid_cursor_and_sentence(page) -> None:
     def state() -> tuple[str, str, str]:
         return (
             page.get_attribute(".frame.current img", "src"),
@@ -89,7 +89,7 @@ def pixels_agree(page, run: Run) -> bool:
     return bool((found - wanted).abs().max() <= 2)
 
 
-def test_pages_pixels_are_pytorchs(page, run: Run) -> None:
+def test_the_pages_pixels_equal_pytorchs(page, run: Run) -> None:
     assert pixels_agree(page, run)
 
 
@@ -170,7 +170,7 @@ def walk(page) -> None:
     assert page.evaluate(PICTURE, "walk") != grid
 
 
-def test_descent_restores(page) -> None:
+def test_projection_restores(page) -> None:
     restore(page)
 
 
@@ -190,13 +190,13 @@ def restore(page) -> None:
     assert decibels("#psnr-noisy") == pytest.approx(0, abs=0.5)  # 20 log10(1 / 1)
 
 
-def test_nothing_hangs_over_the_edge(page) -> None:
+def test_the_page_fits_any_width(page) -> None:
     for width in (1280, 860, 375):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_dark_and_light_are_two(page) -> None:
+def test_dark_and_light_mode_differ(page) -> None:
     papers = set()
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
@@ -212,7 +212,7 @@ def test_script_in_an_option_has_not_run(page) -> None:
 # Colour
 
 
-def test_colour_pixels_are_pytorchs_in_the_canvas_too(colour_page, colour_run: Run) -> None:
+def test_colour_pixels_equal_pytorchs_in_the_canvas(colour_page, colour_run: Run) -> None:
     assert pixels_agree(colour_page, colour_run)
     drawn = colour_page.evaluate(
         """() => {
@@ -228,7 +228,7 @@ def test_colour_pixels_are_pytorchs_in_the_canvas_too(colour_page, colour_run: R
     assert torch.equal(found[:, :3], wanted.T) and (found[:, 3] == 255).all()
 
 
-def test_a_colour_generator_can_be_played_with(colour_page) -> None:
+def test_panels_work_with_a_colour_generator(colour_page) -> None:
     before = colour_page.evaluate(PICTURE, "sample")
     colour_page.click("#new-sample")
     assert colour_page.evaluate(PICTURE, "sample") != before
@@ -240,7 +240,7 @@ def test_a_colour_generator_can_be_played_with(colour_page) -> None:
     restore(colour_page)
 
 
-def test_an_oblong_image_keeps_its_sides(browser, tmp_path) -> None:
+def test_an_oblong_image_keeps_its_aspect_ratio(browser, tmp_path) -> None:
     spec = type(TOY)("tall", "Tall images", (1, 24, 12), ())
     run = make_run(tmp_path, "tall-001", spec=spec, generator=network("dcgan", spec.shape))
     page_of(run)
@@ -252,7 +252,7 @@ def test_an_oblong_image_keeps_its_sides(browser, tmp_path) -> None:
 # Classes
 
 
-def test_a_conditional_generator_is_asked_for_classes(browser, tmp_path) -> None:
+def test_panels_offer_the_classes_of_a_conditional_generator(browser, tmp_path) -> None:
     torch.manual_seed(0)
     generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)

@@ -10,7 +10,7 @@ from lab.report import charts
 LOSS = "non-saturating"
 
 
-def test_opinions_are_no_probabilities_with_every_loss() -> None:
+def test_discriminator_outputs_are_probabilities_with_some_losses_only() -> None:
     notes = {
         loss: [plot["note"] for plot in charts.plots(HISTORY, loss)]
         for loss in (LOSS, "hinge", "?")
@@ -34,7 +34,7 @@ def test_ticks_are_round_and_inside() -> None:
             )
 
 
-def test_curves_and_ticks_are_higher_where_figures_are() -> None:
+def test_curves_and_ticks_rise_with_the_values() -> None:
     plots = {plot["title"]: plot for plot in charts.plots(HISTORY, LOSS)}
     opinions = plots["Discriminator output"]
     labels = {curve["column"]: curve["label"] for curve in opinions["curves"]}

@@ -20,7 +20,7 @@ def opened_url(url: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
 
 
-def test_final_images_stand_in_whole_rows_in_their_order(tmp_path: Path) -> None:
+def test_final_images_are_in_whole_rows_in_order(tmp_path: Path) -> None:
     levels = torch.arange(25).byte().view(-1, 1, 1, 1).expand(-1, *GREY)
     run, few = Run(tmp_path), Run(tmp_path / "few")
     figures.save_images(run.final_folder, levels)
@@ -71,7 +71,7 @@ def test_a_grid_of_images_of_an_unknown_shape_is_shown_as_it_is(tmp_path: Path) 
         assert opened_url(embedding.thumbnail(run, None)).tobytes() == grid.tobytes()
 
 
-def test_film_thins_out_but_keeps_both_ends(tmp_path: Path) -> None:
+def test_a_long_film_is_thinned_and_keeps_both_ends(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.grid_folder.mkdir()
     for epoch in range(0, 1200, 5):
@@ -97,7 +97,7 @@ def test_large_colour_images_have_fewer_frames_and_final_images(tmp_path: Path) 
     assert opened_url(final).size == (10 * 65 - 1, 2 * 65 - 1)
 
 
-def test_pictures_from_elsewhere_stay_out_of_the_page(tmp_path: Path) -> None:
+def test_links_to_other_pictures_are_not_embedded(tmp_path: Path) -> None:
     run, private = make_run(tmp_path / "outputs"), tmp_path / "private.png"
     Image.new("L", (30, 30)).save(private)
     for path in (run.latent_walk_path, run.grid_path(77)):
@@ -107,7 +107,7 @@ def test_pictures_from_elsewhere_stay_out_of_the_page(tmp_path: Path) -> None:
     assert not {77, 78} & {frame["epoch"] for frame in embedding.film(run, GREY)}
 
 
-def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
+def test_embedding_names_pictures_that_are_too_large(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "missing.png")]
     for path in paths[:2]:
         Image.new("L", (20, 20)).save(path)
@@ -117,7 +117,7 @@ def test_embedding_says_what_it_has_no_room_for(tmp_path: Path) -> None:
     assert left_out == ["b.png"]
 
 
-def test_a_large_grid_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_large_grid_is_embedded(tmp_path: Path) -> None:
     run, shape = Run(tmp_path), (3, 64, 64)
     run.grid_folder.mkdir()
     images = generate(network("mlp", shape), torch.randn(100, 16))

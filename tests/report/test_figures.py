@@ -56,7 +56,7 @@ def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
             assert np.asarray(picture).tobytes() == images[1].permute(1, 2, 0).numpy().tobytes()
 
 
-def test_the_film_rests_on_its_last_frame_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
+def test_the_film_has_a_longer_last_frame_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
     frames = [(epoch, tmp_path / f"{epoch}.png") for epoch in range(4)]
     for epoch, path in frames:
         write_png(path, figures.grid(even([60 * epoch], COLOUR if epoch else GREY), 1))
@@ -86,7 +86,7 @@ def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> Non
 
 
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
-def test_the_samples_of_a_class_stand_beside_its_bar(count, monkeypatch) -> None:
+def test_the_samples_of_a_class_are_aligned_with_its_bar(count, monkeypatch) -> None:
     made = drawn(monkeypatch)
     names = [f"class {label}" for label in range(count)]
     shown = even([9] * count, (3, 16, 16))
@@ -120,7 +120,7 @@ def test_a_sheet_of_colour_images_is_in_colour(monkeypatch) -> None:
     assert levels[20, 20].tolist() == [200, 0, 0]
 
 
-def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
+def test_loss_curves_have_correct_labels(monkeypatch) -> None:
     made = drawn(monkeypatch)
     row = {"epoch": 1, "d_loss": 1.0, "g_loss": 2.0, "d_real": 0.6, "d_fake": 0.4}
     scored = [{**row, "fcd_train_5k": 30.0}]
@@ -147,7 +147,7 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     assert made[0]._supxlabel.get_text() == "a note"
 
 
-def test_curves_of_columns_that_came_later_are_drawn(monkeypatch) -> None:
+def test_columns_that_begin_later_are_drawn(monkeypatch) -> None:
     made = drawn(monkeypatch)
     history = [{"epoch": n, "g_loss": 1.0} | ({"confidence": 0.5} if n > 2 else {}) for n in (1, 3)]
     charts.save_curves(Path("none"), history, "title", "hinge")

@@ -84,7 +84,7 @@ def share(page) -> int:
 
 
 @pytest.mark.parametrize("what", GENERATORS)
-def test_a_drawn_hole_is_filled_in_better_than_without_the_mask(browser, tmp_path, what) -> None:
+def test_a_drawn_mask_is_filled_in_better_than_without_the_mask(browser, tmp_path, what) -> None:
     for page in opened(browser, run_with(tmp_path, what)):
         drag(page, (0.3, 0.5), (0.7, 0.5), (0.6, 0.7))
         page.wait_for_selector("#psnr-filled:has-text('dB')")  # while drawing
@@ -96,7 +96,7 @@ def test_a_drawn_hole_is_filled_in_better_than_without_the_mask(browser, tmp_pat
 
 
 @pytest.mark.parametrize("what", ["grey, convolutional", "conditional"])
-def test_what_is_hidden_is_not_compared(browser, tmp_path, what) -> None:
+def test_hidden_pixels_are_not_compared(browser, tmp_path, what) -> None:
     for page in opened(browser, run_with(tmp_path, what)):
         page.click("#cover-half")
         (black, white), found, label = page.evaluate(OF_OTHER_PIXELS)

@@ -60,7 +60,7 @@ def renewed(page, until: str) -> None:
     raise AssertionError(f"{until!r} never came: {page.inner_text('.hero')!r}")
 
 
-def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
+def test_a_page_reloads_until_its_run_ends(browser, tmp_path) -> None:
     run = Run(tmp_path / "fashion-001")
     process = training("--out", tmp_path, *TINY, "--epochs", 5_000, "--sample-every", 1)
     page = browser.new_page(viewport={"width": 900, "height": 500})
@@ -131,7 +131,7 @@ def play(page) -> None:
     page.click("#cover-half")
 
 
-def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
+def test_samples_are_kept_when_the_page_reloads(browser, tmp_path) -> None:
     torch.manual_seed(0)
     generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)

@@ -113,12 +113,12 @@ def test_markup_in_embedded_json_cannot_end_its_script(run: Run) -> None:
     assert embedded_json(html)["history"][0][HOSTILE_COLUMN] == 1
 
 
-def test_a_bare_run_has_a_page_too(tmp_path: Path) -> None:
+def test_a_run_with_config_only_has_a_page(tmp_path: Path) -> None:
     run = Run(tmp_path)
     files.write_json(run.config_path, {"options": 3, "data": [], "machine": None})
     html = report.write(run).read_text(encoding="utf-8")
     assert "No epoch has been completed" in html
-    assert "does not exist" in html  # why nothing can be viewState with
+    assert "does not exist" in html  # why the generator is not shown
     assert "options, data, machine" in run.remarks[0]
 
 
@@ -145,7 +145,7 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch) -> 
     assert not canary.exists()
 
 
-def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
+def test_weights_with_infinite_results_do_not_break_the_page(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     generator = network()
     for weight in generator.parameters():
@@ -159,7 +159,7 @@ def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
     assert embedded_json(html)["live"] is None
 
 
-def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
+def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluation_path.write_text("[")
     run.history_path.write_text("epoch,d_loss\n1,nan\n2,inf\n")
@@ -175,7 +175,7 @@ def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
         report.write(again(run))
 
 
-def test_what_is_damaged_is_remarked_on_once(tmp_path: Path, capsys) -> None:
+def test_damage_is_reported_once(tmp_path: Path, capsys) -> None:
     run = make_run(tmp_path)
     run.history_path.write_text("epoch\n1\ntwo\n")
     files.write_json(run.evaluation_path, {**EVALUATION, "words": 3})
@@ -199,13 +199,13 @@ def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     assert "31.4" in page_of(run)
 
 
-def test_a_run_that_held_nothing_but_figures_has_a_page(tmp_path: Path) -> None:
+def test_a_run_with_figures_only_has_a_page(tmp_path: Path) -> None:
     html = page_of(a_run(tmp_path / "some run", fcd_test=3.9, recall=0.4))
     assert "Not far from real images" in html and "Fashion-MNIST" in html
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
-def test_a_run_of_a_colour_set_that_no_row_names_has_its_page(tmp_path: Path, kind: str) -> None:
+def test_a_run_of_an_unknown_colour_set_has_a_page(tmp_path: Path, kind: str) -> None:
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=network(kind, TOY.shape))
     html = page_of(run)
     assert embedded_json(html)["live"]["shape"] == [3, 20, 20]
@@ -224,7 +224,7 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
     assert "<span>green</span>" in html and "equal shares would be 25% each" in html
 
 
-def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeypatch) -> None:
+def test_a_network_of_an_unknown_kind_is_not_exported(tmp_path: Path, monkeypatch) -> None:
     class Odd(torch.nn.Module):
         latent_dim = 16
 
@@ -236,7 +236,7 @@ def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeyp
     assert "the page knows no Odd" in page_of(run)
 
 
-def test_only_the_page_of_a_run_under_way_renews_itself(tmp_path):
+def test_only_the_page_of_a_running_run_reloads_itself(tmp_path):
     made = make_run(tmp_path)
     made.save_status("running")
     with made.held():

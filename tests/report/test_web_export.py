@@ -32,7 +32,7 @@ def unsettled(generator: nn.Module) -> nn.Module:
     ],
     ids=["plain", "batch norm", "convolutions", "clipped", "both", "conditional", "full maps"],
 )
-def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -> None:
+def test_operations_reproduce_the_networks_images(kind, config, shape, monkeypatch) -> None:
     torch.manual_seed(1)
     monkeypatch.setattr(web_export, "TOLERANCE", 1)
     generator = unsettled(network(kind, shape, **config))
@@ -43,7 +43,7 @@ def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -
     assert exported["shares"] == sorted(exported["shares"], reverse=True)
 
 
-def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch) -> None:
+def test_a_wrong_export_is_refused(monkeypatch) -> None:
     def nothing(operations: list, latents: torch.Tensor) -> list[torch.Tensor]:
         return [torch.zeros(64, math.prod(GREY))]
 
@@ -52,7 +52,7 @@ def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch) -> None:
         web_export.export(network())
 
 
-def test_directions_move_the_first_layer_most() -> None:
+def test_directions_change_the_first_layer_most() -> None:
     torch.manual_seed(0)
     operations = web_export.operations_of(network(hidden=(32, 48)))
     directions, _ = web_export.principal_directions(operations, 16)

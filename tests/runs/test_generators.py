@@ -32,7 +32,7 @@ def own_run(tmp_path: Path) -> Path:
     return run
 
 
-def test_a_run_may_be_named_as_the_list_names_it(
+def test_a_run_may_be_given_by_its_name(
     own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -65,7 +65,7 @@ def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None
 
 
 @pytest.mark.parametrize("by_file", [True, False])
-def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: bool) -> None:
+def test_a_generators_images_are_found_through_its_run(own_run: Path, by_file: bool) -> None:
     given = (None, own_run / "generator.pth") if by_file else (own_run, None)
     found = find_generator(*given)
     assert data_dir_of(found.run) == SAMPLE and found.given_as_file is by_file
@@ -78,7 +78,7 @@ def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: 
 
 
 @pytest.mark.parametrize("nonsense", ["cats", ["mnist"], None, {"name": "cats", "shape": [1, 2]}])
-def test_a_file_that_does_not_say_its_set_is_refused(own_run: Path, nonsense: object) -> None:
+def test_a_file_without_its_set_is_refused(own_run: Path, nonsense: object) -> None:
     path = own_run / "generator.pth"
     content = torch.load(path, weights_only=True)
     torch.save({**content, "dataset": nonsense}, path)

@@ -50,7 +50,7 @@ def go_on(run: Run, **given: object):
     return resume_options(Options, {"resume": str(run), **given})
 
 
-def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
+def test_a_resumed_run_keeps_its_options(tmp_path):
     run = begun(tmp_path)
     options, found = go_on(run)
     assert options == dataclasses.replace(planned_options(), resume=str(run))
@@ -59,7 +59,7 @@ def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
     assert (options.epochs, options.device, options.seed) == (7, "cpu", 5)
 
 
-def test_the_newest_one_is_meant_where_none_is_named(tmp_path):
+def test_the_newest_unfinished_run_is_the_default(tmp_path):
     begun(tmp_path)
     newest = begun(tmp_path)
     begun(tmp_path, "finished")
@@ -79,7 +79,7 @@ def test_what_a_resumed_run_refuses(tmp_path):
         go_on(Path("none"))
 
 
-def test_a_finished_run_goes_on_with_more_epochs_only(tmp_path):
+def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
     run = begun(tmp_path, "finished")
     with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to go on"):
         go_on(run)
@@ -89,19 +89,19 @@ def test_a_finished_run_goes_on_with_more_epochs_only(tmp_path):
     assert go_on(run, epochs=4)[0].epochs == 4
 
 
-def test_a_data_folder_that_is_gone_is_asked_for(tmp_path):
+def test_a_missing_data_folder_is_named(tmp_path):
     run = changed(begun(tmp_path), data_dir=str(tmp_path / "gone"))
     with pytest.raises(Mistake, match="gone, which is gone; say with --data-dir where they are"):
         go_on(run)
     assert go_on(run, data_dir=SAMPLE)[0].data_dir == SAMPLE
 
 
-def test_the_folder_that_runs_were_made_in_then_does_not_matter(tmp_path):
+def test_the_stored_output_folder_is_ignored(tmp_path):
     run = changed(begun(tmp_path), out="\0 of another machine")
     assert go_on(run)[0].seed == 5
 
 
-def test_a_run_of_the_labs_first_version_goes_on_with_its_average(tmp_path):
+def test_a_run_of_version_1_keeps_its_ema_decay(tmp_path):
     run = begun(tmp_path)
     content = files.read_json(run.config_path)
     del content["options"]["ema_decay"]
@@ -148,7 +148,7 @@ NAMES = [field.name for field in dataclasses.fields(Options)]
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, min_size=1, max_size=3))
-def test_any_options_in_a_config_are_taken_or_refused(tmp_path_factory, changes):
+def test_any_options_in_a_config_are_accepted_or_refused(tmp_path_factory, changes):
     outputs = tmp_path_factory.getbasetemp() / "resumed"
     run = Run.all_in(outputs)[0] if outputs.is_dir() else begun(outputs)
     content = {**stored_options(planned_options()), **changes}

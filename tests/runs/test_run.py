@@ -66,7 +66,7 @@ def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
     assert Run.create(outputs, "fashion").name == "fashion-1000"
 
 
-def test_two_programs_that_ask_at_once_get_two_folders(tmp_path):
+def test_two_programs_at_once_get_two_folders(tmp_path):
     barrier, made = threading.Barrier(8), []
 
     def create() -> None:
@@ -106,7 +106,7 @@ def test_runs_are_not_made_in_a_run(tmp_path):
 # Found
 
 
-def test_runs_are_listed_by_number_those_of_their_own_name_last(tmp_path):
+def test_runs_are_listed_by_number_and_then_those_without(tmp_path):
     for name in ("fashion-002", "mnist-010", "fashion-009", "my best", "another"):
         leave(tmp_path, name, "finished")
     (tmp_path / "fashion-099").mkdir()  # no config.json in it
@@ -116,7 +116,7 @@ def test_runs_are_listed_by_number_those_of_their_own_name_last(tmp_path):
     assert Run.all_in(tmp_path / "none") == []
 
 
-def test_a_run_is_opened_by_its_path_or_by_its_name(tmp_path, monkeypatch):
+def test_a_run_is_opened_by_path_or_name(tmp_path, monkeypatch):
     run = leave(tmp_path / "outputs", "my best", "finished")
     monkeypatch.chdir(tmp_path)
     outputs = run.path.parent
@@ -143,7 +143,7 @@ def test_a_link_that_leads_out_of_a_run_is_named(tmp_path):
         Run.newest_unfinished(tmp_path)
 
 
-def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
+def test_the_newest_trained_run_is_the_default(tmp_path, capfd):
     with pytest.raises(Mistake, match=r"no run with a generator\.pth .*: python gan_lab\.py"):
         Run.newest(tmp_path)
     untrained = leave(tmp_path, "fashion-001", "stopped", generator=True)
@@ -167,7 +167,7 @@ def test_a_run_with_a_damaged_config_may_be_the_newest(tmp_path, capfd):
     assert "has not finished" in capfd.readouterr().out  # as far as one knows
 
 
-def test_only_a_run_that_was_stopped_is_gone_on_with(tmp_path, capfd):
+def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
     for number, status in enumerate(("stopped", "running", "diverged", "finished", "odd"), 1):
         leave(tmp_path, f"fashion-{number:03d}", status)
     damaged = leave(tmp_path, "fashion-009", "running")
@@ -187,7 +187,7 @@ def test_only_a_run_that_was_stopped_is_gone_on_with(tmp_path, capfd):
 # Held
 
 
-def test_a_run_is_under_way_as_long_as_somebody_holds_it(tmp_path):
+def test_a_run_is_running_as_long_as_it_is_locked(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     with run.held():
         assert run.is_held and Run(run.path).status == "running"
@@ -202,7 +202,7 @@ def test_a_run_is_under_way_as_long_as_somebody_holds_it(tmp_path):
     assert Run(run.path).status == "damaged"
 
 
-def test_what_a_killed_training_left_is_cleared_away_by_who_holds_the_run(tmp_path):
+def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     run.grid_folder.mkdir()
     left = [run.path / ".1-ab.part", run.grid_folder / ".7.part"]
@@ -241,7 +241,7 @@ def test_final_images_are_in_order(tmp_path):
     assert [path.name for path in run.final_images()] == ["img_002.png", "img_010.png"]
 
 
-def test_figures_of_older_weights_are_not_those_of_the_run(tmp_path):
+def test_an_evaluation_of_older_weights_is_ignored(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     run.save_network("generator", small_generator(), FASHION, epoch=3)
     older = Evaluation(figures={"fcd_test": 31.5}, generator_sha256="that of others")
@@ -258,7 +258,7 @@ def test_figures_of_older_weights_are_not_those_of_the_run(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
-def test_what_never_ends_is_not_waited_for(tmp_path):
+def test_pipes_and_huge_files_are_refused(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     os.mkfifo(run.history_path)
     os.mkfifo(run.generator_path)
@@ -275,7 +275,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path):
 # Written
 
 
-def test_a_command_is_typed_in_any_folder(tmp_path, monkeypatch):
+def test_a_command_works_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["my lab/gan_lab.py"])
     words = shlex.split(Run(Path("two words/mnist-001")).command("--resume"))
@@ -283,7 +283,7 @@ def test_a_command_is_typed_in_any_folder(tmp_path, monkeypatch):
     assert words == ["python", str(script), "--resume", str(folder)]
 
 
-def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
+def test_config_has_options_data_machine_and_command(tmp_path, sample, monkeypatch):
     run, machine = Run.create(tmp_path, "fashion"), {"python": "3.12", "cores": 2}
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--out", "my outputs"])
     options = {"dataset": "fashion", "hidden_g": (8, 9), "data_dir": SAMPLE, "ema_decay": 0.5}
@@ -308,7 +308,7 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     assert Run(run.path).remarks == []
 
 
-def test_a_history_that_is_saved_is_the_one_that_is_read(tmp_path):
+def test_a_saved_history_is_read_back(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     assert run.history == []
     for rows in ([ROW], [ROW, {**ROW, "epoch": 2, "fcd_train_5k": 9.5}]):
@@ -316,7 +316,7 @@ def test_a_history_that_is_saved_is_the_one_that_is_read(tmp_path):
         assert run.history == rows
 
 
-def test_networks_are_saved_with_their_set_and_stage(tmp_path):
+def test_networks_are_saved_with_their_set_and_epoch(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     assert not run.generator_path.is_file() and run.generator_sha256 is None
     discriminator = build(DISCRIMINATORS, "mlp", shape=FASHION.shape, hidden=(8,))
@@ -331,7 +331,7 @@ def test_networks_are_saved_with_their_set_and_stage(tmp_path):
     assert run.generator_path.is_file()
 
 
-def test_an_evaluation_comes_back(tmp_path):
+def test_an_evaluation_is_read_back(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     evaluation = Evaluation(
         figures={"images": 10_000, "fcd_test": 31.4159},
@@ -354,7 +354,7 @@ def trained_on(tmp_path: Path, dataset, data_dir: Path | None = None) -> Run:
     return Run(run.path)
 
 
-def test_a_run_on_the_sample_goes_on_with_the_sample(tmp_path, sample, monkeypatch):
+def test_a_run_on_the_sample_is_resumed_with_the_sample(tmp_path, sample, monkeypatch):
     run = trained_on(tmp_path / "outputs", sample)  # where there was no full set, which came since
     full = dataclasses.replace(sample, is_sample=False, fingerprint="the full set's")
     monkeypatch.setattr(datasets, "load", lambda *_: full)
@@ -386,14 +386,14 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     assert asked == [("fashion", SAMPLE), ("fashion", None), ("fashion", tmp_path)]
 
 
-def test_a_run_that_does_not_say_its_set_is_a_fault(tmp_path):
+def test_a_run_without_its_set_is_a_fault(tmp_path):
     for options in ({}, {"dataset": 3}, {"dataset": "cifar"}, {"dataset": ["fashion"]}):
         files.write_json(tmp_path / "config.json", {"options": options})
         with pytest.raises(Fault, match="does not say which set the run was trained on"):
             load_dataset(Run(tmp_path))
 
 
-def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(tmp_path):
+def test_own_pictures_are_converted_as_before_and_found_after_a_move(tmp_path):
     shades = torch.arange(70 * 400).remainder(251).byte().view(70, 20, 20)
     (pictures := tmp_path / "leaves").mkdir()
     for index, image in enumerate(shades):
@@ -418,6 +418,6 @@ def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(t
     assert holds_a_run(run.path)
 
 
-def test_where_config_does_not_say_any_images_are_the_runs(tmp_path, sample):
+def test_without_a_fingerprint_any_images_are_accepted(tmp_path, sample):
     files.write_json(tmp_path / "config.json", {"options": {"dataset": "fashion"}})
     assert Run(tmp_path).was_trained_on(sample)

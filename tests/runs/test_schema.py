@@ -87,7 +87,7 @@ def shown(record) -> dict:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_whole_file_is_read_as_it_is(tmp_path_factory, name):
+def test_a_sound_file_is_read_completely(tmp_path_factory, name):
     _, content = KINDS[name]
     record, damaged = as_read(tmp_path_factory, name, content)
     assert damaged == []
@@ -102,7 +102,7 @@ def test_an_empty_object_has_only_defaults(tmp_path_factory, name):
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PARTS), JSON)
-def test_a_part_that_is_damaged_takes_no_other_with_it(tmp_path_factory, part, value):
+def test_a_damaged_part_does_not_affect_others(tmp_path_factory, part, value):
     name, key = part
     _, content = KINDS[name]
     record, _ = as_read(tmp_path_factory, name, {**content, key: value})
@@ -134,7 +134,7 @@ WRONG = {
     ("name", "key", "value"),
     [(name, key, value) for name, parts in WRONG.items() for key, value in parts.items()],
 )
-def test_what_is_damaged_is_named_and_has_its_default(tmp_path_factory, name, key, value):
+def test_damaged_parts_are_named_and_get_their_defaults(tmp_path_factory, name, key, value):
     record, damaged = as_read(tmp_path_factory, name, {**KINDS[name][1], key: value})
     assert damaged == [key]
     assert getattr(record, key) == getattr(type(record)(), key)
@@ -161,7 +161,7 @@ def test_a_damaged_part_within_a_part_is_named_and_the_rest_kept(tmp_path_factor
 @example("scores.json", {"sheets": {"\ud800.png": {}, "a.png": {"sigma": "\udc80"}}})
 @example("config.json", {"\ud800": 1, "options": {"\udce9": "\ud800"}})
 @given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.text(max_size=6), JSON) | JSON)
-def test_any_json_is_a_record_or_a_fault(tmp_path_factory, name, content):
+def test_any_json_gives_a_record_or_a_fault(tmp_path_factory, name, content):
     try:
         record, damaged = as_read(tmp_path_factory, name, content)
     except Fault as fault:
@@ -174,7 +174,7 @@ def test_any_json_is_a_record_or_a_fault(tmp_path_factory, name, content):
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_record_or_a_fault(tmp_path_factory, content):
+def test_any_bytes_give_a_record_or_a_fault(tmp_path_factory, content):
     for name, (kind, _) in KINDS.items():
         path = tmp_path_factory.getbasetemp() / name
         path.write_bytes(content)
@@ -184,7 +184,7 @@ def test_any_bytes_are_a_record_or_a_fault(tmp_path_factory, content):
             assert name in str(fault) and "\n" not in str(fault)
 
 
-def test_figures_that_cannot_be_shown_are_left_out(tmp_path_factory):
+def test_figures_that_are_not_finite_are_left_out(tmp_path_factory):
     changes = {"broken": math.nan, "endless": 10**400, "huge": 1e30, "text": "7", "yes": True}
     content = {**EVALUATION, **changes, "real": {"fcd_test": 0.05, **changes}}
     record, damaged = as_read(tmp_path_factory, "evaluation.json", content)
@@ -213,23 +213,23 @@ def rows_of(columns: list[str]) -> st.SearchStrategy:
 
 @settings(max_examples=100, deadline=None)
 @given(rows_of(["d_loss", "fcd_train_5k", 'a "quoted", name', "Häher"]))
-def test_a_history_comes_back(rows):
+def test_a_history_is_read_back(rows):
     assert history_from_csv(history_as_csv(rows)) == rows
 
 
-def test_columns_stand_in_the_order_in_which_they_came():
+def test_columns_are_in_the_order_of_their_appearance():
     text = history_as_csv([{"epoch": 1, "d_loss": 0.5}, {"epoch": 2, "fcd": 9.25, "d_loss": 0.25}])
     assert text == "epoch,d_loss,fcd\n1,0.5,\n2,0.25,9.25\n"
 
 
-def test_cells_that_cannot_be_shown_and_rows_without_an_epoch_are_left_out():
+def test_cells_that_are_not_finite_and_rows_without_an_epoch_are_left_out():
     text = "epoch,d_loss\n1,nan\n2,inf\nnan,3\n,4\n-1,5\n3,1e30\n4,0.5\n"
     rows = [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}, {"epoch": 4, "d_loss": 0.5}]
     assert history_from_csv(text) == rows
 
 
 @pytest.mark.parametrize("text", ["epoch\n1,2\n", "epoch,d_loss\n1,text\n", "epoch\n\u00b2\n"])
-def test_what_is_no_such_table_is_refused(text):
+def test_other_text_than_a_history_is_refused(text):
     with pytest.raises(ValueError):
         history_from_csv(text)
 
@@ -238,7 +238,7 @@ def test_what_is_no_such_table_is_refused(text):
 @example("epoch,d_loss\n1,\x00\n")
 @example('epoch\n"1')
 @given(st.text(alphabet='epoch,d_l1234567890.-e+naif"\n\r \t\0', max_size=80) | st.text())
-def test_any_text_is_a_history_or_refused(text):
+def test_any_text_gives_a_history_or_a_value_error(text):
     for whole in (text, f"epoch,d_loss\n{text}"):
         try:
             rows = history_from_csv(whole)
@@ -252,7 +252,7 @@ def test_any_text_is_a_history_or_refused(text):
 # As a run reads them
 
 
-def test_what_is_damaged_a_run_remarks_on_once(tmp_path):
+def test_a_run_reports_damage_once(tmp_path):
     write_json(tmp_path / "config.json", {**CONFIG, "machine": 3, "status": 7})
     write_json(tmp_path / "evaluation.json", {**EVALUATION, "generator_sha256": None, "words": 3})
     write_text(tmp_path / "history.csv", "epoch\n1,2\n")
@@ -268,7 +268,7 @@ def test_what_is_damaged_a_run_remarks_on_once(tmp_path):
 
 @pytest.mark.parametrize("name", ["evaluation.json", "history.csv"])
 @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"[1]", b"", b"epoch\n\xff\n"])
-def test_a_run_can_do_without_files_that_are_no_such_thing(tmp_path, name, content):
+def test_a_run_ignores_damaged_files_that_are_not_essential(tmp_path, name, content):
     write_json(tmp_path / "config.json", CONFIG)
     (tmp_path / name).write_bytes(content)
     run = Run(tmp_path)

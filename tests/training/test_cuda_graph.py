@@ -43,7 +43,7 @@ def weights_after(options, state, step):
     return found | {"totals": state.totals}
 
 
-def test_replayed_steps_are_the_steps(monkeypatch):
+def test_replayed_steps_equal_plain_steps(monkeypatch):
     options, calls = small_options("modern", "--dropout", "0.3", "--conditional", "--augment"), []
 
     def faithful(step, real, labels):
@@ -70,7 +70,7 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch):
     "how",
     ["does something else", "forgets its input", "keeps its latents", "draws in vain", "refuses"],
 )
-def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
+def test_a_wrong_recording_is_never_used(monkeypatch, capsys, how):
     options = small_options("modern")
 
     def stale(step, real, labels):
@@ -101,7 +101,7 @@ def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("more", [(), ("--conditional", "--augment")])
 @pytest.mark.parametrize("recipe", ["modern", "classic", "dcgan"])
-def test_recorded_steps_are_the_steps_on_a_gpu(recipe, more):
+def test_recorded_steps_equal_plain_steps_on_a_gpu(recipe, more):
     maps = MAPS if recipe == "dcgan" else ()
     options = small_options(recipe, *maps, *more, "--dropout", "0.3")
     found = []

@@ -100,7 +100,7 @@ def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("typed", [("modern",), ("modern", "--augment"), ("dcgan", *MAPS)])
-def test_two_processes_do_what_one_does(typed):
+def test_two_processes_train_like_one(typed):
     act = partial(in_float64, 20, typed)
     (alone,), (first, second) = in_processes(1, act), in_processes(2, act)
     for name, values in alone.items():
@@ -109,7 +109,7 @@ def test_two_processes_do_what_one_does(typed):
         assert np.abs(values - first[name]).max() <= 1e-9, name
 
 
-def test_in_float32_the_first_gradients_are_those_of_one():
+def test_first_gradients_in_float32_equal_those_of_one_process():
     act = partial(after_steps, 1, ("modern",))
     (alone,), (first, _) = in_processes(1, act), in_processes(2, act)
     for name in ("slope g", "slope d"):
@@ -117,7 +117,7 @@ def test_in_float32_the_first_gradients_are_those_of_one():
         assert apart <= 1e-5 * np.linalg.norm(alone[name]), name
 
 
-def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
+def test_all_processes_stop_at_the_step_at_which_one_got_a_signal():
     def act() -> list[int]:
         stop, answers = StopSwitch(distributed.all_reduce_max), []
         for step in range(3):
@@ -130,7 +130,7 @@ def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
     assert in_processes(2, act) == [[0, signal.SIGTERM, signal.SIGTERM]] * 2
 
 
-def test_process_0_decides_the_length_and_what_was_stored():
+def test_process_0_decides_the_length_and_the_stored_options():
     def act() -> list[Any]:
         own = int(distributed.is_first())
         return [
@@ -190,7 +190,7 @@ def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
         (("--list",),) * 2 + ("--list: is for a single process",),
     ],
 )
-def test_what_processes_cannot_share_is_said_once(tmp_path, one, two, says):
+def test_options_that_processes_cannot_share_are_refused_once(tmp_path, one, two, says):
     assert says in refused(tmp_path, one, two)
 
 
@@ -236,7 +236,7 @@ def wait_for(path: Path, *processes: Any) -> None:
         time.sleep(0.02)
 
 
-def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
+def test_a_run_can_be_resumed_with_another_number_of_processes(tmp_path, monkeypatch):
     straight, folder = (tmp_path / name / "fashion-001" for name in ("straight", "broken"))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

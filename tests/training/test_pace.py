@@ -9,7 +9,7 @@ from lab.training.pace import Pace
 
 
 @pytest.mark.parametrize(("cost", "wait"), [(0.1, 20), (0.5, 20), (2.0, 66)])
-def test_pages_take_their_share_of_a_run_wherever_it_ends(monkeypatch, cost, wait) -> None:
+def test_pages_take_at_most_their_share_of_a_run(monkeypatch, cost, wait) -> None:
     now = [1_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     pace, made = Pace(20, 3 / 100, began=1_000.0, first_cost=0.5), []
@@ -25,7 +25,7 @@ def test_pages_take_their_share_of_a_run_wherever_it_ends(monkeypatch, cost, wai
     assert all(wait <= later - sooner < wait + 4 for sooner, later in pairwise(made))
 
 
-def test_without_a_beginning_the_first_time_is_at_once() -> None:
+def test_without_began_the_first_time_is_at_once() -> None:
     pace = Pace(20, 3 / 100)
     assert pace.is_due()
     with pace.timed():

@@ -45,7 +45,7 @@ def set_of(count: int, shape=(1, 28, 28)):
     return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
 
 
-def test_a_set_without_labels_has_no_classes_to_ask_for():
+def test_conditional_is_refused_for_a_set_without_labels():
     unlabelled = dataclasses.replace(set_of(1_000), train_labels=None)
     with pytest.raises(Mistake, match="--conditional: Birds has no labels"):
         complete_options(small_options("modern", "--conditional"), unlabelled)
@@ -55,7 +55,7 @@ def test_a_set_without_labels_has_no_classes_to_ask_for():
     ("count", "more", "wanted"),
     [(4_999, (), True), (5_000, (), False), (200, ("--no-augment",), False)],
 )
-def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, wanted, capsys):
+def test_augmentation_is_on_for_small_sets(count, more, wanted, capsys):
     options = complete_options(small_options("modern", *more), set_of(count))
     assert options.augment is wanted
     assert "augment" not in recipe_changes(options, RECIPES["modern"], (1, 28, 28))
@@ -64,7 +64,7 @@ def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, want
 @pytest.mark.parametrize(
     ("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5), ("best", 30)]
 )
-def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
+def test_a_recipe_shows_the_same_number_of_images_for_any_set(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
     assert complete_options(options, set_of(60_000)).epochs == epochs
     small = complete_options(options, set_of(10_000))
@@ -73,7 +73,7 @@ def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
     assert small.sample_every == max(1, 6 * epochs // 10)
 
 
-def test_images_shown_are_exact_and_the_last_epoch_may_be_short():
+def test_images_shown_may_end_in_a_short_epoch():
     for shown, epochs, steps, exactly in (
         (25_000, 3, 78 + 78 + 40, 20_000 + 40 * 128),
         (20_001, 3, 78 + 78 + 1, 20_128),
@@ -91,7 +91,7 @@ def test_images_shown_are_exact_and_the_last_epoch_may_be_short():
     assert whole.images_shown == 30_000  # a recipe's images, and --epochs typed
 
 
-def test_with_minutes_the_speed_decides(capsys):
+def test_with_minutes_the_length_is_not_known(capsys):
     options = parse(Options, ["--minutes", "5", "--batch-size", "128"], RECIPES)
     options = complete_options(options, images(1024))
     print_plan(options, {}, images(1024), small_state(options, images(1024)))
@@ -123,20 +123,20 @@ def test_the_penalty_comes_at_least_once_an_epoch():
         (["--images-shown", "3000000000"], r"--images-shown 3,000,000,000: is 300,000 epochs"),
     ],
 )
-def test_what_does_not_fit_is_a_mistake(typed, says):
+def test_options_that_do_not_suit_the_set_are_a_mistake(typed, says):
     options = parse(Options, typed, RECIPES)
     with pytest.raises(Mistake, match=rf"^{says}"):
         complete_options(options, set_of(10_000), given_options(Options, typed, RECIPES))
 
 
 @pytest.mark.parametrize(("count", "batch"), [(88, 64), (64, 64), (58, 32), (128, 128)])
-def test_a_batch_nobody_asked_for_is_no_larger_than_the_set(count, batch):
+def test_the_default_batch_is_no_larger_than_the_set(count, batch):
     assert complete_options(Options(), set_of(count)).batch_size == batch
     with pytest.raises(Mistake, match=f"the set has {count} training images; give a smaller"):
         complete_options(Options(batch_size=256), set_of(count), ["batch_size"])
 
 
-def test_what_images_of_other_sides_do_not_allow_is_a_mistake():
+def test_networks_that_do_not_suit_the_sides_are_a_mistake():
     with pytest.raises(Mistake, match="--pyramid: a pyramid is for square images, not 20 x 24"):
         complete_options(Options(), set_of(10_000, (3, 20, 24)))
     with pytest.raises(Mistake, match=r"--pyramid: .* which 30 does not allow; add --no-pyramid"):
@@ -185,7 +185,7 @@ def test_options_that_contradict_each_other_are_a_mistake(typed, says):
     assert check_options(options, {}) == options  # a recipe's own may have no effect
 
 
-def test_events_are_asked_for_where_they_can_be_written(monkeypatch, capsys):
+def test_tensorboard_is_refused_where_it_does_not_work(monkeypatch, capsys):
     monkeypatch.setattr("lab.training.progress.importlib.util.find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"--tensorboard: .*pip install tensorboard"):
         check_options(Options(tensorboard=True), {"tensorboard": True})
@@ -215,7 +215,7 @@ def test_any_option_overrides_its_recipe():
         (["--network-g", "dcgan"], (1, 64, 64), (128, 64, 32, 16), ()),
     ],
 )
-def test_channels_that_are_left_out_suit_the_images(typed, shape, maps_g, maps_d, capsys):
+def test_default_channels_suit_the_images(typed, shape, maps_g, maps_d, capsys):
     options = complete_options(parse(Options, typed, RECIPES), set_of(60_000, shape))
     assert (options.channels_g, options.channels_d) == (maps_g, maps_d)
     recipe = RECIPES[options.recipe]
@@ -227,7 +227,7 @@ def test_channels_that_are_left_out_suit_the_images(typed, shape, maps_g, maps_d
         assert recipe_changes(fewer, recipe, shape) == "--channels-g 8"
 
 
-def test_of_larger_images_a_recipe_shows_fewer():
+def test_a_recipe_shows_fewer_large_images():
     large = set_of(60_000, (3, 64, 64))
     assert complete_options(parse(Options, ["--recipe", "dcgan"], RECIPES), large).epochs == 3
     typed = {"images_shown": 720_000}
@@ -237,7 +237,7 @@ def test_of_larger_images_a_recipe_shows_fewer():
     assert complete_options(resumed, large).images_shown == 180_000
 
 
-def test_what_decides_a_run_is_written_down(monkeypatch):
+def test_stored_options_are_those_of_the_run(monkeypatch):
     monkeypatch.chdir(SAMPLE.parent)
     options = Options(data_dir=Path(SAMPLE.name), dry_run=True, resume="fashion-001", seed=3)
     decided = stored_options(options)
@@ -246,7 +246,7 @@ def test_what_decides_a_run_is_written_down(monkeypatch):
     json.dumps(decided, default=str)
 
 
-def test_the_plan_is_said_before_it_begins(capsys):
+def test_the_plan_is_printed(capsys):
     typed = ["--dropout", "0.3", "--seed", "7", "--epochs", "2", "--batch-size", "128"]
     options = complete_options(parse(Options, typed, RECIPES), images(1024))
     print_plan(options, {}, images(1024), small_state(options, images(1024)))
@@ -263,7 +263,7 @@ def test_the_plan_is_said_before_it_begins(capsys):
 # Going on
 
 
-def test_a_run_goes_on_where_its_checkpoint_is(tmp_path, capsys):
+def test_a_run_is_resumed_at_its_checkpoint(tmp_path, capsys):
     path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
     state = small_state(options)
     continue_from(path, state, options, images(200))  # there is none: it begins again
@@ -295,7 +295,7 @@ def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
             continue_from(path, small_state(options), changed, dataset)
 
 
-def test_options_that_the_plan_speaks_of_are_there():
+def test_options_named_in_plan_exist():
     names = {field.name for field in dataclasses.fields(Options)}
     assert names >= plan.NOT_STORED | plan.SHOWN_BY_PLAN
     assert {*plan.REQUIRES, *plan.REQUIRES.values()} <= names

@@ -39,7 +39,7 @@ def test_without_a_terminal_there_are_only_lines(state, capsys):
     assert lines == [f"epoch  3/12  {figures}", "    Healthy.", f"epoch 12/12  {figures}  FCD 31.4"]
 
 
-def test_a_coarse_clock_stops_no_bar(state, monkeypatch):
+def test_a_bar_works_with_a_coarse_clock(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     state.step = 1  # in no time, says a clock that ticks every 16 ms
     with bar_over(state, epochs=1, steps=2) as bar:
@@ -64,14 +64,14 @@ def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losse
     assert shown == f"200 images/s  {wanted}"
 
 
-def test_a_run_that_goes_on_begins_where_it_was(state, monkeypatch):
+def test_the_bar_of_a_resumed_run_begins_at_its_position(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     state.epoch, state.step = 2, 3
     with bar_over(state, epochs=5, steps=4) as bar:
         assert (bar.bar.n, bar.bar.total) == ((2 * 4 + 3) * 50, 5 * 4 * 50)
 
 
-def test_a_bar_knows_a_short_last_epoch_and_a_length_that_changes(state, monkeypatch, capsys):
+def test_a_bar_follows_a_changing_length(state, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with bar_over(state, epochs=5, steps=4) as bar:
         state.length.steps = 18
@@ -84,7 +84,7 @@ def test_a_bar_knows_a_short_last_epoch_and_a_length_that_changes(state, monkeyp
     assert "epoch 3/3" in capsys.readouterr().out
 
 
-def test_crowded_cores_are_spoken_of_once(state, monkeypatch, capsys):
+def test_the_note_on_busy_cores_is_printed_once(state, monkeypatch, capsys):
     monkeypatch.setattr(progress, "available_cores", lambda: 2)
     monkeypatch.setattr(progress.Contention, "is_crowded", lambda self: True)
     with bar_over(state, epochs=5, steps=4) as bar:

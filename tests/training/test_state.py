@@ -40,7 +40,7 @@ THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
         ("modern", ("--conditional", "--augment")),
     ],
 )
-def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, recipe, more, after):
     options, path = small_options(recipe, *THREE, *more), tmp_path / "checkpoint.pth"
     straight = small_state(options)
     trained(options, straight, images(200))
@@ -63,7 +63,7 @@ def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
 
 
 @pytest.mark.parametrize("after", [5, 8, 9])  # before, at and within the short last epoch
-def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
+def test_a_run_with_a_short_last_epoch_can_be_resumed(tmp_path, after):
     short = dataclasses.replace(small_options(), epochs=3, images_shown=200 + 200 + 100)
     path, straight, broken = tmp_path / "checkpoint.pth", small_state(short), small_state(short)
     rows = trained(short, straight, images(200))
@@ -75,7 +75,7 @@ def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
     assert (broken.epoch, broken.updates) == (3, 10)
 
 
-def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
+def test_a_run_stopped_between_two_epochs_can_be_resumed(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     longer = dataclasses.replace(options, epochs=5, lr_decay=0.0)
     state = small_state(longer)
@@ -89,7 +89,7 @@ def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
     assert are_equal(weights_of(state), weights_of(again))
 
 
-def test_a_checkpoint_knows_its_place(tmp_path):
+def test_a_checkpoint_stores_its_position(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     state = small_state(options)
     state.epoch, state.step, state.seconds = 1, 3, 1.5
@@ -105,7 +105,7 @@ def test_a_checkpoint_knows_its_place(tmp_path):
     assert torch.equal(next(again.batches_left(200, 50)), first)  # its order is drawn again
 
 
-def test_what_fills_no_batch_is_left_out():
+def test_images_after_the_last_full_batch_are_left_out():
     state = small_state(small_options())
     batches = list(state.batches_left(230, 50))
     assert [len(batch) for batch in batches] == [50] * 4
@@ -114,7 +114,7 @@ def test_what_fills_no_batch_is_left_out():
     assert [len(batch) for batch in state.batches_left(230, 50)] == [50]
 
 
-def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
+def test_a_short_last_epoch_has_the_first_batches_of_a_whole_one():
     whole, short = small_state(small_options()), small_state(small_options())
     short.length = Length(images=230, batch_size=50, steps=6)
     assert torch.equal(*(torch.cat(list(state.batches_left(230, 50))) for state in (whole, short)))
@@ -125,7 +125,7 @@ def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
     assert torch.equal(torch.cat(batches[0][:2]), torch.cat(batches[1]))
 
 
-def test_a_length_may_change_while_an_epoch_goes_by():
+def test_the_length_may_change_during_an_epoch():
     state = small_state(small_options())
     state.length = Length(images=500, batch_size=50, steps=4)
     seen = []
@@ -155,7 +155,7 @@ def test_an_epochs_row_is_the_mean_of_its_steps():
 
 @pytest.mark.parametrize("loss", [5000.0, -5000.0, math.nan, math.inf])
 @pytest.mark.parametrize("which", [0, 1])
-def test_absurd_losses_end_a_training(loss, which):
+def test_too_large_losses_count_as_divergence(loss, which):
     state = small_state(small_options())
     state.step = 2
     state.totals += torch.tensor([1.4, 1.4, 1.0, 1.0])
@@ -168,7 +168,7 @@ def test_absurd_losses_end_a_training(loss, which):
         state.check_divergence(LOSSES["non-saturating"])
 
 
-def test_what_is_absurd_the_loss_decides():
+def test_the_limit_of_divergence_is_that_of_the_loss():
     state = small_state(small_options())
     state.step = 1
     state.totals += torch.tensor([1.4, -5000.0, 1.0, 1.0])
@@ -177,7 +177,7 @@ def test_what_is_absurd_the_loss_decides():
 
 @pytest.mark.parametrize("network", ["generator", "discriminator", "ema"])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_a_weight_that_is_no_number_ends_a_training(network, value):
+def test_a_weight_that_is_not_finite_counts_as_divergence(network, value):
     state = small_state(small_options())
     state.totals += torch.tensor([0.7, 0.7, 0.5, 0.5])
     state.step = 1
@@ -206,7 +206,7 @@ def refused(checkpoint, path, options=None, **changes) -> str:
     return str(caught.value)
 
 
-def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(checkpoint, tmp_path):
+def test_another_kind_of_device_continues_with_other_latents(checkpoint, tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     content = read_tensors(checkpoint, states.FORMAT)
     content["streams"]["device"] = "cuda"
@@ -273,11 +273,11 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         {"totals": torch.full((4,), math.nan)},
     ],
 )
-def test_a_checkpoint_of_other_things_is_refused(checkpoint, tmp_path, change):
+def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, change):
     assert "damaged checkpoint" in refused(checkpoint, tmp_path / "c.pth", **change)
 
 
-def test_totals_that_claim_any_length_are_refused_at_once(checkpoint, tmp_path):
+def test_totals_of_any_length_are_refused_at_once(checkpoint, tmp_path):
     totals = torch.zeros(1).expand(10**7)
     assert "totals" in refused(checkpoint, tmp_path / "c.pth", totals=totals)
 

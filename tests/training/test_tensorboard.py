@@ -20,7 +20,7 @@ GREY, COLOUR = (1, 28, 28), (3, 20, 20)
 
 
 @pytest.mark.parametrize("content", ["raise RuntimeError('of another kind')", "", "1 +"])
-def test_what_is_only_called_tensorboard_is_refused_in_one_line(
+def test_another_package_called_tensorboard_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     (tmp_path / "tensorboard.py").write_text(content)
@@ -41,7 +41,7 @@ def of_tensorboard() -> list[str]:
     return [name for name in sys.modules if name.startswith(doors)]
 
 
-def test_epochs_that_come_again_stand_in_tensorboard_once(tmp_path: Path) -> None:
+def test_repeated_epochs_are_in_tensorboard_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the optional tensorboard package is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -55,7 +55,7 @@ def test_epochs_that_come_again_stand_in_tensorboard_once(tmp_path: Path) -> Non
     assert found == [(1, 5.1), (2, 5.2), (3, 5.3), (4, 6.4), (5, 6.5), (6, 6.6)]
 
 
-def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboards_histograms_are_of_d(monkeypatch: pytest.MonkeyPatch) -> None:
     written = {}
 
     class Writer:

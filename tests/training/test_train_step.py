@@ -71,7 +71,7 @@ def plain_step(options, networks, optimizers, real, labels, latent, step) -> Non
         ("dcgan", (*MAPS, "--conditional")),
     ],
 )
-def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
+def test_the_loop_equals_plain_steps(recipe, more, float64):
     options, dataset = small_options(recipe, *more), images(1000)
     state = small_state(options)
     networks = tuple(
@@ -101,7 +101,7 @@ def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_steps_figures_are_its_losses_and_opinions(name):
+def test_a_step_returns_its_losses_and_discriminator_outputs(name):
     options, loss = small_options("classic", "--loss", name), LOSSES[name]
     state = small_state(options)
     real = to_float(images(1000).train_images[:50])
@@ -121,7 +121,7 @@ def test_a_steps_figures_are_its_losses_and_opinions(name):
     assert not figures.requires_grad
 
 
-def test_the_penalty_moves_the_discriminator_only_where_it_is_due():
+def test_the_penalty_changes_the_discriminator_only_if_due():
     options = small_options("modern", "--r1-gamma", "100")
     found = []
     for penalised in (True, False):
@@ -147,7 +147,7 @@ def watched(monkeypatch, *typed: str) -> list[tuple]:
     return steps, rows
 
 
-def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(monkeypatch):
+def test_each_epoch_shows_every_image_once_in_a_new_order(monkeypatch):
     steps, _ = watched(monkeypatch, "--epochs", "3")
     marks = to_float(images(1020).train_images).flatten(1).sum(1)
     epochs = torch.cat([real for real, *_ in steps]).flatten(1).sum(1).view(3, -1)
@@ -160,7 +160,7 @@ def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(monkeypatch):
     assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(epochs[1], epochs[2])
 
 
-def test_the_penalty_comes_every_so_many_steps_and_first_in_an_epoch(monkeypatch):
+def test_the_penalty_comes_in_the_first_step_of_an_epoch_and_every_few_steps(monkeypatch):
     steps, _ = watched(monkeypatch, "--epochs", "2", "--r1-every", "7")
     due = [step for step, (_, penalised, *_) in enumerate(steps) if penalised]
     assert due == [0, 7, 14, 20, 27, 34]
@@ -224,7 +224,7 @@ def test_networks_are_of_the_sets_shape():
         assert state.ema(torch.zeros(2, 8)).shape == (2, *spec.shape)
 
 
-def test_the_seed_decides_first_weights_and_dropout():
+def test_the_seed_decides_initial_weights_and_dropout():
     found = []
     for seed in ("0", "1"):
         state = small_state(small_options("modern", "--seed", seed))
