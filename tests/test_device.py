@@ -1,4 +1,4 @@
-"""lab/device.py: where to compute, how precisely, and who else is at work."""
+"""lab/device.py: device, precision, threads, and other programs on the cores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.errors import Mistake
         (20.0, 0.5, 10.0, True),  # two trainings at once
         (20.0, 0.5, 19.0, False),  # alone
         (20.0, 10.0, 9.5, False),  # alone, networks too small for two threads
-        (20.0, 10.0, 1.0, False),  # others, but there is room for them
+        (20.0, 10.0, 1.0, False),  # others, but with idle cores
         (0.5, 0.0, 0.1, False),  # too soon to say
     ],
 )
@@ -24,7 +24,7 @@ def test_other_programs_on_the_cores_are_detected(monkeypatch, whole, idle, own,
     monkeypatch.setattr(device, "cpu_seconds", lambda: next(readings))
     contention = device.Contention()
     assert contention.is_crowded() is crowded
-    assert not contention.is_crowded()  # where nothing can be read nothing is said
+    assert not contention.is_crowded()  # unknown
 
 
 @pytest.mark.skipif(device.cpu_seconds() is None, reason="needs Linux")
@@ -41,7 +41,7 @@ def test_the_cpu_time_of_this_process_is_part_of_the_total():
 def test_a_gpu_that_torch_cannot_use_is_skipped(monkeypatch, capsys):
     with pytest.raises(Mistake, match="--device cuda: this machine has none"):
         device.pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # too old a one says so, too
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as with a GPU that is too old
     assert device.pick_device("auto").type in ("mps", "cpu")
     assert "note: cuda: torch cannot use it (" in capsys.readouterr().out
     with pytest.raises(Mistake, match=r"--device cuda: torch cannot use it \(.*--device auto"):
@@ -57,7 +57,7 @@ def test_the_cpu_is_always_usable(capsys):
 def test_matmul_precision_is_set_inside_the_block_only(monkeypatch):
     monkeypatch.setattr(device, "_instructions", lambda: "AVX2")
     with device.matrix_products("bfloat16", torch.device("cpu")):
-        assert torch.get_float32_matmul_precision() == "highest"  # there are no units for less
+        assert torch.get_float32_matmul_precision() == "highest"  # no bfloat16 instructions
     monkeypatch.setattr(device, "_instructions", lambda: "AVX512")
     before = torch.get_float32_matmul_precision()
     for precision, wanted in (("bfloat16", "medium"), ("float32", "highest")):

@@ -1,4 +1,4 @@
-"""lab/errors.py: every ending is one line and a fixed exit code."""
+"""lab/errors.py: one line and a fixed exit code for every error."""
 
 from __future__ import annotations
 

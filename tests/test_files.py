@@ -1,4 +1,4 @@
-"""lab/files.py: files that appear whole, JSON from anywhere, folders that one program holds."""
+"""lab/files.py: atomic writing, untrusted JSON, locks, checks of paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.data import pictures
 from lab.errors import Fault, Mistake
 from lab.models.tensor_files import digest
 
-# Written whole
+# Atomic writing
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
@@ -86,17 +86,17 @@ def test_errors_name_the_final_path(tmp_path):
         files.write_text(tmp_path / "report.html", "text")
 
 
-# Read without trust
+# Reading
 
 
 def test_damaged_json_is_refused(tmp_path):
     path = tmp_path / "config.json"
-    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # deeper than pages can be made of
+    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # too deep
     for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"', nested):
         path.write_bytes(content)
         with pytest.raises(Fault, match=r"config\.json"):
             files.read_json(path)
-    path.write_text("{}", encoding="utf-8-sig")  # with Notepad's mark
+    path.write_text("{}", encoding="utf-8-sig")  # with a byte-order mark
     assert files.read_json(path) == {}
 
 
@@ -124,7 +124,7 @@ def test_pipes_and_huge_files_are_refused(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(2**35)  # takes no room
+        file.truncate(2**35)  # sparse
     for name in ("pipe", "endless", "huge"):
         with pytest.raises((Fault, pictures.Unreadable)):
             read(tmp_path / name)
@@ -138,11 +138,11 @@ def test_plain_names_are_recognised(name):
     assert files.is_plain_name("Übung 1.png")
 
 
-# Held
+# Locks
 
 
 def test_is_held_does_not_lock(tmp_path):
-    assert not files.is_held(tmp_path) and not list(tmp_path.iterdir())  # to ask writes nothing
+    assert not files.is_held(tmp_path) and not list(tmp_path.iterdir())  # is_held writes nothing
     with files.held(tmp_path):
         assert files.is_held(tmp_path)
         with pytest.raises(Fault, match="at work in it"), files.held(tmp_path, wait=False):
@@ -218,7 +218,7 @@ def test_an_error_in_the_block_releases_the_lock(tmp_path):
     assert not files.is_held(tmp_path)
 
 
-# Folders that a user names
+# Paths in options
 
 
 def test_folders_that_cannot_be_written_to_are_named(tmp_path):

@@ -1,4 +1,4 @@
-"""gan_lab.py as its users run it, on the bundled sample; by subprocess where that is the point."""
+"""gan_lab.py on the bundled sample, in a subprocess where that matters."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_run_has_all_its_files(tiny_run):
     with Image.open(tiny_run / "training.gif") as film:
         assert film.n_frames == 3 and film.info["loop"] == 0
         film.seek(2)
-        assert film.info["duration"] == 2000  # it rests on the last
+        assert film.info["duration"] == 2000  # the last frame is longer
     with Image.open(tiny_run / "loss_curves.png") as curves:
         assert curves.width > 600
 
@@ -160,7 +160,7 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path, monke
     folder = tmp_path / "fashion-001"
     generator = load_weights(folder / "generator.pth", "generator").network
     assert [layer for layer in generator.layers if isinstance(layer, torch.nn.ConvTranspose2d)]
-    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
+    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # to save time
     call(denoise_images, "--run", folder, "--count", 2, "--steps", 5, "--sigma", 0.3)
     assert "projection" in capfd.readouterr().out
 
@@ -185,12 +185,12 @@ def test_a_conditional_run_has_one_row_per_class_and_can_be_resumed(tmp_path):
     assert "Asked for in turn: T-shirt, Trouser," in (folder / "report.html").read_text()
 
 
-# What the training loop does
+# The training loop
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
-    """The history of a run whose steps do nothing, what each was given, and its curves."""
+    """The history of a run with empty steps, their arguments, and its curves."""
     outputs, steps, curves = tmp_path_factory.mktemp("watched"), [], []
 
     def step(options, state, real, labels, penalised):
@@ -237,7 +237,7 @@ def test_curves_suit_the_loss(watched):
     assert title == "fashion-001: Fashion-MNIST, modern recipe, seed 0"
 
 
-# Stopping and going on
+# Stopping and resuming
 
 
 SLOW = (
@@ -272,7 +272,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
 
 
 def same_run(one: Path, two: Path) -> None:
-    """Everything but times and dates is equal, bit for bit."""
+    """Assert that two runs are equal bit for bit, except for times and dates."""
     for name in ("generator.pth", "discriminator.pth", "training.gif"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
     grids = [path.name for path in sorted((one / "generated_samples").iterdir())]
@@ -286,14 +286,14 @@ def same_run(one: Path, two: Path) -> None:
     assert rows[0] == rows[1]
 
 
-# In so many minutes
+# --minutes
 
 
 def test_the_printed_command_repeats_a_run_with_minutes(tmp_path, monkeypatch, capfd):
     typed = ("--minutes", 0.5, "--seed", 5, *TINY, "--batch-size", 50)
     words = ["gan_lab.py", "--out", tmp_path / "timed", *typed]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    gan_lab.main(began=time.monotonic() - 20)  # most of the time is over
+    gan_lab.main(began=time.monotonic() - 20)  # most of the time has passed
     said = capfd.readouterr().out
     assert "as the speed allows in 0.5 minutes" in said
     (command,) = re.findall("to repeat it: (.*)", said)
@@ -365,10 +365,10 @@ def test_epochs_may_be_raised_on_resume(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     assert "raise --epochs above 3" in refused(monkeypatch, capfd, "--resume", folder)
     half_written = folder / "generated_samples" / ".7.part"
-    half_written.touch()  # by one that was killed
+    half_written.touch()  # of a killed program
     call(gan_lab, "--resume", folder, "--epochs", 5)
     said = capfd.readouterr().out
-    assert "going on after epoch 3, step 0" in said  # to begin again would give the same run
+    assert "going on after epoch 3, step 0" in said  # restarting would give the same run
     assert not half_written.exists()
     call(gan_lab, "--out", tmp_path / "longer", "--epochs", 5, *constant)
     one, two = weights_of(folder), weights_of(tmp_path / "longer/fashion-001")
@@ -399,7 +399,7 @@ def test_divergence_keeps_the_last_good_weights(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])
 def test_ctrl_c_during_imports_shows_no_traceback(tmp_path, script):
     process = start(script, "--help", cwd=tmp_path)
-    time.sleep(0.5)  # Python is up, torch is not
+    time.sleep(0.5)  # during the import of torch
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert "Traceback" not in said
@@ -410,7 +410,7 @@ def test_ctrl_c_during_imports_shows_no_traceback(tmp_path, script):
 
 
 def refused(monkeypatch, capfd, *arguments: object, code: int = 2) -> str:
-    """The one line with which gan_lab.py ends for `arguments`, with this exit code."""
+    """The error message of gan_lab.py with `arguments`, which must exit with `code`."""
     monkeypatch.setattr("sys.argv", ["gan_lab.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         run_script(gan_lab.main)
@@ -442,7 +442,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(gan_lab.Options)}
 
 
 def is_legal(name: str, value: str) -> bool:
-    """Whether `value` happens to be one that the option takes."""
+    """Whether the option accepts `value`."""
     metadata = FIELDS[name].metadata
     annotation = typing.get_type_hints(gan_lab.Options)[name]
     if annotation in (int, int | None, tuple[int, ...]):

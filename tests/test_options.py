@@ -1,4 +1,4 @@
-"""lab/options.py: options as they are typed, written down, and read back from anywhere."""
+"""lab/options.py: options on the command line and in config.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TAKEN_BY_NETWORKS = {
     for name in parameters_of(kinds, kind)
 }
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
-# What the lab's first version wrote down of `--recipe dcgan --dataset mnist --epochs 3`.
+# The config.json of version 1 for `--recipe dcgan --dataset mnist --epochs 3`.
 FIRST_VERSION = {
     **{"dataset": "mnist", "data_dir": None, "out": "outputs", "recipe": "dcgan", "epochs": 3},
     **{"images_shown": 30000, "batch_size": 64, "latent_dim": 100, "hidden_g": [512, 512, 512]},
@@ -143,7 +143,7 @@ def test_a_comma_between_two_numbers_is_not_a_decimal_comma():
     assert parse(denoise_images.Options, ["--sigma", "0, 1"]).sigma == (0, 1)
 
 
-# Read back from a config.json
+# config.json
 
 
 def test_a_config_of_version_1_is_read():
@@ -229,7 +229,7 @@ def test_any_options_are_accepted_or_a_fault(content):
             assert all(low <= number <= field.metadata["high"] for number in numbers), name
 
 
-# Declared
+# Declarations
 
 
 def test_every_option_is_used():
@@ -245,7 +245,10 @@ def test_every_option_is_used():
 def test_a_network_has_an_option_for_each_argument():
     for end, kinds in (("_g", GENERATORS), ("_d", DISCRIMINATORS)):
         for kind in kinds:
-            wanted = parameters_of(kinds, kind) - {"shape", "classes"}  # the set says these
+            wanted = parameters_of(kinds, kind) - {
+                "shape",
+                "classes",
+            }  # these depend on the data set
             assert not {name for name in wanted if not {name, name + end} & set(FIELDS)}, kind
 
 

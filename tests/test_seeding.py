@@ -1,4 +1,4 @@
-"""lab/seeding.py: streams of random numbers that are apart, and repeat."""
+"""lab/seeding.py: independent and reproducible random generators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lab/text.py: words for people, and for a shell."""
+"""lab/text.py: formatting of text and shell commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer that sees bands: the same function and gradients as showing it a pyramid."""
+"""lab/models/bands.py: the layer equals a linear layer on a Laplacian pyramid."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lab.models.bands import BandLinear, laplacian_pyramid
 def test_the_pyramid_separates_frequencies_and_loses_nothing():
     bands = laplacian_pyramid(28)
     assert bands.shape == (784, 784 + 196 + 49)
-    assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
+    assert torch.linalg.matrix_rank(bands) == 784  # invertible
     flat, speckle = torch.ones(784), torch.ones(28, 28)
     speckle[::2, ::2] = speckle[1::2, 1::2] = -1
-    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
-    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
+    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # a constant image
+    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # noise in the finest band
     assert laplacian_pyramid(20).shape == (400, 400 + 100 + 25)
 
 
@@ -38,7 +38,7 @@ def layer(request) -> BandLinear:
 
 
 def plainly(layer: BandLinear, images: torch.Tensor) -> torch.Tensor:
-    """What the layer stands for: each channel split into its bands, then a linear layer."""
+    """The definition of the layer: the bands of each channel, then a linear layer."""
     pyramid = laplacian_pyramid(layer.side)
     bands = torch.cat([part @ pyramid for part in images.chunk(layer.channels, dim=1)], dim=1)
     return bands @ layer.weight + layer.bias
@@ -59,7 +59,9 @@ def test_its_gradients_and_those_of_a_penalty_equal_theirs(layer):
     images = shown(layer)
 
     def gradients(function) -> list[torch.Tensor]:
-        logits = function(images).square().sum(1)  # curved, so that the penalty depends on weights
+        logits = (
+            function(images).square().sum(1)
+        )  # not linear, so that the penalty depends on the weights
         (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
         loss = logits.sum() + slope.square().sum()
         return torch.autograd.grad(loss, (images, layer.weight, layer.bias))
@@ -71,7 +73,7 @@ def test_its_gradients_and_those_of_a_penalty_equal_theirs(layer):
 def test_it_uses_the_present_weights(layer):
     images = shown(layer)
     before = layer(images).detach()
-    layer.weight.data *= 2  # as a fused optimizer does: autograd is not told
+    layer.weight.data *= 2  # in place and unknown to autograd, as by a fused optimizer
     after = layer(images)
     assert torch.allclose(after - layer.bias, 2 * (before - layer.bias), atol=1e-4)
     other = copy.deepcopy(layer)

@@ -1,4 +1,4 @@
-"""lab/models/export.py: files for other programs, held against the generator."""
+"""lab/models/export.py: exported files make the generator's images."""
 
 from __future__ import annotations
 

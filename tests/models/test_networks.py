@@ -1,4 +1,4 @@
-"""The networks: shapes for any images, pinned parameter counts, configs that rebuild them."""
+"""lab/models: shapes, pinned parameter counts, configs that rebuild the networks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_parameter_counts_are_pinned():
     assert count_parameters(generator(batch_norm=True)) == 979_216 + 1536
     # 784*512+512 + 512*256+256 + 256+1
     assert count_parameters(discriminator()) == 533_505
-    # ... of 784+196+49 numbers in place of 784
+    # ... with 784+196+49 inputs instead of 784
     assert count_parameters(discriminator(pyramid=True)) == 533_505 + 245 * 512
     # 100*8+8 + 8*49*6+49*6 + 6*4*16+4 + 4*16+1
     assert count_parameters(generator("dcgan", hidden=(8,), channels=(6, 4))) == 3_907
@@ -92,7 +92,7 @@ def test_the_sides_are_halved_down_to_four_pixels(side):
         height, width = smallest_maps((maps, side, side), channels)
         assert height == width >= 4 and (height % 2 or height < 8)
         assert all(wide == 2 * narrow for wide, narrow in pairwise(channels))
-    assert channels > channels_for((1, side, side))  # colour has more maps
+    assert channels > channels_for((1, side, side))  # more channels for colour
 
 
 def test_parameter_counts_of_the_other_networks_are_pinned():
@@ -152,7 +152,7 @@ def test_clipped_pixels_reach_black_and_learn_like_tanh():
 
 def test_the_leaky_slope_is_that_of_existing_weights_files():
     below = ACTIVATIONS["leaky-relu"]()(torch.tensor(-1.0))
-    assert below.item() == pytest.approx(-0.2)  # no config says it
+    assert below.item() == pytest.approx(-0.2)  # it is not in the config
 
 
 def test_dropout_is_active_in_training_only():
@@ -210,7 +210,7 @@ def test_the_branch_on_bands_adds_its_logits():
 
 
 def test_low_precision_uses_the_present_weights(monkeypatch):
-    # Within one step the discriminator is updated and then asked again.
+    # Within one step the discriminator is updated and then used again.
     monkeypatch.setattr("lab.device.bfloat16_is_fast", lambda device: True)
     network = discriminator("dcgan", hidden=(4,), channels=(3,))
     shown = torch.randn(2, *GREY)

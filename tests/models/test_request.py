@@ -1,4 +1,4 @@
-"""lab/models/request.py: seeds and classes as they are typed."""
+"""lab/models/request.py: seeds and classes from the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def asked(spec=MNIST, classes=10, by_classifier=False, **given):
 
 def test_classes_come_in_turn_and_with_seeds_every_class():
     assert asked(count=3) == [(0, 0), (1, 1), (2, 2)]
-    assert asked(seeds=["12"]) == [(12, 2)]  # the same picture in any company
+    assert asked(seeds=["12"]) == [(12, 2)]  # the class depends on the seed only
     assert asked(per_class=2, classes=10, spec=FASHION)[:2] == [(0, 0), (1, 1)]
     assert asked(per_class=1) == [(seed, seed) for seed in range(10)]
     assert len(asked()) == 100
@@ -51,7 +51,7 @@ def test_classes_come_in_turn_and_with_seeds_every_class():
     [
         (FASHION.class_names, ("T-Shirt", "9", "ankle-boot", "0"), (0, 9)),
         (MNIST.class_names, ("7",), (7,)),
-        (("1", "2", "3"), ("1", "3"), (0, 2)),  # what is typed is what the folders are called
+        (("1", "2", "3"), ("1", "3"), (0, 2)),  # names, not labels
         (("A", "a", "big cats, old"), ("a", "A", "big-cats-old", "2"), (1, 0, 2)),
     ],
 )

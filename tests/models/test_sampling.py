@@ -1,4 +1,4 @@
-"""lab/models/sampling.py: bytes as a PNG holds them, and a generator left as it was."""
+"""lab/models/sampling.py: generation from latents and from seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def test_generate_rounds_to_bytes_and_restores_the_mode():
     assert generator.training
     assert whole.dtype == torch.uint8 and not whole.requires_grad
     parts = generate(generator, latents, batch_size=3)
-    assert (whole.int() - parts.int()).abs().max() <= 1  # sums may be taken in another order
+    assert (
+        whole.int() - parts.int()
+    ).abs().max() <= 1  # the rounding of sums depends on the batch size
     generator.eval().train = (
         None  # to go through all layers takes a tenth of a small network's time
     )
@@ -35,7 +37,7 @@ def test_generate_rounds_to_bytes_and_restores_the_mode():
 @pytest.mark.parametrize("mode", [True, False])
 def test_images_are_those_of_evaluation(mode):
     generator, latents = small(), 3 + torch.randn(10, 4)
-    generator(latents)  # normalisations have seen something
+    generator(latents)  # changes the batch-norm statistics
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     made = generate(generator.train(mode), latents)
     with torch.no_grad():
@@ -49,7 +51,7 @@ def test_images_have_the_shape_of_their_set(shape):
     assert generate(small(shape), torch.randn(5, 4), batch_size=2).shape == (5, *shape)
 
 
-# By seed
+# Seeds
 
 
 def conditional() -> torch.nn.Module:
@@ -103,7 +105,7 @@ def test_a_classifier_selects_the_wanted_number_of_each_class():
         labels = [label for number, batch in found for label in batch.labels if number == part]
         assert sorted(labels) == [0] * size + [1] * size
     seeds = [seed for _, batch in found for seed in batch.seeds]
-    assert len(set(seeds)) == 40  # those of the test part are others
+    assert len(set(seeds)) == 40  # the test part has other seeds
     seen = classifier(torch.cat([batch.images for _, batch in found]) / 127.5 - 1).argmax(1)
     assert seen.tolist() == [label for _, batch in found for label in batch.labels]
 

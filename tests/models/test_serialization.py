@@ -1,4 +1,4 @@
-"""lab/models/serialization.py: weights come back as they were, also those of the first version."""
+"""lab/models/serialization.py: weights files of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_weights_and_digest_are_of_the_same_file_while_it_is_replaced(tmp_path, 
 
     def digest_and_replace(path):
         found = digest(path)
-        if not asked:  # a training writes its next weights now
+        if not asked:  # as if a training wrote new weights
             save_weights(path, after, MNIST)
         asked.append(found)
         return found
@@ -127,7 +127,7 @@ def test_weights_and_digest_are_of_the_same_file_while_it_is_replaced(tmp_path, 
     assert all(torch.equal(weights[name], value) for name, value in after.state_dict().items())
 
 
-# The lab's first version
+# Format version 1
 
 
 OLD_G = {"latent_dim": 9, "hidden": [8, 6], "batch_norm": True, "activation": "relu"}
@@ -156,7 +156,7 @@ def test_files_of_the_first_version_load(tmp_path, role, kind, config, more):
     assert str(found.network) == str(network)
     weights = found.network.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
-    save_weights(path, found.network, found.spec, **found.facts)  # and go on as the second's
+    save_weights(path, found.network, found.spec, **found.facts)  # and can be saved as version 2
     assert str(load_weights(path, role).network) == str(network)
 
 
@@ -193,7 +193,7 @@ def test_shipped_classifiers_have_their_checksums(tmp_path, monkeypatch):
         assert network(torch.zeros(2, *spec.shape)).shape == (2, len(spec.class_names))
     assert shipped.load_classifier(BIRDS) is None
     other = DatasetSpec("mnist", "MNIST", (3, 32, 32), MNIST.class_names)
-    assert shipped.load_classifier(other) is None  # of its name, but of other images
+    assert shipped.load_classifier(other) is None  # a set of that name with other images
     monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
     save_weights(tmp_path / "mnist.pth", small(), MNIST)
     shipped.write_checksums()
@@ -208,7 +208,7 @@ def refused_classifier() -> str:
     return str(caught.value)
 
 
-# Files from elsewhere
+# Damaged and hostile files
 
 
 def test_other_files_than_weights_are_refused(tmp_path):
@@ -332,7 +332,7 @@ def test_a_pyramid_that_needs_too_much_memory_is_refused(tmp_path):
         {"name": 3},
         {"shape": [1, 28]},
         {"shape": [1, 28, 10**9]},
-        {"shape": [3, 28, 28]},  # of other images than its network
+        {"shape": [3, 28, 28]},  # not the shape of its network
         {"class_names": [7]},
         {"class_names": ["x" * 201]},
         {"title": "\n" * 300},
@@ -352,7 +352,7 @@ def test_loading_does_not_use_the_global_generator(tmp_path):
     path = saved(tmp_path / "g.pth")
     before = torch.get_rng_state()
     load_weights(path, "generator")
-    assert torch.equal(torch.get_rng_state(), before)  # dropout's, in a training
+    assert torch.equal(torch.get_rng_state(), before)  # used by dropout during training
 
 
 def test_a_negative_variance_is_refused(tmp_path):
@@ -371,13 +371,13 @@ def test_the_largest_possible_checkpoint_can_be_read():
             with torch.device("meta"):
                 generator = build(GENERATORS, kind, latent_dim=layers.MOST_LATENT, **offered)
                 discriminator = build(DISCRIMINATORS, kind, **offered)
-            # Weights, average and two moments of the one; weights and two moments of the other.
+            # Generator: weights, average, two moments. Discriminator: weights, two moments.
             numbers = 4 * count_parameters(generator) + 3 * count_parameters(discriminator)
             assert 4 * numbers < MOST_WEIGHT_BYTES
 
 
 def bytes_of(version: int) -> bytes:
-    """A small generator's file, whole."""
+    """The bytes of a small generator's file."""
     network, file = small(latent_dim=2, hidden=(3,)), io.BytesIO()
     origin = {"facts": {"dataset": "mnist"}}
     if version == 2:
@@ -398,7 +398,7 @@ WHOLE = {1: bytes_of(1), 2: bytes_of(2)}
 
 
 @settings(max_examples=300, deadline=None)
-@example(version=1, flips=[(10, 110)])  # a name of the config gets a line's end
+@example(version=1, flips=[(10, 110)])  # a newline in a name of the config
 @example(version=2, flips=[(10, 110)])
 @given(
     version=st.sampled_from(sorted(WHOLE)),

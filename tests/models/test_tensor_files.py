@@ -1,4 +1,4 @@
-"""lab/models/tensor_files.py: files of tensors that run no code and fill no memory."""
+"""lab/models/tensor_files.py: hostile files do not run code or fill the memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.models.tensor_files import digest, read_tensors, write_tensors
 
 
 class Canary:
-    """Pickles to a call that leaves a file behind when it is run."""
+    """Pickles to a call that creates a file when it is run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,7 +49,7 @@ def test_a_pickle_that_sets_attributes_is_refused(tmp_path):
 
 
 def test_torch_itself_would_run_nothing_either(tmp_path, monkeypatch):
-    monkeypatch.setattr(tensor_files, "_check_pickle", lambda path: None)  # the lab's own look
+    monkeypatch.setattr(tensor_files, "_check_pickle", lambda path: None)  # without the lab's check
     torch.save({"format": Canary(tmp_path / "canary")}, tmp_path / "g.pth")
     refused(tmp_path / "g.pth")
     assert not (tmp_path / "canary").exists()
@@ -76,7 +76,7 @@ def test_other_content_than_tensors_is_not_unpickled(tmp_path, monkeypatch, pick
 @pytest.mark.parametrize("second", ["archive/data.pkl", "other/data.pkl", "archive/x/data.pkl"])
 @pytest.mark.parametrize("first", [True, False])
 def test_two_pickles_in_one_archive_are_refused(tmp_path, monkeypatch, second, first):
-    """One for the lab to look at, and another for torch to read."""
+    """One for the lab's check, and another for torch to read."""
     path, whole = tmp_path / "g.pth", saved(tmp_path / "whole.pth")
     hostile = io.BytesIO()
     pickle.dump(Canary(tmp_path / "canary"), hostile, protocol=2)

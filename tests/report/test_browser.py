@@ -1,4 +1,4 @@
-"""What the page does in a browser, for grey and for colour images."""
+"""The page in a browser, with grey and colour images."""
 
 import base64
 import math
@@ -27,13 +27,13 @@ CORNER = """id => {
 
 @pytest.fixture(scope="module")
 def page(browser, run: Run):
-    """The report, opened once; in the end it must have said nothing and asked for nothing."""
+    """The opened report; at the end there must be no console messages and no requests."""
     yield from opened(browser, run)
 
 
 @pytest.fixture(scope="module", params=["mlp", "dcgan"])
 def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on colour images of 20 x 20, of a set that is no row of DATASETS, and its report."""
+    """A run on colour images of 20 x 20 of an unknown set, and its report."""
     torch.manual_seed(0)
     config = {"channels": (6, 4), "full_maps": 5} if request.param == "dcgan" else {}
     generator = unsettled(network(request.param, TOY.shape, batch_norm=True, **config))
@@ -46,7 +46,7 @@ def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def colour_page(browser, colour_run: Run):
-    """Its report, opened."""
+    """The opened report of `colour_run`."""
     yield from opened(browser, colour_run)
 
 
@@ -80,12 +80,12 @@ def test_chart_and_play_button_move_the_film(page) -> None:
 
 
 def pixels_agree(page, run: Run) -> bool:
-    """Whether the page makes PyTorch's images, but for two levels of 256."""
+    """Whether the page's pixels equal PyTorch's up to two levels of 256."""
     generator = run.load_generator().network
     latents = torch.randn(13, 16, generator=torch.Generator().manual_seed(5))
     found = torch.tensor(page.evaluate(ALL_LEVELS, latents.tolist()))
     wanted = generate(generator, latents).flatten(1).int()
-    assert wanted.float().std() > 30  # not a grey nothing, on which anything agrees
+    assert wanted.float().std() > 30  # the images have contrast
     return bool((found - wanted).abs().max() <= 2)
 
 
@@ -152,7 +152,7 @@ def test_walk_by_dragging_and_by_keys(page) -> None:
 
 
 def walk(page) -> None:
-    """Drag and step across the grid between four corners."""
+    """Move over the interpolation grid with the mouse and the keys."""
     area = page.locator("#walk-area")
     area.scroll_into_view_if_needed()
     box = area.bounding_box()
@@ -162,7 +162,7 @@ def walk(page) -> None:
     page.mouse.up()
     assert page.inner_text("#walk-place") == "0% to the right, 0% down"
     grid, here = page.evaluate(PICTURE, "walk"), page.evaluate(PICTURE, "walk-here")
-    assert page.evaluate(CORNER, "walk") == here  # the marker shows the very image of its corner
+    assert page.evaluate(CORNER, "walk") == here  # the marker is at a corner
     area.focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate(PICTURE, "walk-here") != here
@@ -175,7 +175,7 @@ def test_projection_restores(page) -> None:
 
 
 def restore(page) -> None:
-    """Add noise to an image, and project it back."""
+    """Restore a noisy image."""
 
     def decibels(id: str) -> float:
         return float(page.inner_text(id).removesuffix(" dB"))

@@ -1,4 +1,4 @@
-"""The charts of a training as the page draws them."""
+"""lab/report/charts.py: the charts of the page."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_ticks_are_round_and_inside() -> None:
     assert [text for _, text in charts.linear_ticks(0, 3, whole=True)] == ["0", "1", "2", "3"]
     assert [text for _, text in charts.log_ticks(0.5, 2.5)] == ["10", "30", "100", "300"]
     ticks = charts.log_ticks(math.log10(0.9), math.log10(4.2))
-    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # not 0.9 and 1, one over the other
+    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # without an overlapping 0.9
     for low, high in ((0.0, 1e-9), (-5.0, 9.0), (math.log10(20), math.log10(21)), (0.0, 1e29)):
         for kind in (charts.linear_ticks, charts.log_ticks)[: 1 if high > 10 else 2]:
             ticks = kind(low, high)

@@ -1,4 +1,4 @@
-"""The pictures of a run inside a page."""
+"""lab/report/embedding.py: the images of a run in a page."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from lab.runs.run import Run
 
 
 def opened_url(url: str) -> Image.Image:
-    """The picture in a data address."""
+    """The picture in a `data:` URL."""
     return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
 
 
@@ -85,7 +85,7 @@ def test_a_long_film_is_thinned_and_keeps_both_ends(tmp_path: Path) -> None:
 def test_large_colour_images_have_fewer_frames_and_final_images(tmp_path: Path) -> None:
     run, shape = Run(tmp_path), (3, 64, 64)
     run.grid_folder.mkdir()
-    noise = torch.randint(0, 256, (100, *shape), dtype=torch.uint8)  # as large as pictures get
+    noise = torch.randint(0, 256, (100, *shape), dtype=torch.uint8)  # compresses badly
     for epoch in range(6):
         write_png(run.grid_path(epoch), figures.grid(noise[:25], 5, scale=2))
     frames = embedding.film(run, shape)

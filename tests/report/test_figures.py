@@ -1,4 +1,4 @@
-"""Pictures in files: what is drawn where, and in which levels."""
+"""lab/report/figures.py: positions and grey levels in image files."""
 
 import math
 import warnings
@@ -15,14 +15,14 @@ from lab.report import charts, figures
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
-    """The figures that are saved from here on, which are not written."""
+    """Collects figures instead of writing them."""
     made = []
     monkeypatch.setattr(figures, "save_figure", lambda path, figure: made.append(figure))
     return made
 
 
 def even(levels: list[int], shape: tuple[int, ...] = GREY) -> torch.Tensor:
-    """An image of one level each."""
+    """One constant image for each level."""
     return torch.tensor(levels).byte().view(-1, 1, 1, 1).expand(-1, *shape)
 
 
@@ -138,7 +138,7 @@ def test_loss_curves_have_correct_labels(monkeypatch) -> None:
     )
     losses = {"discriminator": 1.0, "generator": 2.0}
     opinions = {"D(x), real": 0.6, "D(G(z)), generated": 0.4}
-    # No balance with a loss that has none.
+    # Without lines at balance for other losses.
     assert plain == unknown == {"Loss": losses, "Discriminator output": opinions}
     assert opinions.items() < found["Discriminator output"].items()
     assert 0.5 in found["Discriminator output"].values()

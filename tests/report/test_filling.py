@@ -1,4 +1,4 @@
-"""A mask drawn over a sample in a browser, and the projection that fills it in."""
+"""Inpainting in a browser: a drawn mask, and the projection that fills it in."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ GENERATORS = {
     "colour, convolutional": ("dcgan", COLOUR, {"channels": (6, 4), "full_maps": 5}),
     "conditional": ("mlp", COLOUR, {"classes": 4}),
 }
-# What the panel shows: pixels of the whole image in [-1, 1], which of them are hidden, the class.
+# The state of the panel: the pixels of the whole image, the hidden ones, and the class.
 SHOWN = """
     const network = new Generator(data.live, decodeWeights(find("weights").textContent));
     const [channels, height, width] = network.shape;
@@ -62,7 +62,7 @@ def run_with(folder, what: str):
 
 
 def corners(page, *places: tuple[float, float]) -> list[tuple[float, float]]:
-    """Places of the canvas to draw on, given as shares of its sides, in the window."""
+    """Window coordinates of points on the canvas, given as shares of its sides."""
     canvas = page.locator("#covered")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -70,7 +70,7 @@ def corners(page, *places: tuple[float, float]) -> list[tuple[float, float]]:
 
 
 def drag(page, *places: tuple[float, float]) -> None:
-    """Press the mouse at the first place, and draw to the others."""
+    """Press the mouse at the first point and move to the others."""
     first, *others = corners(page, *places)
     page.mouse.move(*first)
     page.mouse.down()
@@ -79,7 +79,7 @@ def drag(page, *places: tuple[float, float]) -> None:
 
 
 def share(page) -> int:
-    """How much is hidden, in hundredths."""
+    """The hidden share in percent."""
     return int(page.inner_text("#hidden-share").removesuffix("% hidden").strip() or 0)
 
 

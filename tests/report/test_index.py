@@ -1,4 +1,4 @@
-"""The page of all runs, the table of --list, and what --list and --report check."""
+"""lab/report/index.py: the page of all runs; --list and --report."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_list_and_index(run: Run) -> None:
         index.write(run.outputs)
     page = index.path_in(run.outputs).read_text(encoding="utf-8")
     assert 'href="fashion-001/report.html"' in page
-    assert "fashion-002/report.html" not in page  # it has none yet
+    assert "fashion-002/report.html" not in page  # without a report
 
 
 def test_any_name_of_a_run_makes_a_link(tmp_path: Path) -> None:

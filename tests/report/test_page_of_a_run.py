@@ -1,4 +1,4 @@
-"""The page of a run as text: what it says, what it leaves out, what it never does."""
+"""The page of a run as text: its parts, and what must not be in it."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ __all__ = ["run"]  # the fixture
 
 
 def embedded_json(html: str) -> dict:
-    """What the page's scripts work on."""
+    """The data of the page's scripts."""
     return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
 
 
@@ -52,7 +52,7 @@ def test_shows_every_part(run: Run) -> None:
 
 
 def caption_of(html: str, path: Path) -> str:
-    """What stands under a picture of the run folder in its page."""
+    """The caption of a file of the run folder in the page."""
     source = base64.b64encode(path.read_bytes()).decode()
     return re.search(rf"{re.escape(source)}.*?<figcaption>(.*?)</figcaption>", html)[1]
 
@@ -66,7 +66,9 @@ def test_pictures_of_an_unfinished_run_are_not_shown_as_its_last(tmp_path: Path)
     for path, caption in captions.items():
         assert caption_of(finished, path) == caption
     assert embedding.final_grid(run) in finished
-    save_config(run, run.config.model_copy(update={"status": "running"}))  # they are older
+    save_config(
+        run, run.config.model_copy(update={"status": "running"})
+    )  # the final images are older
     html = page_of(run)
     assert embedding.final_grid(run) not in html
     assert not any(caption in html for caption in captions.values())
@@ -85,7 +87,7 @@ def test_sheets_stand_by_noise_level_each_with_its_own_title(tmp_path: Path) -> 
     save_scores(run, sheets | private)
     html = page_of(run)
     places = [html.index(f"<figcaption>of {name} ({name})") for name in sorted(levels)]
-    assert places[1:] + places[:1] == sorted(places)  # what has no level comes last
+    assert places[1:] + places[:1] == sorted(places)  # without a level: last
     for name in levels:
         assert caption_of(html, results.sheet_path(name)).startswith(f"of {name}")
     assert "private" not in html
@@ -149,7 +151,7 @@ def test_weights_with_infinite_results_do_not_break_the_page(tmp_path: Path) -> 
     run = make_run(tmp_path)
     generator = network()
     for weight in generator.parameters():
-        weight.data.fill_(6e4)  # finite at 16 bits, but not what is made of it
+        weight.data.fill_(6e4)  # finite at 16 bits, but the results are not
     generator.layers[0].weight.data[:, 0] = -6e4
     for layer in (generator.layers[0], generator.layers[-1]):
         layer.weight.data.mul_(1e30)
@@ -193,7 +195,7 @@ def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     older = {**EVALUATION, "generator_sha256": "that of others"}
     files.write_json(run.evaluation_path, older)
     (row,) = [row for row in index.table(tmp_path).splitlines() if run.name in row]
-    assert "~" in row  # the history's, which is of the weights there are
+    assert "~" in row  # of the history
     assert "31.4" not in page_of(run)
     files.write_json(run.evaluation_path, {**EVALUATION, "generator_sha256": run.generator_sha256})
     assert "31.4" in page_of(run)
@@ -245,6 +247,6 @@ def test_only_the_page_of_a_running_run_reloads_itself(tmp_path):
     assert abs(written - time.time()) < 60
     assert 'http-equiv="refresh"' in page and "Under way: 4 of 4 epochs" in page
     for status, said in (("running", "Stopped"), ("stopped", "Stopped"), ("diverged", "Diverged")):
-        made.save_status(status)  # nobody holds it: it was killed
+        made.save_status(status)  # not locked, so it was killed
         page = page_of(made)
         assert 'id="alive"' not in page and 'http-equiv="refresh"' not in page and said in page

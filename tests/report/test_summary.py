@@ -1,4 +1,4 @@
-"""Figures in plain words, and the tables of the page."""
+"""lab/report/summary.py and tables.py: sentences and tables."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_sentences_describe_each_epoch() -> None:
     third = summary.epoch_sentences(3, HISTORY, OPTIONS)
     assert "real images 0.55 and generated ones 0.45" in third and "30.0, 67% closer" in third
     assert summary.epoch_sentences(9, HISTORY, OPTIONS) == ""
-    stuck = {"fcd_train_5k": 30.0, "thin_classes": 3.0}  # it learns no more
+    stuck = {"fcd_train_5k": 30.0, "thin_classes": 3.0}  # no longer improving
     assert "Mode collapse" in summary.epoch_sentences(
         4, [*HISTORY[:-1], HISTORY[-1] | stuck], OPTIONS
     )

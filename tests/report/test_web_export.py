@@ -1,4 +1,4 @@
-"""The generator as operations that a page can run."""
+"""lab/report/web_export.py: the generator as operations for a page."""
 
 import math
 
@@ -11,7 +11,7 @@ from lab.report import web_export
 
 
 def unsettled(generator: nn.Module) -> nn.Module:
-    """With normalisations that have seen something."""
+    """Change the batch-norm statistics."""
     generator.train()
     for _ in range(5):
         generator(3 + 2 * torch.randn(20, generator.latent_dim))
@@ -79,7 +79,7 @@ def test_unknown_networks_are_refused_with_the_reason() -> None:
     with pytest.raises(web_export.NotExportable, match="MB"):
         web_export.export(network(latent_dim=100, hidden=(2048, 2048)))
     loud = network()
-    loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
+    loud.layers[0].weight.data.mul_(1e9)  # too large for 16 bits
     with pytest.raises(web_export.NotExportable, match="not numbers"):
         web_export.export(loud)
 

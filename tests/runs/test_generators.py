@@ -1,4 +1,4 @@
-"""The generator that a script is to use: where it is looked for, and the images that go with it."""
+"""lab/runs/generators.py: the generator that a script uses, and its data set."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_generators_images_are_found_through_its_run(own_run: Path, by_file: b
     write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
     assert data_dir_of(find_generator(*given).run) is None
     elsewhere = (own_run / "generator.pth").rename(own_run.parent / "generator.pth")
-    assert find_generator(None, elsewhere).run is None  # it lies in no run
+    assert find_generator(None, elsewhere).run is None  # not in a run folder
 
 
 @pytest.mark.parametrize("nonsense", ["cats", ["mnist"], None, {"name": "cats", "shape": [1, 2]}])

@@ -1,4 +1,4 @@
-"""denoising_results/: what is recorded in scores.json, and what goes when networks change."""
+"""lab/runs/results.py: scores.json, and results that are removed when networks change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NETWORKS = Networks("mnist", Path("generator.pth"), "of the generator", "of the 
 
 @pytest.fixture
 def results(tmp_path: Path) -> RestorationResults:
-    """A folder that is not there yet."""
+    """Results in a folder that does not exist yet."""
     return RestorationResults(tmp_path / "results")
 
 
@@ -60,7 +60,7 @@ def test_the_folder_is_locked_while_a_sheet_is_written(results: RestorationResul
 
 
 def test_sheets_of_another_program_are_kept(results: RestorationResults) -> None:
-    assert not results.scores.sheets  # read, and from here on known
+    assert not results.scores.sheets  # cached from here on
     save(RestorationResults(results.folder), "a.png")
     save(results, "b.png")
     assert list(results.scores.sheets) == ["a.png", "b.png"]
@@ -75,7 +75,7 @@ def test_sheets_of_other_networks_are_removed(
     save(results, "second.png", dataclasses.replace(NETWORKS, denoiser_sha256="of another"))
     assert names_in(results) == set(results.scores.sheets) == {"without.png", "second.png"}
     assert "removed, since these networks did not make them: first.png" in capsys.readouterr().out
-    save(results, "third.png", without)  # no denoiser: none is contradicted
+    save(results, "third.png", without)  # without a denoiser
     assert len(results.scores.sheets) == 3
     save(results, "other.png", dataclasses.replace(NETWORKS, generator_sha256="of another"))
     assert names_in(results) == set(results.scores.sheets) == {"other.png"}
@@ -120,7 +120,7 @@ def test_the_denoiser_is_stored_with_its_generator_if_possible(
     monkeypatch.setattr("os.access", lambda *_: False)
     elsewhere = results.network_path(tmp_path / "generator.pth", "denoiser")
     assert elsewhere == results.folder / "denoiser.pth"
-    (tmp_path / "denoiser.pth").touch()  # it may be used, if not replaced
+    (tmp_path / "denoiser.pth").touch()  # it can be read, but not replaced
     assert results.network_path(tmp_path / "generator.pth", "denoiser") == tmp_path / "denoiser.pth"
 
 

@@ -1,4 +1,4 @@
-"""lab/runs/resume.py: a run that goes on keeps its options, and its config is not trusted."""
+"""lab/runs/resume.py: a resumed run keeps its options, and its config is not trusted."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", st
 
 @cache
 def planned_options() -> Options:
-    """The options of the runs here, as gan_lab.py plans them."""
+    """The completed options of the runs in this file."""
     return complete_options(parse(Options, TYPED, RECIPES), load_sample("fashion"))
 
 
 def begun(outputs: Path, status: str = "stopped") -> Run:
-    """A run as gan_lab.py begins it."""
+    """A run as at the start of its training."""
     dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
     run.write_config(stored_options(planned_options()), "", dataset, {})
     run.save_status(status)
@@ -46,7 +46,7 @@ def changed(run: Run, **options: object) -> Run:
 
 
 def go_on(run: Run, **given: object):
-    """What --resume of this run comes to, with what else is typed."""
+    """The options and the run for --resume with this run and `given`."""
     return resume_options(Options, {"resume": str(run), **given})
 
 
@@ -84,7 +84,7 @@ def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
     with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to go on"):
         go_on(run)
     with pytest.raises(Fault, match=r"checkpoint\.pth: is missing, without it"):
-        go_on(run, epochs=4)  # to begin again would destroy what it has
+        go_on(run, epochs=4)  # training from the start would overwrite the run
     run.checkpoint_path.touch()
     assert go_on(run, epochs=4)[0].epochs == 4
 

@@ -1,4 +1,4 @@
-"""lab/runs/run.py and layout.py: run folders made, found, numbered, held; what they say."""
+"""lab/runs/run.py and layout.py: creating, finding, locking, reading and writing runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sample():
     return load_sample("fashion")
 
 
-# Numbered
+# Numbers
 
 
 def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
@@ -58,9 +58,9 @@ def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
     for name in ("mnist-007", "evaluation-009", "fashion", "fashion-x", "my best"):
         (outputs / name).mkdir()
     assert Run.create(outputs, "fashion").name == "fashion-008"
-    leave(outputs, "birds-011", "finished")  # of a set that this lab does not have
+    leave(outputs, "birds-011", "finished")  # an unknown set
     assert Run.create(outputs, "mnist").name == "mnist-012"
-    (outputs / "fashion-013").touch()  # a file in the way
+    (outputs / "fashion-013").touch()  # not a folder
     assert Run.create(outputs, "mnist").name == "mnist-014"
     (outputs / "mnist-999").mkdir()
     assert Run.create(outputs, "fashion").name == "fashion-1000"
@@ -90,7 +90,7 @@ def test_where_no_folder_can_be_made_is_a_mistake(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(OSError, match="No space"):  # the world's fault
+    with pytest.raises(OSError, match="No space"):  # not a Mistake
         Run.create(tmp_path, "fashion")
 
 
@@ -103,7 +103,7 @@ def test_runs_are_not_made_in_a_run(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-# Found
+# Finding runs
 
 
 def test_runs_are_listed_by_number_and_then_those_without(tmp_path):
@@ -147,7 +147,7 @@ def test_the_newest_trained_run_is_the_default(tmp_path, capfd):
     with pytest.raises(Mistake, match=r"no run with a generator\.pth .*: python gan_lab\.py"):
         Run.newest(tmp_path)
     untrained = leave(tmp_path, "fashion-001", "stopped", generator=True)
-    assert Run.newest(tmp_path).path == untrained.path  # for want of a better one
+    assert Run.newest(tmp_path).path == untrained.path  # the only run with a generator
     assert "fashion-001 has not finished" in capfd.readouterr().out
     finished = leave(tmp_path, "fashion-002", "finished", generator=True, rows=1)
     leave(tmp_path, "fashion-003", "diverged", generator=True, rows=1)
@@ -164,7 +164,7 @@ def test_a_run_with_a_damaged_config_may_be_the_newest(tmp_path, capfd):
     run = leave(tmp_path, "fashion-001", "finished", generator=True, rows=1)
     run.config_path.write_text("{")
     assert Run.newest(tmp_path).path == run.path
-    assert "has not finished" in capfd.readouterr().out  # as far as one knows
+    assert "has not finished" in capfd.readouterr().out  # its status is unknown
 
 
 def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
@@ -176,7 +176,7 @@ def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
     assert found.name == "fashion-002"
     said = capfd.readouterr().out
     assert said.count("\n") == 1 and "note: passed over, " in said and "fashion-009" in said
-    with files.held(found.path):  # somebody is training it
+    with files.held(found.path):  # as during its training
         assert Run.newest_unfinished(tmp_path).name == "fashion-001"
     for run in Run.all_in(tmp_path):
         files.write_json(run.config_path, {"status": "finished"})
@@ -184,7 +184,7 @@ def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
         Run.newest_unfinished(tmp_path)
 
 
-# Held
+# Locks
 
 
 def test_a_run_is_running_as_long_as_it_is_locked(tmp_path):
@@ -211,13 +211,13 @@ def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
         path.touch()
     with files.held(run.path), pytest.raises(Fault):
         run.held().__enter__()
-    assert all(path.exists() for path in left)  # they may be the other's
+    assert all(path.exists() for path in left)  # may belong to the other program
     with run.held():
         assert not any(path.exists() for path in left)
         assert all(path.exists() for path in kept)
 
 
-# Read
+# Reading
 
 
 def test_grids_are_in_order(tmp_path):
@@ -250,7 +250,7 @@ def test_an_evaluation_of_older_weights_is_ignored(tmp_path):
     now = older.model_copy(update={"generator_sha256": digest(run.generator_path)})
     run.save_evaluation(now)
     assert Run(run.path).evaluation == now
-    run.save_evaluation(older.model_copy(update={"generator_sha256": None}))  # it does not say
+    run.save_evaluation(older.model_copy(update={"generator_sha256": None}))  # unknown weights
     assert Run(run.path).evaluation.figures == {"fcd_test": 31.5}
     run.generator_path.unlink()
     run.save_evaluation(now)
@@ -268,11 +268,11 @@ def test_pipes_and_huge_files_are_refused(tmp_path):
         run.load_generator()
     run.history_path.unlink()
     with run.history_path.open("wb") as file:
-        file.truncate(2**35)  # takes no room
+        file.truncate(2**35)  # sparse
     assert Run(run.path).history == []
 
 
-# Written
+# Writing
 
 
 def test_a_command_works_in_any_folder(tmp_path, monkeypatch):
@@ -344,7 +344,7 @@ def test_an_evaluation_is_read_back(tmp_path):
     assert files.read_json(run.evaluation_path)["fcd_test"] == 31.4159  # at the top of the file
 
 
-# The images that it was trained on
+# Its data set
 
 
 def trained_on(tmp_path: Path, dataset, data_dir: Path | None = None) -> Run:
@@ -355,11 +355,11 @@ def trained_on(tmp_path: Path, dataset, data_dir: Path | None = None) -> Run:
 
 
 def test_a_run_on_the_sample_is_resumed_with_the_sample(tmp_path, sample, monkeypatch):
-    run = trained_on(tmp_path / "outputs", sample)  # where there was no full set, which came since
+    run = trained_on(tmp_path / "outputs", sample)  # the full set was not there then
     full = dataclasses.replace(sample, is_sample=False, fingerprint="the full set's")
     monkeypatch.setattr(datasets, "load", lambda *_: full)
     assert load_dataset(run).is_sample and load_own_dataset(run).is_sample
-    assert load_dataset(run, tmp_path) is full  # asked for
+    assert load_dataset(run, tmp_path) is full  # given explicitly
 
 
 def test_a_run_on_the_sample_takes_no_other_images(tmp_path, sample, monkeypatch):

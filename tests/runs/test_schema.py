@@ -1,4 +1,4 @@
-"""lab/runs/schema.py: any file is read part by part, and what is damaged is said."""
+"""lab/runs/schema.py: damaged parts are reported and get their defaults."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ JSON = st.recursive(
 
 
 def as_read(tmp_path_factory, name: str, content) -> tuple:
-    """What the reader of such a file makes of `content`, and what it finds damaged."""
+    """The record that is read from `content`, and the remarks on damaged parts."""
     path = tmp_path_factory.getbasetemp() / name
     path.write_text(json.dumps(content), encoding="utf-8")
     record = schema.read(path, KINDS[name][0], remarks := [])
@@ -82,7 +82,7 @@ def as_read(tmp_path_factory, name: str, content) -> tuple:
 
 
 def shown(record) -> dict:
-    """A record as plain values: figures beside the rest, as files have them."""
+    """A record as plain values, as in its file."""
     return record.as_json() if isinstance(record, Evaluation) else record.model_dump()
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_part_does_not_affect_others(tmp_path_factory, part, value):
         if other != key:
             assert after.get(other) == before.get(other), other
     again, still_damaged = as_read(tmp_path_factory, name, shown(record))
-    assert still_damaged == []  # what is written of it is whole
+    assert still_damaged == []  # a saved record is not damaged
     assert shown(again) == shown(record)
 
 
@@ -203,7 +203,7 @@ def test_sheets_are_files_in_their_folder(tmp_path_factory):
 
 
 def rows_of(columns: list[str]) -> st.SearchStrategy:
-    """Rows of a history: epochs from 1, and figures that not every row has."""
+    """Rows of a history: epochs from 1, and figures that some rows lack."""
     figure = st.floats(-1e20, 1e20).map(lambda value: round(value, 6))
     row = st.dictionaries(st.sampled_from(columns), figure)
     return st.lists(row, max_size=6).map(
@@ -249,7 +249,7 @@ def test_any_text_gives_a_history_or_a_value_error(text):
             assert all(abs(cell) < MOST_FIGURE for cell in row.values())
 
 
-# As a run reads them
+# Through a Run
 
 
 def test_a_run_reports_damage_once(tmp_path):

@@ -1,4 +1,4 @@
-"""lab/training/augmentation.py: what is changed, by how much; gradients pass through it."""
+"""lab/training/augmentation.py: the size of the changes, and gradients through them."""
 
 from __future__ import annotations
 
@@ -60,4 +60,4 @@ def test_every_input_of_the_discriminator_is_augmented():
     plain, changed = found
     assert [len(each) for each in changed] == [100, 50, 50]  # both, penalty, generated
     assert all(not torch.equal(*pair) for pair in zip(plain, changed, strict=True))
-    assert not torch.equal(changed[0][:50], changed[1])  # drawn anew each time
+    assert not torch.equal(changed[0][:50], changed[1])  # new random numbers each time

@@ -1,4 +1,4 @@
-"""lab/training/cuda_graph.py: replayed steps are the steps, and a bad recording is never used."""
+"""lab/training/cuda_graph.py: replayed steps equal plain steps; wrong recordings are not used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STEPS = 30
 
 
 def graphed(options, device=CPU):
-    """A training, and its step as gan_lab.py makes it."""
+    """A training and its GraphedStep."""
     state = small_state(options, device=device)
     return state, GraphedStep(partial(gan_lab.train_step, options, state), state)
 
 
 def as_if_on_cuda(options, monkeypatch, record):
-    """A training and its step, which is replayed; `record` stands for CUDA's recording."""
+    """A training and its step, with `record` instead of a CUDA recording."""
     state, step = graphed(options)
     monkeypatch.setattr(cuda_graph, "record", record)
     step.enabled = True
@@ -31,7 +31,7 @@ def as_if_on_cuda(options, monkeypatch, record):
 
 
 def weights_after(options, state, step):
-    """The networks' weights after STEPS steps."""
+    """The weights and totals after STEPS steps."""
     dataset = images(STEPS * options.batch_size)
     order = torch.arange(len(dataset.train_images)).split(options.batch_size)
     for number, batch in enumerate(order):

@@ -1,4 +1,4 @@
-"""Several processes that train as one do what one does, and say once what goes wrong."""
+"""lab/training/distributed.py: several processes train like one, and report errors once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def environment(number: int, count: int, store: torch.distributed.TCPStore) -> dict[str, str]:
-    """What torchrun, whose store it is, tells process `number` of `count`."""
+    """The environment variables that torchrun sets for process `number` of `count`."""
     names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
     elastic = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
@@ -67,11 +67,11 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
             child.kill()
 
 
-# As one
+# Equal results
 
 
 def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Weights, figures and gradients after so many steps; process 1 at first had another seed."""
+    """Weights, totals and gradients after `steps` steps; process 1 begins with another seed."""
     if not distributed.is_first():
         typed = (*typed, "--seed", "9")
     options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
@@ -92,7 +92,7 @@ def _slopes(network: torch.nn.Module) -> torch.Tensor:
 
 
 def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """`after_steps`, all of it in float64; for a process of its own."""
+    """`after_steps` in float64; changes global settings, so it needs its own process."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
     gan_lab.to_float = lambda shown: to_float(shown).double()
@@ -141,12 +141,12 @@ def test_process_0_decides_the_length_and_the_stored_options():
     assert in_processes(3, act) == [[8, {"epochs": 1}]] * 3
 
 
-# What goes wrong
+# Errors
 
 
 @contextlib.contextmanager
 def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
-    """gan_lab.py in as many processes as there are options; what goes wrong they say in a file."""
+    """Run gan_lab.py in one process for each of `typed`; their stderr goes to the file `said`."""
     context, store = multiprocessing.get_context("fork"), new_store()
 
     def live(number: int) -> None:
@@ -167,7 +167,7 @@ def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
 
 
 def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
-    """The one line that processes with these options say, each with its own."""
+    """The one line of stderr of processes with these options."""
     said, always = tmp_path / "said", ("--out", tmp_path / "new", *TINY)
     with scripts(said, *((*always, *own) for own in typed)) as children:
         for child in children:
@@ -221,9 +221,9 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
         distributed.pick_local_device("mps")
 
 
-# By torchrun
+# With torchrun
 
-# At rates so low rounding stays rounding.
+# With such low rates rounding errors do not grow.
 LONG = (
     *("--recipe", "classic", *TINY, "--epochs", 20, "--sample-every", 20),
     *("--lr-g", 1e-5, "--lr-d", 1e-5),

@@ -1,4 +1,4 @@
-"""lab/training/muon.py: gradients made orthogonal."""
+"""lab/training/muon.py: orthogonalised gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lab/training/optim.py against torch's own Adam and average, and rates worked out by hand."""
+"""lab/training/optim.py against torch's Adam and average; learning rates computed by hand."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def small() -> nn.Module:
 
 
 def moved(network: nn.Module) -> None:
-    """As an update leaves it: other weights, other statistics."""
+    """Change weights and statistics, as a training step does."""
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight))

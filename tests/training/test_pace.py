@@ -1,4 +1,4 @@
-"""How often a training writes what takes time."""
+"""lab/training/pace.py: limits on how often files are written."""
 
 import time
 from itertools import pairwise
@@ -19,7 +19,7 @@ def test_pages_take_at_most_their_share_of_a_run(monkeypatch, cost, wait) -> Non
             made.append(now[0])
             with pace.timed():
                 now[0] += cost
-        # Nobody knows before the first how much longer than usual it takes.
+        # The first may take longer than expected.
         assert len(made) * cost <= 0.03 * (now[0] - 1_000) + max(0, cost - 0.5)
     assert 16 < made[0] - 1_000 < 18
     assert all(wait <= later - sooner < wait + 4 for sooner, later in pairwise(made))

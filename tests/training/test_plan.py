@@ -1,4 +1,4 @@
-"""lab/training/plan.py: what the set decides, what does not go together, what is said before."""
+"""lab/training/plan.py: defaults by the data set, contradicting options, the printed plan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GREY = (1, 28, 28)
 
 
 class Several:
-    """Images of which only the number counts."""
+    """Stands for images; has a length only."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -40,7 +40,7 @@ class Several:
 
 
 def set_of(count: int, shape=(1, 28, 28)):
-    """A set of so many training images, which are not there."""
+    """A data set with `count` training images, without the images."""
     spec = DatasetSpec("birds", "Birds", shape)
     return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
 
@@ -78,7 +78,7 @@ def test_images_shown_may_end_in_a_short_epoch():
         (25_000, 3, 78 + 78 + 40, 20_000 + 40 * 128),
         (20_001, 3, 78 + 78 + 1, 20_128),
         (1, 1, 1, 128),
-        (9_999, 1, 78, 10_000),  # what is left fills no batch
+        (9_999, 1, 78, 10_000),  # the rest does not fill a batch
     ):
         options = complete_options(Options(images_shown=shown, batch_size=128), set_of(10_000))
         assert (options.epochs, options.images_shown) == (epochs, exactly)
@@ -88,7 +88,7 @@ def test_images_shown_may_end_in_a_short_epoch():
         longer = complete_options(dataclasses.replace(resumed, epochs=epochs + 2), set_of(10_000))
         assert longer.images_shown == (epochs + 2) * 10_000
     whole = complete_options(Options(images_shown=25_000, epochs=3), set_of(10_000))
-    assert whole.images_shown == 30_000  # a recipe's images, and --epochs typed
+    assert whole.images_shown == 30_000  # --epochs overrides the recipe's images
 
 
 def test_with_minutes_the_length_is_not_known(capsys):
@@ -102,7 +102,7 @@ def test_with_minutes_the_length_is_not_known(capsys):
 
 def test_the_penalty_comes_at_least_once_an_epoch():
     options = complete_options(Options(r1_every=1000, batch_size=128), set_of(1300))
-    assert options.r1_every == 10  # so that its weight is that of the steps it stands for
+    assert options.r1_every == 10  # so that its weight is right
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_options_that_contradict_each_other_are_a_mistake(typed, says):
     options, given = parse(Options, typed, RECIPES), given_options(Options, typed, RECIPES)
     with pytest.raises(Mistake, match=f"^{says}"):
         check_options(options, given)
-    assert check_options(options, {}) == options  # a recipe's own may have no effect
+    assert check_options(options, {}) == options  # options of a recipe may have no effect
 
 
 def test_tensorboard_is_refused_where_it_does_not_work(monkeypatch, capsys):
@@ -260,13 +260,13 @@ def test_the_plan_is_printed(capsys):
     assert "going on" not in shown and "first tries to download" not in shown
 
 
-# Going on
+# Resuming
 
 
 def test_a_run_is_resumed_at_its_checkpoint(tmp_path, capsys):
     path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
     state = small_state(options)
-    continue_from(path, state, options, images(200))  # there is none: it begins again
+    continue_from(path, state, options, images(200))  # without a checkpoint
     assert (state.epoch, state.step) == (0, 0)
     stopped_after(6, options, path)
     continue_from(path, state, options, images(200))
@@ -287,7 +287,7 @@ def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
     stopped_after(8, options, path)  # at the end of the second epoch's steps
     continue_from(path, small_state(options), options, images(200))
     for changed, dataset in (
-        (options, images(150)),  # of which 3 steps are made an epoch, not 4
+        (options, images(150)),  # 3 steps per epoch, not 4
         (dataclasses.replace(options, epochs=1), images(200)),
         (dataclasses.replace(options, epochs=2, images_shown=300), images(200)),
     ):

@@ -1,4 +1,4 @@
-"""lab/training/progress.py: the bar, and a line an epoch. TensorBoard: test_tensorboard.py."""
+"""lab/training/progress.py: the bar and the lines. TensorBoard: test_tensorboard.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state():
 
 
 def bar_over(state, epochs: int, steps: int) -> ProgressBar:
-    """The bar of a run of so many epochs of so many steps."""
+    """The bar of a run of `epochs` epochs of `steps` steps."""
     state.length = Length(images=50 * steps, batch_size=50, steps=epochs * steps)
     return ProgressBar(state)
 
@@ -41,7 +41,7 @@ def test_without_a_terminal_there_are_only_lines(state, capsys):
 
 def test_a_bar_works_with_a_coarse_clock(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    state.step = 1  # in no time, says a clock that ticks every 16 ms
+    state.step = 1  # in 0 s by a clock that ticks every 16 ms
     with bar_over(state, epochs=1, steps=2) as bar:
         bar.refreshed = -math.inf
         bar.advance(state)

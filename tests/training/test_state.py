@@ -1,4 +1,4 @@
-"""lab/training/state.py: going on equals never having stopped; no checkpoint is trusted."""
+"""lab/training/state.py: resumed trainings equal uninterrupted ones; checkpoints are checked."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_a_checkpoint_stores_its_position(tmp_path):
     state.epoch, state.step, state.seconds = 1, 3, 1.5
     state.history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}]
     epoch_began = state.order.get_state()
-    first = next(state.batches_left(200, 50))  # draws the order
+    first = next(state.batches_left(200, 50))  # shuffles the images
     save_checkpoint(path, state)
     again = small_state(options)
     load_checkpoint(path, again)
     for name in ("epoch", "step", "seconds", "history"):
         assert getattr(again, name) == getattr(state, name), name
     assert torch.equal(again.order.get_state(), epoch_began)
-    assert torch.equal(next(again.batches_left(200, 50)), first)  # its order is drawn again
+    assert torch.equal(next(again.batches_left(200, 50)), first)  # the same order
 
 
 def test_images_after_the_last_full_batch_are_left_out():
@@ -186,7 +186,7 @@ def test_a_weight_that_is_not_finite_counts_as_divergence(network, value):
         state.check_divergence(LOSSES["non-saturating"])
 
 
-# Checkpoints from elsewhere
+# Damaged and hostile checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def checkpoint(tmp_path_factory):
 
 
 def refused(checkpoint, path, options=None, **changes) -> str:
-    """The line with which a changed checkpoint is refused, at `path`."""
+    """The error message for a changed checkpoint, written to `path`."""
     torch.save({**torch.load(checkpoint, weights_only=True), **changes}, path)
     with pytest.raises(Fault) as caught:
         load_checkpoint(path, small_state(options or small_options("modern", *THREE)))
@@ -245,7 +245,7 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         ("exp_avg", torch.full((24, 8), math.nan), "exp_avg of weight 0"),
         ("exp_avg_sq", -torch.ones(24, 8), "exp_avg_sq of weight 0"),
         ("step", torch.tensor(-11.0), "count of steps"),
-        ("step", torch.tensor(7.0), "count of steps"),  # another than the other weights'
+        ("step", torch.tensor(7.0), "count of steps"),  # differs from the other weights
     ):
         optimizers = torch.load(checkpoint, weights_only=True)["optimizers"]
         optimizers["generator"][0][name] = value
@@ -258,7 +258,7 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         {"seconds": 10**400},
         {"seconds": math.nan},
         {"epoch": 10**400},
-        {"epoch": 3},  # the history has none
+        {"epoch": 3},  # not in the history
         {"step": -3},
         {"step": "3"},
         {"networks": torch.zeros(2)},
@@ -282,7 +282,7 @@ def test_totals_of_any_length_are_refused_at_once(checkpoint, tmp_path):
     assert "totals" in refused(checkpoint, tmp_path / "c.pth", totals=totals)
 
 
-# When one is written
+# When a checkpoint is written
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 2.0])
@@ -298,7 +298,7 @@ def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypat
                 now[0] += cost
             costs, last = costs + cost, now[0]
     assert 0 < longest <= 120.5
-    # The first comes before anybody knows what it costs.
+    # The cost of the first one is not known before.
     assert (costs - cost) / now[0] < 0.02
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's events: asked for in one line where the package is missing, and what is in them."""
+"""TensorBoard: the refusal without the package, and the events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_another_package_called_tensorboard_is_refused(
 
 
 def of_tensorboard() -> list[str]:
-    """The modules that were imported from the package, and torch's door to it."""
+    """The imported modules of the package and of torch.utils.tensorboard."""
     doors = ("tensorboard", "torch.utils.tensorboard")
     return [name for name in sys.modules if name.startswith(doors)]
 

@@ -1,4 +1,4 @@
-"""lab/training/timing.py and length.py, on a clock that the tests move."""
+"""lab/training/timing.py and length.py, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDING = 7.0  # seconds from the last epoch to the end of the command
 
 
 class Machine:
-    """A machine on which everything takes its time, by a clock of its own."""
+    """A simulated machine with its own clock."""
 
     def __init__(self, options: Options, step: float, scoring: float = 0.0, start: float = 5.0):
         self.options, self.step, self.scoring = options, step, scoring
@@ -96,11 +96,11 @@ def test_a_length_follows_from_its_images_shown(batch, images, steps):
 def test_epochs_gives_whole_epochs():
     length = Length.of(whole(1_200), IMAGES)
     assert (length.epochs, length.steps, length.images_shown) == (12, 1_200, 12 * IMAGES)
-    # Of a recipe whose images are not those that --epochs shows.
+    # --epochs contradicts the images_shown of the recipe.
     assert Length.of(Options(epochs=3, batch_size=BATCH), IMAGES).steps == 300
 
 
-# What is said where nothing is asked for
+# Forecasts
 
 
 def test_a_long_run_has_one_forecast_that_names_minutes():
@@ -167,7 +167,7 @@ SPEEDS = st.lists(st.floats(0.0005, 0.2), min_size=1, max_size=6)
 @settings(max_examples=60, deadline=None)
 @given(SPEEDS, st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.8, 0.9]), st.floats(0, 5))
 def test_the_rates_equal_those_of_a_run_of_the_final_length(speeds, decay, scoring):
-    """However the speed changes: the command that repeats the run makes the same steps."""
+    """Even if the speed changes, the printed command makes the same steps."""
     machine = Machine(minutes(0.5, lr_decay=decay), speeds[0], scoring)
     after_step = machine.budget.after_step
 
@@ -191,7 +191,7 @@ def test_a_note_on_too_short_a_run_names_a_sensible_length():
     machine = Machine(minutes(0.5), step=0.06).train()
     assert machine.said[1].startswith("note: so short a run learns little; --minutes 1.5 is the l")
     assert machine.now < 33
-    late = Machine(minutes(0.5), step=0.06, start=60.0).train()  # a slow start took it all
+    late = Machine(minutes(0.5), step=0.06, start=60.0).train()  # the start took all the time
     assert late.schedule_step < 100 and late.said[1].startswith("note: ")
 
 
@@ -210,7 +210,7 @@ def test_sample_every_overrides_the_choice():
     assert [epoch % 7 for epoch in machine.grids[:-1]] == [0] * (len(machine.grids) - 1)
 
 
-# Words
+# Text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""gan_lab.py's training step and loop against a plain restatement of them."""
+"""gan_lab.py's training step and loop against a literal implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.training import LOSSES, STEP_FIGURES
 
 @pytest.fixture
 def float64(monkeypatch):
-    """All in float64: Adam makes a whole step of a gradient that is nothing but rounding."""
+    """Use float64, because Adam makes full steps even for gradients that are rounding errors."""
     torch.set_default_dtype(torch.float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     monkeypatch.setattr(gan_lab, "to_float", lambda shown: to_float(shown).double())
@@ -28,7 +28,7 @@ def float64(monkeypatch):
 
 
 def plain_step(options, networks, optimizers, real, labels, latent, step) -> None:
-    """The same update in the most literal terms: two passes, no reuse, Adam from torch's loop."""
+    """The same update without optimisations, and with torch's Adam."""
     generator, discriminator, ema = networks
     optimizer_g, optimizer_d = optimizers
     criterion = nn.BCELoss()
@@ -110,7 +110,7 @@ def test_a_step_returns_its_losses_and_discriminator_outputs(name):
         made = state.generator(torch.randn(50, 8, generator=latents))
         logits = state.discriminator(real), state.discriminator(made)
     figures = gan_lab.train_step(options, state, real, None, penalised=False)
-    with torch.no_grad():  # the generator is told what the discriminator thinks by now
+    with torch.no_grad():  # the generator's loss uses the updated discriminator
         real_logits = state.discriminator(real) if loss.needs_real_logits else None
         g_loss = loss.generator(real_logits, state.discriminator(made))
     expected = (
@@ -133,7 +133,7 @@ def test_the_penalty_changes_the_discriminator_only_if_due():
 
 
 def watched(monkeypatch, *typed: str) -> list[tuple]:
-    """What the steps of a training are given: images, whether penalised, rates, precision."""
+    """The arguments of each step: images, whether penalised, learning rates, precision."""
     steps = []
 
     def step(options, state, real, labels, penalised):
@@ -187,7 +187,7 @@ def test_history_has_the_mean_of_each_epochs_steps(monkeypatch):
         assert [row[name] for name in STEP_FIGURES] == pytest.approx([1.5, 3, 0.9, 0.6])
 
 
-# What it begins with
+# The initial state
 
 
 def test_the_options_of_both_networks_reach_them():
@@ -229,5 +229,5 @@ def test_the_seed_decides_initial_weights_and_dropout():
     for seed in ("0", "1"):
         state = small_state(small_options("modern", "--seed", seed))
         weights = (state.generator.layers[0].weight, state.discriminator.layers[0].weight)
-        found.append((*weights, torch.rand(3)))  # dropout knows only the global stream
+        found.append((*weights, torch.rand(3)))  # dropout uses the global generator
     assert not any(torch.equal(one, two) for one, two in zip(*found, strict=True))
