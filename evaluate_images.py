@@ -28,7 +28,7 @@ from lab.evaluation import Evaluator, Judgement, cas, inception
 from lab.evaluation.subject import Subject, find_subject
 from lab.files import check_apart, check_writable
 from lab.options import option, parse
-from lab.report import save_evaluation, show
+from lab.report import save_evaluation, write_pages
 from lab.runs import OUTPUTS, check_out
 from lab.runs.layout import RunFiles, new_folder
 from lab.text import counted
@@ -153,7 +153,7 @@ def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunF
         generator_sha256=subject.trained.weights.sha256 if subject.trained else None,
     )
     if subject.run:
-        show(subject.run)
+        write_pages(subject.run)
     return words
 
 

@@ -365,7 +365,7 @@ def train_and_save(
     with contextlib.ExitStack() as stack:
         with errors.handle_signals(stop.receive):
             run = run or Run.create(options.out, dataset.name)
-            hint = f"go on with: {run.command('--resume')}"
+            hint = f"continue with: {run.command('--resume')}"
             stack.enter_context(run.held())
             recipe, machine = RECIPES[options.recipe], device.describe_machine(state.device)
             changes = training.recipe_changes(options, recipe, dataset.spec.shape)
@@ -380,7 +380,7 @@ def train_and_save(
         with errors.going_on(hint):
             save_results(options, state, dataset, recorder)
             run.save_status("finished")
-        hint = f"all is saved but the report: {run.command('--report')}"
+        hint = f"everything but the report is saved: {run.command('--report')}"
         with errors.going_on(hint), errors.made_good(hint):
             report.write_pages(run)
     if options.tensorboard:

@@ -128,9 +128,9 @@ def interrupted(place: Place) -> Tries:
                 complaint = "took more than 5 s"
             run = next(out.glob("fashion-*"), None)
             if not complaint and run:
-                words = shlex.split(ended.err.partition("go on with: python ")[2])
+                words = shlex.split(ended.err.partition("continue with: python ")[2])
                 if words[1:] != ["--resume", str(run)]:
-                    complaint = f"does not say how to go on: {ended.err!r}"
+                    complaint = f"does not say how to continue: {ended.err!r}"
                 complaint = complaint or resume(place, run).complaint(0) or differences(whole, run)
             yield complaint
 

@@ -134,7 +134,7 @@ def made_good(message: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Fault(f"{_os_error_line(error)}; once that is put right, {message}") from None
+        raise Fault(f"{_os_error_line(error)}; after fixing this, {message}") from None
 
 
 def _open_streams() -> None:

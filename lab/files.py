@@ -152,7 +152,7 @@ def held(folder: Path, wait: bool = True) -> Iterator[None]:
     try:
         lock.acquire(poll_interval=LOCK_TIMEOUT / 10)
     except Timeout:
-        raise Fault(f"{folder}: another program of the lab is at work in it") from None
+        raise Fault(f"{folder}: is in use by another program of the lab") from None
     except NotImplementedError:  # a file system without locks
         pass
     try:
@@ -197,7 +197,7 @@ def check_path(flag: str, path: Path, folder: bool = False) -> None:
         kind = "is a file, not a folder" if exists else "does not exist"
         raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
     if folder and not os.access(path, os.R_OK | os.X_OK):
-        raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
+        raise Mistake(f"{flag} {path}: is not readable; change its permissions, or name another")
 
 
 def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
@@ -228,7 +228,7 @@ def check_closed(flag: str, folder: Path) -> None:
         for path in (Path(parent, name) for name in names):
             if not Path(os.path.realpath(path)).is_relative_to(root):
                 inside = path.relative_to(folder)
-                raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
+                raise Mistake(f"{flag} {folder}: {inside} is a link out of it; remove it")
         for name in files:
             _refuse_broken_link(flag, Path(parent, name))
 
@@ -236,4 +236,4 @@ def check_closed(flag: str, folder: Path) -> None:
 def _refuse_broken_link(flag: str, path: Path) -> None:
     """Mistake if `path` is a link whose target does not exist."""
     if path.is_symlink() and not path.exists():
-        raise Mistake(f"{flag} {path}: is a link to nothing; remove it")
+        raise Mistake(f"{flag} {path}: is a broken link; remove it")

@@ -117,7 +117,7 @@ def given_options(
     }
     for word in sys.argv[1:] if argv is None else argv:
         if (old := word.partition("=")[0]) in renamed:
-            raise Mistake(f"{old}: is called {renamed[old]} now; give that")
+            raise Mistake(f"{old}: is now called {renamed[old]}")
     given = vars(parser.parse_args(argv))
     return {f.name: _checked(f, type_, given[f.name]) for f, type_ in declared if f.name in given}
 

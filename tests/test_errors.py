@@ -88,7 +88,7 @@ def test_the_message_on_a_full_disk_says_how_to_continue(capfd):
 
     code, said = ending(main, capfd)
     assert code == 1 and said.count("\n") == 1
-    assert "No space left on device: run/history.csv; once that is put right, go on with" in said
+    assert "No space left on device: run/history.csv; after fixing this, go on with" in said
 
 
 def test_the_message_on_a_signal_says_how_to_continue():

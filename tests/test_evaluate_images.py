@@ -140,7 +140,7 @@ def test_a_damaged_history_is_passed_over_and_said_so(tiny_run: Path, tmp_path, 
     (copy / "history.csv").write_text("epoch\n1\ntwo\n")
     (copy / "evaluation.json").write_text("{")
     out = evaluate("--run", copy)
-    assert out.count("history.csv: damaged, passed over") == 1
+    assert out.count("history.csv: damaged, ignored") == 1
     assert files.read_json(copy / "evaluation.json")["images"] == 400
 
 

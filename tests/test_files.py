@@ -145,7 +145,7 @@ def test_is_held_does_not_lock(tmp_path):
     assert not files.is_held(tmp_path) and not list(tmp_path.iterdir())  # is_held writes nothing
     with files.held(tmp_path):
         assert files.is_held(tmp_path)
-        with pytest.raises(Fault, match="at work in it"), files.held(tmp_path, wait=False):
+        with pytest.raises(Fault, match="in use by another"), files.held(tmp_path, wait=False):
             pass
         assert files.is_held(tmp_path)
     assert not files.is_held(tmp_path)
@@ -227,8 +227,8 @@ def test_folders_that_cannot_be_written_to_are_named(tmp_path):
     for folder, says in (
         ("file", "--out .*file: is a file, name a folder"),
         ("file/below", "below: .*file is a file, name a folder"),
-        ("nowhere", "is a link to nothing; remove it"),
-        ("nowhere/below", "is a link to nothing; remove it"),
+        ("nowhere", "is a broken link; remove it"),
+        ("nowhere/below", "is a broken link; remove it"),
     ):
         with pytest.raises(Mistake, match=says):
             files.check_writable("--out", tmp_path / folder)
@@ -250,11 +250,11 @@ def test_links_out_of_a_folder_are_named(tmp_path):
     files.check_closed("--run", inside)
     files.check_closed("--run", tmp_path / "not there yet")
     (inside / "grids").symlink_to(outside)
-    with pytest.raises(Mistake, match="grids leads out of it; remove that link"):
+    with pytest.raises(Mistake, match="grids is a link out of it; remove it"):
         files.check_closed("--run", inside)
     (inside / "grids").unlink()
     (inside / "circle").symlink_to(inside / "circle")
-    with pytest.raises(Mistake, match="circle: is a link to nothing"):
+    with pytest.raises(Mistake, match="circle: is a broken link"):
         files.check_closed("--run", inside)
 
 

@@ -355,7 +355,7 @@ def test_the_newest_run_is_checked_too(tiny_run, tmp_path, monkeypatch, capfd):
     (tmp_path / "precious").mkdir()
     (run / "generated_samples").symlink_to(tmp_path / "precious")
     said = refused(monkeypatch, capfd, "--resume", "--out", tmp_path)
-    assert "generated_samples leads out of it" in said
+    assert "generated_samples is a link out of it" in said
 
 
 def test_epochs_may_be_raised_on_resume(tmp_path, monkeypatch, capfd):
@@ -368,7 +368,7 @@ def test_epochs_may_be_raised_on_resume(tmp_path, monkeypatch, capfd):
     half_written.touch()  # of a killed program
     call(gan_lab, "--resume", folder, "--epochs", 5)
     said = capfd.readouterr().out
-    assert "going on after epoch 3, step 0" in said  # restarting would give the same run
+    assert "resuming after epoch 3, step 0" in said  # restarting would give the same run
     assert not half_written.exists()
     call(gan_lab, "--out", tmp_path / "longer", "--epochs", 5, *constant)
     one, two = weights_of(folder), weights_of(tmp_path / "longer/fashion-001")
@@ -380,7 +380,7 @@ def test_a_signal_after_the_last_step_is_obeyed(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(ProgressBar, "__exit__", close)
-    with pytest.raises(Interrupted, match="stopped and saved; go on with"):
+    with pytest.raises(Interrupted, match="stopped and saved; continue with"):
         call(gan_lab, "--out", tmp_path, "--epochs", 1, *TINY)
     config = read_json(tmp_path / "fashion-001" / "config.json")
     assert config["status"] == "running"
@@ -487,7 +487,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--list", "--out", tmp_path / "none"), "there is no such folder"),
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
-        (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
+        (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs sets the length"),
         (("--minutes", 0.4), "--minutes 0.4: out of range, give a number from 0.5 to 10000"),
         (("--resume", tiny_run, "--minutes", 5), "--minutes 5.0: a resumed run keeps its own"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
@@ -548,7 +548,7 @@ def test_a_run_with_events_can_be_resumed_without_tensorboard(
     write_json(folder / "config.json", config)
     monkeypatch.setattr(plan, "tensorboard_refusal", lambda: "not installed")
     call(gan_lab, "--resume", folder, "--epochs", 4, "--dry-run")
-    assert "goes on without events" in capfd.readouterr().out
+    assert "continues without events" in capfd.readouterr().out
 
 
 def test_a_checkpoint_after_the_last_step_of_an_epoch_can_be_resumed(

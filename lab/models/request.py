@@ -61,7 +61,7 @@ def request_from_options(
     ways = [flag_of(name) for name in ("count", "seeds", "per_class") if name in given]
     names, both = spec.class_names, "seeds" in given and "classes" in given
     if len(ways) > 1:
-        raise Mistake(f"{ways[1]}: {ways[0]} says how many already; leave one out")
+        raise Mistake(f"{ways[1]}: {ways[0]} sets the number of images, too; leave one out")
     if (by_class or by_classifier) and not names:
         flag = by_class or "--label-by-classifier"
         raise Mistake(f"{flag}: {spec.title} has no labels; leave it out")
@@ -71,9 +71,9 @@ def request_from_options(
             "or train one with gan_lab.py --conditional"
         )
     if by_classifier and classes:
-        raise Mistake("--label-by-classifier: the generator is told the class; leave it out")
+        raise Mistake("--label-by-classifier: the generator is conditional; leave it out")
     if by_classifier and both:
-        raise Mistake("--seeds: only a classifier knows which are of --classes; give --count")
+        raise Mistake("--seeds: do not decide the class without labels; give --count instead")
     labels: tuple[int | None, ...] = (None,)
     if "classes" in given:
         labels = parse_classes(given["classes"], names)
@@ -83,7 +83,7 @@ def request_from_options(
     seeds = parse_seeds(given["seeds"]) if "seeds" in given else (range(count),)
     request = Request(seeds, labels, every_class=both)
     if len(request) > MOST_IMAGES:
-        what = f"{len(request):,} images, at most {MOST_IMAGES:,} can be asked for"
+        what = f"{len(request):,} images, at most {MOST_IMAGES:,} are possible"
         raise Mistake(f"{ways[0]}: these are {what}; give fewer at a time")
     return request
 

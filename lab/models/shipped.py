@@ -69,6 +69,6 @@ def _ships(role: str, spec: DatasetSpec, kind: str = "cnn") -> str | None:
 def _load(role: str, spec: DatasetSpec, kind: str = "cnn") -> Weights | None:
     path, checksum = WEIGHTS / file_of(role, spec.name, kind), _ships(role, spec, kind)
     if checksum and digest(path) != checksum:
-        cure = "put the lab's own back: figures from another could not be compared"
+        cure = "restore the original file; scores from another are not comparable"
         raise Fault(f"{path}: is not the file that {CHECKSUMS} beside it lists; {cure}")
     return load_weights(path, role) if checksum else None

@@ -133,7 +133,7 @@ def _check_archive(path: Path) -> None:
     unpacked = sum(entry.file_size for entry in entries)
     # torch.save does not compress, so larger content means a zip bomb.
     if unpacked > path.stat().st_size or len(entries) > 10_000:
-        raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
+        raise Fault(f"{path}: claims {unpacked:,} bytes of content, more than such a file has")
 
 
 def _check_pickle(path: Path) -> None:
@@ -157,5 +157,5 @@ def _check_pickle(path: Path) -> None:
         if operation.name.endswith("PUT"):
             kinds[argument] = last
         elif operation.name.endswith("GET") and kinds.get(argument) not in ("GLOBAL", "BINUNICODE"):
-            raise Fault(f"{path}: not made by the lab (its objects are shared among themselves)")
+            raise Fault(f"{path}: not made by the lab (its objects refer to each other)")
         last = operation.name

@@ -20,7 +20,7 @@ def write(outputs: Path) -> None:
     """Write the page of all runs; an index.html of another program is kept."""
     path = path_in(outputs)
     if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
-        print(f"note: {path} was not made by the lab and stays as it is")
+        print(f"note: {path} is not by the lab and was not replaced")
         return
     cards = []
     for run in Run.all_in(outputs):
@@ -30,7 +30,7 @@ def write(outputs: Path) -> None:
     try:
         write_text(path, render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE))
     except PermissionError:  # `outputs` may belong to another user
-        print(f"note: {path} could not be written, the page of all runs stays as it is")
+        print(f"note: {path} could not be written, so the page of all runs is not up to date")
 
 
 def path_in(outputs: Path) -> Path:
@@ -54,7 +54,7 @@ def table(outputs: Path) -> str:
     runs = map(_row, Run.all_in(outputs))
     rows = [{name: printable(text) for name, text in row.items()} for row in runs]
     if not rows:
-        return f"no runs in {outputs}; make one: python gan_lab.py"
+        return f"no runs in {outputs}; train one: python gan_lab.py"
     rows.insert(0, {name: name for name in rows[0]} | {"fcd": "FCD"})
     width = {name: max(len(row[name]) for row in rows) for name in rows[0]}
     form = {name: f"{'>' if name in RIGHT_ALIGNED else '<'}{most}" for name, most in width.items()}
@@ -77,5 +77,5 @@ def _row(run: Run) -> dict[str, str]:
         "status": run.status,
         "fcd": summary.fcd_text(run),
         "when": config.written or "?",
-        "other than the recipe": config.other_than_recipe,
+        "changes to the recipe": config.other_than_recipe,
     }

@@ -140,7 +140,7 @@ class Recorder:
             try:
                 report.write(Run(self.run.path))
             except (Fault, OSError) as error:
-                self.bar.print_line(f"    note: the page was not renewed ({error})")
+                self.bar.print_line(f"    note: the page was not updated ({error})")
 
     def save_length(self) -> None:
         """Write the length that --minutes has chosen to config.json."""

@@ -66,7 +66,7 @@ def export(generator: nn.Module) -> dict[str, Any]:
     for step in operations:
         step.weights = [weight.half().float() for weight in step.weights]
         if not all(torch.isfinite(weight).all() for weight in step.weights):
-            raise NotExportable("at 16 bits its weights are not numbers")
+            raise NotExportable("at 16 bits its weights are not finite")
     _check_images(operations, generator)
     classes = getattr(generator, "classes", 0)
     directions, shares = principal_directions(operations, generator.latent_dim, classes)
@@ -95,7 +95,7 @@ def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None
     except RuntimeError:  # shapes that do not fit together
         raise NotExportable("its layers do not follow one after another") from None
     if not torch.isfinite(pixels).all():
-        raise NotExportable("at 16 bits its images are not numbers")
+        raise NotExportable("at 16 bits its images are not finite")
     difference = int((to_levels(pixels).int() - wanted.int()).abs().max())
     if difference > TOLERANCE:
         raise NotExportable(f"at 16 bits its images differ by up to {difference} of 256 levels")
@@ -104,7 +104,7 @@ def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None
 def operations_of(generator: nn.Module) -> list[Operation]:
     """The operations of the generator's layers; NotExportable if it has other parts."""
     if not (hasattr(generator, "layers") and hasattr(generator, "output")):
-        raise NotExportable(f"the page knows no {type(generator).__name__}")
+        raise NotExportable(f"the page does not support {type(generator).__name__}")
     operations: list[Operation] = []
     height, width = 1, 1  # of the feature maps; 1 x 1 after a linear layer
     for layer in (*generator.layers, generator.output):
@@ -132,7 +132,9 @@ def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
             return Operation("linear", weights=[weight, bias])
         if type(layer) is nn.Conv2d:  # a transposed convolution with the kernel rotated by 180°
             if layer.kernel_size != (3, 3):
-                raise NotExportable(f"the page knows no convolution of {layer.kernel_size}")
+                raise NotExportable(
+                    f"the page does not support convolutions of {layer.kernel_size}"
+                )
             weight = functional.pad(weight.flip(2, 3).transpose(0, 1), (0, 1, 0, 1)).contiguous()
         facts = {"height": height, "width": width, "stride": layer.stride[0]}
         return Operation("transposed", facts, [weight, bias])
@@ -145,7 +147,7 @@ def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
         return Operation("leaky_relu", {"slope": getattr(layer, "negative_slope", 0.0)})
     if type(layer) in (nn.Tanh, Clip):
         return Operation(type(layer).__name__.lower())
-    raise NotExportable(f"the page knows no {type(layer).__name__}")
+    raise NotExportable(f"the page does not support {type(layer).__name__}")
 
 
 def evaluate(operations: Sequence[Operation], latents: Tensor) -> list[Tensor]:

@@ -40,14 +40,16 @@ class GeneratedImages:
         files.check_writable(flag, self.path.parent)
         above = GeneratedImages(self.path.parent, self.kind)
         if above.path.name in (above._recorded() or {}):
-            raise Mistake(f"{flag} {above}: holds samples of another format; name another folder")
+            raise Mistake(f"{flag} {above}: has images of another format; name another folder")
         recorded = self._recorded()
         if recorded is None or (self.sheet_path.exists() and not recorded):
             other = self.sheet_path if recorded is not None else self.facts_path
-            raise Mistake(f"{flag} {self}: {other} is of another program; name another folder")
+            raise Mistake(
+                f"{flag} {self}: {other} was written by another program; name another folder"
+            )
         is_empty = self.path.is_dir() and not any(self.path.iterdir())
         if self.path.exists() and recorded.get(self.path.name) != self.kind and not is_empty:
-            what = f"is there already, and is not {self.kind} that generate_images.py has made"
+            what = f"exists and is not {self.kind} output of generate_images.py"
             raise Mistake(f"{flag} {self}: {what}; name another")
 
     def record(self, facts: Mapping[str, Any]) -> None:

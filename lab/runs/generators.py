@@ -108,7 +108,7 @@ def _own_weights(run: Run) -> Weights:
     differs = known and (known.name, known.shape) != (spec.name, spec.shape)
     if differs or (isinstance(name, str) and not known and spec.name in DATASETS):
         what = f"is a generator of {spec.title}, {sized(spec.shape)}, and the run is of"
-        cure = "put its own back, or name the file with --generator"
+        cure = "restore the run's own file, or name this one with --generator"
         raise Fault(f"{weights.path}: {what} {shortened(name, 80)}; {cure}")
     return weights
 

@@ -28,7 +28,7 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
             return datasets.load_sample(name)
         return datasets.load(name, data_dir or data_dir_of(run))
     if not data_dir and not datasets.exists(name):
-        what = f"its pictures were {printable(name)}, which is gone"
+        what = f"its pictures were {printable(name)}, which no longer exists"
         raise Fault(f"{run}: {what}; say with --data-dir where they are now")
     side, colour = run.options.get("image_size"), run.options.get("colour")
     if type(side) is not int or type(colour) is not bool:
@@ -44,8 +44,8 @@ def load_own_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
     dataset = load_dataset(run, data_dir)
     if run.config.data.is_sample and not dataset.is_sample:
         raise Mistake(
-            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held "
-            "against it; leave --data-dir out, or train a new run on these images"
+            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is compared "
+            "with it; leave --data-dir out, or train a new run on these images"
         )
     if not run.was_trained_on(dataset):
         raise Fault(

@@ -77,7 +77,7 @@ class RestorationResults:
             raise Mistake(f"--images {folder}: is a run folder, with grids and curves; {cure}")
         written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
         if folder.resolve() in [path.resolve() for path in written]:
-            raise Mistake(f"--images {folder}: could be written over; give another --out")
+            raise Mistake(f"--images {folder}: would be overwritten; give another --out")
 
     @cached_property
     def scores(self) -> Scores:

@@ -39,10 +39,10 @@ def resume_options(kind: type[Options], given: dict[str, Any]) -> tuple[Options,
         raise Mistake(f"--epochs {options.epochs}: {what}; give more, or leave it out")
     if run.config.status == "finished":
         if options.epochs == stored.epochs:
-            cure = f"raise --epochs above {stored.epochs} to go on"
+            cure = f"raise --epochs above {stored.epochs} to continue"
             raise Mistake(f"--resume {run}: has finished; {cure}")
         if not run.checkpoint_path.is_file():  # training from the start would overwrite the run
-            raise Fault(f"{run.checkpoint_path}: is missing, without it the run cannot go on")
+            raise Fault(f"{run.checkpoint_path}: is missing; the run cannot be resumed without it")
     return options, run
 
 
@@ -51,7 +51,7 @@ def _stored_options(kind: type[Options], given: dict[str, Any], run: Run) -> Opt
     content = dict(run.config.options)
     data_dir = given.get("data_dir", content.get("data_dir"))
     if isinstance(data_dir, str) and not at_home(data_dir).is_dir():
-        what = f"its images were in {data_dir}, which is gone"
+        what = f"its images were in {data_dir}, which no longer exists"
         raise Mistake(f"--resume {run}: {what}; say with --data-dir where they are now")
     content["data_dir"] = data_dir
     content.pop("out", None)  # the run may have been moved

@@ -85,7 +85,7 @@ class Run(RunFiles):
         """
         found = [run for run in cls.all_in(outputs) if run.generator_path.is_file()]
         if not found:
-            raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
+            raise Mistake(f"no run with a generator.pth in {outputs}; train one: python gan_lab.py")
         trained = [
             run for run in found if run.history and run.config_or_default.status != "diverged"
         ]
@@ -101,17 +101,17 @@ class Run(RunFiles):
             try:
                 status = run.config.status
             except (Fault, OSError) as error:
-                print(f"note: passed over, {printable(str(error))}")
+                print(f"note: skipped, {printable(str(error))}")
                 continue
             if status in ("running", "stopped") and not run.is_held:
                 files.check_closed("--resume", run.path)
                 return run
-        cure = "name a finished one with a higher --epochs, or begin one: python gan_lab.py"
+        cure = "name a finished one with a higher --epochs, or train one: python gan_lab.py"
         raise Mistake(f"--resume: no unfinished run in {outputs}; {cure}")
 
     def check_writable(self, flag: str) -> None:
         """Mistake if the run folder is not writable. flag: the option that named the run."""
-        files.check_writable(flag, self.path, cure="make it so, or copy the run")
+        files.check_writable(flag, self.path, cure="change its permissions, or copy the run")
 
     def command(self, option: str) -> str:
         """The command that calls this script with `option` and this run, from any folder."""
@@ -159,7 +159,7 @@ class Run(RunFiles):
         try:
             return schema.history_from_csv(files.read_text(self.history_path))
         except (ValueError, Fault, OSError) as error:
-            self.remarks.append(f"{self.history_path}: damaged, passed over ({error})")
+            self.remarks.append(f"{self.history_path}: damaged, ignored ({error})")
             return []
 
     @cached_property

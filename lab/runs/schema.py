@@ -32,7 +32,7 @@ MOST_FIGURE = 1e30  # larger losses or scores are damage
 
 def _finite(value: float) -> float:
     if not abs(value) < MOST_FIGURE:  # NaN, too
-        raise ValueError("is not a number one can show")
+        raise ValueError("is not a finite number")
     return value
 
 
@@ -87,7 +87,7 @@ def read(path: Path, kind: type[Kind], remarks: list[str]) -> Kind:
         raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
     if damaged:
         names = ", ".join(dict.fromkeys(damaged))
-        remarks.append(f"{path}: damaged, passed over ({names})")
+        remarks.append(f"{path}: damaged, ignored ({names})")
     return found
 
 
@@ -98,7 +98,7 @@ def read_if_sound(path: Path, kind: type[Kind], remarks: list[str]) -> Kind | No
     try:
         return read(path, kind, remarks)
     except (Fault, OSError) as error:
-        remarks.append(f"{error}: passed over")
+        remarks.append(f"{error}; ignored")
         return None
 
 

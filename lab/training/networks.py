@@ -64,9 +64,7 @@ def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
             cure = f"leave it out, or give --network-{end} dcgan"
             raise Mistake(f"--full-maps {options.full_maps}: the network {kind} has none; {cure}")
         if end == "d" and options.pyramid and "pyramid" not in parameters:
-            raise Mistake(
-                f"--network-d {kind}: sees pixels, not --pyramid's bands; add --no-pyramid"
-            )
+            raise Mistake(f"--network-d {kind}: has no layers for --pyramid; add --no-pyramid")
         try:
             with torch.device("meta"):  # shapes only, no memory
                 _build(options, end, shape)

@@ -43,13 +43,13 @@ def check_options(options: Any, given: dict[str, Any]) -> Any:
         if not options.resume:
             cure = "install it (pip install tensorboard) or leave the option out"
             raise Mistake(f"--tensorboard: {refusal}; {cure}")
-        print(f"note: {refusal}; the run goes on without events")
+        print(f"note: {refusal}; the run continues without events")
         options = dataclasses.replace(options, tensorboard=False)
     deciding = [name for name in ("minutes", "images_shown", "epochs") if name in given]
     if len(deciding) > 1:
         other = flag_of(deciding[1])
         raise Mistake(
-            f"{as_typed(deciding[0], given)}: {other} decides that, too; give one of them"
+            f"{as_typed(deciding[0], given)}: {other} sets the length, too; give one of them"
         )
     _check_processes(options)
     if "minutes" in given and options.lr_decay > MOST_LR_DECAY:
@@ -71,7 +71,7 @@ def _check_processes(options: Any) -> None:
         raise Mistake(f"--batch-size {options.batch_size}: {what}; {cure}")
     for name in ("batch_norm", "dropout"):
         if count > 1 and getattr(options, name):
-            why = f"each of {count} processes would have its own"
+            why = f"would differ between {count} processes"
             cure = "leave it out, or train in one process"
             raise Mistake(f"{as_typed(name, vars(options))}: {why}; {cure}")
 
@@ -168,20 +168,20 @@ def print_plan(
     for notice in dataset.notices:
         print(f"note: {notice}")
     if changes := recipe_changes(options, recipe, dataset.spec.shape):
-        print(f"other than the recipe: {changes}")
+        print(f"changes to the recipe: {changes}")
     if options.augment:
-        print("the discriminator is shown augmented images; --no-augment ends that")
+        print("the discriminator's inputs are augmented; --no-augment turns this off")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
         usual = type(options)(**recipe)
         if not options.minutes and options.images_shown < usual.images_shown:
             epochs, more = counted(options.epochs, "epoch"), SAMPLE_EPOCHS * options.epochs
-            print(f"*** Its epochs are short: as many steps as {epochs} of the full set")
-            print(f"*** are had with --epochs {more}.")
+            print(f"*** Its epochs are short: --epochs {more} has as many steps as {epochs}")
+            print("*** of the full set.")
     if dataset.is_sample and options.dry_run and not (options.data_dir or options.resume):
         print("a real run first tries to download the full set")
     if options.resume:
-        print(f"going on after epoch {state.epoch}, step {state.step}")
+        print(f"resuming after epoch {state.epoch}, step {state.step}")
 
 
 def _length_in_words(options: Any, length: Length) -> str:

@@ -26,8 +26,8 @@ WIDE = 110  # terminals with so many columns show the losses too
 DISTANCES = {"fcd_train_5k": "FCD", "fcd_mlp_train_5k": "MLP FCD", "frd_train_5k": "FRD"}
 REFRESH = 0.5  # seconds between two updates of the figures
 CROWDED = (
-    "Other programs use the cores too, and threads that wait for each other lose most of the time: "
-    "unless that ends soon, Ctrl-C and --resume with OMP_NUM_THREADS=1 set."
+    "Other programs use the CPU cores too, which makes several threads very slow: unless they end "
+    "soon, press Ctrl-C, and continue by --resume with OMP_NUM_THREADS=1 set."
 )
 
 

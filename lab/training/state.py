@@ -106,7 +106,7 @@ class TrainingState:
                 f"training diverged in epoch {self.epoch + 1} (d_loss {means['d_loss']:.3g}, "
                 f"g_loss {means['g_loss']:.3g}); the run keeps the "
                 f"{'last good' if self.epoch else 'untrained'} weights; "
-                "begin anew with lower --lr-g and --lr-d"
+                "start again with lower --lr-g and --lr-d"
             )
 
     def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:

@@ -185,7 +185,7 @@ def test_damage_is_reported_once(tmp_path: Path, capsys) -> None:
     report.write_pages(again(run))
     said = capsys.readouterr().out
     for path in (run.history_path, run.evaluation_path, run.restorations.scores_path):
-        assert said.count(f"note: {path}: damaged, passed over") == 1
+        assert said.count(f"note: {path}: damaged, ignored") == 1
     assert index.path_in(tmp_path).is_file()
     assert "31.4" in text_of(run)  # the rest of evaluation.json
 
@@ -235,7 +235,7 @@ def test_a_network_of_an_unknown_kind_is_not_exported(tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         Run, "load_generator", lambda self: type(weights)(**{**vars(weights), "network": Odd()})
     )
-    assert "the page knows no Odd" in page_of(run)
+    assert "the page does not support Odd" in page_of(run)
 
 
 def test_only_the_page_of_a_running_run_reloads_itself(tmp_path):

@@ -51,14 +51,18 @@ def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> Non
 
 def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None:
     write_json(own_run / "config.json", {"options": {"dataset": "fashion"}})
-    with pytest.raises(Fault, match="generator of MNIST, 28 x 28, and the run is of fashion; put"):
+    with pytest.raises(
+        Fault, match="generator of MNIST, 28 x 28, and the run is of fashion; restore"
+    ):
         find_generator(own_run, None)
     assert find_generator(None, own_run / "generator.pth").spec == MNIST
     large = dataclasses.replace(MNIST, shape=(1, 32, 32))
     network = build(GENERATORS, "mlp", shape=large.shape, latent_dim=8, hidden=(32,))
     save_weights(own_run / "generator.pth", network, large)
     write_json(own_run / "config.json", {"options": {"dataset": "mnist", "data_dir": str(SAMPLE)}})
-    with pytest.raises(Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; put"):
+    with pytest.raises(
+        Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; restore"
+    ):
         find_generator(own_run, None)
     with pytest.raises(Fault, match="makes other images than"):
         find_generator(None, own_run / "generator.pth").load_dataset()

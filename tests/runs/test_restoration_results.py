@@ -110,7 +110,7 @@ def test_a_damaged_part_is_reported_and_the_rest_is_kept(results: RestorationRes
     results.scores_path.write_text(json.dumps({"sheets": sheets}))
     assert list(results.scores.sheets) == ["a.png"]
     assert results.scores.sheets["a.png"].sigma == 0.5
-    assert "damaged, passed over (title)" in results.remarks[0]
+    assert "damaged, ignored (title)" in results.remarks[0]
 
 
 def test_the_denoiser_is_stored_with_its_generator_if_possible(
@@ -126,7 +126,7 @@ def test_the_denoiser_is_stored_with_its_generator_if_possible(
 
 def test_pictures_that_could_be_overwritten_are_refused(results: RestorationResults) -> None:
     for folder in (results.folder, results.own_folder("projected")):
-        with pytest.raises(Mistake, match="could be written over"):
+        with pytest.raises(Mistake, match="would be overwritten"):
             results.check_images(folder)
     results.check_images(results.folder.parent)
 

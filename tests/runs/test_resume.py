@@ -81,7 +81,7 @@ def test_what_a_resumed_run_refuses(tmp_path):
 
 def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
     run = begun(tmp_path, "finished")
-    with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to go on"):
+    with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to continue"):
         go_on(run)
     with pytest.raises(Fault, match=r"checkpoint\.pth: is missing, without it"):
         go_on(run, epochs=4)  # training from the start would overwrite the run
@@ -91,7 +91,9 @@ def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
 
 def test_a_missing_data_folder_is_named(tmp_path):
     run = changed(begun(tmp_path), data_dir=str(tmp_path / "gone"))
-    with pytest.raises(Mistake, match="gone, which is gone; say with --data-dir where they are"):
+    with pytest.raises(
+        Mistake, match="gone, which no longer exists; say with --data-dir where they are"
+    ):
         go_on(run)
     assert go_on(run, data_dir=SAMPLE)[0].data_dir == SAMPLE
 

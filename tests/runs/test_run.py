@@ -137,9 +137,9 @@ def test_a_link_that_leads_out_of_a_run_is_named(tmp_path):
     run = leave(tmp_path, "fashion-001", "stopped")
     (tmp_path / "precious").mkdir()
     run.grid_folder.symlink_to(tmp_path / "precious")
-    with pytest.raises(Mistake, match=r"--run .*generated_samples leads out of it"):
+    with pytest.raises(Mistake, match=r"--run .*generated_samples is a link out of it"):
         Run.open("--run", run.path)
-    with pytest.raises(Mistake, match=r"--resume .*generated_samples leads out of it"):
+    with pytest.raises(Mistake, match=r"--resume .*generated_samples is a link out of it"):
         Run.newest_unfinished(tmp_path)
 
 
@@ -175,12 +175,12 @@ def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
     found = Run.newest_unfinished(tmp_path)
     assert found.name == "fashion-002"
     said = capfd.readouterr().out
-    assert said.count("\n") == 1 and "note: passed over, " in said and "fashion-009" in said
+    assert said.count("\n") == 1 and "note: skipped, " in said and "fashion-009" in said
     with files.held(found.path):  # as during its training
         assert Run.newest_unfinished(tmp_path).name == "fashion-001"
     for run in Run.all_in(tmp_path):
         files.write_json(run.config_path, {"status": "finished"})
-    with pytest.raises(Mistake, match=r"--resume: no unfinished run in .*begin one"):
+    with pytest.raises(Mistake, match=r"--resume: no unfinished run in .*train one"):
         Run.newest_unfinished(tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_a_run_is_running_as_long_as_it_is_locked(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     with run.held():
         assert run.is_held and Run(run.path).status == "running"
-        with pytest.raises(Fault, match="another program of the lab is at work in it"):
+        with pytest.raises(Fault, match="is in use by another program of the lab"):
             Run(run.path).held().__enter__()
     assert not run.is_held and Run(run.path).status == "stopped"
     for status in ("finished", "stopped", "diverged"):
@@ -406,7 +406,7 @@ def test_own_pictures_are_converted_as_before_and_found_after_a_move(tmp_path):
     assert again.fingerprint == dataset.fingerprint and again.spec == dataset.spec
     assert Run(run.path).config.data.notices == list(dataset.notices)
     pictures.rename(tmp_path / "gone")
-    with pytest.raises(Fault, match=r"leaves, which is gone; say with --data-dir"):
+    with pytest.raises(Fault, match=r"leaves, which no longer exists; say with --data-dir"):
         load_own_dataset(Run(run.path))
     moved = load_own_dataset(Run(run.path), tmp_path / "gone")
     assert moved.fingerprint == dataset.fingerprint

@@ -261,9 +261,9 @@ def test_a_run_reports_damage_once(tmp_path):
         assert run.config.command == "python gan_lab.py" and run.config.status == ""
         assert run.evaluation.figures["fcd_test"] == 31.4159 and run.history == []
     config, evaluation, history = run.remarks
-    assert config == f"{tmp_path / 'config.json'}: damaged, passed over (status, machine)"
-    assert evaluation == f"{tmp_path / 'evaluation.json'}: damaged, passed over (words)"
-    assert history.startswith(f"{tmp_path / 'history.csv'}: damaged, passed over (")
+    assert config == f"{tmp_path / 'config.json'}: damaged, ignored (status, machine)"
+    assert evaluation == f"{tmp_path / 'evaluation.json'}: damaged, ignored (words)"
+    assert history.startswith(f"{tmp_path / 'history.csv'}: damaged, ignored (")
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "history.csv"])

@@ -182,8 +182,8 @@ def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
     ("one", "two", "says"),
     [
         (("--batch-size", 125),) * 2 + ("--batch-size 125: 2 processes cannot share it evenly",),
-        (("--batch-norm",),) * 2 + ("--batch-norm: each of 2 processes would have its own",),
-        (("--dropout", 0.1),) * 2 + ("--dropout 0.1: each of 2 processes would have its own",),
+        (("--batch-norm",),) * 2 + ("--batch-norm: would differ between 2 processes",),
+        (("--dropout", 0.1),) * 2 + ("--dropout 0.1: would differ between 2 processes",),
         ((), ("--lr-g", 0.1), "--lr-g: process 0 has none, process 1 --lr-g 0.1; start all"),
         ((), ("--epochs", "x"), "process 1: --epochs 'x': give a whole number"),
         ((), ("--data-dir", SAMPLE / "none"), "process 1: --data-dir"),
@@ -251,7 +251,7 @@ def test_a_run_can_be_resumed_with_another_number_of_processes(tmp_path, monkeyp
     launcher.send_signal(signal.SIGTERM)
     _, said = launcher.communicate(timeout=60)
     (own,) = [line for line in said.splitlines() if line.startswith("gan_lab.py: ")]
-    assert "stopped and saved; go on with: " in own and f"--resume {folder}" in own
+    assert "stopped and saved; continue with: " in own and f"--resume {folder}" in own
     assert read_json(folder / "config.json")["status"] == "stopped"
     assert Run(folder).config.machine["processes"] == 2
 

@@ -161,9 +161,18 @@ def test_a_plan_allocates_no_networks():
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["--epochs", "3", "--images-shown", "600"], "--images-shown 600: --epochs decides that"),
-        (["--epochs", "3", "--minutes", "5"], "--minutes 5.0: --epochs decides that, too; give o"),
-        (["--images-shown", "600", "--minutes", "5"], "--minutes 5.0: --images-shown decides that"),
+        (
+            ["--epochs", "3", "--images-shown", "600"],
+            "--images-shown 600: --epochs sets the length",
+        ),
+        (
+            ["--epochs", "3", "--minutes", "5"],
+            "--minutes 5.0: --epochs sets the length, too; give o",
+        ),
+        (
+            ["--images-shown", "600", "--minutes", "5"],
+            "--minutes 5.0: --images-shown sets the length",
+        ),
         (
             ["--lr-decay", "1", "--minutes", "5"],
             "--lr-decay 1.0: --minutes measures the speed",
@@ -193,7 +202,7 @@ def test_tensorboard_is_refused_where_it_does_not_work(monkeypatch, capsys):
         Options(tensorboard=True, resume="fashion-001"), {"resume": "fashion-001"}
     )
     assert not resumed.tensorboard
-    assert "goes on without events" in capsys.readouterr().out
+    assert "continues without events" in capsys.readouterr().out
 
 
 def test_any_option_overrides_its_recipe():
@@ -254,7 +263,11 @@ def test_the_plan_is_printed(capsys):
     for part in (
         *("Fashion-MNIST: 1,024 training images from", "modern recipe: 2 epochs of 8 steps"),
         *("batch 128, seed 7, on cpu with", "generator 723,856 parameters, discriminator 593,153"),
-        *("other than the recipe: --dropout 0.3\n", "BUNDLED SAMPLE", "are had with --epochs 12"),
+        *(
+            "changes to the recipe: --dropout 0.3\n",
+            "BUNDLED SAMPLE",
+            "--epochs 12 has as many steps",
+        ),
     ):
         assert part in shown, part
     assert "going on" not in shown and "first tries to download" not in shown
@@ -273,7 +286,7 @@ def test_a_run_is_resumed_at_its_checkpoint(tmp_path, capsys):
     assert (state.epoch, state.step, state.updates) == (1, 2, 6)
     resumed = dataclasses.replace(complete_options(options, images(200)), resume="fashion-001")
     print_plan(resumed, RECIPES["modern"], images(200), state)
-    assert "going on after epoch 1, step 2" in capsys.readouterr().out
+    assert "resuming after epoch 1, step 2" in capsys.readouterr().out
 
 
 def test_a_plan_says_that_the_last_epoch_is_short(capsys):
