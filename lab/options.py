@@ -73,11 +73,10 @@ def as_typed(name: str, given: dict[str, Any]) -> str:
 
 def refuse_others(given: dict[str, Any], allowed: tuple[str, ...], why: str) -> None:
     """Mistake if `given` has an option outside `allowed`; {} in `why` lists these."""
+    flags = ", ".join(map(flag_of, allowed))
     for name in given:
         if name not in allowed:
-            raise Mistake(
-                f"{as_typed(name, given)}: {why.format(', '.join(map(flag_of, allowed)))}"
-            )
+            raise Mistake(f"{as_typed(name, given)}: {why.format(flags)}")
 
 
 def parse(
@@ -110,11 +109,8 @@ def given_options(
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
         _add(group, field, value_type, recipes or {})
-    renamed = {
-        flag_of(f.metadata["old_name"]): flag_of(f.name)
-        for f, _ in declared
-        if f.metadata["old_name"]
-    }
+    names = [(field.metadata["old_name"], field.name) for field, _ in declared]
+    renamed = {flag_of(old): flag_of(new) for old, new in names if old}
     for word in sys.argv[1:] if argv is None else argv:
         if (old := word.partition("=")[0]) in renamed:
             raise Mistake(f"{old}: is now called {renamed[old]}")

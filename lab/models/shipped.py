@@ -22,24 +22,19 @@ CHECKSUMS = "SHA256SUMS"
 
 def load_classifiers(spec: DatasetSpec) -> dict[str, Weights]:
     """The classifiers for the data set, by kind; {} if none ships."""
-    found = {kind: _load("classifier", spec, kind) for kind in CLASSIFIERS}
+    found = {kind: load_shipped("classifier", spec, kind) for kind in CLASSIFIERS}
     return {kind: weights for kind, weights in found.items() if weights}
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
     """The convolutional classifier for the data set; None if none ships."""
-    found = _load("classifier", spec)
+    found = load_shipped("classifier", spec)
     return found and found.network
 
 
 def load_restorer(spec: DatasetSpec, role: str) -> Weights | None:
     """The denoiser or the sampler for the data set; None if none ships."""
-    return _load(role, spec)
-
-
-def load_generator(spec: DatasetSpec) -> Weights | None:
-    """The conditional generator for the data set; None if none ships."""
-    return _load("generator", spec)
+    return load_shipped(role, spec)
 
 
 def sets_with_generator() -> list[DatasetSpec]:
@@ -66,7 +61,8 @@ def _ships(role: str, spec: DatasetSpec, kind: str = "cnn") -> str | None:
     return checksums.get(file_of(role, spec.name, kind))
 
 
-def _load(role: str, spec: DatasetSpec, kind: str = "cnn") -> Weights | None:
+def load_shipped(role: str, spec: DatasetSpec, kind: str = "cnn") -> Weights | None:
+    """The network for the data set, in a role of `models.ROLES`; None if none ships."""
     path, checksum = WEIGHTS / file_of(role, spec.name, kind), _ships(role, spec, kind)
     if checksum and digest(path) != checksum:
         cure = "restore the original file; scores from another are not comparable"

@@ -72,15 +72,13 @@ def final_grid(run: Run) -> str | None:
         images = images[: max(1, len(images) // COLUMNS // 2) * COLUMNS]  # half of the rows
 
 
-def embed_pictures(
-    paths: Iterable[Path], most_bytes: int
-) -> tuple[list[dict[str, str]], list[str]]:
-    """Name and URL of each picture, in total at most `most_bytes`, and the names of the others."""
+def embed_pictures(paths: Iterable[Path], limit: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Name and URL of each picture, in total at most `limit` bytes, and the names of the others."""
     shown, left_out = [], []
     for path in filter(_opened, paths):
         source = _png_url(path.read_bytes())
-        if len(source) <= most_bytes:
-            most_bytes -= len(source)
+        if len(source) <= limit:
+            limit -= len(source)
             shown.append({"name": path.name, "source": source})
         else:
             left_out.append(path.name)

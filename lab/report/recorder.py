@@ -144,12 +144,9 @@ class Recorder:
 
     def save_length(self) -> None:
         """Write the length that --minutes has chosen to config.json."""
-        self.options = replace(
-            self.options,
-            epochs=self.state.length.epochs,
-            images_shown=self.state.length.images_shown,
-            sample_every=self.budget.sample_every,
-        )
+        length, every = self.state.length, self.budget.sample_every
+        chosen = {"epochs": length.epochs, "images_shown": length.images_shown}
+        self.options = replace(self.options, **chosen, sample_every=every)
         self.run.save_options(stored_options(self.options))
 
     def save_checkpoint(self) -> None:

@@ -9,7 +9,7 @@ from lab import files
 from lab.data.datasets import DATASETS, Dataset, load, load_pictures
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
-from lab.models.shipped import load_generator, sets_with_generator
+from lab.models.shipped import load_shipped, sets_with_generator
 from lab.runs.images import load_dataset
 from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder, new_folder
 from lab.runs.results import RESULTS, RestorationResults
@@ -118,7 +118,7 @@ def _shipped(name: str) -> TrainedGenerator:
     if name not in ships:
         cure = f"those there are: {', '.join(ships)}" if ships else "train one: python gan_lab.py"
         raise Mistake(f"--pretrained {shortened(name, 80)!r}: no generator ships for it; {cure}")
-    return TrainedGenerator(load_generator(DATASETS[name]), None, given_as_file=False)
+    return TrainedGenerator(load_shipped("generator", DATASETS[name]), None, given_as_file=False)
 
 
 def _from_file(path: Path) -> TrainedGenerator:

@@ -52,8 +52,7 @@ class Run(RunFiles):
     def open(cls, flag: str, path: Path, outputs: Path = OUTPUTS) -> Run:
         """The run folder at `path`, or the one of that name in `outputs`.
 
-        flag: the option with the path. Raises Mistake if there is no run, or if a link in the
-        folder points out of it.
+        flag: the option with the path. Mistake if there is no run, or a link points out of it.
         """
         files.check_path(flag, path)
         by_name = (outputs.parent / path, outputs / path)  # `outputs/fashion-001`, `fashion-001`
