@@ -15,9 +15,9 @@ def test_discriminator_outputs_are_probabilities_with_some_losses_only() -> None
         loss: [plot["note"] for plot in charts.plots(HISTORY, loss)]
         for loss in (LOSS, "hinge", "?")
     }
-    assert any("probability it gives" in note for note in notes[LOSS])
+    assert any("predicted probability" in note for note in notes[LOSS])
     for loss in ("hinge", "?"):
-        assert not any("probability it gives" in note for note in notes[loss])
+        assert not any("predicted probability" in note for note in notes[loss])
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -43,8 +43,8 @@ WITHOUT_MASK = f"""() => {{ {SHOWN}
     }});
 }}"""
 OF_OTHER_PIXELS = f"""() => {{ {SHOWN}
-    const bank = drawCandidates(network, label);
-    const found = [-1, 1].map((level) => project(filledWith(level), bank, isVisible));
+    const candidates = drawCandidates(network, label);
+    const found = [-1, 1].map((level) => project(filledWith(level), candidates, isVisible));
     return [found.map(({{ best }}) => [...best]), found.map((each) => each.label), label];
 }}"""
 FINISHED = "#filled[aria-busy=false]"

@@ -16,7 +16,7 @@ __all__ = ["run"]  # the fixture
 def test_list_and_index(run: Run) -> None:
     table = index.table(run.outputs).splitlines()
     columns = ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
-    assert table[0].split() == [*columns, "other", "than", "the", "recipe"]
+    assert table[0].split() == [*columns, "changes", "to", "the", "recipe"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "314.2" in table[1]
     assert "fashion (sample)" in table[3] and " 31.4 " in table[3] and "4/4" in table[3]
     assert "--dropout 0.3" in table[3] and "2026-03-01 14:05" in table[3]

@@ -270,7 +270,7 @@ def test_the_plan_is_printed(capsys):
         ),
     ):
         assert part in shown, part
-    assert "going on" not in shown and "first tries to download" not in shown
+    assert "resuming" not in shown and "first tries to download" not in shown
 
 
 # Resuming
