@@ -103,8 +103,8 @@ def is_run_folder(path: Path) -> bool:
 
 def holds_a_run(path: Path) -> bool:
     """Whether the folder is a run, and not a folder of pictures with some config.json in it."""
-    files = RunFiles(path)
-    parts = (files.generator_path, files.checkpoint_path, files.history_path, files.grid_folder)
+    run = RunFiles(path)
+    parts = (run.generator_path, run.checkpoint_path, run.history_path, run.grid_folder)
     return is_run_folder(path) and any(part.exists() for part in parts)
 
 
