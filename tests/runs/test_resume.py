@@ -83,7 +83,7 @@ def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
     run = begun(tmp_path, "finished")
     with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to continue"):
         go_on(run)
-    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing, without it"):
+    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing; the run"):
         go_on(run, epochs=4)  # training from the start would overwrite the run
     run.checkpoint_path.touch()
     assert go_on(run, epochs=4)[0].epochs == 4
