@@ -256,7 +256,7 @@ def test_panels_offer_the_classes_of_a_conditional_generator(browser, tmp_path) 
     torch.manual_seed(0)
     generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)
-    assert "Asked for in turn: red, green, blue, none." in page_of(run)
+    assert "Classes in turn: red, green, blue, none." in page_of(run)
     for page in opened(browser, run):
         latents, labels = torch.randn(4, 16), torch.arange(4)
         rows = torch.cat((latents, torch.eye(4)), 1)
