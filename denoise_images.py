@@ -18,7 +18,7 @@ if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
     # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lab.errors import Fault, Mistake, going_on, made_good, prepare_script, run_script
+from lab.errors import Fault, Mistake, on_interrupt, os_errors_as_faults, prepare_script, run_script
 
 if __name__ == "__main__":
     prepare_script()
@@ -67,14 +67,14 @@ class Options:
     images: Path | None = option(
         None, "folder of your own pictures; the corruption of each is estimated", folder=True
     )
-    invert: bool = option(False, "your own images are dark on light: invert them", only_on=True)
+    invert: bool = option(False, "your own images are dark on light: invert them", switch=True)
     corruption: tuple[str, ...] | None = option(
         None, f"how images are corrupted, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
     )
     sigma: tuple[float, ...] | None = option(
         None, "short for gaussian noise, pixels being 0 to 1; else 0.1 0.3 0.5", low=0, most=12
     )
-    clip: bool = option(False, "now --corruption gaussian-clipped:0.3", only_on=True)
+    clip: bool = option(False, "now --corruption gaussian-clipped:0.3", switch=True)
     restorer: tuple[str, ...] = option(
         tuple(RESTORERS), "restore with these only", choices=tuple(RESTORERS), most=len(RESTORERS)
     )
@@ -82,13 +82,13 @@ class Options:
     restarts: int = option(10, "starts of a projection", low=1, high=100)
     steps: int = option(250, "steps of a projection", low=0, high=100_000)
     samples: int = option(
-        0, "plausible restorations of each image to show", low=0, high=20, was="regenerate"
+        0, "plausible restorations of each image to show", low=0, high=20, old_name="regenerate"
     )
     train_denoiser: bool = option(
-        False, "train a denoiser of your own and keep it; else the lab's is used", only_on=True
+        False, "train a denoiser of your own and keep it; else the lab's is used", switch=True
     )
     train_sampler: bool = option(
-        False, "train a sampler of your own (a conditional GAN) and keep it", only_on=True
+        False, "train a sampler of your own (a conditional GAN) and keep it", switch=True
     )
     seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=DEVICES)
@@ -279,7 +279,7 @@ def main() -> None:
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
-    with full_precision(), going_on(f"the sheets that were finished are in {results}"):
+    with full_precision(), on_interrupt(f"the sheets that were finished are in {results}"):
         if pictures:
             tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
             restore_own(context, sheets, pictures, tiles, options.restorer, options.samples, found)
@@ -287,7 +287,7 @@ def main() -> None:
             restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
-        with made_good(f"all but {page} is saved: gan_lab.py --report makes that"):
+        with os_errors_as_faults(f"all but {page} is saved: gan_lab.py --report makes that"):
             report.write(trained.run)  # now with the new sheets
     print(f"done: {results}")
 

@@ -16,7 +16,7 @@ if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
     # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lab.errors import Mistake, going_on, prepare_script, run_script
+from lab.errors import Mistake, on_interrupt, prepare_script, run_script
 
 if __name__ == "__main__":
     prepare_script()
@@ -28,7 +28,7 @@ from lab.evaluation import Evaluator, Judgement, cas, inception
 from lab.evaluation.subject import Subject, find_subject
 from lab.files import check_apart, check_writable
 from lab.options import option, parse
-from lab.report import save_evaluation, show
+from lab.report import save_evaluation, write_pages
 from lab.runs import OUTPUTS, check_out
 from lab.runs.layout import RunFiles, new_folder
 from lab.text import counted
@@ -43,13 +43,13 @@ class Options:
     images: Path | None = option(
         None, "folder of pictures to score, made by any program; needs --dataset", folder=True
     )
-    invert: bool = option(False, "the pictures are dark on light: invert them", only_on=True)
+    invert: bool = option(False, "the pictures are dark on light: invert them", switch=True)
     dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
     image_size: int | None = option(
         None, "pixels a side, if --dataset is your own; default the pictures' own or 32", 16, 64
     )
-    grey: bool = option(False, "convert your own set to grey", only_on=True)
-    colour: bool = option(False, "keep your own set in colour, even if most are grey", only_on=True)
+    grey: bool = option(False, "convert your own set to grey", switch=True)
+    colour: bool = option(False, "keep your own set in colour, even if most are grey", switch=True)
     data_dir: Path | None = option(
         None, "folder with the files of a named set, or where the pictures are now", folder=True
     )
@@ -58,7 +58,9 @@ class Options:
     )
     fid: bool = option(False, f"also the Inception FID (needs: {inception.INSTALL})")
     cas: bool = option(
-        False, "also the classification accuracy score, of a conditional generator", only_on=True
+        False,
+        "also the classification accuracy score, of a conditional generator",
+        switch=True,
     )
     device: str = option("auto", "where to compute", choices=DEVICES)
 
@@ -83,7 +85,7 @@ def main() -> None:
     figures = judgement.record.figures
     if options.cas:  # slow, like the FID below: all else has been saved before
         print("\nclassification accuracy score: some minutes on two cores", flush=True)
-        with going_on(f"all figures but this score are in {results}"):
+        with on_interrupt(f"all figures but this score are in {results}"):
             scores = cas.scores(subject.trained.network, dataset, device)
         figures["cas"], judgement.record.real["cas"] = scores
         print("trained on generated images {:.1%}, on real images {:.1%}".format(*scores))
@@ -91,7 +93,7 @@ def main() -> None:
     if options.fid:
         inception.check(len(images), dataset)  # some may have been unreadable
         print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
-        with going_on(f"all figures but the FID are in {results}"):
+        with on_interrupt(f"all figures but the FID are in {results}"):
             figures["fid"] = inception.distance(judgement.images, dataset, device)
         print(f"Inception FID {figures['fid']:.2f}")
         save(subject, dataset, judgement, results)
@@ -153,7 +155,7 @@ def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunF
         generator_sha256=subject.trained.weights.sha256 if subject.trained else None,
     )
     if subject.run:
-        show(subject.run)
+        write_pages(subject.run)
     return words
 
 

@@ -1,8 +1,8 @@
-"""Train a GAN, fully connected or convolutional, on a set of images: a known one, or your own.
+"""Train a GAN, fully connected or convolutional, on a known image set or on your own pictures.
 
     python gan_lab.py --dataset fashion
 
-Each run gets a folder of its own in outputs/, with sample grids, weights, curves and a history.
+Each run gets its own folder in outputs/, with sample grids, weights, loss curves and a history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
-    # Python has not looked beside the script.
+    # With -P or PYTHONSAFEPATH, Python does not add the script's folder to its path.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab import errors
@@ -30,17 +30,17 @@ import torch
 from torch import Tensor
 
 from lab import device, models, report, training
-from lab.data import MOST_IMAGES, OF_SETS, Dataset, colour_asked, load, to_float
+from lab.data import MAX_IMAGES, OF_SETS, Dataset, colour_asked, load, to_float
 from lab.evaluation import Evaluator
 from lab.files import check_apart
 from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
-from lab.runs import OUTPUTS, Run, check_out, load_own_dataset, resumed
+from lab.runs import OUTPUTS, Run, check_out, load_training_dataset, resume_options
 from lab.seeding import seed_for, stream
-from lab.training import LOSSES, MOST_EPOCHS, Adam, TrainingState, distributed
+from lab.training import LOSSES, MAX_EPOCHS, Adam, TrainingState, distributed
 
-WIDTHS = {"low": 1, "high": layers.MOST_WIDTH, "most": layers.MOST_LAYERS}
-CHANNELS = {"low": 1, "high": layers.MOST_CHANNELS, "most": layers.MOST_CONVOLUTIONS}
+WIDTHS = {"low": 1, "high": layers.MAX_WIDTH, "most": layers.MAX_LAYERS}
+CHANNELS = {"low": 1, "high": layers.MAX_CHANNELS, "most": layers.MAX_CONVOLUTIONS}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": {},
@@ -76,43 +76,45 @@ RECIPES["best"] = RECIPES["dcgan"] | LONGER
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of a training, with the modern recipe's values as defaults."""
+    """The options of a training; the defaults are those of the modern recipe."""
 
     dataset: str = option(
-        "fashion", f"the set to learn: {OF_SETS}", heading="what is learned, how long"
+        "fashion", f"training images: {OF_SETS}", heading="data and length of the training"
     )
-    image_size: int | None = option(None, "side of your own pictures; else theirs, or 32", 16, 64)
-    grey: bool = option(False, "your own pictures are made grey", only_on=True)
-    colour: bool = option(False, "your own pictures keep colour, even if few have", only_on=True)
+    image_size: int | None = option(
+        None, "side length of your own pictures; default: theirs, or 32", 16, 64
+    )
+    grey: bool = option(False, "convert your own pictures to grey", switch=True)
+    colour: bool = option(False, "keep your own pictures in colour", switch=True)
     data_dir: Path | None = option(
-        None, "folder with the files of a named set; left out, the lab looks around", folder=True
+        None, "folder with the files of a named set; default: searched for", folder=True
     )
-    out: Path = option(OUTPUTS, "folder that run folders are made in")
-    recipe: str = option("modern", "defaults of all options below", choices=RECIPES)
+    out: Path = option(OUTPUTS, "folder in which run folders are made")
+    recipe: str = option("modern", "default values of all options below", choices=RECIPES)
     epochs: int | None = option(
-        None, "passes over the images; left out, as many as show --images-shown", 1, MOST_EPOCHS
+        None, "passes over the training images; default: by --images-shown", 1, MAX_EPOCHS
     )
     images_shown: int = option(
         1_680_000,
-        "images shown in all, without --epochs; a recipe shows fewer of images over 32 x 32",
+        "total training images over all epochs; a recipe's number is lower above 32 x 32",
         1,
-        MOST_EPOCHS * MOST_IMAGES,
+        MAX_EPOCHS * MAX_IMAGES,
     )
     minutes: float | None = option(
-        None, "end the whole command in about so many: the speed decides the images", 0.5, 10_000
+        None, "choose the length so that the command ends after so many minutes", 0.5, 10_000
     )
-    batch_size: int = option(128, "images a step", 2, 60_000)
+    batch_size: int = option(128, "images per step", 2, 60_000)
     latent_dim: int = option(
-        100, "numbers a latent has", 1, layers.MOST_LATENT, heading="the networks"
+        100, "dimension of the latent vectors", 1, layers.MAX_LATENT, heading="the networks"
     )
     network_g: str | None = option(
         None,
-        "the generator's architecture; left out, dcgan with --channels-g, else the recipe's",
+        "architecture of the generator; default: dcgan with --channels-g, else the recipe's",
         choices=GENERATORS,
     )
     network_d: str | None = option(
         None,
-        "the discriminator's; left out, dcgan with --channels-d, else the recipe's",
+        "architecture of the discriminator; default: dcgan with --channels-d, else the recipe's",
         choices=DISCRIMINATORS,
     )
     hidden_g: tuple[int, ...] = option(
@@ -122,94 +124,86 @@ class Options:
         (512, 128), "widths of the discriminator's hidden layers", **WIDTHS
     )
     channels_g: tuple[int, ...] | None = option(
-        (), "maps of the generator's transposed convolutions, after its hidden layers", **CHANNELS
+        (), "channels of the generator's transposed convolutions, after --hidden-g", **CHANNELS
     )
     channels_d: tuple[int, ...] | None = option(
-        (), "maps of the discriminator's convolutions, before its hidden layers", **CHANNELS
+        (), "channels of the discriminator's convolutions, before --hidden-d", **CHANNELS
     )
-    full_maps: int = option(0, "maps of convolutions at the whole side", 0, layers.MOST_CHANNELS)
+    full_maps: int = option(
+        0, "channels of a further convolution at full resolution", 0, layers.MAX_CHANNELS
+    )
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=layers.ACTIVATIONS
     )
     batch_norm: bool = option(False, "batch normalisation in the generator")
-    output: str = option(
-        "clip", "what keeps the generator's pixels in range", choices=layers.OUTPUTS
-    )
+    output: str = option("clip", "output activation of the generator", choices=layers.OUTPUTS)
     dropout: float = option(0.0, "dropout in the discriminator", 0, 0.9)
-    conditional: bool = option(
-        False, "learn the classes by their labels, so that one can ask for them", only_on=True
-    )
-    pyramid: bool = option(True, "layers of the discriminator see bands of detail, not pixels")
+    conditional: bool = option(False, "condition both networks on the class labels", switch=True)
+    pyramid: bool = option(True, "feed the discriminator the bands of a Laplacian pyramid")
     loss: str = option("non-saturating", "adversarial loss", choices=LOSSES, heading="the training")
-    label_smoothing: float = option(0.0, "how far below 1 the targets of real images lie", 0, 0.5)
-    lr_g: float = option(1e-3, "Adam's learning rate, generator", 1e-8, 100)
-    lr_d: float = option(1e-3, "Adam's learning rate, discriminator", 1e-8, 100)
-    beta1: float = option(0.0, "Adam's first decay rate", 0, 0.999)
-    beta2: float = option(0.99, "Adam's second decay rate", 0, 0.99999)
-    lr_decay: float = option(0.3, "last share of the run, over which both rates fall", 0, 1)
-    lr_floor: float = option(0.1, "what share of the rates they fall towards", 0, 1)
+    label_smoothing: float = option(0.0, "lower the targets of real images by so much", 0, 0.5)
+    lr_g: float = option(1e-3, "Adam's learning rate for the generator", 1e-8, 100)
+    lr_d: float = option(1e-3, "Adam's learning rate for the discriminator", 1e-8, 100)
+    beta1: float = option(0.0, "Adam's beta1", 0, 0.999)
+    beta2: float = option(0.99, "Adam's beta2", 0, 0.99999)
+    lr_decay: float = option(0.3, "last share of the run, in which the learning rates fall", 0, 1)
+    lr_floor: float = option(0.1, "final learning rate, as a share of the first", 0, 1)
     r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", 0, 10_000)
-    r1_every: int = option(8, "steps from one penalty to the next", 1, 1_000)
+    r1_every: int = option(8, "compute the penalty every so many steps", 1, 1_000)
     ema_decay: float = option(
         0.9995,
-        "decay of the generator's moving average (EMA) a step, at most; 0 is none",
+        "highest decay of the moving average (EMA) of the generator's weights; 0: no average",
         0,
         0.99999,
-        was="average",
+        old_name="average",
     )
     augment: bool | None = option(
-        None, "show the discriminator augmented images; left out, of a set below 5,000 images"
+        None, "augment the discriminator's inputs; default: with fewer than 5,000 images"
     )
     precision: str = option(
-        "bfloat16", "rounding of matrix products, if the processor can", choices=device.PRECISIONS
+        "bfloat16", "of matrix products, if the processor has it", choices=device.PRECISIONS
     )
     quality: bool = option(
-        True, "score the images at each sample grid and at the end", heading="what is recorded"
+        True, "compute scores with each sample grid and at the end", heading="output"
     )
     sample_every: int | None = option(
-        None, "epochs from one sample grid to the next; left out, for ten grids", 1, 100_000
+        None, "epochs between sample grids; default: about ten grids", 1, 100_000
     )
-    final_images: int = option(100, "images made at the end", 0, 100_000)
-    tensorboard: bool = option(
-        False, "also write events for TensorBoard, if it is installed", only_on=True
-    )
+    final_images: int = option(100, "images generated at the end", 0, 100_000)
+    tensorboard: bool = option(False, "also write events for TensorBoard", switch=True)
     seed: int = option(
-        0,
-        "decides everything that is left to chance",
-        0,
-        2**63 - 1,
-        heading="chance, machine, and runs that are there",
+        0, "seed of all random numbers", 0, 2**63 - 1, heading="seed, device and existing runs"
     )
     device: str = option("auto", "where to compute", choices=device.DEVICES)
     resume: str | None = option(
-        None, "go on with this run folder; without a name the newest unfinished", bare="newest"
+        None, "continue this run; without a name, the newest unfinished one", const="newest"
     )
-    dry_run: bool = option(False, "print the plan and write nothing", only_on=True)
-    report: Path | None = option(None, "make report.html of this run folder again, no training")
-    list: bool = option(False, "print a table of the runs there are, no training", only_on=True)
+    dry_run: bool = option(False, "print the plan and write nothing", switch=True)
+    report: Path | None = option(None, "make report.html of this run again, without training")
+    list: bool = option(False, "print a table of all runs, without training", switch=True)
 
     @property
     def generator(self) -> str:
-        """Which row of GENERATORS: by its name, else convolutional unless it has no channels."""
+        """The key in GENERATORS: --network-g, else dcgan if there are channels."""
         return self.network_g or ("mlp" if self.channels_g == () else "dcgan")
 
     @property
     def discriminator(self) -> str:
-        """Which row of DISCRIMINATORS, likewise."""
+        """The key in DISCRIMINATORS: --network-d, else dcgan if there are channels."""
         return self.network_d or ("mlp" if self.channels_d == () else "dcgan")
 
 
 # The training
 
 
-def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:
-    """A training before its first step: networks freshly initialised, chance by the seed."""
-    with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
+def initial_state(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:
+    """The state of a training before its first step, with newly initialised networks."""
+    with torch.random.fork_rng(devices=[]):  # initialisation uses torch's global generator
         torch.manual_seed(seed_for(options.seed, "weights"))
         generator, discriminator = training.build_networks(options, dataset.spec)
     for network in (generator, discriminator):  # channels last: convolutions are a tenth faster
         network.to(where, memory_format=torch.channels_last)
-    torch.manual_seed(seed_for(options.seed, "dropout"))  # it knows only the global stream
+    torch.manual_seed(seed_for(options.seed, "dropout"))  # dropout uses the global generator too
     betas = (options.beta1, options.beta2)
     return TrainingState(
         generator=generator,
@@ -229,9 +223,9 @@ def begin(options: Options, dataset: Dataset, where: torch.device) -> TrainingSt
 def train(
     options: Options, state: TrainingState, dataset: Dataset, recorder: report.Recorder
 ) -> None:
-    """Train until `state.length` is completed, recording the epochs as they go by.
+    """Train all remaining epochs; `recorder` saves samples, history and checkpoints.
 
-    Raises Interrupted on Ctrl-C and SIGTERM, and Fault on divergence; a checkpoint is kept.
+    Raises Interrupted on Ctrl-C and SIGTERM, after saving a checkpoint, and Fault on divergence.
     """
     real_images = dataset.train_images.to(state.device)  # uint8 (N, *shape)
     labels = dataset.train_labels.to(state.device) if options.conditional else None  # (N,)
@@ -241,13 +235,13 @@ def train(
     convolutional = models.is_convolutional(state.generator, state.discriminator)
     while state.epoch < state.length.epochs:
         for batch in state.batches_left(len(real_images), options.batch_size):
-            batch = distributed.share(batch)  # this process's; of a single one, all of it
+            batch = distributed.shard(batch)  # the whole batch, unless there are several processes
             state.set_rates(options)
             real = to_float(real_images.index_select(0, batch))
-            told = labels.index_select(0, batch) if options.conditional else None
+            real_labels = labels.index_select(0, batch) if options.conditional else None
             penalised = options.r1_gamma > 0 and state.step % options.r1_every == 0
             with device.matrix_products(options.precision, real.device, convolutional):
-                state.totals += step(real, told, penalised)
+                state.totals += step(real, real_labels, penalised)
             state.count_step()
             if options.ema_decay:
                 decay = training.ema_decay(options.ema_decay, state.updates)
@@ -259,18 +253,17 @@ def train(
 def train_step(
     options: Options, state: TrainingState, real: Tensor, labels: Tensor | None, penalised: bool
 ) -> Tensor:
-    """One update of each network; returns this step's (d_loss, g_loss, D(x), D(G(z))).
+    """Update the discriminator, then the generator; returns (d_loss, g_loss, D(x), D(G(z))).
 
-    On a GPU this is recorded and replayed: it may read nothing back from there.
-
-    real: float32 (B, *shape) in [-1, 1]. labels: int64 (B,), of the real images and of as many
-    generated ones; None without --conditional. penalised: whether this step has the penalty.
+    real: float32 (B, *shape) in [-1, 1]. labels: int64 (B,) of the real images, used for the
+    generated ones too; None without --conditional. penalised: whether to add the R1 penalty.
+    The step must not copy values from the GPU, since it is recorded as a CUDA graph.
     """
-    generator, discriminator = state.generator, state.judged
+    generator, discriminator = state.generator, state.discriminate
     loss = LOSSES[options.loss]
     size = (options.batch_size, options.latent_dim)
-    latent = distributed.share(torch.randn(size, generator=state.latents, device=real.device))
-    fake = generator(latent, labels)  # (B, *shape), made once and shown to both updates
+    latent = distributed.shard(torch.randn(size, generator=state.latents, device=real.device))
+    fake = generator(latent, labels)  # (B, *shape), used in both updates
 
     # (1) Update the discriminator: maximise log D(x) + log(1 - D(G(z))).
     both = labels if labels is None else labels.repeat(2)
@@ -279,19 +272,19 @@ def train_step(
     d_loss = loss.discriminator(real_logits, fake_logits, options.label_smoothing)
     penalty = 0.0
     if penalised:
-        # Applied lazily, so multiplied by its interval (Karras et al. 2020, "StyleGAN2", app. B).
+        # Lazy regularisation: Karras et al. 2020, "StyleGAN2", appendix B.
         weight = options.r1_gamma / 2 * options.r1_every
         penalty = weight * training.gradient_penalty(discriminator, real, labels)
     state.optimizer_d.zero_grad()
     (d_loss + penalty).backward()
-    distributed.average_gradients(state.discriminator)  # over the processes, if there are several
+    distributed.average_gradients(state.discriminator)  # over all processes
     state.optimizer_d.step()
 
     # (2) Update the generator: maximise log D(G(z)).
-    real_logits_now = discriminator(real, labels) if loss.needs_real_logits else None
-    g_loss = loss.generator(real_logits_now, discriminator(fake, labels))
+    new_real_logits = discriminator(real, labels) if loss.needs_real_logits else None
+    g_loss = loss.generator(new_real_logits, discriminator(fake, labels))
     state.optimizer_g.zero_grad()
-    g_loss.backward(inputs=list(generator.parameters()))  # the discriminator's are not needed
+    g_loss.backward(inputs=list(generator.parameters()))  # no gradients for the discriminator
     distributed.average_gradients(generator)
     state.optimizer_g.step()
 
@@ -302,37 +295,37 @@ def train_step(
 def save_results(
     options: Options, state: TrainingState, dataset: Dataset, recorder: report.Recorder
 ) -> None:
-    """What a finished run is remembered by: final images, weights, pictures and the verdict."""
+    """Save the final images, the discriminator, figures and the evaluation of a finished run."""
     run = recorder.run
     run.save_history(state.history)
     if options.final_images:
         images = recorder.generate(options.final_images, "final")
         classes = dataset.spec.class_names if options.conditional else ()
-        report.save_each(run.final_folder, images, in_turn=classes)
+        report.save_images(run.final_folder, images, in_turn=classes)
     run.save_network("discriminator", state.discriminator, dataset.spec, state.epoch)
     title = f"{run.name}: {dataset.title}, {options.recipe} recipe, seed {options.seed}"
     report.save_pictures(run, state.ema, state.history, dataset, title, options.loss)
     if recorder.evaluator:
         judgement = recorder.evaluator.full(state.ema)
         facts = (dataset, title, state.history, asdict(options))
-        digest = {"generator_sha256": run.generator_sha256}
-        print(*report.save_evaluation(run, judgement, *facts, **digest), sep="\n")
+        sha256 = run.generator_sha256
+        print(*report.save_evaluation(run, judgement, *facts, generator_sha256=sha256), sep="\n")
 
 
 def main(began: float | None = None) -> None:
-    """Parse, plan, train, save. began: the time.monotonic() at which the command began."""
+    """Run the command line. began: the time.monotonic() at which the command began."""
     began = began or time.monotonic()
-    given = distributed.agreed(given_options(Options, recipes=RECIPES))
+    given = distributed.check_same_options(given_options(Options, recipes=RECIPES))
     if "list" in given or "report" in given:
         refuse_others(given, ("list", "report", "out"), "has no effect with --list or --report")
         report.look_at_runs(given.get("out", OUTPUTS), given.get("report"), "list" in given)
         return
     if "resume" in given:
-        options, run = distributed.from_first(partial(resumed, Options, given))
+        options, run = distributed.broadcast_object(partial(resume_options, Options, given))
     else:
         options, run = parse(Options, recipes=RECIPES), None
-    options = training.checked(options, given)
-    where = distributed.own_device(options.device)
+    options = training.check_options(options, given)
+    where = distributed.pick_local_device(options.device)
     if not run:
         check_out(options.out)
     elif distributed.is_first() and not options.dry_run:
@@ -340,60 +333,60 @@ def main(began: float | None = None) -> None:
     device.set_up_torch()
     with distributed.first_on_machine() as may_download:
         if run:
-            dataset = load_own_dataset(run, options.data_dir)
+            dataset = load_training_dataset(run, options.data_dir)
         else:
-            asked = (options.image_size, colour_asked(options.grey, options.colour))
+            wanted = (options.image_size, colour_asked(options.grey, options.colour))
             may_download = may_download and not options.dry_run
-            dataset = load(options.dataset, options.data_dir, may_download, *asked)
+            dataset = load(options.dataset, options.data_dir, may_download, *wanted)
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)
-    options = training.planned(options, dataset, given)
-    state = begin(options, dataset, where)
+    options = training.complete_options(options, dataset, given)
+    state = initial_state(options, dataset, where)
     if run and distributed.is_first():
-        training.go_on(run.checkpoint_path, state, options, dataset)
+        training.continue_from(run.checkpoint_path, state, options, dataset)
     distributed.broadcast_state(state, dataset)
     training.print_plan(options, RECIPES[options.recipe], dataset, state)
     if options.dry_run:
         return
     if distributed.is_first():
-        carry_out(options, state, dataset, run, began)
-    else:  # another of torchrun's processes: it trains with the first, which writes
+        train_and_save(options, state, dataset, run, began)
+    else:  # only the first of torchrun's processes writes files
         distributed.follow(train, options, state, dataset)
 
 
-def carry_out(
+def train_and_save(
     options: Options, state: TrainingState, dataset: Dataset, run: Run | None, began: float
 ) -> None:
-    """Train and save. run: the one that is resumed; None for a new one."""
+    """Train and write the run folder. run: the run that is resumed; None for a new one."""
     evaluator = Evaluator(dataset, state.device) if options.quality else None
     seconds = evaluator.seconds_to_score() if evaluator else 0.0
     budget = training.TimeBudget(options, state, seconds, began, sys.argv)
-    stop = errors.StopSwitch(distributed.most)
-    with contextlib.ExitStack() as to_the_end:
-        with errors.signals_call(stop.note):
+    stop = errors.StopSwitch(distributed.all_reduce_max)
+    with contextlib.ExitStack() as stack:
+        with errors.handle_signals(stop.receive):
             run = run or Run.create(options.out, dataset.name)
-            again = f"go on with: {run.command('--resume')}"
-            to_the_end.enter_context(run.held())
+            hint = f"continue with: {run.command('--resume')}"
+            stack.enter_context(run.locked())
             recipe, machine = RECIPES[options.recipe], device.describe_machine(state.device)
-            changes = training.changes_of_recipe(options, recipe, dataset.spec.shape)
-            run.begin(training.of_the_run(options), changes, dataset, machine)
-            to_the_end.enter_context(errors.made_good(again))
+            changes = training.recipe_changes(options, recipe, dataset.spec.shape)
+            run.write_config(training.stored_options(options), changes, dataset, machine)
+            stack.enter_context(errors.os_errors_as_faults(hint))
             print(f"run folder: {run}", flush=True)
-            recorder = report.Recorder(run, options, state, dataset, evaluator, budget, stop, again)
+            recorder = report.Recorder(run, options, state, dataset, evaluator, budget, stop, hint)
             with recorder:
                 train(options, state, dataset, recorder)
-        stop.requested = stop.heard  # it came while the bar was closed
-        stop.raise_if_requested(again)
-        with errors.going_on(again):
+        stop.requested = stop.received  # a signal may have arrived after the last step
+        stop.raise_if_requested(hint)
+        with errors.on_interrupt(hint):
             save_results(options, state, dataset, recorder)
             run.save_status("finished")
-        rest = f"all is saved but the report: {run.command('--report')}"
-        with errors.going_on(rest), errors.made_good(rest):
-            report.show(run)
+        hint = f"everything but the report is saved: {run.command('--report')}"
+        with errors.on_interrupt(hint), errors.os_errors_as_faults(hint):
+            report.write_pages(run)
     if options.tensorboard:
         print(f"events: {training.tensorboard_command(run.outputs)}")
     print(f"done: {run.report_path}")
 
 
 if __name__ == "__main__":
-    errors.run_script(partial(distributed.take_part, partial(main, BEGAN)))
+    errors.run_script(partial(distributed.run_distributed, partial(main, BEGAN)))

@@ -21,7 +21,7 @@ if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
     # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lab.errors import Mistake, going_on, prepare_script, run_script
+from lab.errors import Mistake, on_interrupt, prepare_script, run_script
 
 if __name__ == "__main__":
     prepare_script()
@@ -32,17 +32,17 @@ from torch import nn
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.classifiers import LEAST_ACCURACY, load_cached_classifier
-from lab.files import appearing
+from lab.files import atomic_path
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
-from lab.models.request import COUNT, MOST_IMAGES, Request, find_request
-from lab.models.sampling import Batch, batches_of
+from lab.models.request import COUNT, MAX_IMAGES, Request, request_from_options
+from lab.models.sampling import Batch, generate_parts
 from lab.models.shipped import load_classifier
 from lab.options import given_options, option, refuse_others
-from lab.report.figures import save_first
+from lab.report.figures import save_preview
 from lab.restoration.corruptions import CORRUPTIONS, Corruption, corrupted_copies, requested
 from lab.runs import check_out
-from lab.runs.generated import GeneratedImages, places
-from lab.runs.generators import TrainedGenerator, find_generator, home_of
+from lab.runs.generated import GeneratedImages, locate_outputs
+from lab.runs.generators import TrainedGenerator, find_generator, output_folder
 from lab.text import command_line, counted, progress_bar
 
 SHOWN = 100  # images in the sheet
@@ -58,7 +58,7 @@ class Options:
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
     pretrained: str | None = option(None, "use the generator that ships for this set, as mnist")
     count: int | None = option(
-        None, f"how many images; else {COUNT}", 1, MOST_IMAGES, heading="which images"
+        None, f"how many images; else {COUNT}", 1, MAX_IMAGES, heading="which images"
     )
     seeds: tuple[str, ...] | None = option(
         None, "make the images of these seeds, as 0-99,200; else from 0 on", most=1_000
@@ -66,10 +66,10 @@ class Options:
     classes: tuple[str, ...] | None = option(
         None, "make these only, in turn, as 3,8 or sandal; with --seeds each seed in every class"
     )
-    per_class: int | None = option(None, "make this many of each class", 1, MOST_IMAGES)
+    per_class: int | None = option(None, "make this many of each class", 1, MAX_IMAGES)
     truncation: float = option(1.0, "factor of the latents: less is more typical", 0, 1)
     label_by_classifier: bool = option(
-        False, "label the images of an unconditional generator by a classifier", only_on=True
+        False, "label the images of an unconditional generator by a classifier", switch=True
     )
     out: Path | None = option(
         None,
@@ -104,9 +104,9 @@ def find_places(
     if options.out and not WRITERS[kind].suffix:
         check_out(options.out)
     flag = "--out" if options.out else "--run"
-    out = options.out or home_of(trained).generated_folder
+    out = options.out or output_folder(trained).generated_folder
     endings = ["", *(f"_{corruption.file_stem}" for corruption in corruptions)]
-    return places(flag, out, kind, contents.spec, endings)
+    return locate_outputs(flag, out, kind, contents.spec, endings)
 
 
 def facts(options: Options, trained: TrainedGenerator, parts: list[Request]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def make(
         temporary = []  # paths, renamed at the end
         for place in into:
             place.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.append(renaming.enter_context(appearing(place.path)))
+            temporary.append(renaming.enter_context(atomic_path(place.path)))
         with contextlib.ExitStack() as writing:
             open_writer = WRITERS[into[0].kind].open
             adds = [writing.enter_context(open_writer(path, contents)) for path in temporary]
@@ -181,7 +181,7 @@ def make(
                     sheet += images[: SHOWN - len(sheet)]
                 classes += (batch.labels or [])[: SHOWN - len(classes)]
                 bar.update(len(batch))
-        save_first(into[0].sheet_path, [torch.stack(sheet) for sheet in shown], classes)
+        save_preview(into[0].sheet_path, [torch.stack(sheet) for sheet in shown], classes)
         for place, corruption in zip(into, [None, *corruptions], strict=True):
             place.record({**facts, "corruption": corruption and str(corruption)})
 
@@ -193,7 +193,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
         check_out(folder)
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
-    folder = folder or home_of(trained).export_folder / kind
+    folder = folder or output_folder(trained).export_folder / kind
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
     print(f"largest difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
@@ -217,20 +217,20 @@ def main() -> None:
         return
     spec = trained.spec
     corruptions = requested(options.corruption or (), options.sigma or (), spec.shape)
-    request = find_request(trained.classes, spec, given, options.label_by_classifier)
+    request = request_from_options(trained.classes, spec, given, options.label_by_classifier)
     classifier = find_classifier(trained) if options.label_by_classifier else None
     has_test_part = options.format and WRITERS[options.format].has_test_part
-    parts = [request, request.sixth()] if has_test_part else [request]
+    parts = [request, request.test_part()] if has_test_part else [request]
     contents = Contents(spec, tuple(map(len, parts)), bool(classifier or trained.classes))
     into = find_places(options, trained, corruptions, contents)
     set_up_torch()
     total, began = sum(contents.counts), time.monotonic()
     print(f"{counted(total, 'image')} like {spec.title}, by {trained.path}{trained.stage}")
-    found = batches_of(
+    found = generate_parts(
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),
     )
-    with full_precision(), going_on("nothing was kept"):
+    with full_precision(), on_interrupt("nothing was kept"):
         make(found, into, corruptions, contents, facts(options, trained, parts))
     rate = total / (time.monotonic() - began)
     print(f"{rate:,.0f} images/s; the first of them: {into[0].sheet_path}")

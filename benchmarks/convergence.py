@@ -28,7 +28,7 @@ from lab.evaluation import Evaluator
 from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
 from lab.report import figures
-from lab.training import planned
+from lab.training import complete_options
 
 HERE = Path(__file__).parent
 GOALS = (12, 60)  # epochs of the textbook loop whose images are to be reached
@@ -67,7 +67,7 @@ def settings_of(name: str, seed: int) -> tuple[str, gan_lab.Options]:
 def curve_of(name: str, options: Options, dataset: Dataset, evaluator: Evaluator) -> Curve:
     """The curve of one training, made now unless it is there."""
     loop, settings = settings_of(name, options.seed)
-    settings = planned(settings, dataset)
+    settings = complete_options(settings, dataset)
     if name != "modern":  # whose learning rates fall towards its end
         settings = replace(settings, epochs=max(GOALS))
     points = sorted(
@@ -80,7 +80,7 @@ def curve_of(name: str, options: Options, dataset: Dataset, evaluator: Evaluator
             return curve
     steps_an_epoch = len(dataset.train_images) // settings.batch_size
     due = {round(point * steps_an_epoch): point for point in points}
-    state = gan_lab.begin(settings, dataset, CPU)
+    state = gan_lab.initial_state(settings, dataset, CPU)
     judged = state.generator if loop == "textbook" else state.ema
     curve: Curve = []
 

@@ -80,7 +80,7 @@ def killed(place: Place) -> Tries:
                 if run and not (run / "config.json").exists():
                     run.rmdir()  # killed before it wrote a word: nothing to go on with
                     arguments = place.tiny("--out", out, *more)
-                elif run and Run(run).readable_config.status == "finished":
+                elif run and Run(run).config_or_default.status == "finished":
                     arguments = ["--report", run]  # all that was left to do
                 plant = random_death(chance) if deaths < 6 and deaths < left else lambda: None
                 ended = begin("gan_lab.py", *arguments, at=place.folder, first=plant).wait()
@@ -128,9 +128,9 @@ def interrupted(place: Place) -> Tries:
                 complaint = "took more than 5 s"
             run = next(out.glob("fashion-*"), None)
             if not complaint and run:
-                words = shlex.split(ended.err.partition("go on with: python ")[2])
+                words = shlex.split(ended.err.partition("continue with: python ")[2])
                 if words[1:] != ["--resume", str(run)]:
-                    complaint = f"does not say how to go on: {ended.err!r}"
+                    complaint = f"does not say how to continue: {ended.err!r}"
                 complaint = complaint or resume(place, run).complaint(0) or differences(whole, run)
             yield complaint
 
@@ -154,16 +154,16 @@ def twice(place: Place) -> Tries:
 def checkpoint_cost(place: Place) -> Tries:
     """Checkpoint of the default networks: under 2 s, so at most 2 % of the time and 2 min lost."""
     options, dataset = gan_lab.Options(), datasets.load("fashion", place.set_folder)
-    state = gan_lab.begin(options, dataset, torch.device("cpu"))
+    state = gan_lab.initial_state(options, dataset, torch.device("cpu"))
     gan_lab.train_step(
         options, state, to_float(dataset.train_images[:64]), None, True
     )  # fills Adam
     for _ in range(place.count(5, 1)):
         clock = CheckpointClock()
-        with clock.taking():
+        with clock.timed():
             save_checkpoint(place.folder / "checkpoint.pth", state)
         cost = clock.cost
-        clock.done_at -= max(10, 60 * cost) - 0.1
+        clock.last_run -= max(10, 60 * cost) - 0.1
         early = clock.is_due(end_of_epoch=True)
         share = cost / (cost + max(10, 60 * cost))
         print(f"    a checkpoint takes {cost:.3f} s: {share:.2%} of the time")

@@ -15,7 +15,7 @@ from planting import Place, Tries, row
 from lab.data import load
 from lab.errors import Fault, Mistake
 
-SLOW, MOST_MEMORY = 5, 300_000  # seconds a set, KiB more than before
+SLOW, MAX_MEMORY = 5, 300_000  # seconds a set, KiB more than before
 
 
 @row
@@ -44,7 +44,7 @@ def fuzzed_sets(place: Place) -> Tries:
             file.write_bytes(mutated(content, chance))
             yield complaint(str(path))
             file.write_bytes(content)
-        yield "" if memory() < before + MOST_MEMORY else "more memory than the set needs"
+        yield "" if memory() < before + MAX_MEMORY else "more memory than the set needs"
     yield "" if sorted(place.folder.rglob("*")) == there else "something was written"
 
 

@@ -65,7 +65,7 @@ class Options:
     out: Path = option(Path("outputs/ladder"), "folder for the runs")
     seeds: tuple[int, ...] = option((0,), "seeds of the runs", low=0, high=2**31, most=20)
     epochs: int = option(12, "epochs of every run", low=1, high=1_000)
-    tried: bool = option(False, "also what was tried and not taken", only_on=True)
+    tried: bool = option(False, "also what was tried and not taken", switch=True)
 
 
 def commands(tried: bool) -> list[tuple[str, str]]:

@@ -41,14 +41,14 @@ class Options:
 
 def pages_of(words: list[str]) -> list[float]:
     """Train by a command's words: the seconds of each page that was made before the run's end."""
-    costs, renew_page = [], Recorder.renew_page
+    costs, update_page = [], Recorder.update_page
 
     def timed(recorder: Recorder) -> None:
         began = time.process_time()
-        renew_page(recorder)
+        update_page(recorder)
         costs.append(time.process_time() - began)
 
-    Recorder.renew_page, sys.argv = timed, words
+    Recorder.update_page, sys.argv = timed, words
     gan_lab.main()
     return [cost for cost in costs if cost > PAGE]
 

@@ -28,7 +28,7 @@ import gan_lab
 from lab.device import describe_machine
 from lab.errors import run_script
 from lab.options import option, parse
-from lab.training.distributed import take_part
+from lab.training.distributed import run_distributed
 
 REPORT = Path(__file__).parent / "PROCESSES.md"
 INTRODUCTION = """# Several processes on the same cores
@@ -89,7 +89,7 @@ class Processes:
 
 def take_turns(options: gan_lab.Options, data_dir: Path | None, pipe: Connection) -> None:
     """The life of one of the processes."""
-    take_part(partial(serve, "lab", options, data_dir, pipe))
+    run_distributed(partial(serve, "lab", options, data_dir, pipe))
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ COMPARED = 256  # images held against PyTorch's
 # at a time, and steps of the descent.
 IMAGES = """async ([count, seconds]) => {
     const network = new Generator(data.live, window.weights);
-    const latents = normals(count * network.latent);
+    const latents = normals(count * network.rowSize);
     for (let i = 0; i < 10; i++) network.images(latents);
     const began = performance.now();
     let done = 0;
@@ -48,7 +48,7 @@ IMAGES = """async ([count, seconds]) => {
 }"""
 STEPS = """async ([seconds]) => {
     const network = new Generator(data.live, window.weights);
-    const clean = network.images(normals(network.latent));
+    const clean = network.images(normals(network.rowSize));
     const descent = new Descent(network, clean, 0.5);
     for (let i = 0; i < 5; i++) descent.advance();
     const began = performance.now();

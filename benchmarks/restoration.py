@@ -28,7 +28,7 @@ from lab.data.pixels import to_unit
 from lab.device import describe_machine, full_precision, set_up_torch
 from lab.errors import run_script
 from lab.files import read_json, write_json, write_text
-from lab.models.shipped import load_generator, load_restorer
+from lab.models.shipped import load_shipped
 from lab.options import option, parse
 from lab.restoration import classical
 from lab.restoration.corruption import Corruption, filled
@@ -70,7 +70,7 @@ class Options:
 def score_set(options: Options, dataset: Dataset, scored: dict[str, Any]) -> None:
     """Add what is not in `scored` yet, by corruption and method; it is written after each."""
     spec = dataset.spec
-    loaded = (load_generator(spec), load_restorer(spec, "denoiser"), load_restorer(spec, "sampler"))
+    loaded = [load_shipped(role, spec) for role in ("generator", "denoiser", "sampler")]
     context = Context(*(weights.network for weights in loaded), seed=options.seed)
     clean = CleanImages.of(dataset, options.count, torch.device("cpu"))
     tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT])

@@ -34,7 +34,7 @@ from lab.data import Dataset, load
 from lab.device import PRECISIONS, describe_machine, set_up_torch
 from lab.errors import run_script
 from lab.options import option, parse
-from lab.training import MOST_EPOCHS, TrainingState, planned
+from lab.training import MAX_EPOCHS, TrainingState, complete_options
 
 REPORT = Path(__file__).parent / "SPEED.md"
 CPU = torch.device("cpu")
@@ -231,8 +231,8 @@ def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Conn
     if name != "textbook":
         set_up_torch()
     dataset = load("fashion", data_dir)
-    options = replace(planned(options, dataset), epochs=MOST_EPOCHS)
-    state = gan_lab.begin(options, dataset, CPU)
+    options = replace(complete_options(options, dataset), epochs=MAX_EPOCHS)
+    state = gan_lab.initial_state(options, dataset, CPU)
     left = pipe.recv()
 
     def after_step() -> None:

@@ -1,20 +1,19 @@
-"""What the scripts look up. A folder imports only from those below it, which CI checks.
+"""The modules behind the scripts. A package imports only from those below it, which CI checks.
 
-report       pages, pictures and tables: what people look at
-evaluation   how good images are: metrics and the evaluator that computes them
-restoration  corruptions, and what restores corrupted images
-training     losses, optimizer, checkpoints, progress: all of a training but its two updates
-runs         run folders, found, read and written by one object
+report       HTML report, figures and tables
+evaluation   scores of generated images
+restoration  corruptions, and methods that restore corrupted images
+training     losses, optimizers, checkpoints, progress; the training step is in gan_lab.py
+runs         run folders
 models       the networks, their weights files, sampling
-data         the image sets, and pictures from elsewhere
+data         data sets, and pictures of the user
 
-options      a dataclass as command-line options and back
-errors       what can go wrong, and the one line that says it; signals; exit codes
-files        files that appear whole, read without trust; locks
-device       where to compute, with how many cores and in what precision
-seeding      one stream of random numbers a purpose
-text         what people are shown: words, commands, progress bars
+options      command-line options declared as a dataclass
+errors       exceptions, one-line error messages, signals, exit codes
+files        atomic writing, reading of untrusted files, locks
+device       device, number of threads, precision of matrix products
+seeding      independent random generators from one seed
+text         number and name formatting, shell commands, progress bars
 
-The scripts import `report`; `evaluation` and `restoration` do not import each other, nor do
-`training` and `runs`.
+`evaluation` and `restoration` do not import each other, nor do `training` and `runs`.
 """

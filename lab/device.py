@@ -1,4 +1,4 @@
-"""Where to compute: the device, how many cores are ours, the precision of matrix products."""
+"""The device, the number of threads, the precision of matrix products, and free memory."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 from torch.backends import cudnn
 
-from lab.errors import PUT_BACK, Mistake
+from lab.errors import UNDO_AT_EXIT, Mistake
 
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ABSENT = "this machine has none"
-MOST_OF_MEMORY = 0.6  # of what is free, for a set
-MOST_THREADS = 1_024  # torch takes no number beyond 32 bits
+MAX_MEMORY_SHARE = 0.6  # largest share of the free memory for a data set
+MAX_THREADS = 1_024  # OMP_NUM_THREADS may be too large for torch
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, else the CPU. Mistake if the named one is of no use."""
+    """The device; `auto` is CUDA, else Apple's MPS, else the CPU. Mistake if it is unusable."""
     for device in ("cuda", "mps", "cpu") if name == "auto" else (name,):
         refusal = _refusal(device)
         if not refusal:
@@ -34,80 +34,79 @@ def pick_device(name: str) -> torch.device:
             raise Mistake(f"--device {name}: {refusal}; use --device auto")
         if refusal is not ABSENT:
             print(f"note: {device}: {refusal}")
-    raise AssertionError("a CPU is always of use")
+    raise AssertionError("a CPU is always usable")
 
 
 def _refusal(device: str) -> str | None:
-    """Why nothing can be computed there; None if it can."""
-    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in here and not here[device]():
+    """Why the device cannot be used; None if it can."""
+    is_available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in is_available and not is_available[device]():
         return ABSENT
     try:
         torch.ones(1, device=device).add_(1).item()
-    except RuntimeError as error:  # a GPU too old for this torch, or one that another program has
+    except RuntimeError as error:  # a GPU that is too old for this torch, or in exclusive use
         return f"torch cannot use it ({str(error).splitlines()[0]})"
     return None
 
 
 def processes() -> int:
-    """How many processes train together; torchrun starts them."""
+    """The number of processes that train together, started by torchrun."""
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if several else 1
 
 
 def set_up_torch() -> None:
-    """Set torch up: all cores that are ours, freed memory kept, no denormals, nothing random.
+    """Configure torch: number of threads, deterministic algorithms, no denormal numbers.
 
-    `run_script` puts back in the end what can be: a notebook goes on with torch.
+    `run_script` restores the former settings at the end, for notebooks.
     """
     denormals = bool(torch.full((), 1e-40) * 1)
-    for put_back, before in (
+    for restore, value in (
         (torch.set_num_threads, torch.get_num_threads()),
         (functools.partial(setattr, cudnn, "deterministic"), cudnn.deterministic),
         (torch.set_flush_denormal, not denormals),
         (torch.set_rng_state, torch.get_rng_state()),
     ):
-        PUT_BACK.callback(put_back, before)
+        UNDO_AT_EXIT.callback(restore, value)
     torch.set_num_threads(available_cores())
-    cudnn.deterministic = True  # a GPU's convolutions, too, give the same bytes
+    cudnn.deterministic = True
     keep_freed_memory()
-    # Numbers below 1e-38 cost the CPU a hundred cycles each and mean nothing here.
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(True)  # arithmetic with numbers below 1e-38 takes a hundred cycles
 
 
 @contextlib.contextmanager
 def matrix_products(
     precision: str, device: torch.device, convolutions: bool = False
 ) -> Iterator[None]:
-    """Within it matrices are multiplied in `precision`, "float32" or "bfloat16", as fast as can be.
+    """Multiply matrices in `precision`, "float32" or "bfloat16", inside the block.
 
-    With bfloat16, factors are rounded to 8 bits of mantissa, sums and everything else stay float32;
-    a processor without units for it (AMX, AVX-512 BF16) goes on in float32. On CUDA both mean TF32,
-    with 10 bits.
-    convolutions: what lies between them is kept in bfloat16, too; converting maps to and fro would
-    take longer than the convolutions themselves. Only where `bfloat16_is_fast`.
+    With bfloat16 the factors are rounded to 8 bits of mantissa; sums and everything else stay
+    float32. CPUs without instructions for it (AMX, AVX-512 BF16) use float32. On CUDA both mean
+    TF32, with 10 bits.
+    convolutions: where `bfloat16_is_fast`, keep feature maps in bfloat16 too, since converting them
+    would take longer than the convolutions.
     """
     low = precision == "bfloat16" and (device.type != "cpu" or _instructions() != "AVX2")
-    fast = "medium" if low else "high" if device.type == "cuda" else "highest"
-    whole: contextlib.AbstractContextManager = contextlib.nullcontext()
+    matmul_precision = "medium" if low else "high" if device.type == "cuda" else "highest"
+    autocast: contextlib.AbstractContextManager = contextlib.nullcontext()
     if low and convolutions and bfloat16_is_fast(device):
-        # No cache: weights change within a step, and it would go on with the old ones.
-        whole = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-    with _float32_products(fast), whole:
+        # Weights change within a step, so they must not be cached.
+        autocast = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+    with _matmul_precision(matmul_precision), autocast:
         yield
 
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Within it CUDA multiplies float32 in full, not TF32: a GPU scores and shows as a CPU does."""
+    """Use float32 instead of TF32 inside the block, so that a GPU scores as a CPU does."""
     flags = cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with _float32_products("highest"), flags:
+    with _matmul_precision("highest"), flags:
         yield
 
 
 @contextlib.contextmanager
-def _float32_products(precision: str) -> Iterator[None]:
-    """Within it torch multiplies float32 matrices so, by one of its words for it."""
+def _matmul_precision(precision: str) -> Iterator[None]:
+    """Set torch's float32_matmul_precision inside the block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
@@ -117,31 +116,30 @@ def _float32_products(precision: str) -> Iterator[None]:
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether this is a CPU with matrix units (AMX); on others bfloat16 gains nothing."""
+    """Whether the device is a CPU with matrix units (AMX)."""
     return device.type == "cpu" and _instructions() == "AVX512" and _processor_has_amx()
 
 
 def _instructions() -> str:
-    """What torch's own kernels use, `AVX2` or `AVX512`; ATEN_CPU_CAPABILITY may ask for less."""
+    """The CPU instructions that torch uses, `AVX2` or `AVX512`."""
     return torch.backends.cpu.get_cpu_capability()
 
 
 @functools.cache
 def _processor_has_amx() -> bool:
-    """Whether the CPU has tiles for matrices; torch before 2.9 cannot be asked in public."""
-    if hasattr(torch.cpu, "get_capabilities"):
+    """Whether the CPU has matrix units (AMX)."""
+    if hasattr(torch.cpu, "get_capabilities"):  # torch 2.9 or newer
         return bool(torch.cpu.get_capabilities().get("amx_tile"))
     return torch.cpu._is_amx_tile_supported()
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next step instead of giving it back to the system.
+    """Make glibc keep freed memory instead of returning it to the system; otherwise do nothing.
 
-    Gradients are freed and asked for again every step, and fetching their pages anew takes time.
-    Blocks larger than any gradient of the usual widths still go back, or pictures and scores would
-    add to the peak. Elsewhere than on glibc this does nothing.
+    Every step frees and allocates the gradients, and new pages take time. Larger blocks than
+    gradients are still returned, because figures and scores would increase the peak otherwise.
     """
-    mmap_threshold, trim_threshold = -3, -1  # names of the parameters in malloc.h
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 2**22)
@@ -149,24 +147,24 @@ def keep_freed_memory() -> None:
 
 
 def available_cores() -> int:
-    """Cores this process may use: its affinity, and a container's CPU quota where there is one.
+    """The number of threads to use: OMP_NUM_THREADS, else the cores available to this process.
 
-    OMP_NUM_THREADS, where it is set, is somebody's decision and stands; of a list, one number for
-    each level of nested loops, the first.
+    These are limited by CPU affinity and by a container's CPU quota. OMP_NUM_THREADS may be a list
+    for nested loops, of which the first number counts.
     """
-    decided = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if decided.isdecimal() and int(decided):
-        return min(int(decided), MOST_THREADS)
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if threads.isdecimal() and int(threads):
+        return min(int(threads), MAX_THREADS)
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, cpu_quota())))
 
 
 def cpu_quota(root: Path = Path("/")) -> float:
-    """Cores that the control groups around this process leave it; infinite without a limit.
+    """The CPU quota of this process's control groups, in cores; infinite without a limit.
 
-    Each group limits those inside it, so the least counts. See cgroups(7): of version 2 a process
-    has one group, of version 1 one for each kind of controller. root: of the file system.
+    Nested groups all apply, so the lowest quota counts. See cgroups(7): in version 2 a process has
+    one group, in version 1 one for each kind of controller. root: of the file system.
     """
     quotas = [math.inf]
     for line in _lines(root / "proc/self/cgroup"):  # `0::/a/b`, or `4:cpu,cpuacct:/a/b`
@@ -174,9 +172,9 @@ def cpu_quota(root: Path = Path("/")) -> float:
         if controllers and "cpu" not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        place = mount / group.lstrip("/")
-        # In a container `mount` may be its own group, whatever the group's name says.
-        for folder in {mount, place, *(each for each in place.parents if mount in each.parents)}:
+        innermost = mount / group.lstrip("/")
+        outer = [each for each in innermost.parents if mount in each.parents]
+        for folder in {mount, innermost, *outer}:  # in a container `mount` may be the group itself
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
             words = " ".join(text for name in names for text in _lines(folder / name)).split()
             if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
@@ -185,7 +183,7 @@ def cpu_quota(root: Path = Path("/")) -> float:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of one of the system's files; none where there is no such file."""
+    """The lines of a system file; [] if it does not exist."""
     try:
         return path.read_text().splitlines()
     except (OSError, ValueError):
@@ -193,13 +191,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def check_memory(count: int, size: int, said: str) -> None:
-    """Mistake if `count` images of `size` bytes are more than 60 % of the memory that is free.
+    """Mistake if `count` images of `size` bytes need more than 60 % of the free memory.
 
-    said: the option that named them.
+    said: the option with the images, as typed.
     """
     free = free_memory()
-    if free is not None and count * size > MOST_OF_MEMORY * free:
-        fit = int(MOST_OF_MEMORY * free / size)
+    if free is not None and count * size > MAX_MEMORY_SHARE * free:
+        fit = int(MAX_MEMORY_SHARE * free / size)
         raise Mistake(
             f"{said}: {count:,} images take {count * size / 1e9:.1f} GB and {free / 1e9:.1f} GB of "
             f"memory are free: {fit:,} of them would fit; give fewer, or smaller ones"
@@ -207,8 +205,8 @@ def check_memory(count: int, size: int, said: str) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that the machine and its container leave this process; None where it does not say."""
-    names_by_group = {  # of version 2, and of version 1
+    """Free memory of the machine and the container in bytes; None if unknown."""
+    names_by_group = {  # control groups of version 2 and version 1
         Path("/sys/fs/cgroup"): ("memory.max", "memory.current"),
         Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     }
@@ -217,9 +215,9 @@ def free_memory() -> int | None:
         words = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
         found.append(1024 * int(words[0]))
     for group, names in names_by_group.items():
-        # There may be no such group, or its limit may read "max".
+        # The group may not exist, or its limit may be "max".
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # Files that were read count as used, and are given up when memory is asked for.
+            # Cached files count as used, but are dropped when memory is needed.
             cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
             most, taken = (int((group / name).read_text()) for name in names)
             found.append(most - taken + int(cached))
@@ -227,34 +225,34 @@ def free_memory() -> int | None:
 
 
 class Contention:
-    """Whether other programs have been using the cores since this was last asked.
+    """Detects whether other programs use the CPU cores.
 
-    Threads that share their cores with another program wait for each other at every product of
-    matrices, and while they wait they use the core that the other would need.
+    The threads of a matrix product wait for each other. If another program uses one of their cores,
+    the waiting threads keep the other cores busy.
     """
 
     def __init__(self) -> None:
         self.before = cpu_seconds()
 
     def is_crowded(self) -> bool:
-        """Whether others had more than a quarter of all cores, and hardly any core was idle."""
+        """Whether others used over a quarter of all cores since the last call, with little idle."""
         now, before = cpu_seconds(), self.before
         self.before = now
         if now is None or before is None:
             return False
-        whole, idle, own = (after - start for after, start in zip(now, before, strict=True))
-        others = whole - idle - own
-        return whole > 1 and others > whole / 4 and idle < whole / 10
+        total, idle, own = (after - start for after, start in zip(now, before, strict=True))
+        others = total - idle - own
+        return total > 1 and others > total / 4 and idle < total / 10
 
 
 def cpu_seconds() -> tuple[float, float, float] | None:
-    """Seconds of all cores since the machine began, those idle, and those this process used.
+    """CPU seconds of all cores: in total, idle, and used by this process.
 
-    None where there is no /proc/stat (see proc_stat(5)), as on all systems but Linux.
+    None without /proc/stat (see proc_stat(5)), that is on systems other than Linux.
     """
     try:
         first_line = Path("/proc/stat").read_text().partition("\n")[0]
-        ticks = [int(count) for count in first_line.split()[1:9]]  # what guests use is in "user"
+        ticks = [int(count) for count in first_line.split()[1:9]]  # "user" includes guests
         tick = 1 / os.sysconf("SC_CLK_TCK")
         return sum(ticks) * tick, (ticks[3] + ticks[4]) * tick, time.process_time()
     except (OSError, ValueError, IndexError):
@@ -262,7 +260,7 @@ def cpu_seconds() -> tuple[float, float, float] | None:
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:
-    """What made a figure: versions, device, processor and cores, for config.json."""
+    """Versions, device, processor and number of cores, for config.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     units = ", AMX" if bfloat16_is_fast(torch.device("cpu")) else ""
     return {
@@ -277,6 +275,6 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
 
 
 def _processor_name() -> str:
-    """The processor's own name, where Linux tells it."""
-    said = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
-    return (said and said[0].partition(": ")[2]) or platform.processor() or "unknown"
+    """The name of the processor."""
+    names = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
+    return (names and names[0].partition(": ")[2]) or platform.processor() or "unknown"

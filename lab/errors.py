@@ -1,4 +1,4 @@
-"""What can go wrong and how it is said: one line, a fixed exit code, never a traceback."""
+"""Exceptions, signals and exit codes: every error is one line on stderr, without a traceback."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from pathlib import Path
 
 from lab.text import printable, shortened
 
-MOST_SAID = 2_000  # characters of a line: a command to go on with is never cut
-PACKAGES = {  # of requirements.txt, by the names they are imported by
+MAX_CHARACTERS = 2_000  # of an error message; enough for a command to resume with
+PACKAGES = {  # import name -> name in requirements.txt
     **{name: name for name in ("torch", "torchvision", "torchmetrics", "numpy", "matplotlib")},
     **{name: name for name in ("jinja2", "tqdm", "pydantic", "filelock")},
     "PIL": "pillow",
 }
-OLDEST_TORCH = "2.6"  # that the tests were seen to pass on
+OLDEST_TORCH = "2.6"  # the oldest on which the tests pass
 
-PUT_BACK = contextlib.ExitStack()  # what a script has set of a process that may outlive it
-# What a second Ctrl-C meets: an end at once, but of no notebook's kernel.
-AT_ONCE = signal.default_int_handler if hasattr(builtins, "__IPYTHON__") else signal.SIG_DFL
+UNDO_AT_EXIT = contextlib.ExitStack()  # restores global settings, since a notebook goes on
+# Action of a second Ctrl-C: ends the process at once, but not a notebook's kernel.
+DEFAULT_SIGINT = signal.default_int_handler if hasattr(builtins, "__IPYTHON__") else signal.SIG_DFL
 
 
 class Mistake(Exception):
-    """The user's mistake: the line names the option, the value and the cure. Exit code 2."""
+    """A mistake of the user; the message has the option, its value and a remedy. Exit code 2."""
 
 
 class Fault(Exception):
-    """The world's fault (disk full, file damaged, training diverged). Exit code 1.
+    """An error that is not the user's (damaged file, diverged training). Exit code 1.
 
-    What it quotes may be from a hostile file: one printable line is all that is kept.
+    The message may quote a hostile file, so it is reduced to one printable line.
     """
 
     def __init__(self, message: str) -> None:
@@ -46,9 +46,10 @@ class Fault(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the program to stop; what is worth keeping is saved. Exit code 128 + n.
+    """The program was stopped by signal n, after saving. Exit code 128 + n.
 
-    Not a subclass of Exception, so that no `except Exception` swallows it; nor is Ctrl-C's own.
+    Like KeyboardInterrupt it is not a subclass of Exception, so that `except Exception` does not
+    catch it.
     """
 
     def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
@@ -57,49 +58,49 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSwitch:
-    """Remembers Ctrl-C and its like until the training asks, between two steps.
+    """Stores a signal until the training can stop, between two steps.
 
-    agree: of several processes, makes one number of what each has heard.
+    reduce: combines the signal numbers of several processes into one.
     """
 
-    def __init__(self, agree: Callable[[int], int] = int) -> None:
-        self.agree = agree
-        self.heard = 0  # the number of the signal that has come
-        self.requested = 0  # the number that was agreed on
+    def __init__(self, reduce: Callable[[int], int] = int) -> None:
+        self.reduce = reduce
+        self.received = 0  # number of the signal that this process received
+        self.requested = 0  # number of the signal that any process received
 
-    def note(self, number: int) -> None:
-        """A signal has come to this process."""
-        self.heard = number
+    def receive(self, number: int) -> None:
+        """Store a signal; a handler for `handle_signals`."""
+        self.received = number
 
-    def look(self) -> None:
-        """Ask whether to stop; every process asks at the same step."""
-        self.requested = self.agree(self.heard)
+    def synchronise(self) -> None:
+        """Combine the signals of all processes; all must call this at the same step."""
+        self.requested = self.reduce(self.received)
 
     def raise_if_requested(self, message: str) -> None:
-        """Raise Interrupted with `message` if that was the answer."""
+        """Raise Interrupted with `message` if a process received a signal."""
         if self.requested:
             raise Interrupted(f"stopped and saved; {message}", self.requested)
 
 
 def interrupt(number: int) -> None:
-    """End the program, now that a signal has come."""
+    """End the program; a handler for `handle_signals`."""
     raise Interrupted("interrupted", number)
 
 
 @contextlib.contextmanager
-def signals_call(act: Callable[[int], None]) -> Iterator[None]:
-    """Have the first Ctrl-C, SIGTERM or SIGHUP call `act` with its number; the second one kills.
+def handle_signals(act: Callable[[int], None]) -> Iterator[None]:
+    """Call `act` with the number of the first SIGINT, SIGTERM or SIGHUP; the second one kills.
 
-    Who started the program may have had one of them ignored, as nohup does, and a shell script for
-    what it runs in the background: it stays so. In a thread nothing changes: no signal comes there.
+    Signals that are ignored when the program starts (by nohup, or in the background jobs of a shell
+    script) stay ignored. Outside the main thread this does nothing.
     """
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal that is closed; Windows has none
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     known = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    numbers = list(filter(_is_ours, known))
+    numbers = list(filter(_may_handle, known))
 
     def handle(number: int, _frame: object) -> None:
         for each in numbers:
-            signal.signal(each, AT_ONCE if each == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(each, DEFAULT_SIGINT if each == signal.SIGINT else signal.SIG_DFL)
         act(number)
 
     previous = {number: signal.signal(number, handle) for number in numbers}
@@ -110,15 +111,15 @@ def signals_call(act: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_ours(number: int) -> bool:
-    """Whether we may handle a signal: in the main thread, if it is not ignored, nor foreign."""
+def _may_handle(number: int) -> bool:
+    """Whether Python may handle a signal: in the main thread, unless it is ignored or foreign."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and signal.getsignal(number) not in (signal.SIG_IGN, None)
 
 
 @contextlib.contextmanager
-def going_on(message: str) -> Iterator[None]:
-    """Where a signal ends what is done inside, `message` says how to get it done after all."""
+def on_interrupt(message: str) -> Iterator[None]:
+    """If a signal interrupts the block, add `message`, which says how to complete it later."""
     try:
         yield
     except Interrupted as stop:
@@ -126,27 +127,27 @@ def going_on(message: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def made_good(message: str) -> Iterator[None]:
-    """An OSError inside becomes a Fault, in which `message` says how to go on after its cure."""
+def os_errors_as_faults(message: str) -> Iterator[None]:
+    """Turn an OSError in the block into a Fault with `message`, which says how to go on later."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Fault(f"{_os_error_line(error)}; once that is put right, {message}") from None
+        raise Fault(f"{_os_error_line(error)}; after fixing this, {message}") from None
 
 
 def _open_streams() -> None:
-    """Streams that take every name of a file, in any locale, and are there even if closed."""
+    """Make stdout and stderr accept any file name in any locale, even if they were closed."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # started with `>&-`
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8"))
-        if hasattr(getattr(sys, name), "reconfigure"):  # a test's stand-in may not have it
+        if hasattr(getattr(sys, name), "reconfigure"):  # streams of tests may not have it
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def prepare_script() -> None:
-    """Before torch loads: let Ctrl-C end the script; say it if a package is missing or too old."""
+    """Set up a script before it imports torch; exit if a package is missing or too old."""
     name = Path(sys.argv[0]).name
     missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
     if missing:
@@ -159,17 +160,18 @@ def prepare_script() -> None:
             f"{name}: torch {version('torch')} is too old, {OLDEST_TORCH} or newer is needed; "
             "pip install -r requirements.txt"
         )
-    if _is_ours(signal.SIGINT):  # run_script listens later
-        PUT_BACK.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, AT_ONCE))
-        atexit.register(signal.signal, signal.SIGINT, AT_ONCE)  # to tidy up takes Python a while
+    if _may_handle(signal.SIGINT):  # until run_script, Ctrl-C ends the script at once
+        handler = signal.signal(signal.SIGINT, DEFAULT_SIGINT)
+        UNDO_AT_EXIT.callback(signal.signal, signal.SIGINT, handler)
+        atexit.register(signal.signal, signal.SIGINT, DEFAULT_SIGINT)  # Python's own exit is slow
     before = {name: value for name, value in os.environ.items() if name == "MPLBACKEND"}
-    PUT_BACK.callback(os.environ.update, before)
-    PUT_BACK.callback(os.environ.pop, "MPLBACKEND", None)  # this one is called first
-    os.environ["MPLBACKEND"] = "agg"  # matplotlib is to open no window; a user's may not exist
+    UNDO_AT_EXIT.callback(os.environ.update, before)
+    UNDO_AT_EXIT.callback(os.environ.pop, "MPLBACKEND", None)  # called before the update
+    os.environ["MPLBACKEND"] = "agg"  # no windows; the user's backend may not be installed
 
 
 def torch_is_older(wanted: str) -> bool:
-    """Whether the installed torch is of an earlier release; not where it does not say."""
+    """Whether the installed torch is older than `wanted`; False if its version is unknown."""
     with contextlib.suppress(PackageNotFoundError):
         found = re.match(r"(\d+)\.(\d+)", version("torch"))
         return bool(found) and tuple(map(int, found.groups())) < tuple(map(int, wanted.split(".")))
@@ -177,40 +179,40 @@ def torch_is_older(wanted: str) -> bool:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's `main` and leave the process with the exit code its ending deserves.
+    """Run a script's `main`, print its error in one line and exit.
 
-    0 done, 1 a fault, 2 a mistake, 130 Ctrl-C, 143 SIGTERM, 129 the terminal was closed, 141 the
-    reader of a pipe went away.
+    Exit codes: 0 success, 1 Fault or OSError, 2 Mistake, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
+    (terminal closed), 141 broken pipe.
     """
     _open_streams()
     try:
-        with PUT_BACK, signals_call(interrupt):
+        with UNDO_AT_EXIT, handle_signals(interrupt):
             try:
                 main()
-            except SystemExit as left:
-                if left.code:
+            except SystemExit as exit:  # --help
+                if exit.code:
                     raise
-            sys.stdout.flush()  # after --help, which exits, too
+            sys.stdout.flush()
     except Mistake as mistake:
-        _leave(str(mistake), 2)
+        _exit(str(mistake), 2)
     except Interrupted as stop:
-        _leave(str(stop), 128 + stop.signal_number)
+        _exit(str(stop), 128 + stop.signal_number)
     except BrokenPipeError:
-        _leave("", 141)
+        _exit("", 141)
     except Fault as fault:
-        _leave(str(fault), 1)
+        _exit(str(fault), 1)
     except OSError as error:
-        _leave(_os_error_line(error), 1)
+        _exit(_os_error_line(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _leave("out of memory; smaller batches, networks or counts need less", 1)
+        _exit("out of memory; smaller batches, networks or counts need less", 1)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch says it as a RuntimeError, on a CPU only in words."""
-    is_said = "can't allocate memory" in str(error)
-    return is_said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    """Whether memory ran out; torch on a CPU raises a RuntimeError with this message."""
+    on_cpu = "can't allocate memory" in str(error)
+    return on_cpu or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _os_error_line(error: OSError) -> str:
@@ -219,14 +221,14 @@ def _os_error_line(error: OSError) -> str:
     return f"{reason}: {error.filename}" if error.filename else reason
 
 
-def _leave(message: str, code: int) -> None:
-    """Say it in one line, then exit without letting a closed pipe or a late flush raise again."""
+def _exit(message: str, code: int) -> None:
+    """Print the message in one line and exit, without further errors from a closed pipe."""
     try:
         if message:
-            line = shortened(printable(" ".join(message.splitlines())), MOST_SAID)
+            line = shortened(printable(" ".join(message.splitlines())), MAX_CHARACTERS)
             print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     except OSError:
-        # Nobody reads us any more: give Python's exit-time flush somewhere harmless to write.
+        # stdout is closed, so give Python's flush at exit another file.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

@@ -1,7 +1,4 @@
-"""Files and folders: written whole or not at all, read without trust, held by one program at once.
-
-Folders that a user names are looked at before any work, and refused with the option's name.
-"""
+"""Atomic writing, reading of untrusted files, locks on folders, and checks of paths in options."""
 
 from __future__ import annotations
 
@@ -22,77 +19,76 @@ from filelock import FileLock, Timeout
 from lab.errors import Fault, Mistake
 from lab.text import shortened
 
-MOST_TEXT_BYTES = 2**26  # of JSON or CSV: a line an epoch, for more epochs than anybody trains
-MOST_LEVELS = 20  # of JSON
-# Windows renames over no file that another program has open; most close it soon.
-RENAMES_TRIED = 20 if os.name == "nt" else 1
+MAX_TEXT_BYTES = 2**26  # of a JSON or CSV file
+MAX_LEVELS = 20  # of nested JSON
+RENAME_ATTEMPTS = 20 if os.name == "nt" else 1  # Windows cannot replace a file while it is open
 LOCK_FILE = ".lock"
-PATIENCE = 0.1  # seconds: somebody may only be asking whether the lock is held
+LOCK_TIMEOUT = 0.1  # seconds; `is_locked` of another program holds a lock for a moment
 
 
 def write_whole(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
-    """Write a file beside `path`, then rename it there: nobody sees `path` half-written."""
-    with appearing(path) as beside, beside.open("xb") as file:
+    """Write a file atomically: write another file in the same folder, then rename it to `path`."""
+    with atomic_path(path) as part, part.open("xb") as file:
         write(file)
 
 
 @contextlib.contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A place beside `path` for a file or folder that is renamed to `path` if all goes well.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path for a file or folder, which replaces `path` at the end of the block.
 
-    A file replaces a file, a folder a folder; if anything goes wrong what stood there stays, and
-    what is half-written goes.
+    A file replaces a file, a folder a folder. If the block raises an error, `path` stays as it was
+    and the temporary file or folder is removed.
     """
-    # Under another name than that of another container's process of the same number; not made from
-    # the file's own, which may be too long to add to.
-    beside = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
+    # Random, since processes in other containers may have the same number; without the name of
+    # `path`, which may already have the greatest length.
+    part = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        yield beside
-        if beside.is_file():
-            with beside.open("rb+") as file:
+        yield part
+        if part.is_file():
+            with part.open("rb+") as file:
                 os.fsync(file.fileno())
-        aside = beside.with_suffix(".old")
-        if beside.is_dir() and path.is_dir():  # a folder takes no other's place
-            path.rename(aside)
-        _rename(beside, path)
-        if aside.exists():
-            shutil.rmtree(aside)
+        old = part.with_suffix(".old")
+        if part.is_dir() and path.is_dir():  # a folder cannot be renamed to an existing one
+            path.rename(old)
+        _rename(part, path)
+        if old.exists():
+            shutil.rmtree(old)
     except BaseException as error:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
         else:
-            beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno:  # "No space left" where? Not `beside`
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # messages must not name `part`
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
-def _rename(beside: Path, path: Path) -> None:
-    """Rename over `path`, a tenth of a second later if it is in use."""
-    for _ in range(RENAMES_TRIED - 1):
+def _rename(part: Path, path: Path) -> None:
+    """Rename `part` to `path`, with repeated attempts while `path` is in use."""
+    for _ in range(RENAME_ATTEMPTS - 1):
         try:
-            beside.replace(path)
+            part.replace(path)
             return
         except PermissionError:
             time.sleep(0.1)
-    beside.replace(path)
+    part.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole."""
-    # A file's name need not be valid text, and may be part of this one.
+    """Write UTF-8 text atomically."""
+    # The text may have file names with invalid characters.
     content = text.encode("utf-8", "backslashreplace")
     write_whole(path, lambda file: file.write(content))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole, with a line an entry so that people can read it."""
+    """Write JSON atomically, one line per entry."""
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text; Fault if it is none, too much, or no file. Notepad's mark is passed over."""
-    check_room(path, MOST_TEXT_BYTES)
+    """Read UTF-8 text without its byte-order mark; Fault if damaged, too large or missing."""
+    check_room(path, MAX_TEXT_BYTES)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -100,31 +96,31 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; Fault if it is damaged or something else."""
+    """Read a JSON object; Fault if the file is damaged or has something else."""
     try:
         content = json.loads(read_text(path))
         levels = _depth(content)
     except (ValueError, RecursionError) as error:
         raise Fault(f"{path}: damaged JSON ({error})") from None
-    if not isinstance(content, dict) or levels > MOST_LEVELS:
-        raise Fault(f"{path}: a JSON object of at most {MOST_LEVELS} levels was expected")
+    if not isinstance(content, dict) or levels > MAX_LEVELS:
+        raise Fault(f"{path}: a JSON object of at most {MAX_LEVELS} levels was expected")
     return content
 
 
 def _depth(value: Any) -> int:
-    """How many levels a JSON value has."""
+    """The number of nested levels of a JSON value."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0)
 
 
 def is_plain_name(name: Any) -> bool:
-    """Whether a name, as files from elsewhere have it, is a file's: no path, nothing odd in it."""
+    """Whether an untrusted value is a printable file name without a path."""
     is_text = isinstance(name, str) and name.isprintable() and len(os.fsencode(name)) <= 255
     return is_text and name not in ("", "..") and Path(name).name == name
 
 
 def check_room(path: Path, most: int) -> None:
-    """Fault if `path` is not a file (a pipe would be waited for), or has more bytes."""
+    """Fault if `path` is not a file, or has more than `most` bytes."""
     if not path.is_file():
         raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
@@ -132,32 +128,32 @@ def check_room(path: Path, most: int) -> None:
 
 
 def cache_folder() -> Path:
-    """Where this system keeps what programs can make anew; nothing is made there yet."""
+    """The lab's folder in the cache of this system, which may not exist yet."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # the standard passes over any other
+    if given.is_absolute():  # the standard ignores relative paths
         return given / "gan-lab"
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path's raises where there is none
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  Path.expanduser raises without a home
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", home)) / "gan-lab"
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "gan-lab"
 
 
-# Folders that are held
+# Locks
 
 
 @contextlib.contextmanager
-def held(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold `folder` against other programs of the lab until this one ends or leaves the block.
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Lock `folder` for this process during the block.
 
-    wait: until it is free; without it, a folder that is held is a Fault. Where a file system has no
-    locks nothing is held: files still appear whole, the last writer's stay.
+    wait: wait for another program's lock; otherwise it raises Fault. On a file system without locks
+    nothing is locked.
     """
-    lock = FileLock(folder / LOCK_FILE, timeout=-1 if wait else PATIENCE)
+    lock = FileLock(folder / LOCK_FILE, timeout=-1 if wait else LOCK_TIMEOUT)
     try:
-        lock.acquire(poll_interval=PATIENCE / 10)
+        lock.acquire(poll_interval=LOCK_TIMEOUT / 10)
     except Timeout:
-        raise Fault(f"{folder}: another program of the lab is at work in it") from None
-    except NotImplementedError:  # filelock's word for a file system without locks
+        raise Fault(f"{folder}: is in use by another program of the lab") from None
+    except NotImplementedError:  # a file system without locks
         pass
     try:
         yield
@@ -165,12 +161,13 @@ def held(folder: Path, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Whether another program holds `folder`; False where this user may not ask."""
+def is_locked(folder: Path) -> bool:
+    """Whether another program has locked `folder`; False if this user may not know."""
     if not (folder / LOCK_FILE).exists():
         return False
+    lock = FileLock(folder / LOCK_FILE)
     try:
-        with FileLock(folder / LOCK_FILE).acquire(timeout=PATIENCE, poll_interval=PATIENCE / 10):
+        with lock.acquire(timeout=LOCK_TIMEOUT, poll_interval=LOCK_TIMEOUT / 10):
             return False
     except Timeout:
         return True
@@ -178,45 +175,45 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-# Folders that a user names
+# Paths in options
 
 
 def at_home(text: str) -> Path:
-    """The path of a text in which `~` is the home folder, whoever has not replaced it yet."""
+    """The path `text` with `~` expanded to the home folder."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # there is no such user, or no home
+    except RuntimeError:  # no such user, or no home
         return Path(text)
 
 
 def check_path(flag: str, path: Path, folder: bool = False) -> None:
-    """Mistake if the system will not look at `path`, or if it must be a `folder` and is none."""
+    """Mistake if `path` is inaccessible, or with `folder` if it is not a readable folder."""
     try:
-        there = path.exists()
-    except OSError as error:  # too long, or in a folder that is closed to us
+        exists = path.exists()
+    except OSError as error:  # too long, or in a folder without permission
         name = shortened(str(path), 80)
         raise Mistake(f"{flag} {name}: {error.strerror}; give another") from None
     if folder and not path.is_dir():
-        kind = "is a file, not a folder" if there else "does not exist"
+        kind = "is a file, not a folder" if exists else "does not exist"
         raise Mistake(f"{flag} {path}: {kind}; name an existing folder or leave the option out")
     if folder and not os.access(path, os.R_OK | os.X_OK):
-        raise Mistake(f"{flag} {path}: may not be read; open it to yourself, or name another")
+        raise Mistake(f"{flag} {path}: is not readable; change its permissions, or name another")
 
 
 def check_writable(flag: str, folder: Path, cure: str = "name another folder") -> None:
-    """Mistake if `folder` is a file, or if nothing can be written there, or made there."""
+    """Mistake if `folder` is a file, not writable, or cannot be created."""
     for path in (folder, *folder.parents):
-        _refuse_blind(flag, path)
-    standing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    what = "is" if standing == folder else f"{standing} is"
-    if not standing.is_dir():
+        _refuse_broken_link(flag, path)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    what = "is" if existing == folder else f"{existing} is"
+    if not existing.is_dir():
         raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
-    if not os.access(standing, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
 
 
 def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:
-    """Mistake if what is written into `out` would lie among the pictures that are read."""
+    """Mistake if the output folder is inside the folder of input pictures."""
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise Mistake(
             f"{flag} {out}: lies in {source_flag} {source}, and what is written there would be "
@@ -225,21 +222,18 @@ def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:
 
 
 def check_closed(flag: str, folder: Path) -> None:
-    """Mistake if a link leads out of `folder`; what is not there yet is closed.
-
-    Files are replaced, not written into, but a folder that is a link would be written through.
-    """
-    home = os.path.realpath(folder)  # Path.resolve raises where links go round in a circle
-    for place, names, files in os.walk(folder):
-        for path in (Path(place, name) for name in names):
-            if not Path(os.path.realpath(path)).is_relative_to(home):
+    """Mistake if a sub-folder is a link out of `folder`, where files would be overwritten."""
+    root = os.path.realpath(folder)  # Path.resolve raises on circular links
+    for parent, names, files in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if not Path(os.path.realpath(path)).is_relative_to(root):
                 inside = path.relative_to(folder)
-                raise Mistake(f"{flag} {folder}: {inside} leads out of it; remove that link")
+                raise Mistake(f"{flag} {folder}: {inside} is a link out of it; remove it")
         for name in files:
-            _refuse_blind(flag, Path(place, name))
+            _refuse_broken_link(flag, Path(parent, name))
 
 
-def _refuse_blind(flag: str, path: Path) -> None:
-    """Mistake if `path` is a link to nothing, where a folder could not be made."""
+def _refuse_broken_link(flag: str, path: Path) -> None:
+    """Mistake if `path` is a link whose target does not exist."""
     if path.is_symlink() and not path.exists():
-        raise Mistake(f"{flag} {path}: is a link to nothing; remove it")
+        raise Mistake(f"{flag} {path}: is a broken link; remove it")

@@ -1,7 +1,7 @@
-"""Command-line options: declared once, as the fields of a frozen dataclass.
+"""Command-line options, declared as the fields of a frozen dataclass.
 
-A field made with `option` carries its help, its range and its choices. The same dataclass becomes
-argparse options (`parse`), is printed, is written to `config.json`, and is what tests build.
+`option` gives a field its help text, range and choices. `parse` builds the dataclass from the
+command line, `options_from_config` from a `config.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.errors import Fault, Mistake
 from lab.files import at_home, check_path
 from lab.text import shortened
 
-# What annotations of options may name. typing.get_type_hints looks a name up in the module of the
+# Names in the annotations of options. typing.get_type_hints looks names up in the module of the
 # class, which is another one when the script runs under a profiler.
 NAMES = {"Path": Path}
 
@@ -37,33 +37,33 @@ def option(
     *,
     choices: Collection[str] | None = None,
     most: int | None = None,
-    bare: Any = None,
+    const: Any = None,
     folder: bool = False,
-    only_on: bool = False,
+    switch: bool = False,
     heading: str | None = None,
-    was: str | None = None,
+    old_name: str | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line option.
 
-    default: what is used when the option is not given.
-    low, high: the range a number must lie in, both ends included.
-    choices: the only strings allowed.
-    most: how many values an option that takes several may have.
-    bare: what the option means when it is given without a value (`--resume`).
-    folder: the path must be an existing folder.
-    only_on: a switch that has no `--no-` form.
-    heading: of this option and those that follow, in --help.
-    was: its name in earlier versions of the lab, which may stand in a config.json.
+    default: the value if the option is not given.
+    low, high: the range of a number, both ends included.
+    choices: the allowed strings.
+    most: the largest number of values of an option that takes several.
+    const: the value if the option is given without one (`--resume`), as in argparse.
+    folder: whether the path must be an existing folder.
+    switch: whether a switch has no `--no-` form.
+    heading: heading in --help above this option and those that follow.
+    old_name: name in earlier versions of the lab, which an old config.json may contain.
     """
-    return dataclasses.field(default=default, metadata=locals())  # each argument by its name
+    return dataclasses.field(default=default, metadata=locals())
 
 
 def flag_of(name: str) -> str:
-    """The option's spelling on the command line: `lr_g` -> `--lr-g`."""
+    """The name of an option on the command line: `lr_g` -> `--lr-g`."""
     return "--" + name.replace("_", "-")
 
 
-def said(name: str, given: dict[str, Any]) -> str:
+def as_typed(name: str, given: dict[str, Any]) -> str:
     """The option as it was typed: `--lr-g 0.1`, `--dry-run`."""
     value = given[name]
     if isinstance(value, bool):
@@ -72,10 +72,11 @@ def said(name: str, given: dict[str, Any]) -> str:
 
 
 def refuse_others(given: dict[str, Any], allowed: tuple[str, ...], why: str) -> None:
-    """Mistake if an option was `given` that is not `allowed`; {} in `why` lists those that are."""
+    """Mistake if `given` has an option outside `allowed`; {} in `why` lists these."""
+    flags = ", ".join(map(flag_of, allowed))
     for name in given:
         if name not in allowed:
-            raise Mistake(f"{said(name, given)}: {why.format(', '.join(map(flag_of, allowed)))}")
+            raise Mistake(f"{as_typed(name, given)}: {why.format(flags)}")
 
 
 def parse(
@@ -83,10 +84,10 @@ def parse(
     argv: list[str] | None = None,
     recipes: dict[str, dict[str, Any]] | None = None,
 ) -> Options:
-    """Build `kind` from the command line; a value given there overrides the recipe's.
+    """Build `kind` from the command line, whose values override those of the recipe.
 
-    recipes: what each `--recipe` changes from the dataclass defaults.
-    Raises Mistake for anything a user can get wrong, naming option, value and cure.
+    recipes: for each `--recipe`, the values that differ from the dataclass defaults.
+    Raises Mistake, with the option, its value and what to do, for any wrong input.
     """
     given = given_options(kind, argv, recipes)
     recipe = (recipes or {}).get(given.get("recipe", getattr(kind, "recipe", None)), {})
@@ -96,7 +97,7 @@ def parse(
 def given_options(
     kind: type, argv: list[str] | None = None, recipes: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Only the options that were given on the command line, converted and checked."""
+    """The options that were given on the command line, converted and checked."""
     parser = _Parser(
         description=(sys.modules[kind.__module__].__doc__ or "").strip().split("\n\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -108,32 +109,33 @@ def given_options(
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
         _add(group, field, value_type, recipes or {})
-    now = {flag_of(f.metadata["was"]): flag_of(f.name) for f, _ in declared if f.metadata["was"]}
+    names = [(field.metadata["old_name"], field.name) for field, _ in declared]
+    renamed = {flag_of(old): flag_of(new) for old, new in names if old}
     for word in sys.argv[1:] if argv is None else argv:
-        if (old := word.partition("=")[0]) in now:
-            raise Mistake(f"{old}: is called {now[old]} now; give that")
+        if (old := word.partition("=")[0]) in renamed:
+            raise Mistake(f"{old}: is now called {renamed[old]}")
     given = vars(parser.parse_args(argv))
     return {f.name: _checked(f, type_, given[f.name]) for f, type_ in declared if f.name in given}
 
 
-def restored(kind: type[Options], content: Any, path: Path) -> Options:
-    """Build `kind` from what `config.json` at `path` holds, checked as if it had been typed.
+def options_from_config(kind: type[Options], content: Any, path: Path) -> Options:
+    """Build `kind` from the options in the `config.json` at `path`, with the checks of `parse`.
 
-    Raises Fault: a config may come from elsewhere, or from another version of the lab.
+    Raises Fault, since the file may be damaged or from another version of the lab.
     """
     if not isinstance(content, dict):
         raise Fault(f"{path}: its options are missing")
     values = {}
     for field, value_type in _declared(kind):
-        value = content.get(field.name, content.get(field.metadata["was"], field.default))
-        if value in (None, [], ()) and field.default in (None, ()):  # not given
+        value = content.get(field.name, content.get(field.metadata["old_name"], field.default))
+        if value in (None, [], ()) and field.default in (None, ()):  # it was not given
             values[field.name] = None if value is None else field.default
             continue
-        several, on_off = typing.get_origin(value_type) is tuple, value_type is bool
-        if (several, on_off) != (isinstance(value, list | tuple), isinstance(value, bool)):
-            wanted = "a list" if several else "true or false" if on_off else "a single value"
+        is_tuple, is_switch = typing.get_origin(value_type) is tuple, value_type is bool
+        if (is_tuple, is_switch) != (isinstance(value, list | tuple), isinstance(value, bool)):
+            wanted = "a list" if is_tuple else "true or false" if is_switch else "a single value"
             raise Fault(f"{path}: {flag_of(field.name)} is {value!r}, {wanted} is expected")
-        words = [str(item) for item in value] if several else value if on_off else str(value)
+        words = [str(item) for item in value] if is_tuple else value if is_switch else str(value)
         try:
             values[field.name] = _checked(field, value_type, words)
         except Mistake as mistake:
@@ -142,10 +144,10 @@ def restored(kind: type[Options], content: Any, path: Path) -> Options:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse says a mistake in several lines; here it is one."""
+    """An ArgumentParser whose errors are Mistakes of one line."""
 
     def print_help(self, file: Any = None) -> None:
-        print(self.format_help(), file=file)  # argparse's own says nothing of a full disk
+        print(self.format_help(), file=file)  # argparse's own ignores a full disk
 
     def error(self, message: str) -> NoReturn:
         typed = re.search(r"unrecognized arguments: (--[\w-]+)", message)
@@ -161,27 +163,27 @@ def _add(
     value_type: Any,
     recipes: dict[str, dict[str, Any]],
 ) -> None:
-    """Declare one field to argparse. Values stay text here, so that `_checked` words the errors."""
+    """Add one field to argparse, as text, which `_checked` converts with better error messages."""
     limits = f", {_range_text(field)}" if _range_text(field) else ""
     text = f"{field.metadata['help']}{limits}{_default_text(field, recipes)}".replace("%", "%%")
     keywords: dict[str, Any] = {"help": text, "dest": field.name}
     if value_type is bool:
-        only_on = field.metadata["only_on"]
-        keywords["action"] = "store_true" if only_on else argparse.BooleanOptionalAction
+        switch = field.metadata["switch"]
+        keywords["action"] = "store_true" if switch else argparse.BooleanOptionalAction
     else:
-        choices, several = field.metadata["choices"], typing.get_origin(value_type) is tuple
-        item_type = typing.get_args(value_type)[0] if several else value_type
+        choices, is_tuple = field.metadata["choices"], typing.get_origin(value_type) is tuple
+        item_type = typing.get_args(value_type)[0] if is_tuple else value_type
         letter = {int: "N", float: "X", Path: "PATH"}.get(item_type, "NAME")
         keywords["metavar"] = "{" + ",".join(choices) + "}" if choices else letter
-        if several:
+        if is_tuple:
             keywords["nargs"] = "+"
-        elif field.metadata["bare"] is not None:
-            keywords.update(nargs="?", const=field.metadata["bare"])
+        elif field.metadata["const"] is not None:
+            keywords.update(nargs="?", const=field.metadata["const"])
     group.add_argument(flag_of(field.name), **keywords)
 
 
 def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
-    """The option's text as the value its annotation promises, or a Mistake."""
+    """The option's text converted to the type of its annotation, or a Mistake."""
     if value_type is bool:
         return raw
     if typing.get_origin(value_type) is tuple:
@@ -227,7 +229,7 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
 
 
 def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
-    """Mistake for `0,1` where numbers may have a fraction, as in `gaussian:0,1`; `1, 2` are two."""
+    """Mistake for `0,1` in options that take fractions; `1, 2` are two numbers."""
     if "int" in str(field.type):
         return
     begins = "(?<=:)" if "str" in str(field.type) else r"(?<![\w.,])"
@@ -240,7 +242,7 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
 
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
-    """Every option with its type: of `int | None` it is int, None only means "not given"."""
+    """Every option with its type; `int | None` counts as int, since None means "not given"."""
     hints = typing.get_type_hints(kind, NAMES)
     return [
         (field, typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint)
@@ -258,7 +260,7 @@ def _range_text(field: dataclasses.Field) -> str:
 
 
 def _number(value: float) -> str:
-    """A whole number to its last digit, as it may be typed in; others short."""
+    """An integer with all digits, since it may be typed; other numbers shortened."""
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
@@ -273,7 +275,7 @@ def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) 
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "as the images ask"
+        return "depends on the images"
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What people are shown: words, shell commands, text from elsewhere made fit, progress bars."""
+"""Formatting of text for the screen, shell commands, and progress bars."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Text of at most `most` characters."""
+    """The text, cut to at most `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere with `?` for what would steer a terminal, or is not valid text."""
+    """Untrusted text with `?` for control characters and invalid code points."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", text)
 
 
 def sized(shape: Sequence[int]) -> str:
-    """The height and width of images of shape (..., H, W): `28 x 28`."""
+    """Height and width of images of shape (..., H, W): `28 x 28`."""
     height, width = shape[-2:]
     return f"{height} x {width}"
 
 
 def as_word(name: str) -> str:
-    """A name as a word to be typed, or for a file's name: `ankle-boot` of `Ankle boot`."""
+    """A name as one word for options and file names: `Ankle boot` -> `ankle-boot`."""
     return re.sub(r"\W+", "-", name.lower()).strip("-")[:60]
 
 
 def command_line(words: Sequence[str]) -> str:
-    """`words` as they are typed into this system's shell."""
+    """`words` as a command, quoted for this system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def progress_bar(**how: Any) -> Any:
-    """tqdm's bar, or its own kind in a notebook; disabled where nobody would see it move."""
-    from tqdm import tqdm  # an import that scripts wait for, before they know what to do
+    """tqdm's progress bar, in a notebook its notebook bar; disabled without a terminal."""
+    from tqdm import tqdm  # late, because the import is slow
 
     if not in_notebook():
         return tqdm(**how, disable=not sys.stderr.isatty())
@@ -60,6 +60,6 @@ def progress_bar(**how: Any) -> Any:
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Whether this process is a notebook's kernel."""
     interactive = sys.modules.get("IPython")
     return interactive is not None and hasattr(interactive.get_ipython(), "kernel")

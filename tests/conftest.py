@@ -1,4 +1,4 @@
-"""What several test files share: the scripts as a user starts them, and one tiny finished run."""
+"""Shared by several test files: ways to run the scripts, and a tiny finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import gan_lab
 from lab import files
 from lab.evaluation import evaluator, metrics, reference, subject
 
-# One thread each: what is tested is tiny, and pytest's processes share the machine.
+# One thread per process, since pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # In the background of a shell script Ctrl-C is ignored, and would be by the scripts that it starts.
@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "lab" / "data" / "sample"
-# Networks and batches so small that a run takes seconds: what is tested is not their quality.
+# Small networks and batches, so that a run takes seconds.
 TINY = (
     *("--data-dir", str(SAMPLE), "--hidden-g", "32", "--hidden-d", "32"),
     *("--batch-size", "500", "--latent-dim", "16", "--device", "cpu", "--no-quality"),
@@ -32,7 +32,7 @@ TINY = (
 
 
 def start(script: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:
-    """Start a script of the lab in a process of its own."""
+    """Start a script in a subprocess."""
     return subprocess.Popen(
         [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
         cwd=cwd,
@@ -46,7 +46,7 @@ def start(script: str, *arguments: object, cwd: Path, **environment: str) -> sub
 
 
 def run(script: str, *arguments: object, cwd: Path, **environment: str):
-    """Run a script to its end."""
+    """Run a script in a subprocess to its end."""
     process = start(script, *arguments, cwd=cwd, **environment)
     try:
         out, err = process.communicate(timeout=120)
@@ -57,14 +57,14 @@ def run(script: str, *arguments: object, cwd: Path, **environment: str):
 
 
 def call(script: ModuleType, *arguments: object) -> None:
-    """Run a script to its end in this process: to import torch anew takes longer than its work."""
+    """Run a script in this process, which saves another import of torch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
         script.main()
 
 
 def score_few(patch: pytest.MonkeyPatch) -> None:
-    """Have 400 images scored, where it is not how well that matters."""
+    """Compute scores from 400 images only."""
     for module in (evaluator, reference, subject):
         patch.setattr(module, "FULL_COUNT", 400)
     patch.setattr(evaluator, "QUICK_COUNT", 400)
@@ -91,7 +91,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     own = tmp_path_factory.getbasetemp()
     outputs = (own if worker_id == "master" else own.parent) / "tiny" / "outputs"
     outputs.parent.mkdir(exist_ok=True)
-    with files.held(outputs.parent):  # of pytest's processes the first to come makes it for all
+    with files.locked(outputs.parent):  # of pytest's processes the first to come makes it for all
         if not outputs.exists():
             with pytest.MonkeyPatch.context() as patch:
                 score_few(patch)

@@ -368,7 +368,7 @@ def test_results_are_written_under_their_folders_lock(
     held, write = [], files.write_json
 
     def watched(path: Path, content: object) -> None:
-        held.append(files.is_held(path.parent))
+        held.append(files.is_locked(path.parent))
         write(path, content)
 
     monkeypatch.setattr(files, "write_json", watched)
@@ -480,7 +480,7 @@ def test_own_images_without_corruption_are_kept(
         (("--invert",), "--invert: is for your own images"),
         (("--sigma", "25"), "give a number from 0 to 1; of levels 0 to 255 that is 0.098"),
         (("--clip",), "--clip: is --corruption gaussian-clipped:0.3 now"),
-        (("--regenerate", "3"), "--regenerate: is called --samples now"),
+        (("--regenerate", "3"), "--regenerate: is now called --samples"),
         (("--restorer", "x"), "choose one of regeneration, projection, denoiser, sampler"),
         (("--corruption", "gaussian:0.1", "--sigma", 0.1), "leave --sigma out"),
     ],
@@ -587,19 +587,19 @@ def test_links_that_lead_out_are_refused(
     photos.mkdir()
     (own_run / "denoising_results").mkdir()
     (own_run / "denoising_results" / "denoised").symlink_to(photos)
-    with pytest.raises(Mistake, match="denoised leads out of it"):
+    with pytest.raises(Mistake, match="denoised is a link out of it"):
         run_script(monkeypatch, "--run", own_run, *FEW)
     use_outputs(monkeypatch, own_run.parent)
-    with pytest.raises(Mistake, match="leads out of it"):
+    with pytest.raises(Mistake, match="is a link out of it"):
         run_script(monkeypatch, *FEW)  # the newest run is not trusted more
     (own_run / "denoising_results").rename(tmp_path / "results")
     arguments = ("--generator", own_run / "generator.pth", "--out", tmp_path / "results")
-    with pytest.raises(Mistake, match=r"--out .* leads out of it"):
+    with pytest.raises(Mistake, match=r"--out .* is a link out of it"):
         run_script(monkeypatch, *arguments, *FEW)
     for name in ("nowhere", "circle"):
         (tmp_path / name).symlink_to(tmp_path / ("circle" if name == "circle" else "not there"))
         for out in (tmp_path / name, tmp_path / name / "below"):
-            with pytest.raises(Mistake, match=f"{name}: is a link to nothing"):
+            with pytest.raises(Mistake, match=f"{name}: is a broken link"):
                 run_script(monkeypatch, *arguments[:2], "--out", out, *FEW)
 
 
@@ -697,9 +697,9 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
     results = own_run / "denoising_results" / "denoised"
     results.mkdir(parents=True)
     Image.new("L", (28, 28)).save(results / "one.png")
-    with pytest.raises(Mistake, match="written over"):
+    with pytest.raises(Mistake, match="overwritten"):
         run_script(monkeypatch, "--run", own_run, "--images", results, *SOON)
-    with pytest.raises(Mistake, match="written over"):  # by the sheet, own_images.png
+    with pytest.raises(Mistake, match="overwritten"):  # by the sheet, own_images.png
         run_script(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
     with pytest.raises(Mistake, match="--count: is for test images"):
         run_script(monkeypatch, "--run", own_run, "--images", results, "--count", 3)

@@ -1,4 +1,4 @@
-"""lab/device.py: where to compute, how precisely, and who else is at work."""
+"""lab/device.py: device, precision, threads, and other programs on the cores."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lab.errors import Mistake
         (20.0, 0.5, 10.0, True),  # two trainings at once
         (20.0, 0.5, 19.0, False),  # alone
         (20.0, 10.0, 9.5, False),  # alone, networks too small for two threads
-        (20.0, 10.0, 1.0, False),  # others, but there is room for them
+        (20.0, 10.0, 1.0, False),  # others, but with idle cores
         (0.5, 0.0, 0.1, False),  # too soon to say
     ],
 )
-def test_other_programs_on_the_cores_are_noticed(monkeypatch, whole, idle, own, crowded):
+def test_other_programs_on_the_cores_are_detected(monkeypatch, whole, idle, own, crowded):
     readings = iter([(1000.0, 500.0, 7.0), (1000.0 + whole, 500.0 + idle, 7.0 + own), None])
     monkeypatch.setattr(device, "cpu_seconds", lambda: next(readings))
     contention = device.Contention()
     assert contention.is_crowded() is crowded
-    assert not contention.is_crowded()  # where nothing can be read nothing is said
+    assert not contention.is_crowded()  # unknown
 
 
 @pytest.mark.skipif(device.cpu_seconds() is None, reason="needs Linux")
-def test_what_a_process_uses_is_part_of_what_all_use():
+def test_the_cpu_time_of_this_process_is_part_of_the_total():
     before = device.cpu_seconds()
     while device.cpu_seconds()[2] < before[2] + 0.3:
         pass
@@ -38,26 +38,26 @@ def test_what_a_process_uses_is_part_of_what_all_use():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_gpu_that_torch_cannot_use_is_passed_over(monkeypatch, capsys):
+def test_a_gpu_that_torch_cannot_use_is_skipped(monkeypatch, capsys):
     with pytest.raises(Mistake, match="--device cuda: this machine has none"):
         device.pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # too old a one says so, too
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as with a GPU that is too old
     assert device.pick_device("auto").type in ("mps", "cpu")
     assert "note: cuda: torch cannot use it (" in capsys.readouterr().out
     with pytest.raises(Mistake, match=r"--device cuda: torch cannot use it \(.*--device auto"):
         device.pick_device("cuda")
 
 
-def test_the_cpu_is_always_of_use(capsys):
+def test_the_cpu_is_always_usable(capsys):
     assert device.pick_device("cpu") == torch.device("cpu")
     assert device.pick_device("auto").type in device.DEVICES
     assert capsys.readouterr().out == ""
 
 
-def test_matrices_are_multiplied_as_asked_and_only_where_asked(monkeypatch):
+def test_matmul_precision_is_set_inside_the_block_only(monkeypatch):
     monkeypatch.setattr(device, "_instructions", lambda: "AVX2")
     with device.matrix_products("bfloat16", torch.device("cpu")):
-        assert torch.get_float32_matmul_precision() == "highest"  # there are no units for less
+        assert torch.get_float32_matmul_precision() == "highest"  # no bfloat16 instructions
     monkeypatch.setattr(device, "_instructions", lambda: "AVX512")
     before = torch.get_float32_matmul_precision()
     for precision, wanted in (("bfloat16", "medium"), ("float32", "highest")):
@@ -71,7 +71,7 @@ def test_matrices_are_multiplied_as_asked_and_only_where_asked(monkeypatch):
         assert torch.get_float32_matmul_precision() == "high"  # TF32
 
 
-def test_only_convolutions_keep_bfloat16_between_them(monkeypatch):
+def test_feature_maps_are_bfloat16_with_convolutions_only(monkeypatch):
     monkeypatch.setattr(device, "_instructions", lambda: "AVX512")
     monkeypatch.setattr(device, "bfloat16_is_fast", lambda device: True)
     for precision, convolutions, kept in (
@@ -84,7 +84,7 @@ def test_only_convolutions_keep_bfloat16_between_them(monkeypatch):
         assert not torch.is_autocast_enabled("cpu")
 
 
-def test_precision_is_put_back_after_an_error():
+def test_precision_is_restored_after_an_error():
     before = torch.get_float32_matmul_precision()
     for context in (device.matrix_products("bfloat16", torch.device("cpu")),):
         with pytest.raises(ZeroDivisionError), context:
@@ -95,15 +95,15 @@ def test_precision_is_put_back_after_an_error():
 
 
 @pytest.mark.parametrize(
-    ("said", "cores"), [("37", 37), ("5,1", 5), (" 3 , 2", 3), ("99999999999", device.MOST_THREADS)]
+    ("said", "cores"), [("37", 37), ("5,1", 5), (" 3 , 2", 3), ("99999999999", device.MAX_THREADS)]
 )
-def test_the_number_of_threads_is_the_users_if_they_say_so(monkeypatch, said, cores):
+def test_omp_num_threads_decides(monkeypatch, said, cores):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert device.available_cores() == cores
 
 
 @pytest.mark.parametrize("said", ["", "0", "many", "-3", ",2"])
-def test_what_says_no_number_of_threads_is_passed_over(monkeypatch, said):
+def test_an_invalid_omp_num_threads_is_ignored(monkeypatch, said):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     found = device.available_cores()
     monkeypatch.delenv("OMP_NUM_THREADS")
@@ -125,7 +125,7 @@ def test_what_says_no_number_of_threads_is_passed_over(monkeypatch, said):
         ("garbage", {}, float("inf")),
     ],
 )
-def test_every_group_around_this_process_limits_its_cores(tmp_path, group, files, cores):
+def test_the_quotas_of_all_control_groups_apply(tmp_path, group, files, cores):
     for name, content in files.items():
         path = tmp_path / "sys/fs/cgroup" / name
         if isinstance(content, str):

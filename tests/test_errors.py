@@ -1,4 +1,4 @@
-"""lab/errors.py: every ending is one line and a fixed exit code."""
+"""lab/errors.py: one line and a fixed exit code for every error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab.errors import (
     Interrupted,
     Mistake,
     StopSwitch,
-    going_on,
-    made_good,
+    handle_signals,
+    on_interrupt,
+    os_errors_as_faults,
     run_script,
-    signals_call,
 )
 
 
@@ -52,7 +52,7 @@ def test_each_ending_has_its_code_and_one_line(capfd, error, code):
     assert said.count("\n") == 1 and "Traceback" not in said
 
 
-def test_a_bug_is_no_fault(capfd):
+def test_a_bug_keeps_its_traceback(capfd):
     def main():
         raise RuntimeError("a bug")
 
@@ -60,15 +60,15 @@ def test_a_bug_is_no_fault(capfd):
         run_script(main)
 
 
-def test_a_reader_that_went_away_is_no_fault(capfd):
+def test_a_broken_pipe_ends_silently(capfd):
     def main():
-        with made_good("go on with: this command"):
+        with os_errors_as_faults("go on with: this command"):
             raise BrokenPipeError(32, "Broken pipe")
 
     assert ending(main, capfd) == (141, "")
 
 
-def test_a_fault_quotes_nothing_that_steers_a_terminal():
+def test_a_fault_has_no_control_characters():
     assert str(Fault("\x1b[2J\x9b2Ja name\nof two lines")) == "?[2J?2Ja name of two lines"
 
 
@@ -77,24 +77,24 @@ def test_no_message_is_longer_than_a_screen(capfd):
         raise Mistake("x" * 10_000 + "\n\x1b[2J")
 
     code, said = ending(main, capfd)
-    assert code == 2 and said.count("\n") == 1 and len(said) < errors.MOST_SAID + 100
+    assert code == 2 and said.count("\n") == 1 and len(said) < errors.MAX_CHARACTERS + 100
     assert said.endswith("...\n")
 
 
-def test_a_full_disk_says_where_and_how_to_go_on(capfd):
+def test_the_message_on_a_full_disk_says_how_to_continue(capfd):
     def main():
-        with made_good("go on with: this command"):
+        with os_errors_as_faults("go on with: this command"):
             raise OSError(28, "No space left on device", "run/history.csv")
 
     code, said = ending(main, capfd)
     assert code == 1 and said.count("\n") == 1
-    assert "No space left on device: run/history.csv; once that is put right, go on with" in said
+    assert "No space left on device: run/history.csv; after fixing this, go on with" in said
 
 
-def test_what_a_signal_ends_says_what_gets_it_done_after_all():
+def test_the_message_on_a_signal_says_how_to_continue():
     with (
         pytest.raises(Interrupted, match="interrupted; go on with") as caught,
-        going_on("go on with: this command"),
+        on_interrupt("go on with: this command"),
     ):
         raise Interrupted("interrupted", signal.SIGTERM)
     assert caught.value.signal_number == signal.SIGTERM
@@ -105,7 +105,7 @@ def test_running_out_of_memory_is_one_line(capfd):
     assert code == 1 and said.count("\n") == 1 and "out of memory" in said
 
 
-def test_without_its_packages_a_script_says_what_to_install(monkeypatch):
+def test_missing_packages_are_named(monkeypatch):
     required = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
     names = re.findall(r"^[a-z0-9]+", required, re.MULTILINE)
     assert sorted(errors.PACKAGES.values()) == sorted(names)
@@ -130,9 +130,9 @@ def test_a_torch_that_is_too_old_is_named(monkeypatch):
 def test_a_second_signal_ends_the_program_at_once():
     before = signal.getsignal(signal.SIGINT)
     stop = StopSwitch()
-    with signals_call(stop.note):
+    with handle_signals(stop.receive):
         signal.raise_signal(signal.SIGINT)
-        stop.look()
+        stop.synchronise()
         assert stop.requested == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == before != signal.SIG_DFL
@@ -146,7 +146,7 @@ def test_a_signal_that_is_ignored_stays_ignored(name):
     number = getattr(signal, name, None) or pytest.skip("this system has none")
     before = signal.signal(number, signal.SIG_IGN)  # as a shell script has it in the background
     try:
-        with signals_call(errors.interrupt):
+        with handle_signals(errors.interrupt):
             assert signal.getsignal(number) == signal.SIG_IGN
             signal.raise_signal(number)
     finally:
@@ -172,7 +172,7 @@ assert matplotlib.rcParams["lines.linewidth"] == 7.5
 """
 
 
-def test_a_process_that_goes_on_gets_all_back_and_a_thread_trains(tmp_path):
+def test_global_settings_are_restored_and_a_thread_can_train(tmp_path):
     options = (*TINY, "--epochs", "1", "--final-images", "1", "--out", str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS_THAT_GOES_ON, *options],
@@ -185,7 +185,7 @@ def test_a_process_that_goes_on_gets_all_back_and_a_thread_trains(tmp_path):
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in REPOSITORY.glob("*.py")))
-def test_each_script_starts_wherever_and_however_it_is_started(script, tmp_path):
+def test_each_script_starts_from_any_folder_and_with_any_settings(script, tmp_path):
     hostile = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error"}
     hostile |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(

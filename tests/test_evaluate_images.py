@@ -100,7 +100,7 @@ def test_a_run_scores_as_at_the_end_of_its_training(tiny_run: Path, tmp_path: Pa
 
 def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, evaluate):
     before = (tiny_run / "evaluation.json").read_bytes()
-    with files.held(tiny_run), pytest.raises(Mistake, match="is being trained"):
+    with files.locked(tiny_run), pytest.raises(Mistake, match="is being trained"):
         evaluate("--run", tiny_run)
     assert (tiny_run / "evaluation.json").read_bytes() == before
 
@@ -143,7 +143,7 @@ def test_a_damaged_history_is_reported_and_ignored(tiny_run: Path, tmp_path, eva
     (copy / "history.csv").write_text("epoch\n1\ntwo\n")
     (copy / "evaluation.json").write_text("{")
     out = evaluate("--run", copy)
-    assert out.count("history.csv: damaged, passed over") == 1
+    assert out.count("history.csv: damaged, ignored") == 1
     assert files.read_json(copy / "evaluation.json")["images"] == 400
 
 

@@ -1,4 +1,4 @@
-"""lab/files.py: files that appear whole, JSON from anywhere, folders that one program holds."""
+"""lab/files.py: atomic writing, untrusted JSON, locks, checks of paths."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab.data import pictures
 from lab.errors import Fault, Mistake
 from lab.models.tensor_files import digest
 
-# Written whole
+# Atomic writing
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
     path = tmp_path / "file"
     files.write_text(path, "before")
 
@@ -45,7 +45,7 @@ def test_a_file_that_another_program_has_open_is_tried_again(tmp_path, monkeypat
         return replace(beside, path)
 
     monkeypatch.setattr(Path, "replace", in_use)
-    monkeypatch.setattr(files, "RENAMES_TRIED", 2)
+    monkeypatch.setattr(files, "RENAME_ATTEMPTS", 2)
     with pytest.raises(PermissionError):
         files.write_text(path, "held for too long")
     assert not list(tmp_path.iterdir())
@@ -61,13 +61,13 @@ def test_a_file_is_replaced_not_written_into(tmp_path):
     assert (path.read_text(), other.read_text()) == ("after", "before")
 
 
-def test_the_longest_name_there_is_can_be_written(tmp_path):
+def test_the_longest_file_name_can_be_written(tmp_path):
     path = tmp_path / ("n" * 251 + ".txt")
     files.write_text(path, "here")
     assert path.read_text() == "here"
 
 
-def test_two_processes_of_one_number_do_not_meet(tmp_path):
+def test_processes_with_the_same_number_use_different_files(tmp_path):
     """As in two containers that share a folder."""
     path = tmp_path / "file"
 
@@ -80,29 +80,29 @@ def test_two_processes_of_one_number_do_not_meet(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_in_the_way_is_named(tmp_path):
+def test_errors_name_the_final_path(tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError, match=r"report\.html'$"):
         files.write_text(tmp_path / "report.html", "text")
 
 
-# Read without trust
+# Reading
 
 
 def test_damaged_json_is_refused(tmp_path):
     path = tmp_path / "config.json"
-    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # deeper than pages can be made of
+    nested = b'{"seed":' + 30 * b"[" + 30 * b"]" + b"}"  # too deep
     for content in (b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"text"', nested):
         path.write_bytes(content)
         with pytest.raises(Fault, match=r"config\.json"):
             files.read_json(path)
-    path.write_text("{}", encoding="utf-8-sig")  # with Notepad's mark
+    path.write_text("{}", encoding="utf-8-sig")  # with a byte-order mark
     assert files.read_json(path) == {}
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,019eE.-tfnul \\', max_size=60))
-def test_any_bytes_are_an_object_or_a_fault_of_one_line(tmp_path_factory, content):
+def test_any_bytes_give_an_object_or_a_fault(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     try:
@@ -111,7 +111,7 @@ def test_any_bytes_are_an_object_or_a_fault_of_one_line(tmp_path_factory, conten
         assert "any.json" in str(fault) and "\n" not in str(fault)
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_read_back(tmp_path):
     content = {"name": "Häher", "figures": [1, 2.5, None, True], "inner": {"path": Path("a/b")}}
     files.write_json(tmp_path / "c.json", content)
     inner = {"inner": {"path": str(Path("a/b"))}}
@@ -120,11 +120,11 @@ def test_json_comes_back(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
 @pytest.mark.parametrize("read", [files.read_json, files.read_text, digest, pictures.opened])
-def test_what_never_ends_is_not_waited_for(tmp_path, read):
+def test_pipes_and_huge_files_are_refused(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(2**35)  # takes no room
+        file.truncate(2**35)  # sparse
     for name in ("pipe", "endless", "huge"):
         with pytest.raises((Fault, pictures.Unreadable)):
             read(tmp_path / name)
@@ -133,59 +133,61 @@ def test_what_never_ends_is_not_waited_for(tmp_path, read):
 @pytest.mark.parametrize(
     "name", ["../x.png", "a/b.png", "..", ".", "a\0.png", "\ud800.png", "n" * 256, "", 3, None]
 )
-def test_a_name_from_a_file_is_a_name(name):
+def test_plain_names_are_recognised(name):
     assert not files.is_plain_name(name)
     assert files.is_plain_name("Übung 1.png")
 
 
-# Held
+# Locks
 
 
-def test_asking_for_a_lock_is_not_holding_it(tmp_path):
-    assert not files.is_held(tmp_path) and not list(tmp_path.iterdir())  # to ask writes nothing
-    with files.held(tmp_path):
-        assert files.is_held(tmp_path)
-        with pytest.raises(Fault, match="at work in it"), files.held(tmp_path, wait=False):
+def test_is_held_does_not_lock(tmp_path):
+    assert not files.is_locked(tmp_path) and not list(
+        tmp_path.iterdir()
+    )  # is_locked writes nothing
+    with files.locked(tmp_path):
+        assert files.is_locked(tmp_path)
+        with pytest.raises(Fault, match="in use by another"), files.locked(tmp_path, wait=False):
             pass
-        assert files.is_held(tmp_path)
-    assert not files.is_held(tmp_path)
-    with files.held(tmp_path, wait=False):
-        assert files.is_held(tmp_path)
+        assert files.is_locked(tmp_path)
+    assert not files.is_locked(tmp_path)
+    with files.locked(tmp_path, wait=False):
+        assert files.is_locked(tmp_path)
 
 
-def test_who_only_asks_keeps_nobody_out(tmp_path):
+def test_is_held_of_another_program_does_not_disturb(tmp_path):
     fcntl = pytest.importorskip("fcntl")
     (tmp_path / files.LOCK_FILE).touch()
     asking = os.open(tmp_path / files.LOCK_FILE, os.O_RDWR)
-    fcntl.flock(asking, fcntl.LOCK_EX)  # as another program's is_held does, for a moment
-    threading.Timer(files.PATIENCE / 4, os.close, [asking]).start()
-    with files.held(tmp_path, wait=False):
-        assert files.is_held(tmp_path)
+    fcntl.flock(asking, fcntl.LOCK_EX)  # as another program's is_locked does, for a moment
+    threading.Timer(files.LOCK_TIMEOUT / 4, os.close, [asking]).start()
+    with files.locked(tmp_path, wait=False):
+        assert files.is_locked(tmp_path)
 
 
-def test_who_waits_gets_it_when_it_is_free(tmp_path):
+def test_waiting_for_a_lock(tmp_path):
     order, holds = [], threading.Event()
 
     def other() -> None:
-        with files.held(tmp_path):
+        with files.locked(tmp_path):
             holds.set()
             order.append("the other")
-            threading.Event().wait(3 * files.PATIENCE)
+            threading.Event().wait(3 * files.LOCK_TIMEOUT)
             order.append("the other still")
 
     thread = threading.Thread(target=other)
     thread.start()
     assert holds.wait(10)
-    with files.held(tmp_path):
+    with files.locked(tmp_path):
         order.append("this one")
     thread.join()
     assert order == ["the other", "the other still", "this one"]
 
 
-def test_a_killed_program_holds_nothing(tmp_path):
+def test_a_killed_program_has_no_lock(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from lab.files import held\n"
-        "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -195,30 +197,30 @@ def test_a_killed_program_holds_nothing(tmp_path):
     )
     try:
         assert process.stdout.readline() == "held\n"
-        assert files.is_held(tmp_path)
+        assert files.is_locked(tmp_path)
     finally:
         process.kill()
         process.communicate()
-    assert not files.is_held(tmp_path)
+    assert not files.is_locked(tmp_path)
 
 
-def test_where_there_are_no_locks_nothing_is_held_and_work_goes_on(tmp_path, monkeypatch):
+def test_file_systems_without_locks_are_accepted(tmp_path, monkeypatch):
     def none(*_, **__):
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr(files.FileLock, "acquire", none)
-    with files.held(tmp_path, wait=False):
+    with files.locked(tmp_path, wait=False):
         (tmp_path / files.LOCK_FILE).touch()
-        assert not files.is_held(tmp_path)
+        assert not files.is_locked(tmp_path)
 
 
-def test_an_error_inside_frees_it(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.held(tmp_path):
+def test_an_error_in_the_block_releases_the_lock(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.locked(tmp_path):
         1 / 0  # noqa: B018
-    assert not files.is_held(tmp_path)
+    assert not files.is_locked(tmp_path)
 
 
-# Folders that a user names
+# Paths in options
 
 
 def test_folders_that_cannot_be_written_to_are_named(tmp_path):
@@ -227,8 +229,8 @@ def test_folders_that_cannot_be_written_to_are_named(tmp_path):
     for folder, says in (
         ("file", "--out .*file: is a file, name a folder"),
         ("file/below", "below: .*file is a file, name a folder"),
-        ("nowhere", "is a link to nothing; remove it"),
-        ("nowhere/below", "is a link to nothing; remove it"),
+        ("nowhere", "is a broken link; remove it"),
+        ("nowhere/below", "is a broken link; remove it"),
     ):
         with pytest.raises(Mistake, match=says):
             files.check_writable("--out", tmp_path / folder)
@@ -237,7 +239,7 @@ def test_folders_that_cannot_be_written_to_are_named(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
-def test_a_folder_of_somebody_elses_is_named(tmp_path):
+def test_a_folder_without_permission_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(Mistake, match="is not writable, copy the run"):
         files.check_writable("--run", tmp_path, cure="copy the run")
@@ -250,15 +252,15 @@ def test_links_out_of_a_folder_are_named(tmp_path):
     files.check_closed("--run", inside)
     files.check_closed("--run", tmp_path / "not there yet")
     (inside / "grids").symlink_to(outside)
-    with pytest.raises(Mistake, match="grids leads out of it; remove that link"):
+    with pytest.raises(Mistake, match="grids is a link out of it; remove it"):
         files.check_closed("--run", inside)
     (inside / "grids").unlink()
     (inside / "circle").symlink_to(inside / "circle")
-    with pytest.raises(Mistake, match="circle: is a link to nothing"):
+    with pytest.raises(Mistake, match="circle: is a broken link"):
         files.check_closed("--run", inside)
 
 
-def test_a_folder_that_must_be_there_is_asked_for(tmp_path):
+def test_a_folder_that_must_exist_is_checked(tmp_path):
     (tmp_path / "file").touch()
     files.check_path("--data-dir", tmp_path, folder=True)
     for path, says in (
@@ -271,7 +273,7 @@ def test_a_folder_that_must_be_there_is_asked_for(tmp_path):
     files.check_path("--run", tmp_path / "none")
 
 
-def test_the_cache_is_where_the_system_keeps_such_things(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_the_system(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     assert files.cache_folder() == tmp_path / "own" / "gan-lab"
     assert not files.cache_folder().exists()

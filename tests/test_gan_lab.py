@@ -1,4 +1,4 @@
-"""gan_lab.py as its users run it, on the bundled sample; by subprocess where that is the point."""
+"""gan_lab.py on the bundled sample, in a subprocess where that matters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_weights(folder / "generator.pth", "generator").network.state_dict()
 
 
-def test_a_run_leaves_everything_it_promises(tiny_run):
+def test_a_run_has_all_its_files(tiny_run):
     config = json.loads((tiny_run / "config.json").read_text())
     assert config["status"] == "finished"
     assert config["options"]["seed"] == 5 and config["options"]["epochs"] == 3
@@ -69,7 +69,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     with Image.open(tiny_run / "training.gif") as film:
         assert film.n_frames == 3 and film.info["loop"] == 0
         film.seek(2)
-        assert film.info["duration"] == 2000  # it rests on the last
+        assert film.info["duration"] == 2000  # the last frame is longer
     with Image.open(tiny_run / "loss_curves.png") as curves:
         assert curves.width > 600
 
@@ -83,7 +83,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     assert "fashion-001/report.html" in (tiny_run.parent / "index.html").read_text()
 
 
-def test_what_is_saved_is_the_average_and_it_made_every_picture(tiny_run, tmp_path, monkeypatch):
+def test_the_saved_generator_is_the_average_and_made_the_images(tiny_run, tmp_path, monkeypatch):
     score_few(monkeypatch)
     generator = load_weights(tiny_run / "generator.pth", "generator").network
     kept = read_tensors(tiny_run / "checkpoint.pth", FORMAT)["networks"]
@@ -122,9 +122,7 @@ def test_same_seed_same_bytes_and_more_grids_change_no_weight(tiny_run, tmp_path
         assert (tiny_run / path).read_bytes() == (again / path).read_bytes()
 
 
-def test_another_seed_gives_other_weights_and_the_screen_says_what_happens(
-    tiny_run, tmp_path, capfd
-):
+def test_another_seed_gives_other_weights_and_the_plan_is_printed(tiny_run, tmp_path, capfd):
     call(gan_lab, "--out", tmp_path, "--epochs", 1, "--seed", 6, *TINY)
     said = capfd.readouterr().out
     assert "BUNDLED SAMPLE" in said
@@ -162,12 +160,12 @@ def test_a_convolutional_pair_is_trained_and_used_like_any_other(tmp_path, monke
     folder = tmp_path / "fashion-001"
     generator = load_weights(folder / "generator.pth", "generator").network
     assert [layer for layer in generator.layers if isinstance(layer, torch.nn.ConvTranspose2d)]
-    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
+    monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # to save time
     call(denoise_images, "--run", folder, "--count", 2, "--steps", 5, "--sigma", 0.3)
     assert "projection" in capfd.readouterr().out
 
 
-def test_a_conditional_run_shows_a_row_a_class_and_goes_on(tmp_path):
+def test_a_conditional_run_has_one_row_per_class_and_can_be_resumed(tmp_path):
     arguments = ("--conditional", "--epochs", 1, "--final-images", 12, "--out", tmp_path, *TINY)
     call(gan_lab, *arguments)
     folder = tmp_path / "fashion-001"
@@ -187,12 +185,12 @@ def test_a_conditional_run_shows_a_row_a_class_and_goes_on(tmp_path):
     assert "Asked for in turn: T-shirt, Trouser," in (folder / "report.html").read_text()
 
 
-# What the training loop does
+# The training loop
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
-    """The history of a run whose steps do nothing, what each was given, and its curves."""
+    """The history of a run with empty steps, their arguments, and its curves."""
     outputs, steps, curves = tmp_path_factory.mktemp("watched"), [], []
 
     def step(options, state, real, labels, penalised):
@@ -209,7 +207,7 @@ def watched(tmp_path_factory):
     return Run(outputs / "fashion-001").history, steps, curves
 
 
-def test_an_epoch_shows_every_training_image_once_in_an_order_of_its_own(watched):
+def test_an_epoch_shows_every_training_image_once_in_a_new_order(watched):
     _, steps, _ = watched
     shown = to_float(load_sample("fashion").train_images)
     there = shown.flatten(1).sum(1)
@@ -233,13 +231,13 @@ def test_rates_and_precision_reach_every_step(watched):
     assert {precision for *_, precision in steps} == {"medium"}  # bfloat16, where it is fast
 
 
-def test_curves_are_drawn_as_the_loss_wants_it(watched):
+def test_curves_suit_the_loss(watched):
     ((_, history, title, loss, footnote),) = watched[-1]
     assert len(history) == 4 and loss == "hinge" and "BUNDLED SAMPLE" in footnote
     assert title == "fashion-001: Fashion-MNIST, modern recipe, seed 0"
 
 
-# Stopping and going on
+# Stopping and resuming
 
 
 SLOW = (
@@ -248,7 +246,7 @@ SLOW = (
 )
 
 
-def test_going_on_equals_never_having_stopped(tmp_path):
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     # Kill -9 and SIGTERM, at random moments: benchmarks/faults.py, of which tests try a sample.
     straight = tmp_path / "straight" / "fashion-001"
     call(gan_lab, "--out", straight.parent, *SLOW)
@@ -274,7 +272,7 @@ def test_going_on_equals_never_having_stopped(tmp_path):
 
 
 def same_run(one: Path, two: Path) -> None:
-    """Everything but times and dates is equal, bit for bit."""
+    """Assert that two runs are equal bit for bit, except for times and dates."""
     for name in ("generator.pth", "discriminator.pth", "training.gif"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
     grids = [path.name for path in sorted((one / "generated_samples").iterdir())]
@@ -288,14 +286,14 @@ def same_run(one: Path, two: Path) -> None:
     assert rows[0] == rows[1]
 
 
-# In so many minutes
+# --minutes
 
 
-def test_the_command_repeats_a_run_of_so_many_minutes(tmp_path, monkeypatch, capfd):
+def test_the_printed_command_repeats_a_run_with_minutes(tmp_path, monkeypatch, capfd):
     typed = ("--minutes", 0.5, "--seed", 5, *TINY, "--batch-size", 50)
     words = ["gan_lab.py", "--out", tmp_path / "timed", *typed]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    gan_lab.main(began=time.monotonic() - 20)  # most of the time is over
+    gan_lab.main(began=time.monotonic() - 20)  # most of the time has passed
     said = capfd.readouterr().out
     assert "as the speed allows in 0.5 minutes" in said
     (command,) = re.findall("to repeat it: (.*)", said)
@@ -310,7 +308,7 @@ def test_the_command_repeats_a_run_of_so_many_minutes(tmp_path, monkeypatch, cap
     assert len(Run(one).history) == len(Run(two).history) == Run(one).options["epochs"]
 
 
-def test_a_resumed_run_has_the_length_that_its_minutes_came_to(tmp_path, capfd):
+def test_a_resumed_run_keeps_the_length_of_its_minutes(tmp_path, capfd):
     typed = ("--minutes", 60, *TINY, "--batch-size", 50)
     process = start("gan_lab.py", "--out", tmp_path, *typed, cwd=tmp_path)
     folder = tmp_path / "fashion-001"
@@ -325,12 +323,12 @@ def test_a_resumed_run_has_the_length_that_its_minutes_came_to(tmp_path, capfd):
     assert f"recipe: {options['epochs']:,} epochs of 200 steps" in capfd.readouterr().out
 
 
-def test_a_dry_run_says_that_minutes_leave_the_epochs_to_the_speed(capfd):
+def test_a_dry_run_with_minutes_prints_no_length(capfd):
     call(gan_lab, "--dry-run", "--minutes", 5, "--data-dir", SAMPLE)
     assert "as many epochs of 78 steps as the speed allows in 5 min" in capfd.readouterr().out
 
 
-def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
+def test_a_running_run_cannot_be_resumed(tmp_path, monkeypatch, capfd):
     process = start("gan_lab.py", "--out", tmp_path, *SLOW, "--epochs", 1000, cwd=tmp_path)
     folder = tmp_path / "fashion-001"
     try:
@@ -349,7 +347,7 @@ def test_a_run_under_way_is_left_alone(tmp_path, monkeypatch, capfd):
         process.communicate()
 
 
-def test_the_newest_run_is_trusted_no_more(tiny_run, tmp_path, monkeypatch, capfd):
+def test_the_newest_run_is_checked_too(tiny_run, tmp_path, monkeypatch, capfd):
     run = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     config = read_json(run / "config.json")
     write_json(run / "config.json", {**config, "status": "running"})
@@ -357,7 +355,7 @@ def test_the_newest_run_is_trusted_no_more(tiny_run, tmp_path, monkeypatch, capf
     (tmp_path / "precious").mkdir()
     (run / "generated_samples").symlink_to(tmp_path / "precious")
     said = refused(monkeypatch, capfd, "--resume", "--out", tmp_path)
-    assert "generated_samples leads out of it" in said
+    assert "generated_samples is a link out of it" in said
 
 
 def test_epochs_may_be_raised_on_resume(tmp_path, monkeypatch, capfd):
@@ -367,22 +365,22 @@ def test_epochs_may_be_raised_on_resume(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     assert "raise --epochs above 3" in refused(monkeypatch, capfd, "--resume", folder)
     half_written = folder / "generated_samples" / ".7.part"
-    half_written.touch()  # by one that was killed
+    half_written.touch()  # of a killed program
     call(gan_lab, "--resume", folder, "--epochs", 5)
     said = capfd.readouterr().out
-    assert "going on after epoch 3, step 0" in said  # to begin again would give the same run
+    assert "resuming after epoch 3, step 0" in said  # restarting would give the same run
     assert not half_written.exists()
     call(gan_lab, "--out", tmp_path / "longer", "--epochs", 5, *constant)
     one, two = weights_of(folder), weights_of(tmp_path / "longer/fashion-001")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_signal_that_comes_last_is_heard(tmp_path, monkeypatch):
+def test_a_signal_after_the_last_step_is_obeyed(tmp_path, monkeypatch):
     def close(_screen, *_):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(ProgressBar, "__exit__", close)
-    with pytest.raises(Interrupted, match="stopped and saved; go on with"):
+    with pytest.raises(Interrupted, match="stopped and saved; continue with"):
         call(gan_lab, "--out", tmp_path, "--epochs", 1, *TINY)
     config = read_json(tmp_path / "fashion-001" / "config.json")
     assert config["status"] == "running"
@@ -399,9 +397,9 @@ def test_divergence_keeps_the_last_good_weights(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])
-def test_ctrl_c_while_libraries_load_shows_no_traceback(tmp_path, script):
+def test_ctrl_c_during_imports_shows_no_traceback(tmp_path, script):
     process = start(script, "--help", cwd=tmp_path)
-    time.sleep(0.5)  # Python is up, torch is not
+    time.sleep(0.5)  # during the import of torch
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert "Traceback" not in said
@@ -412,7 +410,7 @@ def test_ctrl_c_while_libraries_load_shows_no_traceback(tmp_path, script):
 
 
 def refused(monkeypatch, capfd, *arguments: object, code: int = 2) -> str:
-    """The one line with which gan_lab.py ends for `arguments`, with this exit code."""
+    """The error message of gan_lab.py with `arguments`, which must exit with `code`."""
     monkeypatch.setattr("sys.argv", ["gan_lab.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         run_script(gan_lab.main)
@@ -444,7 +442,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(gan_lab.Options)}
 
 
 def is_legal(name: str, value: str) -> bool:
-    """Whether `value` happens to be one that the option takes."""
+    """Whether the option accepts `value`."""
     metadata = FIELDS[name].metadata
     annotation = typing.get_type_hints(gan_lab.Options)[name]
     if annotation in (int, int | None, tuple[int, ...]):
@@ -458,7 +456,7 @@ def is_legal(name: str, value: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if "bool" not in FIELDS[name].type])
-def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
+def test_every_option_refuses_invalid_values(name, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for value in BATTERY:
         if not is_legal(name, value):
@@ -467,7 +465,7 @@ def test_every_option_refuses_the_battery(name, tmp_path, monkeypatch, capfd):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_asks_no_network(tmp_path, monkeypatch):
+def test_a_dry_run_does_not_use_the_network(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path)
     monkeypatch.setattr(sources.TorchvisionSet, "download", lambda *_: pytest.fail("it did"))
     call(gan_lab, "--dataset", "mnist", "--dry-run")
@@ -489,7 +487,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--list", "--out", tmp_path / "none"), "there is no such folder"),
         (("--dry-run", "--out", tmp_path / "file"), "is a file"),
         (("--out", tiny_run), "is a run folder"),
-        (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs decides that"),
+        (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs sets the length"),
         (("--minutes", 0.4), "--minutes 0.4: out of range, give a number from 0.5 to 10000"),
         (("--resume", tiny_run, "--minutes", 5), "--minutes 5.0: a resumed run keeps its own"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
@@ -501,7 +499,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
-def test_a_folder_that_cannot_be_made_is_named(monkeypatch, capfd):
+def test_an_output_folder_that_cannot_be_created_is_named(monkeypatch, capfd):
     arguments = ("--out", "/proc/none", "--data-dir", SAMPLE)
     assert "--out /proc/none" in refused(monkeypatch, capfd, *arguments)
 
@@ -512,7 +510,7 @@ def test_a_mistake_shows_no_traceback_in_a_real_process(tmp_path):
     assert done.stderr == "gan_lab.py: --dataset cifar: does not exist; did you mean cifar10?\n"
 
 
-def test_mistyped_options_are_guessed_and_said_as_typed(monkeypatch, capfd, tiny_run):
+def test_mistyped_options_get_a_suggestion(monkeypatch, capfd, tiny_run):
     assert "did you mean --epochs?" in refused(monkeypatch, capfd, "--epoch", 3)
     assert "--help lists" in refused(monkeypatch, capfd, "--frobnicate", 3)
     for typed in (("--hidden-g", 5, 6), ("--no-pyramid",), ("--lr-g", 0.1)):
@@ -520,7 +518,7 @@ def test_mistyped_options_are_guessed_and_said_as_typed(monkeypatch, capfd, tiny
         assert f"{' '.join(map(str, typed))}: a resumed run keeps its own" in said
 
 
-def test_runs_are_looked_at_without_training(tiny_run, tmp_path, capfd):
+def test_list_and_report_do_not_train(tiny_run, tmp_path, capfd):
     folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     (folder / "report.html").unlink()
     call(gan_lab, "--report", folder, "--list")
@@ -529,7 +527,7 @@ def test_runs_are_looked_at_without_training(tiny_run, tmp_path, capfd):
     assert re.search("fashion-001 .* 3/3 .* finished", capfd.readouterr().out)
 
 
-def test_a_finished_run_without_its_checkpoint_is_not_begun_again(
+def test_a_finished_run_without_its_checkpoint_is_not_restarted(
     tiny_run, tmp_path, monkeypatch, capfd
 ):
     folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
@@ -541,7 +539,7 @@ def test_a_finished_run_without_its_checkpoint_is_not_begun_again(
     assert read_json(folder / "config.json")["status"] == "finished"
 
 
-def test_a_run_with_events_goes_on_where_there_is_no_tensorboard(
+def test_a_run_with_events_can_be_resumed_without_tensorboard(
     tiny_run, tmp_path, monkeypatch, capfd
 ):
     folder = shutil.copytree(tiny_run, tmp_path / "fashion-001")
@@ -550,10 +548,10 @@ def test_a_run_with_events_goes_on_where_there_is_no_tensorboard(
     write_json(folder / "config.json", config)
     monkeypatch.setattr(plan, "tensorboard_refusal", lambda: "not installed")
     call(gan_lab, "--resume", folder, "--epochs", 4, "--dry-run")
-    assert "goes on without events" in capfd.readouterr().out
+    assert "continues without events" in capfd.readouterr().out
 
 
-def test_a_checkpoint_between_an_epochs_last_step_and_its_end_is_gone_on_with(
+def test_a_checkpoint_after_the_last_step_of_an_epoch_can_be_resumed(
     tiny_run, tmp_path, monkeypatch
 ):
     score_few(monkeypatch)
@@ -570,7 +568,7 @@ def test_a_checkpoint_between_an_epochs_last_step_and_its_end_is_gone_on_with(
     assert Run(run_folder).history[-1]["d_loss"] == 1
 
 
-def test_a_history_that_is_open_elsewhere_ends_no_training(tmp_path, monkeypatch, capfd):
+def test_a_history_that_is_open_elsewhere_does_not_stop_a_training(tmp_path, monkeypatch, capfd):
     save_history, tries = Run.save_history, []
 
     def in_use(run, rows):

@@ -170,7 +170,7 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path
     for format in ("npz", "zip", "idx"):  # its own name each, or refused
         arguments = ("--generator", generator, "--count", 10, "--format", format, "--out", out)
         if format == "idx":
-            with pytest.raises(Mistake, match="holds samples of another format"):
+            with pytest.raises(Mistake, match="has images of another format"):
                 make(monkeypatch, *arguments)
         else:
             make(monkeypatch, *arguments)
@@ -182,19 +182,19 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path
     [
         (("--classes", "12"), "'12': the classes are t-shirt"),
         (("--seeds", "10000000000"), "out of range"),
-        (("--seeds", "1-5", "--per-class", "2"), "--seeds says how many"),
+        (("--seeds", "1-5", "--per-class", "2"), "--seeds sets the number"),
         (("--truncation", "1.1"), "from 0 to 1"),
         (("--corruption", "gaussian:2"), "--corruption 'gaussian:2'"),
         (("--corruption", "mask:box40"), "--corruption mask:box40: "),
-        (("--out", "{there}"), "not png that generate_images.py has made"),
+        (("--out", "{there}"), "not png output of generate_images.py"),
         (("--out", "{there}/file"), "is a file"),
-        (("--out", "{there}/file.npz"), "not npz that generate_images.py has made"),
+        (("--out", "{there}/file.npz"), "not npz output of generate_images.py"),
         (("--out", "{there}/file/below"), "file is a file"),
-        (("--out", "/"), "is there already"),
+        (("--out", "/"), "exists and is not"),
         (("--out", "x.jpg"), "ends in none of"),
-        (("--out", "{other}/x"), "made.png is of another program"),
+        (("--out", "{other}/x"), "made.png was written by another program"),
         (("--pretrained", "mnist"), "--generator or --pretrained, not both"),
-        (("--label-by-classifier",), "is told the class"),
+        (("--label-by-classifier",), "is conditional"),
         (("--export", "onnx", "--count", "3"), "--count 3: has no effect with --export"),
     ],
 )
@@ -272,7 +272,7 @@ def test_without_a_run_the_shipped_generator_is_used(generator, tmp_path, monkey
     monkeypatch.setattr(generators, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(Run, "newest", partial(Run.newest, tmp_path / "outputs"))
     monkeypatch.setattr(generators, "sets_with_generator", list)
-    with pytest.raises(Mistake, match="make one: python gan_lab"):
+    with pytest.raises(Mistake, match="train one: python gan_lab"):
         make(monkeypatch)
     with pytest.raises(Mistake, match="'mnist': no generator ships"):
         make(monkeypatch, "--pretrained", "mnist")

@@ -1,4 +1,4 @@
-"""lab/options.py: options as they are typed, written down, and read back from anywhere."""
+"""lab/options.py: options on the command line and in config.json."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ import evaluate_images
 from gan_lab import RECIPES, Options
 from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, parameters_of
-from lab.options import flag_of, given_options, option, parse, refuse_others, restored, said
-from lab.training import of_the_run
+from lab.options import (
+    as_typed,
+    flag_of,
+    given_options,
+    option,
+    options_from_config,
+    parse,
+    refuse_others,
+)
+from lab.training import stored_options
 
 CONFIG = Path("config.json")
 TAKEN_BY_NETWORKS = {
@@ -28,7 +36,7 @@ TAKEN_BY_NETWORKS = {
     for name in parameters_of(kinds, kind)
 }
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
-# What the lab's first version wrote down of `--recipe dcgan --dataset mnist --epochs 3`.
+# The config.json of version 1 for `--recipe dcgan --dataset mnist --epochs 3`.
 FIRST_VERSION = {
     **{"dataset": "mnist", "data_dir": None, "out": "outputs", "recipe": "dcgan", "epochs": 3},
     **{"images_shown": 30000, "batch_size": 64, "latent_dim": 100, "hidden_g": [512, 512, 512]},
@@ -46,11 +54,11 @@ def test_help_has_the_default_of_each_recipe(capsys):
     with pytest.raises(SystemExit):
         parse(Options, ["--help"], RECIPES)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "images a step, from 2 to 60000 (default 128; dcgan 64; best 64)" in shown
+    assert "images per step, from 2 to 60000 (default 128; dcgan 64; best 64)" in shown
     assert "(default clip; classic tanh; dcgan tanh; best tanh)" in shown
 
 
-def test_what_is_typed_overrides_the_recipe_and_the_recipe_the_default():
+def test_the_command_line_overrides_the_recipe_and_the_recipe_the_default():
     options = parse(Options, ["--recipe", "classic", "--lr-g", "0.1"], RECIPES)
     assert (options.lr_g, options.lr_d) == (0.1, 2e-4)
     assert parse(Options, [], RECIPES) == Options()
@@ -58,7 +66,7 @@ def test_what_is_typed_overrides_the_recipe_and_the_recipe_the_default():
         assert parse(Options, ["--recipe", recipe], RECIPES) == Options(recipe=recipe, **changes)
 
 
-def test_several_numbers_may_be_typed_in_any_fashion():
+def test_several_numbers_may_be_separated_by_spaces_or_commas():
     for typed in (["8", "9"], ["8,9"], ["8, 9"], ["8 9"]):
         assert parse(Options, ["--hidden-g", *typed]).hidden_g == (8, 9)
     assert parse(Options, ["--channels-g", "none"]).channels_g == ()
@@ -66,16 +74,16 @@ def test_several_numbers_may_be_typed_in_any_fashion():
         parse(Options, ["--hidden-g", "none"])
 
 
-def test_a_mistyped_option_is_guessed():
+def test_a_mistyped_option_gets_a_suggestion():
     with pytest.raises(Mistake, match=r"did you mean --epochs?"):
         parse(Options, ["--epoch", "3"])
     with pytest.raises(Mistake, match="--help lists the options"):
         parse(Options, ["--frobnicate", "3"])
 
 
-def test_options_are_said_as_they_are_typed():
+def test_options_are_quoted_as_typed():
     given = {"hidden_g": (5, 6), "pyramid": False, "dry_run": True, "lr_g": 0.1, "channels_g": ()}
-    assert [said(name, given) for name in given] == [
+    assert [as_typed(name, given) for name in given] == [
         *("--hidden-g 5 6", "--no-pyramid", "--dry-run", "--lr-g 0.1", "--channels-g none")
     ]
     with pytest.raises(Mistake, match=r"^--lr-g 0.1: with --seed, --epochs only$"):
@@ -84,8 +92,8 @@ def test_options_are_said_as_they_are_typed():
 
 
 @pytest.mark.parametrize("typed", [["--average", "0.9"], ["--average=0.9"]])
-def test_an_option_that_has_another_name_now_says_which(typed):
-    with pytest.raises(Mistake, match=r"^--average: is called --ema-decay now; give that$"):
+def test_a_renamed_option_is_refused_with_its_new_name(typed):
+    with pytest.raises(Mistake, match=r"^--average: is now called --ema-decay$"):
         given_options(Options, typed, RECIPES)
     assert parse(Options, ["--ema-decay", "0.9"]).ema_decay == 0.9
 
@@ -95,19 +103,20 @@ PATHS = [(kind, f.name) for kind in KINDS for f in dataclasses.fields(kind) if "
 
 
 @pytest.mark.parametrize(("kind", "name"), [*PATHS, (Options, "resume")])
-def test_the_home_folder_is_meant_in_every_path_however_it_is_typed(
-    tmp_path, monkeypatch, kind, name
-):
+def test_the_home_folder_is_expanded_in_every_path(tmp_path, monkeypatch, kind, name):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
     (tmp_path / "there").mkdir()
     for typed in ([f"{flag_of(name)}=~/there"], [flag_of(name), "~/there"]):
         assert Path(given_options(kind, typed)[name]) == tmp_path / "there"
     if name != "resume":
-        assert getattr(restored(kind, {name: "~/there"}, CONFIG), name) == tmp_path / "there"
+        assert (
+            getattr(options_from_config(kind, {name: "~/there"}, CONFIG), name)
+            == tmp_path / "there"
+        )
 
 
-def test_a_path_of_no_users_home_is_taken_as_it_is():
+def test_a_path_with_an_unknown_user_is_not_expanded():
     assert parse(Options, ["--out", "~nobody-here/x"]).out == Path("~nobody-here/x")
 
 
@@ -122,31 +131,33 @@ def test_a_path_of_no_users_home_is_taken_as_it_is():
         (denoise_images.Options, ["--corruption", "gaussian:0,3"], "0.3"),
     ],
 )
-def test_a_decimal_comma_is_refused_with_the_number_that_is_meant(kind, typed, number):
+def test_a_decimal_comma_is_refused_with_the_corrected_number(kind, typed, number):
     flag = typed[0].partition("=")[0]
     with pytest.raises(Mistake, match=rf"^{flag} '.*': write {re.escape(number)} with a point"):
         parse(kind, typed)
 
 
-def test_a_comma_between_numbers_with_a_point_is_no_decimal_comma():
+def test_a_comma_between_two_numbers_is_not_a_decimal_comma():
     for typed in (["0.1,0.3"], ["0.1, 0.3"], ["1e-1,3e-1"], ["0.1", "0.3"]):
         assert parse(denoise_images.Options, ["--sigma", *typed]).sigma == (0.1, 0.3)
     assert parse(denoise_images.Options, ["--sigma", "0, 1"]).sigma == (0, 1)
 
 
-# Read back from a config.json
+# config.json
 
 
-def test_a_config_of_the_first_version_is_understood():
-    options = restored(Options, FIRST_VERSION, CONFIG)
+def test_a_config_of_version_1_is_read():
+    options = options_from_config(Options, FIRST_VERSION, CONFIG)
     assert options.ema_decay == 0.987
     same = {name: value for name, value in FIRST_VERSION.items() if name not in ("average", "out")}
     for name, value in same.items():
         assert getattr(options, name) == (tuple(value) if isinstance(value, list) else value), name
     assert (options.generator, options.discriminator) == ("dcgan", "dcgan")
     with pytest.raises(Fault, match=r"config\.json: --ema-decay 7: out of range"):
-        restored(Options, {"average": 7}, CONFIG)
-    assert restored(Options, {"average": 0.5, "ema_decay": 0.25}, CONFIG).ema_decay == 0.25
+        options_from_config(Options, {"average": 7}, CONFIG)
+    assert (
+        options_from_config(Options, {"average": 0.5, "ema_decay": 0.25}, CONFIG).ema_decay == 0.25
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,16 +169,16 @@ def test_a_config_of_the_first_version_is_understood():
         ["--ema-decay", "0", "--lr-g", "3e-05", "--sample-every", "2", "--dropout", "0.123456789"],
     ],
 )
-def test_what_a_run_writes_down_comes_back(typed):
+def test_stored_options_are_read_back(typed):
     options = parse(Options, typed, RECIPES)
-    content = json.loads(json.dumps(of_the_run(options), default=str))
-    assert restored(Options, content, CONFIG) == options
+    content = json.loads(json.dumps(stored_options(options), default=str))
+    assert options_from_config(Options, content, CONFIG) == options
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
-def test_no_options_at_all_are_a_fault(content):
+def test_missing_options_are_a_fault(content):
     with pytest.raises(Fault, match=r"config\.json: its options are missing"):
-        restored(Options, content, CONFIG)
+        options_from_config(Options, content, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +200,7 @@ def test_no_options_at_all_are_a_fault(content):
 )
 def test_damaged_options_are_a_fault(content, says):
     with pytest.raises(Fault, match=rf"^config\.json: {says}"):
-        restored(Options, content, CONFIG)
+        options_from_config(Options, content, CONFIG)
 
 
 JSON = st.recursive(
@@ -205,9 +216,9 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*FIELDS, "average"]), JSON, max_size=4))
-def test_any_options_are_taken_or_refused_in_a_line(content):
+def test_any_options_are_accepted_or_a_fault(content):
     try:
-        options = restored(Options, content, CONFIG)
+        options = options_from_config(Options, content, CONFIG)
     except Fault as fault:
         assert "\n" not in str(fault)
         return
@@ -218,10 +229,10 @@ def test_any_options_are_taken_or_refused_in_a_line(content):
             assert all(low <= number <= field.metadata["high"] for number in numbers), name
 
 
-# Declared
+# Declarations
 
 
-def test_every_option_is_read_somewhere():
+def test_every_option_is_used():
     paths = [REPOSITORY / "gan_lab.py", *(REPOSITORY / "lab").rglob("*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in paths)
     of_either_network = {f"{name}_{end}" for name in TAKEN_BY_NETWORKS for end in "gd"}
@@ -234,15 +245,18 @@ def test_every_option_is_read_somewhere():
 def test_a_network_has_an_option_for_each_argument():
     for end, kinds in (("_g", GENERATORS), ("_d", DISCRIMINATORS)):
         for kind in kinds:
-            wanted = parameters_of(kinds, kind) - {"shape", "classes"}  # the set says these
+            wanted = parameters_of(kinds, kind) - {
+                "shape",
+                "classes",
+            }  # these depend on the data set
             assert not {name for name in wanted if not {name, name + end} & set(FIELDS)}, kind
 
 
-def test_a_declaration_keeps_each_argument_by_its_name():
-    field = option(3, "what it is", 1, 7, most=2, heading="numbers", was="old")
+def test_option_stores_its_arguments_by_name():
+    field = option(3, "what it is", 1, 7, most=2, heading="numbers", old_name="old")
     assert field.default == 3
     kept = {name: value for name, value in field.metadata.items() if value not in (None, False)}
     assert kept == {
         **{"default": 3, "help": "what it is", "low": 1, "high": 7},
-        **{"most": 2, "heading": "numbers", "was": "old"},
+        **{"most": 2, "heading": "numbers", "old_name": "old"},
     }

@@ -1,4 +1,4 @@
-"""A choice is a row: a set, network, loss, corruption, metric and format are added, a row each."""
+"""A new data set, network, loss, corruption, metric or format needs one entry in its table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHAPE, CLASSES = (3, 20, 20), 4
 
 
 class ToyFiles:
-    """A set that is drawn instead of read: squares of four colours."""
+    """A data set of random squares in four colours."""
 
     wanted = "nothing"
     system_folder = None
@@ -64,7 +64,7 @@ class LinearDiscriminator(nn.Module):
 
 
 class Darkened(Corruption):
-    """Every pixel at a share of its brightness."""
+    """Multiplies the brightness of all pixels."""
 
     name = "darkened"
 
@@ -81,14 +81,14 @@ class Darkened(Corruption):
 
 @contextlib.contextmanager
 def plain_bytes(path: Path, contents):
-    """A format: the levels of all images, one after another."""
+    """A format: the bytes of all images."""
     with path.open("wb") as file:
         yield lambda part, images, seeds, labels: file.write(images.numpy().tobytes())
 
 
 @pytest.fixture
 def rows(monkeypatch) -> None:
-    """One row each."""
+    """Add one entry to each table."""
     spec = DatasetSpec("toy", "Toy squares", SHAPE, ("red", "green", "blue", "yellow"), ToyFiles())
     wasserstein = Loss(
         discriminator=lambda real, fake, _: fake.mean() - real.mean(),
@@ -112,13 +112,13 @@ def rows(monkeypatch) -> None:
 
 @pytest.fixture
 def few_images(monkeypatch) -> None:
-    """Scores from few images, by judges that train for moments."""
+    """Use few images and short classifier trainings for the scores."""
     score_few(monkeypatch)
-    monkeypatch.setattr(classifiers, "MOST_EPOCHS", 4)
+    monkeypatch.setattr(classifiers, "MAX_EPOCHS", 4)
 
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan"])
-def test_a_row_each_is_all_that_a_new_choice_takes(rows, few_images, tmp_path, capsys, network):
+def test_a_new_choice_needs_one_entry(rows, few_images, tmp_path, capsys, network):
     call(
         *(gan_lab, "--dataset", "toy", "--data-dir", tmp_path, "--out", tmp_path),
         *("--network-d", "linear", "--no-pyramid", "--loss", "wasserstein", "--r1-gamma", 0),

@@ -1,4 +1,4 @@
-"""lab/text.py: words for people, and for a shell."""
+"""lab/text.py: formatting of text and shell commands."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lab.text import command_line, counted, listed, printable, shortened, sized
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="of a POSIX shell")
-def test_a_command_is_fit_for_a_shell():
+def test_commands_are_quoted():
     words = ["python", "gan lab.py", "--resume", "$(touch x)'\""]
     assert shlex.split(command_line(words)) == words
 
 
-def test_numbers_and_lists_read_like_sentences():
+def test_numbers_and_lists_are_formatted():
     assert [counted(number, "epoch") for number in (0, 1, 12_000)] == [
         *("0 epochs", "1 epoch", "12,000 epochs")
     ]
@@ -24,7 +24,7 @@ def test_numbers_and_lists_read_like_sentences():
     assert sized((3, 20, 24)) == sized((20, 24)) == "20 x 24"
 
 
-def test_text_from_elsewhere_is_cut_and_steers_no_terminal():
+def test_untrusted_text_is_cut_and_has_no_control_characters():
     assert shortened("x" * 20, 10) == "xxxxxxx..." and shortened("x" * 10, 10) == "x" * 10
     assert printable("\x1b[2J\x9b2Ja\x7f\nname") == "?[2J?2Ja??name"
     assert printable("Häher 鳥") == "Häher 鳥"

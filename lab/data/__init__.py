@@ -16,7 +16,7 @@ sample/       10,000 + 2,000 images of MNIST and Fashion-MNIST, for use without 
 """
 
 from lab.data.datasets import Dataset, colour_asked, load, load_sample
-from lab.data.idx import MOST_IMAGES
+from lab.data.idx import MAX_IMAGES
 from lab.data.pixels import to_float
 from lab.data.specs import DATASETS, DatasetSpec
 
@@ -25,7 +25,7 @@ OF_SETS = f"{', '.join(DATASETS)}, or the path of a folder, zip or npz of your o
 
 __all__ = [
     "DATASETS",
-    "MOST_IMAGES",
+    "MAX_IMAGES",
     "OF_SETS",
     "Dataset",
     "DatasetSpec",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.data.idx import find_file, read_idx
-from lab.data.listing import MOST_DEFLATE_RATIO, open_zip
+from lab.data.listing import MAX_DEFLATE_RATIO, open_zip
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.text import printable
@@ -54,7 +54,7 @@ def read_npz(path: Path, flag: str) -> Arrays:
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.ndarray:
     """Read an array of an npz file after checking that its header and its sizes agree."""
     name = printable(info.filename)
-    if info.file_size > MOST_DEFLATE_RATIO * info.compress_size:
+    if info.file_size > MAX_DEFLATE_RATIO * info.compress_size:
         raise Mistake(f"{flag}: is shorter than its header says ({name}); create it again")
     try:
         with archive.open(info) as file:

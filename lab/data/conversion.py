@@ -31,7 +31,7 @@ GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillo
 FEWEST = 64  # images in a set
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # in order of preference
-MOST_NAME = 200  # characters in the name of a class
+MAX_NAME = 200  # characters in the name of a class
 LINE_FROM = 5_000  # pictures that take long enough for a message
 
 
@@ -171,7 +171,7 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str
     if empty := {f for f in found.folders if f.parent == top and f.name not in folders}:
         name = printable(str(min(empty)))
         raise Mistake(f"{flag}: the class {name} has no pictures; fill its folder or remove it")
-    names = (printable(folder)[:MOST_NAME] for folder in folders)
+    names = (printable(folder)[:MAX_NAME] for folder in folders)
     return [
         replace(entry, is_test=is_test, class_name=name)
         for entry, name in zip(entries, names, strict=True)

@@ -20,8 +20,8 @@ from torch import Tensor
 from lab.device import check_memory
 from lab.errors import Fault
 
-MOST_SIDE = 512  # pixels, of images whose size is read from a file
-MOST_IMAGES = 300_000  # more than any set of the MNIST family has
+MAX_SIDE = 512  # pixels, of images whose size is read from a file
+MAX_IMAGES = 300_000  # more than any set of the MNIST family has
 
 
 def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
@@ -78,9 +78,9 @@ def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> 
         )
     shape = struct.unpack(f">{dimensions}I", header[4:])
     if sides is None:
-        sides = (shape[1], shape[1]) if 1 <= shape[1] <= MOST_SIDE else ("side", "the same side")
-    if not 1 <= shape[0] <= MOST_IMAGES or shape[1:] != tuple(sides):
-        wanted = " x ".join([f"1 to {MOST_IMAGES:,}", *map(str, sides)])
+        sides = (shape[1], shape[1]) if 1 <= shape[1] <= MAX_SIDE else ("side", "the same side")
+    if not 1 <= shape[0] <= MAX_IMAGES or shape[1:] != tuple(sides):
+        wanted = " x ".join([f"1 to {MAX_IMAGES:,}", *map(str, sides)])
         found = " x ".join(f"{side:,}" for side in shape)
         raise Fault(f"{path}: wrong size: expected {wanted}, its header says {found}")
     return shape

@@ -23,10 +23,10 @@ from lab.seeding import stream
 from lab.text import sized
 
 LIGHT = "light background, unlike the sets; --invert exchanges dark and light"
-MOST_TILES_A_SIDE = 8
-MOST_TILES = 10_000  # in a folder
+MAX_TILES_PER_SIDE = 8
+MAX_TILES = 10_000  # in a folder
 PNG = ".png"
-MOST_NAME = 255  # bytes in the name of a file
+MAX_NAME = 255  # bytes in the name of a file
 
 
 def list_pictures(folder: Path, below: bool) -> Listing:
@@ -51,7 +51,7 @@ def _read(
         picture = opened(entry.source(), FORMATS, side=None if tiled else max(height, width))
         rows, columns = picture.height // height, picture.width // width
         is_whole = picture.size == (columns * width, rows * height)
-        if not (tiled and is_whole and max(rows, columns) <= MOST_TILES_A_SIDE):
+        if not (tiled and is_whole and max(rows, columns) <= MAX_TILES_PER_SIDE):
             rows, columns = 1, 1
         image, changes = converted(picture, (channels, rows * height, columns * width), invert)
     except Unreadable as reason:
@@ -123,12 +123,12 @@ def read_pictures(
         other = names.setdefault(name, file)
         if other != file:
             raise Mistake(f"--images {folder}: {other} and {file} become the same; rename one")
-        if len(os.fsencode(name)) > MOST_NAME:
+        if len(os.fsencode(name)) > MAX_NAME:
             raise Mistake(f"--images {folder}: {file}: give it a shorter name, .png is added")
         pictures.append(Picture(name, *read))
         tiles += len(read[0])
-        if tiles > MOST_TILES:
-            many = f"more than {MOST_TILES:,} images of {sized(shape)} up to {file}"
+        if tiles > MAX_TILES:
+            many = f"more than {MAX_TILES:,} images of {sized(shape)} up to {file}"
             raise Mistake(f"--images {folder}: {many}; give fewer at a time")
     if not pictures:
         raise Mistake(f"--images {folder}: {remarks.lines()[0]}; name a folder of pictures")

@@ -25,10 +25,10 @@ from lab.text import counted, printable
 # Left in folders by operating systems; names that begin with a dot are skipped, too.
 SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"}
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-MOST_BYTES = 200_000_000  # in the file of a picture
-MOST_DEFLATE_RATIO = 1_032  # decompressed bytes per byte that Deflate can reach
-MOST_FILES = 3_000_000
-MOST_LEVELS = 100  # of nested folders
+MAX_BYTES = 200_000_000  # in the file of a picture
+MAX_DEFLATE_RATIO = 1_032  # decompressed bytes per byte that Deflate can reach
+MAX_FILES = 3_000_000
+MAX_LEVELS = 100  # of nested folders
 NAMED = 3  # files that a remark names
 UNREAD = "left out, cannot be read"
 HIDDEN = "left out, hidden files and folders of the system"
@@ -130,7 +130,7 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
             found.remarks.add("left out, links that lead nowhere", here, "link")
             continue
         if stat.S_ISDIR(facts.st_mode):
-            if seen is None or len(here.parts) > MOST_LEVELS:
+            if seen is None or len(here.parts) > MAX_LEVELS:
                 found.remarks.add("left out, sub-folders", here, "folder")
                 continue
             true_path = os.path.realpath(item.path)
@@ -170,8 +170,8 @@ def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
 
 def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
     infos = archive.infolist()
-    if len(infos) > MOST_FILES:
-        raise Mistake(f"{flag}: announces {len(infos):,} files, at most {MOST_FILES:,} are read")
+    if len(infos) > MAX_FILES:
+        raise Mistake(f"{flag}: announces {len(infos):,} files, at most {MAX_FILES:,} are read")
     for info in infos:
         name, place = printable(info.filename), path_in_zip(info)
         if info.flag_bits & 1:
@@ -215,12 +215,12 @@ def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> bytes:
     """The content of a file in a zip; Unreadable if damaged, Mistake if its size is false."""
-    if info.file_size > MOST_BYTES:
+    if info.file_size > MAX_BYTES:
         raise Unreadable(f"{info.file_size:,} bytes is too large")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unreadable("is packed by a method that is not read")
     short = f"{flag}: is shorter than its header says ({printable(info.filename)}); create it again"
-    if info.file_size > MOST_DEFLATE_RATIO * info.compress_size:
+    if info.file_size > MAX_DEFLATE_RATIO * info.compress_size:
         raise Mistake(short)
     try:
         with archive.open(info) as file:

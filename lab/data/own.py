@@ -25,14 +25,14 @@ from torch import Tensor
 from lab.data import arrays, listing
 from lab.data.conversion import SIDES, UnsortedSet, from_arrays, from_pictures
 from lab.data.sources import Part
-from lab.data.specs import MOST_CLASSES
+from lab.data.specs import MAX_CLASSES
 from lab.errors import Mistake
 from lab.files import cache_folder, write_whole
 from lab.text import listed
 
 FEW = 500  # images below which a notice says that there are few
 CACHE_VERSION = 2  # changes whenever pictures are converted or cached in another way
-MOST_KEPT = 8  # sets in the cache
+MAX_KEPT = 8  # sets in the cache
 
 OwnSet = tuple[tuple[Part, Part], tuple[str, ...], tuple[str, ...]]  # halves, classes, notices
 
@@ -85,9 +85,9 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     if not any(bool((image != image[:, :1, :1]).any()) for image in images):
         raise Mistake(f"{flag}: all of its images are blank; name a set of pictures")
     names = sorted(set(found.classes), key=_class_sort_key)
-    if len(names) > MOST_CLASSES:
+    if len(names) > MAX_CLASSES:
         notices = [*notices, f"{len(names):,} classes are too many, and count as none"]
-    if not 2 <= len(names) <= MOST_CLASSES:
+    if not 2 <= len(names) <= MAX_CLASSES:
         names = []
     label_of = {name: label for label, name in enumerate(names)}
     labels = [label_of.get(name, 0) for name in found.classes]
@@ -160,6 +160,6 @@ def _write_cache(kept: Path, own_set: OwnSet) -> None:
     with contextlib.suppress(OSError):  # a full disk, a read-only home
         kept.parent.mkdir(parents=True, exist_ok=True)
         others = sorted(kept.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-        for path in others[: max(0, len(others) - MOST_KEPT + 1)]:
+        for path in others[: max(0, len(others) - MAX_KEPT + 1)]:
             path.unlink()
         write_whole(kept, lambda file: np.savez(file, np.array(json.dumps(words)), *content))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lab.text import shortened, sized
 
-MOST_PIXELS = 50_000_000  # in a picture
+MAX_PIXELS = 50_000_000  # in a picture
 Image.init()  # loads all of Pillow's formats; some builds have no AVIF
 # Formats of pictures whose decoders run no other program, as that of EPS runs Ghostscript.
 KNOWN_FORMATS = (
@@ -63,7 +63,7 @@ def without_trust(formats: Sequence[str]) -> Iterator[None]:
 def opened(
     file: Path | io.BytesIO,
     formats: Sequence[str] = ("PNG",),
-    most_pixels: int = MOST_PIXELS,
+    most_pixels: int = MAX_PIXELS,
     side: int | None = None,
 ) -> Any:
     """Load a picture and turn it upright; raises Unreadable.

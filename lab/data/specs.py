@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.data.idx import MOST_SIDE
+from lab.data.idx import MAX_SIDE
 from lab.data.sources import IdxFiles, TorchvisionSet
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
-MOST_CLASSES = 1_000  # in a spec that is read from a file
+MAX_CLASSES = 1_000  # in a spec that is read from a file
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class DatasetSpec:
         texts += [name, title]
         if not all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts):
             raise ValueError("the name, title or classes of its set are damaged")
-        if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MOST_SIDE for s in sides):
+        if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MAX_SIDE for s in sides):
             raise ValueError("the shape of its images is damaged")
-        if len(names) > MOST_CLASSES:
-            raise ValueError(f"its set has more than {MOST_CLASSES:,} classes")
+        if len(names) > MAX_CLASSES:
+            raise ValueError(f"its set has more than {MAX_CLASSES:,} classes")
         spec, known = cls(name, title, tuple(sides), tuple(names)), DATASETS.get(name)
         return known if known == spec else spec
 

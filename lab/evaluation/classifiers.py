@@ -31,9 +31,9 @@ from lab.text import progress_bar
 BATCH_SIZE = 200
 # Shown to a convolutional classifier: about two and a half minutes on two cores with AVX2.
 PIXELS_SHOWN = 170_000_000
-MOST_EPOCHS = 30
+MAX_EPOCHS = 30
 LEAST_ACCURACY = 0.6  # below it a classifier is not used as a judge
-MOST_LINES = 6  # of progress, printed if there is no terminal
+MAX_LINES = 6  # of progress, printed if there is no terminal
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
     else:
         pixels, recipe = PIXELS_SHOWN, {"kind": kind, "shift": width // 14}
     shown = pixels // (min(height, LARGE) * min(width, LARGE))
-    epochs = max(1, min(MOST_EPOCHS, shown // images))
+    epochs = max(1, min(MAX_EPOCHS, shown // images))
     return Recipe(**{**recipe, "epochs": epochs, "most_images": shown})
 
 
@@ -175,7 +175,7 @@ def train(
                 optimizer.step()
                 schedule.step()
                 bar.update(len(images))
-            if bar.disable and epoch % math.ceil(recipe.epochs / MOST_LINES) == 0:
+            if bar.disable and epoch % math.ceil(recipe.epochs / MAX_LINES) == 0:
                 print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
     return classifier.eval().requires_grad_(False)
 

@@ -12,7 +12,7 @@ from lab.seeding import stream
 WALKS = 4
 STEPS = 11  # images in a walk, including both ends
 NEIGHBOURS = 10
-MOST_NUMBERS = 8_000_000  # pixels of training images compared at a time: 32 MB as float32
+MAX_NUMBERS = 8_000_000  # pixels of training images compared at a time: 32 MB as float32
 
 Rows = list[tuple[str, Tensor]]  # rows of a sheet: a label and uint8 images (N, C, H, W)
 
@@ -59,7 +59,7 @@ def nearest(queries: Tensor, images: Tensor) -> Tensor:
     queries: uint8 (N, C, H, W); images: uint8 (M, C, H, W).
     """
     flat = queries.flatten(1).float().cpu()
-    chunk = max(1, MOST_NUMBERS // flat.shape[1])
+    chunk = max(1, MAX_NUMBERS // flat.shape[1])
     parts = (part.flatten(1).float().cpu() for part in images.split(chunk))
     return torch.cat([torch.cdist(flat, part) for part in parts], 1).argmin(1)
 

@@ -15,7 +15,7 @@ from lab.errors import Mistake
 from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
-from lab.runs.images import load_own_dataset
+from lab.runs.images import load_training_dataset
 from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.run import Run
 from lab.text import printable
@@ -54,7 +54,7 @@ class Subject:
         if self.dataset not in (*DATASETS, self.trained.spec.name):  # the set has been moved
             data_dir = Path(self.dataset)
         if self.run:
-            return load_own_dataset(self.run, data_dir)
+            return load_training_dataset(self.run, data_dir)
         return self.trained.load_dataset(data_dir)
 
     def images(self, evaluator: Evaluator) -> tuple[Tensor, Tensor | None]:
@@ -89,7 +89,7 @@ def find_subject(options: Any) -> Subject:
         raise Mistake("--invert: is for pictures; leave it out without --images")
     trained = find_generator(options.run, options.generator)
     run = None if options.generator else trained.run
-    if run and run.is_held:
+    if run and run.is_locked:
         raise Mistake(
             f"--run {run}: is being trained, which ends in an evaluation; wait for that, "
             f"or score {trained.path} with --generator"

@@ -1,8 +1,9 @@
-"""The networks: a class and a row each, and how one is built from its config.
+"""The networks by role and kind, and how to build one.
 
     generator = build(GENERATORS, "mlp", shape=(1, 28, 28), latent_dim=100, hidden=[512, 512])
 
-A network keeps what rebuilds it: `kind`, the name of its row, and `config`, the keyword arguments.
+A network keeps its `kind`, a key of the table, and its `config`, the keyword arguments, so that it
+can be rebuilt from a file.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {"mlp": MLPDiscriminator, "dcgan": 
 DENOISERS: dict[str, type[nn.Module]] = {"blind": Denoiser}
 SAMPLERS: dict[str, type[nn.Module]] = {"posterior": Sampler}
 CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": Classifier, "mlp": MLPClassifier}
-ROLES = {  # what a weights file may hold
+ROLES = {  # of the network in a weights file
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
     "denoiser": DENOISERS,
@@ -48,15 +49,15 @@ ROLES = {  # what a weights file may hold
 }
 
 
-def build(kinds: Mapping[str, type[nn.Module]], kind: str, **offered: Any) -> nn.Module:
-    """A new network of a row of `kinds`, given what its class takes of `offered`.
+def build(kinds: Mapping[str, type[nn.Module]], kind: str, **arguments: Any) -> nn.Module:
+    """A new network of class `kinds[kind]`; arguments that the class does not have are ignored.
 
-    ValueError for an unknown kind or for arguments that build none; the message says why.
+    ValueError for an unknown kind or for invalid arguments, with the reason.
     """
     if kind not in kinds:
         raise ValueError(f"{kind!r} is none of {', '.join(kinds)}")
-    taken = parameters_of(kinds, kind)
-    config = {name: value for name, value in offered.items() if name in taken}
+    parameters = parameters_of(kinds, kind)
+    config = {name: value for name, value in arguments.items() if name in parameters}
     network = kinds[kind](**config)
     network.kind = kind
     network.config = {
@@ -66,7 +67,7 @@ def build(kinds: Mapping[str, type[nn.Module]], kind: str, **offered: Any) -> nn
 
 
 def parameters_of(kinds: Mapping[str, type[nn.Module]], kind: str) -> set[str]:
-    """The names of the arguments that build a network of a row of `kinds`."""
+    """The names of the arguments of class `kinds[kind]`."""
     return set(inspect.signature(kinds[kind]).parameters)
 
 
@@ -77,5 +78,5 @@ def is_convolutional(*networks: nn.Module) -> bool:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers training adjusts."""
+    """The number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,8 +1,8 @@
-"""A linear layer that sees images as the bands of a Laplacian pyramid.
+"""A linear layer whose inputs are the bands of a Laplacian pyramid.
 
-A fully connected discriminator that is shown pixels overlooks the speckle of a fully connected
-generator, which is in the fine bands: most of an image's energy is in the coarse ones. Shown bands
-that were scaled to a like strength, it sees the speckle.
+The images of a fully connected generator have high-frequency noise, which a fully connected
+discriminator on pixels overlooks, because most of an image's energy is in the low frequencies. It
+sees the noise if its inputs are frequency bands, scaled to similar variances.
 """
 
 from __future__ import annotations
@@ -16,111 +16,110 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import avg_pool2d, interpolate
 
-MOST_PYRAMID_SIDE = 64
-MOST_MATRIX_SIDE = 32  # the matrix of `laplacian_pyramid` has 6 MB there
-# 0.6 over the standard deviation of each band of the training images, about, in both MNIST sets.
+MAX_PYRAMID_SIDE = 64
+MAX_MATRIX_SIDE = 32  # with this side the matrix of `laplacian_pyramid` has 6 MB
+# About 0.6 / standard deviation of each band, over the training images of MNIST and Fashion-MNIST.
 BAND_GAINS = (2.5, 2.1, 1.1)
 
 
 class BandLinear(nn.Module):
-    """Linear layer: images (N, channels * side^2) -> (N, width), with a weight for every band.
+    """Linear layer on pyramid bands: images (N, channels * side^2) -> (N, width).
 
-    weight: (channels * bands, width). For images x, the pyramid P and the weights W it is
-    (x P) W + bias. A CPU in float32 computes x (P W) + bias, the same but for rounding: P is
-    sparse, P W is made once for a whole batch of images, and x stays small. Where products are
-    rounded to bfloat16 on units for it, or run on a GPU, x P costs next to nothing. Of images with
-    sides over MOST_MATRIX_SIDE the bands are made by pooling: P grows with the side's fourth power.
-    ValueError for a side that a pyramid refuses.
+    For images x, the pyramid matrix P and the weight W (channels * bands, width) the output is
+    (x P) W + bias. A CPU in float32 computes it as x (P W) + bias, which is cheaper: P is sparse,
+    P W is the same for the whole batch, and x has fewer columns than x P. With bfloat16 units or on
+    a GPU, x P costs almost nothing. For sides above MAX_MATRIX_SIDE the bands are computed by
+    pooling, since P grows with the fourth power of the side. ValueError for an unsuitable side.
     """
 
     def __init__(self, channels: int, side: int, width: int) -> None:
         super().__init__()
         self.channels, self.side = channels, side
-        numbers = channels * count_bands(side)
-        # As nn.Linear begins.
-        bound = 1 / math.sqrt(numbers)
-        self.weight = nn.Parameter(torch.empty(numbers, width).uniform_(-bound, bound))
+        inputs = channels * count_bands(side)
+        bound = 1 / math.sqrt(inputs)  # the initialisation of nn.Linear
+        self.weight = nn.Parameter(torch.empty(inputs, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
-        self._pyramids: dict[bool, tuple[Tensor, Tensor]] = {}  # sparse or not
+        self._pyramids: dict[bool, tuple[Tensor, Tensor]] = {}  # by whether they are sparse
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.side > MOST_MATRIX_SIDE:
+        if self.side > MAX_MATRIX_SIDE:
             bands = bands_of(images.reshape(-1, 1, self.side, self.side))
             return torch.addmm(self.bias, bands.view(len(images), -1), self.weight)
         if images.is_cpu and torch.get_float32_matmul_precision() == "highest":
-            return torch.addmm(self.bias, images, _SumOfBands.apply(self.weight, self))
+            return torch.addmm(self.bias, images, _PixelWeights.apply(self.weight, self))
         parts = images.chunk(self.channels, dim=1)
         bands = [part @ self.pyramid(sparse=False)[0] for part in parts]
         return torch.addmm(self.bias, torch.cat(bands, dim=1), self.weight)
 
-    def multiplied(self, values: Tensor, transposed: bool) -> Tensor:
-        """P or its transpose times each channel's part of `values`."""
+    def sparse_product(self, values: Tensor, transposed: bool) -> Tensor:
+        """P or its transpose times the rows of `values` that belong to each channel."""
         matrix = self.pyramid(sparse=True)[transposed]
-        # In rows: of columns the product takes fifty times as long.
+        # Contiguous, since the product with a transposed view takes fifty times as long.
         products = [matrix @ part for part in values.contiguous().chunk(self.channels)]
         return products[0] if self.channels == 1 else torch.cat(products)
 
     def pyramid(self, sparse: bool) -> tuple[Tensor, Tensor]:
-        """P and its transpose, made when first asked for, where the weights are.
+        """P and its transpose on the device of the weights, computed on first use.
 
-        sparse: as sparse matrices, since 3 % of P is not zero.
+        sparse: as sparse matrices; 3 % of the entries of P are not zero.
         """
         if sparse not in self._pyramids:
             pyramid = laplacian_pyramid(self.side).to(self.weight)
-            ways = pyramid, pyramid.T.contiguous()
+            pair = pyramid, pyramid.T.contiguous()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch calls the layout a beta
-                self._pyramids[sparse] = tuple(w.to_sparse_csr() if sparse else w for w in ways)
+                warnings.simplefilter("ignore")  # torch warns that the CSR layout is in beta
+                self._pyramids[sparse] = tuple(p.to_sparse_csr() if sparse else p for p in pair)
         return self._pyramids[sparse]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pyramids": {}}  # torch cannot copy sparse matrices
 
-    def _apply(self, *given: Any, **named: Any) -> nn.Module:
-        self._pyramids = {}  # it makes them anew on another device, or of another type
-        return super()._apply(*given, **named)
+    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
+        self._pyramids = {}  # device or dtype may change
+        return super()._apply(*args, **kwargs)
 
 
-class _SumOfBands(torch.autograd.Function):
-    """The weights of pixels that those of bands add up to: P W, (channels * side^2, width)."""
+class _PixelWeights(torch.autograd.Function):
+    """P W (channels * side^2, width): the weights on pixels that equal the weights W on bands."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, layer: BandLinear) -> Tensor:
         ctx.layer = layer
-        return layer.multiplied(weight, transposed=False)
+        return layer.sparse_product(weight, transposed=False)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.layer.multiplied(gradient, transposed=True), None
+        return ctx.layer.sparse_product(gradient, transposed=True), None
 
 
 def count_bands(side: int) -> int:
-    """How many numbers a pyramid makes of side^2 pixels; ValueError for a side it refuses."""
+    """The number of pyramid coefficients of side^2 pixels; ValueError for an unsuitable side."""
     if side % 4:
         raise ValueError(f"a pyramid halves the side twice, which {side} does not allow")
-    if side > MOST_PYRAMID_SIDE:
-        raise ValueError(f"a pyramid of side {side} is too large, {MOST_PYRAMID_SIDE} at most")
+    if side > MAX_PYRAMID_SIDE:
+        raise ValueError(f"a pyramid of side {side} is too large, {MAX_PYRAMID_SIDE} at most")
     return side**2 + (side // 2) ** 2 + (side // 4) ** 2
 
 
 def laplacian_pyramid(side: int) -> Tensor:
-    """The matrix (side^2, bands) that splits a square channel into three bands of detail.
+    """The matrix (side^2, bands) of a Laplacian pyramid with three bands.
 
-    Burt and Adelson 1983, "The Laplacian pyramid as a compact image code": what the pixels have
-    beyond their averages over 2 x 2, what these have beyond theirs, and those.
+    Burt and Adelson 1983, "The Laplacian pyramid as a compact image code". The bands are the image
+    minus its average over 2 x 2 pixels, that average minus its own average over 2 x 2, and the
+    latter, each multiplied by its entry of BAND_GAINS.
     """
     return bands_of(torch.eye(side * side).view(-1, 1, side, side))
 
 
 def bands_of(images: Tensor) -> Tensor:
-    """The bands of images (N, 1, side, side), each image's in one row: (N, bands)."""
+    """The pyramid bands of images (N, 1, side, side), concatenated: (N, bands)."""
     half = avg_pool2d(images, 2)
     quarter = avg_pool2d(half, 2)
-    bands = (images - _doubled(half), half - _doubled(quarter), quarter)
+    bands = (images - _upsampled(half), half - _upsampled(quarter), quarter)
     scaled = (gain * band.flatten(1) for gain, band in zip(BAND_GAINS, bands, strict=True))
     return torch.cat(list(scaled), dim=1)
 
 
-def _doubled(images: Tensor) -> Tensor:
+def _upsampled(images: Tensor) -> Tensor:
     return interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)

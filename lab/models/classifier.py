@@ -1,6 +1,6 @@
-"""The networks that images of a set are measured with: by their features, and the classes they see.
+"""Classifiers, whose features and predictions score generated images.
 
-Each shows images (N, *shape) in [-1, 1] in `features_and_logits`, both for the price of one.
+Each takes images (N, *shape) in [-1, 1]; `features_and_logits` returns both in one pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-LARGE = 32  # pixels a side: above, the first convolution takes every other pixel, to be as fast
+LARGE = 32  # for larger sides the first convolution has stride 2, to save time
 
 
 class _Classifier(nn.Module):
@@ -23,8 +23,8 @@ class _Classifier(nn.Module):
 class Classifier(_Classifier):
     """Small convolutional classifier: images (N, *shape) in [-1, 1] -> logits (N, classes).
 
-    Its features are taken before the last rectifier: there they are closer to the normal
-    distribution that the Frechet distance assumes.
+    The features are taken before the last ReLU, where they are closer to the normal distribution
+    that the Frechet distance assumes.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Classifier(_Classifier):
 class MLPClassifier(_Classifier):
     """Fully connected classifier: images (N, *shape) in [-1, 1] -> logits (N, classes).
 
-    It has no convolutions: it sees shapes, where `Classifier` sees texture. Its features are what
-    its last layer is given.
+    Without convolutions it responds to shapes more than to texture. The features are the inputs of
+    the last layer.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class MLPClassifier(_Classifier):
 class RandomFeatures(nn.Module):
     """A convolutional network with random weights: images (N, *shape) in [-1, 1] -> (N, features).
 
-    It has learned nothing, so it needs no labels and favours no set. Naeem et al. 2020, "Reliable
-    fidelity and diversity metrics for generative models", measure images that are unlike those of
-    ImageNet in such features, 64 of a VGG network; this one is far smaller.
+    It needs no training and no labels. Naeem et al. 2020, "Reliable fidelity and diversity metrics
+    for generative models", use 64 features of a random VGG network for images that are unlike those
+    of ImageNet; this network is far smaller.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class RandomFeatures(nn.Module):
         layers: list[nn.Module] = []
         for width_in, width in pairwise((shape[0], *widths)):
             layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-        layers[-1:] = [nn.Flatten()]  # the last maps keep their places
-        numbers = widths[-1] * math.prod(side // 2 ** (len(widths) - 1) for side in shape[1:])
-        with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
-            self.layers = nn.Sequential(*layers, nn.Linear(numbers, features))
+        layers[-1:] = [nn.Flatten()]  # instead of the last pooling
+        inputs = widths[-1] * math.prod(side // 2 ** (len(widths) - 1) for side in shape[1:])
+        with torch.random.fork_rng(devices=[]):  # a training may be using the global generator
+            self.layers = nn.Sequential(*layers, nn.Linear(inputs, features))
         for parameter in self.parameters():  # He et al. 2015; biases are 0
             gain = 2 / parameter[0].numel() if parameter.ndim > 1 else 0
             nn.init.normal_(parameter, std=gain**0.5, generator=chance)
@@ -102,18 +102,18 @@ class RandomFeatures(nn.Module):
 
     @torch.inference_mode()
     def standardise(self, images: Tensor) -> None:
-        """Give each feature mean 0 and spread 1 among such images (N, *shape) in [-1, 1]."""
+        """Scale the features to mean 0 and standard deviation 1 over images (N, *shape)."""
         found = self.layers(images)
         self.centre.copy_(found.mean(0))
         self.spread.copy_(found.std(0).clamp(min=1e-6))
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, None]:
-        """(N, *shape) -> (N, features), and no classes."""
+        """(N, *shape) -> (N, features), and None, since there are no classes."""
         return (self.layers(images) - self.centre) / self.spread, None
 
 
 def _convolution(
     channels_in: int, channels_out: int, padding: int = 1, stride: int = 1
 ) -> nn.Conv2d:
-    """A 3 x 3 convolution; without bias, since batch normalisation follows."""
+    """A 3 x 3 convolution without bias, for use before batch normalisation."""
     return nn.Conv2d(channels_in, channels_out, 3, stride, padding, bias=False)

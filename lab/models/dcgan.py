@@ -10,47 +10,47 @@ from torch import Tensor, nn
 from lab.models.layers import (
     ACTIVATIONS,
     LABEL_DIM,
-    MOST_CONVOLUTIONS,
+    MAX_CONVOLUTIONS,
     OUTPUTS,
     LabelledLatent,
     LabelProjection,
-    layer_called,
+    make_layer,
 )
-from lab.models.mlp import MLPDiscriminator, hidden_layers, logits
+from lab.models.mlp import MLPDiscriminator, compute_logits, hidden_layers
 from lab.text import sized
 
-LEAST_SIDE = 4  # of the smallest maps of `channels_for`
-GREY_MAPS, COLOUR_MAPS = 32, 48  # its maps at half the side
-BESIDE = (512, 128)  # widths of the discriminator's layers that see bands
-FULL_SIDE = 32  # larger images have fewer maps there: a step would take too long
+LEAST_SIDE = 4  # side of the smallest feature maps that `channels_for` chooses
+GREY_MAPS, COLOUR_MAPS = 32, 48  # channels that `channels_for` chooses at half the side
+FULL_SIDE = 32  # for larger images `channels_for` chooses fewer channels, to save time
+BAND_HIDDEN = (512, 128)  # hidden widths of the discriminator's fully connected branch
 
 
 def channels_for(shape: Sequence[int]) -> tuple[int, ...]:
-    """The `channels` of a generator that suit images of `shape` (C, H, W): (64, 32) for MNIST's.
+    """Default `channels` of a generator for images of `shape` (C, H, W): (64, 32) for MNIST.
 
-    The sides are halved as often as they can be down to 4 pixels, and each halving doubles the
-    maps. A discriminator has the same channels in the other order.
+    The sides are halved as long as they are even and 4 pixels or more remain; each halving doubles
+    the channels. A discriminator has the same channels in reverse order.
     """
     sides = shape[1:]
     halvings = 1
-    while halvings < MOST_CONVOLUTIONS and all(
+    while halvings < MAX_CONVOLUTIONS and all(
         side % 2 ** (halvings + 1) == 0 and side >= LEAST_SIDE * 2 ** (halvings + 1)
         for side in sides
     ):
         halvings += 1
     most = GREY_MAPS if shape[0] == 1 else COLOUR_MAPS
     least = max(8, int(most * min(1, FULL_SIDE / max(sides))) // 8 * 8)
-    return tuple(least * 2**place for place in reversed(range(halvings)))
+    return tuple(least * 2**power for power in reversed(range(halvings)))
 
 
 class DCGANGenerator(nn.Module):
     """Convolutional generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
 
-    Fully connected layers first, then transposed convolutions: with `channels` (C1, C2) from C1
-    maps of a quarter of the side to C2 of half of it to the image, or, before it, to `full_maps` of
-    the whole side. classes: how many a conditional generator is asked for by label; 0 for an
-    unconditional one. ValueError for an unknown activation or output, and for more channels than
-    halvings of the sides.
+    Fully connected layers with widths `hidden`, then transposed convolutions that double the side.
+    With channels (C1, C2) the feature maps are C1 at a quarter of the image's side, C2 at half of
+    it, and then the image; full_maps > 0 adds a layer of so many channels at the full side before
+    the image. classes: of a conditional generator; 0 for an unconditional one. ValueError for an
+    unknown activation or output, or if the sides cannot be halved once per channel.
     """
 
     def __init__(
@@ -68,40 +68,40 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         self.latent_dim, self.classes = latent_dim, classes
         height, width = smallest_maps(shape, channels)
-        bias = not batch_norm  # normalising subtracts the mean, and what a bias adds with it
+        bias = not batch_norm  # batch normalisation would remove it again
 
-        def activated(layer: nn.Module, norm: type[nn.Module], maps: int) -> list[nn.Module]:
-            norms = [norm(maps)] if batch_norm else []
-            return [layer, *norms, layer_called(activation, ACTIVATIONS)]
+        def activated(layer: nn.Module, norm: type[nn.Module], channels: int) -> list[nn.Module]:
+            norms = [norm(channels)] if batch_norm else []
+            return [layer, *norms, make_layer(activation, ACTIVATIONS)]
 
         layers: list[nn.Module] = []
-        numbers = latent_dim + LABEL_DIM * bool(classes)
-        for wide_in, wide in pairwise((numbers, *hidden, height * width * channels[0])):
+        inputs = latent_dim + LABEL_DIM * bool(classes)
+        for wide_in, wide in pairwise((inputs, *hidden, height * width * channels[0])):
             layers += activated(nn.Linear(wide_in, wide, bias), nn.BatchNorm1d, wide)
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
         for maps_in, maps in pairwise((*channels, full_maps) if full_maps else channels):
             layers += activated(_doubling(maps_in, maps, bias), nn.BatchNorm2d, maps)
         last = _same_side(full_maps, shape[0]) if full_maps else _doubling(channels[-1], shape[0])
         self.layers = nn.Sequential(*layers, last)
-        self.output = layer_called(output, OUTPUTS)
+        self.output = make_layer(output, OUTPUTS)
         self.labelled = LabelledLatent(classes) if classes else None
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, latent_dim), of a conditional one int64 (N,) -> (N, *shape)."""
+        """Latents (N, latent_dim), and labels int64 (N,) if conditional -> (N, *shape)."""
         if self.labelled:
             latent = self.labelled(latent, labels)
-        # In bfloat16 a tanh soon is 1 and has no slope.
+        # float32, because tanh saturates sooner in bfloat16.
         return self.output(self.layers(latent).float())
 
 
 class DCGANDiscriminator(nn.Module):
     """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    Convolutions to `full_maps` of the whole side, if any, and to `channels` maps of half the side
-    each, then fully connected layers. pyramid: beside them fully connected layers see the bands of
-    a pyramid, and both logits are added up: convolutions see texture, the others shapes. classes:
-    how many labels a conditional discriminator is told; 0 for an unconditional one. ValueError for
-    more channels than halvings of the sides, and for sides that a pyramid refuses.
+    A convolution with `full_maps` channels at the full side, if not 0, one with stride 2 for each
+    of `channels`, and fully connected layers with widths `hidden`. pyramid: add the logits of a
+    fully connected discriminator on pyramid bands, which responds to shapes where convolutions
+    respond to texture. classes: of a conditional discriminator; 0 for an unconditional one.
+    ValueError if the sides cannot be halved once per channel, or do not suit a pyramid.
     """
 
     def __init__(
@@ -121,30 +121,30 @@ class DCGANDiscriminator(nn.Module):
             layers += [_same_side(shape[0], full_maps), ACTIVATIONS["leaky-relu"]()]
         for maps_in, maps in pairwise((full_maps or shape[0], *channels)):
             layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
-        numbers = channels[-1] * height * width
-        self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(numbers, hidden, dropout))
+        inputs = channels[-1] * height * width
+        self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(inputs, hidden, dropout))
         features = self.layers[-1].in_features
         self.projection = LabelProjection(classes, features) if classes else None
-        self.beside = None
+        self.beside = None  # the fully connected branch
         if pyramid:
-            self.beside = MLPDiscriminator(shape, BESIDE, dropout, pyramid, classes)
+            self.beside = MLPDiscriminator(shape, BAND_HIDDEN, dropout, pyramid, classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
-        found = logits(self.layers, self.projection, images, labels)
-        return found + self.beside(images, labels) if self.beside else found
+        """Images (N, *shape), and labels int64 (N,) if conditional -> (N,)."""
+        logits = compute_logits(self.layers, self.projection, images, labels)
+        return logits + self.beside(images, labels) if self.beside else logits
 
 
 def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the maps after as many halvings as there are `channels`.
+    """Height and width of the smallest feature maps, after one halving per channel.
 
-    ValueError where the sides of `shape` cannot be halved so often, or there are no channels.
+    ValueError if the sides of `shape` cannot be halved so often, or if there are no channels.
     """
     factor = 2 ** len(channels)
     height, width = shape[1:]
     if not channels or height % factor or width % factor:
         raise ValueError(
-            f"images of {sized(shape)} cannot be halved {len(channels)} times, one time a channel"
+            f"images of {sized(shape)} cannot be halved {len(channels)} times, once per channel"
             if channels
             else "it has no channels"
         )
@@ -152,15 +152,15 @@ def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, i
 
 
 def _same_side(maps_in: int, maps: int) -> nn.Conv2d:
-    """Maps (N, C, H, W) -> (N, C', H, W)."""
+    """Feature maps (N, C, H, W) -> (N, C', H, W)."""
     return nn.Conv2d(maps_in, maps, 3, padding=1)
 
 
 def _halving(maps_in: int, maps: int) -> nn.Conv2d:
-    """Maps (N, C, H, W) -> (N, C', H / 2, W / 2)."""
+    """Feature maps (N, C, H, W) -> (N, C', H / 2, W / 2)."""
     return nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
 
 
 def _doubling(maps_in: int, maps: int, bias: bool = True) -> nn.ConvTranspose2d:
-    """Maps (N, C, H, W) -> (N, C', 2 H, 2 W)."""
+    """Feature maps (N, C, H, W) -> (N, C', 2 H, 2 W)."""
     return nn.ConvTranspose2d(maps_in, maps, 4, stride=2, padding=1, bias=bias)

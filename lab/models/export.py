@@ -1,7 +1,4 @@
-"""The generator in formats of other programs; a format is a row: what writes it, what reads it.
-
-Their packages are extras: the lab runs without them.
-"""
+"""Export of a generator to ONNX and safetensors, whose packages are optional."""
 
 from __future__ import annotations
 
@@ -23,15 +20,15 @@ from lab.models.serialization import Weights
 from lab.models.tensor_files import plain_state
 from lab.seeding import stream
 
-LATENTS = 1_000  # that a file is held against its generator with
-MOST_APART = 1e-4  # of pixels in [-1, 1]
+LATENTS = 1_000  # random latents with which an exported file is compared to its generator
+TOLERANCE = 1e-4  # largest difference of a pixel in [-1, 1]
 
 Images = Callable[..., Tensor]  # (latents) or (latents, labels) -> pixels
 
 
 @dataclass(frozen=True)
 class Export:
-    """A format: what writes a generator to a file, and what makes images of that file."""
+    """A format: `write` saves a generator to a file, `read` returns a function that runs it."""
 
     packages: tuple[str, ...]
     write: Callable[[nn.Module, Path], object]
@@ -39,50 +36,51 @@ class Export:
 
 
 def check_installed(kind: str) -> None:
-    """Mistake, with the install command, if a package of the format is not there."""
+    """Mistake, with the install command, if a package of the format is not installed."""
     missing = [name for name in EXPORTS[kind].packages if find_spec(name) is None]
     if missing:
-        raise Mistake(f"--export {kind}: is an extra; pip install {' '.join(missing)}")
+        raise Mistake(f"--export {kind}: needs optional packages; pip install {' '.join(missing)}")
 
 
 def export(weights: Weights, kind: str, folder: Path) -> float:
-    """Write `generator.KIND` and `config.json` into a new `folder`; returns how far images differ.
+    """Write `generator.KIND` and `config.json` into a new `folder`.
 
-    Fault, and nothing stays, if the file's images are not the generator's.
+    Returns the largest difference between pixels of the file's and the generator's images. If it
+    exceeds TOLERANCE, raises Fault and leaves no files.
     """
     generator, row = weights.network.cpu().eval(), EXPORTS[kind]
-    with files.appearing(folder) as beside:
-        beside.mkdir()
-        file = beside / f"generator.{kind}"
+    with files.atomic_path(folder) as part:
+        part.mkdir()
+        file = part / f"generator.{kind}"
         row.write(generator, file)
         inputs = tuple(_inputs(generator, LATENTS).values())
         with torch.inference_mode():
-            apart = float((row.read(file)(*inputs) - generator(*inputs)).abs().max())
-        if not apart <= MOST_APART:
-            raise Fault(f"{file.name}: its pixels differ by {apart:.1e}, so it was not kept")
-        files.write_json(beside / "config.json", _facts(weights, file.name, apart))
-    return apart
+            difference = float((row.read(file)(*inputs) - generator(*inputs)).abs().max())
+        if not difference <= TOLERANCE:  # NaN, too
+            raise Fault(f"{file.name}: its pixels differ by {difference:.1e}, so it was not kept")
+        files.write_json(part / "config.json", _facts(weights, file.name, difference))
+    return difference
 
 
 def _inputs(generator: nn.Module, count: int) -> dict[str, Tensor]:
-    """What the generator makes so many images of, by name."""
+    """Random inputs of the generator for `count` images, by name."""
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "export"))
     classes = getattr(generator, "classes", 0)
     labels = {"labels": classes_in_turn(count, classes)} if classes else {}
     return {"latents": latents, **labels}
 
 
-def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
+def _facts(weights: Weights, file: str, difference: float) -> dict[str, object]:
     generator = weights.network
-    words = (f"float32 (N, {generator.latent_dim}), standard normal", "int64 (N,)")
+    types = (f"float32 (N, {generator.latent_dim}), standard normal", "int64 (N,)")
     return {
         "file": file,
         "network": generator.kind,
         "config": generator.config,
         "dataset": weights.spec.as_facts(),
-        "inputs": dict(zip(_inputs(generator, 1), words, strict=False)),
+        "inputs": dict(zip(_inputs(generator, 1), types, strict=False)),
         "outputs": {"images": "float32 (N, C, H, W) in [-1, 1]; a level is (x + 1) * 127.5"},
-        "largest_difference": apart,
+        "largest_difference": difference,
         "generator_sha256": weights.sha256,
         **weights.facts,
     }
@@ -94,8 +92,8 @@ def _facts(weights: Weights, file: str, apart: float) -> dict[str, object]:
 def _write_onnx(generator: nn.Module, path: Path) -> None:
     inputs = _inputs(generator, 2)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it would rather use the newer exporter
-        # The newer one takes five seconds, needs two more packages and writes two files.
+        warnings.simplefilter("ignore")  # torch recommends the newer exporter
+        # That one takes five seconds, needs two more packages and writes two files.
         torch.onnx.export(
             *(generator, tuple(inputs.values()), str(path)),
             input_names=list(inputs),
@@ -111,11 +109,11 @@ def _read_onnx(path: Path) -> Images:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
 
-    def images(*inputs: Tensor) -> Tensor:
-        fed = {name: values.numpy() for name, values in zip(names, inputs, strict=True)}
-        return torch.from_numpy(session.run(None, fed)[0])
+    def run(*inputs: Tensor) -> Tensor:
+        arrays = {name: values.numpy() for name, values in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, arrays)[0])
 
-    return images
+    return run
 
 
 # safetensors
@@ -133,7 +131,7 @@ def _read_safetensors(path: Path) -> Images:
 
     with safe_open(path, framework="pt") as file:
         facts, names = file.metadata(), file.keys()
-        with torch.random.fork_rng(devices=[]):  # initialisation draws from the global stream
+        with torch.random.fork_rng(devices=[]):  # initialisation uses the global generator
             generator = build(GENERATORS, facts["kind"], **json.loads(facts["config"])).eval()
         generator.load_state_dict({name: file.get_tensor(name) for name in names})
     return generator

@@ -1,4 +1,4 @@
-"""Layers and bounds that several networks share."""
+"""Layers that several networks share, and bounds on their sizes."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-# Bounds for options and for weights files from elsewhere: a width is refused before it is built.
-MOST_LATENT = 4_096
-MOST_WIDTH = 4_096
-MOST_LAYERS = 8
-MOST_CHANNELS = 1_024
-MOST_CONVOLUTIONS = 4  # each halves or doubles the side
+# Bounds for options and for weights files, which are checked before the network is built.
+MAX_LATENT = 4_096
+MAX_WIDTH = 4_096
+MAX_LAYERS = 8
+MAX_CHANNELS = 1_024
+MAX_CONVOLUTIONS = 4  # each halves or doubles the side
 
-LABEL_DIM = 50  # numbers that a label is embedded in, beside the latent
+LABEL_DIM = 50  # dimension of the generator's label embedding
 
 
 class Clip(nn.Module):
-    """Pixels cut off at -1 and 1, so that black is black; the gradient is that of tanh.
+    """Clips pixels to [-1, 1] with the gradient of tanh.
 
-    Most pixels of both MNIST sets are 0 exactly. tanh gets there at infinity only, so its images
-    are hazy, and an average of generators hazier. Cutting off alone would end all learning of a
-    pixel beyond the bounds: hence the other gradient, "straight through" as in Bengio et al. 2013,
-    "Estimating or propagating gradients through stochastic neurons".
+    Most pixels of MNIST and Fashion-MNIST are exactly black. tanh reaches that value only at
+    infinity, so its images are hazy, and those of an averaged generator more so. The gradient of
+    clipping is 0 outside the range, where a pixel would stop learning; hence the gradient of
+    another function, a straight-through estimator as in Bengio et al. 2013, "Estimating or
+    propagating gradients through stochastic neurons".
     """
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Any shape -> the same, in [-1, 1]."""
+        """Pixels of any shape -> pixels in [-1, 1]."""
         squashed = pixels.tanh()
         return pixels.detach().clamp(-1, 1) + (squashed - squashed.detach())
 
 
-# A slope of 0.2 below zero and tanh at the end: Radford et al. 2016, "DCGAN".
+# LeakyReLU with slope 0.2, and tanh as the output: Radford et al. 2016, "DCGAN".
 ACTIVATIONS = {"leaky-relu": partial(nn.LeakyReLU, 0.2), "relu": nn.ReLU}
 OUTPUTS = {"tanh": nn.Tanh, "clip": Clip}
 
 
-def layer_called(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn.Module:
-    """A new one of `layers`; ValueError for a name that is not among them."""
+def make_layer(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn.Module:
+    """A new layer `layers[name]`; ValueError for an unknown name."""
     if name not in layers:
         raise ValueError(f"{name!r} is none of {', '.join(layers)}")
     return layers[name]()
 
 
 class LabelledLatent(nn.Embedding):
-    """Sets an embedding of the class label beside a latent: the input of a conditional generator.
+    """The input of a conditional generator: the latent and a learned embedding of the class label.
 
-    Mirza and Osindero 2014, "Conditional generative adversarial nets", with a learned embedding.
+    Mirza and Osindero 2014, "Conditional generative adversarial nets".
     """
 
     def __init__(self, classes: int) -> None:
         super().__init__(classes, LABEL_DIM)
 
     def forward(self, latent: Tensor, labels: Tensor | None) -> Tensor:
-        """(N, L), int64 (N,) -> (N, L + LABEL_DIM); without labels, classes in turn."""
+        """(N, L), int64 (N,) -> (N, L + LABEL_DIM); labels default to the classes in turn."""
         if labels is None:
             labels = classes_in_turn(len(latent), self.num_embeddings).to(latent.device)
         return torch.cat((latent, super().forward(labels)), 1)
 
 
 class LabelProjection(nn.Embedding):
-    """What the label adds to a discriminator's logit: its embedding times the last features.
+    """The label's term in a discriminator's logit: its embedding times the last features.
 
     Miyato and Koyama 2018, "cGANs with projection discriminator".
     """

@@ -15,15 +15,15 @@ from lab.models.layers import (
     OUTPUTS,
     LabelledLatent,
     LabelProjection,
-    layer_called,
+    make_layer,
 )
 
 
 class MLPGenerator(nn.Module):
     """Fully connected generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
 
-    classes: how many a conditional generator is asked for by label; 0 for an unconditional one.
-    ValueError for an unknown activation or output.
+    classes: of a conditional generator; 0 for an unconditional one. ValueError for an unknown
+    activation or output.
     """
 
     def __init__(
@@ -41,28 +41,27 @@ class MLPGenerator(nn.Module):
         layers: list[nn.Module] = []
         widths = (latent_dim + LABEL_DIM * bool(classes), *hidden)
         for width_in, width in pairwise(widths):
-            # Normalising subtracts the mean, and what a bias adds with it.
+            # Batch normalisation would remove a bias again.
             layers.append(nn.Linear(width_in, width, bias=not batch_norm))
             layers += [nn.BatchNorm1d(width)] if batch_norm else []
-            layers.append(layer_called(activation, ACTIVATIONS))
+            layers.append(make_layer(activation, ACTIVATIONS))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(shape)))
-        self.output = layer_called(output, OUTPUTS)
+        self.output = make_layer(output, OUTPUTS)
         self.labelled = LabelledLatent(classes) if classes else None
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, latent_dim), of a conditional one int64 (N,) -> (N, *shape)."""
+        """Latents (N, latent_dim), and labels int64 (N,) if conditional -> (N, *shape)."""
         if self.labelled:
             latent = self.labelled(latent, labels)
-        # In bfloat16 a tanh soon is 1 and has no slope.
+        # float32, because tanh saturates sooner in bfloat16.
         return self.output(self.layers(latent).float()).view(-1, *self.shape)
 
 
 class MLPDiscriminator(nn.Module):
     """Fully connected discriminator: images (N, *shape) -> logits (N,), positive for real.
 
-    pyramid: its first layer sees the bands of a pyramid (`BandLinear`) instead of pixels;
-    ValueError where the shape does not allow that. classes: how many labels a conditional
-    discriminator is told; 0 for an unconditional one.
+    pyramid: the first layer is a `BandLinear`, on pyramid bands instead of pixels; ValueError if
+    the shape does not suit it. classes: of a conditional discriminator; 0 for an unconditional one.
     """
 
     def __init__(
@@ -85,23 +84,23 @@ class MLPDiscriminator(nn.Module):
         self.projection = LabelProjection(classes, features) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, *shape), of a conditional one int64 (N,) -> (N,)."""
-        return logits(self.layers, self.projection, images.flatten(1), labels)
+        """Images (N, *shape), and labels int64 (N,) if conditional -> (N,)."""
+        return compute_logits(self.layers, self.projection, images.flatten(1), labels)
 
 
-def hidden_layers(numbers: int, hidden: Sequence[int], dropout: float) -> list[nn.Module]:
-    """Layers of a discriminator from so many `numbers` an image to its logit (N, 1)."""
+def hidden_layers(inputs: int, hidden: Sequence[int], dropout: float) -> list[nn.Module]:
+    """The fully connected layers of a discriminator: (N, inputs) -> logits (N, 1)."""
     layers: list[nn.Module] = []
-    for width_in, width in pairwise((numbers, *hidden)):
+    for width_in, width in pairwise((inputs, *hidden)):
         layers += [nn.Linear(width_in, width), ACTIVATIONS["leaky-relu"]()]
         layers += [nn.Dropout(dropout)] if dropout else []
-    return [*layers, nn.Linear((numbers, *hidden)[-1], 1)]
+    return [*layers, nn.Linear((inputs, *hidden)[-1], 1)]
 
 
-def logits(
+def compute_logits(
     layers: nn.Sequential, projection: LabelProjection | None, inputs: Tensor, labels: Tensor | None
 ) -> Tensor:
-    """(N,): what a discriminator's layers make of inputs (N, ...) and of their labels (N,)."""
+    """A discriminator's logits (N,) of inputs (N, ...), plus the projection of labels (N,)."""
     if projection is None:
         return layers(inputs).float().squeeze(1)
     *to_features, last = layers

@@ -1,4 +1,7 @@
-"""From latents to images, and from seeds to latents: a seed's image is the same in any company."""
+"""Generation of images from latents, and of latents from seeds.
+
+The image of a seed is the same whatever other seeds are in its batch.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ from lab.models.request import Request
 from lab.seeding import stream
 from lab.text import listed
 
-BATCH = 256  # seeds whose latents are drawn at a time, and images that are made at a time
-MOST_IN_VAIN = 20_000  # images in a row without one of a class that is looked for
+BATCH = 256  # images per batch, and consecutive seeds whose latents are drawn together
+MAX_REJECTED = 20_000  # images in a row without one of a wanted class
 
 
 @torch.no_grad()
 def generate(
     generator: nn.Module, latents: Tensor, labels: Tensor | None = None, batch_size: int = 1000
 ) -> Tensor:
-    """uint8 images (N, *shape) of `latents` (N, latent_dim), in evaluation mode.
+    """Images, uint8 (N, *shape), of `latents` (N, latent_dim), in evaluation mode.
 
-    labels: int64 (N,), for a conditional generator; left out, it takes the classes in turn. Images
-    have 256 levels, as a PNG would hold them. The generator's mode is put back afterwards.
+    labels: int64 (N,), for a conditional generator; by default the classes in turn. The generator
+    is in its former mode afterwards.
     """
     classes = getattr(generator, "classes", 0)
     if classes and labels is None:
@@ -44,21 +47,21 @@ def generate(
 
 
 def latents_of(seeds: Sequence[int], latent_dim: int) -> Tensor:
-    """(N, latent_dim): the latent of each seed, whatever other seeds there are.
+    """(N, latent_dim): the latent of each seed.
 
-    A seed is a row of a block of BATCH latents, since a stream for each would take longer than a
-    small generator.
+    Latents are drawn in blocks of BATCH consecutive seeds, since a random generator for each seed
+    would take longer than a small network.
     """
     wanted = torch.tensor(seeds)
-    blocks, place = (wanted // BATCH).unique(return_inverse=True)
+    blocks, block_index = (wanted // BATCH).unique(return_inverse=True)
     streams = (stream(block, "latents by seed") for block in blocks.tolist())
     drawn = [torch.randn(BATCH, latent_dim, generator=each) for each in streams]
-    return torch.stack(drawn)[place, wanted % BATCH]
+    return torch.stack(drawn)[block_index, wanted % BATCH]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, uint8 (N, C, H, W) on the CPU, the seed of each, and its class if it is known."""
+    """Images, uint8 (N, C, H, W) on the CPU, with their seeds, and their labels if known."""
 
     images: Tensor
     seeds: list[int]
@@ -69,77 +72,79 @@ class Batch:
 
     @property
     def names(self) -> list[str]:
-        """Seed and class of each image, by which its corruption is drawn."""
+        """A name for each image, which seeds its corruption."""
         pairs = zip(self.seeds, self.labels or self.seeds, strict=True)
         return [f"{seed}/{label}" for seed, label in pairs]
 
 
 @torch.no_grad()
-def batches(
+def generate_batches(
     generator: nn.Module,
-    asked: Iterable[tuple[int, int | None]],
+    request: Iterable[tuple[int, int | None]],
     truncation: float = 1.0,
     classifier: nn.Module | None = None,
 ) -> Iterator[Batch]:
-    """Make the images of (seed, class) pairs, BATCH at a time: memory does not grow with them.
+    """Generate the images of (seed, class) pairs in batches.
 
-    truncation: what latents are multiplied with. Below 1 images are more alike, and more typical.
-    classifier: says the classes, where the generator is not told them.
+    truncation: factor on the latents; below 1, images are more typical and less diverse.
+    classifier: labels the images of an unconditional generator.
     """
     device = next(generator.parameters()).device
-    asked = iter(asked)
-    while some := list(islice(asked, BATCH)):
-        # Filled up to one size: sums are taken in an order that depends on it.
-        seeds, labels = zip(*some, *[some[-1]] * (BATCH - len(some)), strict=True)
+    request = iter(request)
+    while pairs := list(islice(request, BATCH)):
+        # Padded to BATCH, because the rounding of a matrix product depends on its size.
+        seeds, labels = zip(*pairs, *[pairs[-1]] * (BATCH - len(pairs)), strict=True)
         latents = truncation * latents_of(seeds, generator.latent_dim)
-        told = None if labels[0] is None else torch.tensor(labels, device=device)
-        images = generate(generator, latents.to(device), told, BATCH)
+        label_tensor = None if labels[0] is None else torch.tensor(labels, device=device)
+        images = generate(generator, latents.to(device), label_tensor, BATCH)
         if classifier:
-            told = classifier(to_float(images)).argmax(1)
-        labels = None if told is None else told[: len(some)].tolist()
-        yield Batch(images[: len(some)].cpu(), list(seeds[: len(some)]), labels)
+            label_tensor = classifier(to_float(images)).argmax(1)
+        labels = None if label_tensor is None else label_tensor[: len(pairs)].tolist()
+        yield Batch(images[: len(pairs)].cpu(), list(seeds[: len(pairs)]), labels)
 
 
-def chosen(
-    found: Iterable[Batch], wanted: Mapping[int, int], names: Sequence[str]
+def select_classes(
+    batches: Iterable[Batch], wanted: Mapping[int, int], names: Sequence[str]
 ) -> Iterator[Batch]:
-    """Of the images that are `found`, as many of each class as are `wanted`.
+    """Keep the first `wanted[label]` images of each class.
 
-    Fault if a class does not come. names: the classes', by label.
+    names: of the classes, by label. Fault after MAX_REJECTED images without a wanted one.
     """
-    left, in_vain = Counter(wanted), 0
-    for batch in found:
+    left, rejected = Counter(wanted), 0
+    for batch in batches:
         kept = []
         for index, label in enumerate(batch.labels):
             if left[label]:
                 left[label] -= 1
                 kept.append(index)
-        in_vain = 0 if kept else in_vain + len(batch)
-        if in_vain >= MOST_IN_VAIN:
+        rejected = 0 if kept else rejected + len(batch)
+        if rejected >= MAX_REJECTED:
             missing = listed([names[label] for label in +left])
-            raise Fault(f"of {in_vain:,} images in a row the classifier sees none as {missing}")
+            raise Fault(f"of {rejected:,} images in a row the classifier sees none as {missing}")
         lists = ([values[index] for index in kept] for values in (batch.seeds, batch.labels))
         yield Batch(batch.images[kept], *lists)
         if not +left:
             return
 
 
-def batches_of(
+def generate_parts(
     generator: nn.Module,
     parts: Sequence[Request],
     truncation: float,
     classifier: nn.Module | None,
     names: Sequence[str],
 ) -> Iterator[tuple[int, Batch]]:
-    """The batches of each part, with the part's number.
+    """Pairs of part number and batch, for each of `parts`.
 
-    Where a classifier says the classes, seeds are tried in order until there are enough of each.
+    If a classifier labels the images and classes are wanted, seeds are tried in order until there
+    are enough images of each class.
     """
-    tried = ((seed, None) for seed in count())
+    all_seeds = ((seed, None) for seed in count())
     for number, request in enumerate(parts):
         if classifier and request.classes != (None,):
             wanted = Counter(label for _, label in request)
-            found = chosen(batches(generator, tried, truncation, classifier), wanted, names)
+            batches = generate_batches(generator, all_seeds, truncation, classifier)
+            batches = select_classes(batches, wanted, names)
         else:
-            found = batches(generator, request, truncation, classifier)
-        yield from ((number, batch) for batch in found)
+            batches = generate_batches(generator, request, truncation, classifier)
+        yield from ((number, batch) for batch in batches)

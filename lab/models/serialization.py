@@ -1,4 +1,4 @@
-"""Weights files: a network with the config that rebuilds it, and the set that it was trained on."""
+"""Weights files: a network, the config that rebuilds it, and the data set it was trained on."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from lab.text import listed
 
 @dataclass(frozen=True)
 class Weights:
-    """A network from a weights file, on the CPU, in evaluation mode, and what the file says of it.
+    """A network from a weights file, on the CPU in evaluation mode, and the rest of the file.
 
-    spec: the set it was trained on. facts: plain values about its origin. sha256: of the file, by
-    which figures of these weights are told from those of others.
+    spec: of the data set it was trained on. facts: plain values about its origin. sha256: of the
+    file, stored with scores so that they are not shown for other weights.
     """
 
     network: nn.Module
@@ -45,10 +45,10 @@ def save_weights(
     dtype: torch.dtype = torch.float32,
     **facts: Any,
 ) -> None:
-    """Save a network with the config that rebuilds it, its set, and plain facts about its origin.
+    """Save a network with its config, the spec of its data set, and plain facts about its origin.
 
-    network: made by `lab.models.build`, which gave it kind and config. dtype: float16 makes a file
-    of half the size; `load_weights` gives float32 again.
+    network: built by `lab.models.build`, which sets its kind and config. dtype: float16 halves the
+    file; `load_weights` converts back to float32.
     """
     content = {
         "format": f"gan-lab {role_of(network)}",
@@ -63,18 +63,17 @@ def save_weights(
 
 
 def role_of(network: nn.Module) -> str:
-    """The key of ROLES under which the network's class stands: `generator`, ..."""
+    """The role of the network, a key of ROLES: `generator`, ..."""
     return next(role for role, kinds in ROLES.items() if type(network) in kinds.values())
 
 
 def load_weights(path: Path, role: str) -> Weights:
-    """Rebuild the network in a weights file, which must be of this role (a key of ROLES).
+    """Load a weights file whose network has this role, a key of ROLES.
 
-    Files of the lab's first version load, too. Raises Fault, in one line that says what is wrong,
-    for anything but such a file. Digest and weights are of one file, also where a training is about
-    to replace it.
+    Also reads files of format version 1. Raises Fault, with the reason in one line, for any other
+    file.
     """
-    while True:
+    while True:  # a training may replace the file between the digest and the reading
         sha256 = digest(path)
         content = read_tensors(path, f"gan-lab {role}", versions=(1, FORMAT_VERSION))
         if digest(path) == sha256:
@@ -91,9 +90,9 @@ def load_weights(path: Path, role: str) -> Weights:
 
 
 def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
-    """What a file of the first version says, in the words of the second.
+    """Convert the content of a file of format version 1 to version 2.
 
-    It named its set among the facts, had no kinds of networks, and left sizes out that were fixed.
+    Version 1 stored the data set in the facts, had no kinds, and left out sizes that were fixed.
     """
     parts = (content.get(part) for part in ("facts", "config", "state_dict"))
     facts, config, state = (part if isinstance(part, dict) else {} for part in parts)
@@ -103,21 +102,21 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
         return {**content, "dataset": None}
     kinds = {"denoiser": "unet", "classifier": "cnn"}
     kind = kinds.get(role, "dcgan" if config.get("channels") else "mlp")
-    if kind not in ROLES[role]:  # a denoiser of then
+    if kind not in ROLES[role]:  # an old denoiser
         return {**content, "kind": kind, "dataset": name}
-    taken = parameters_of(ROLES[role], kind)  # of both architectures it said what they had of them
-    config = {name: value for name, value in config.items() if name in taken or value}
+    parameters = parameters_of(ROLES[role], kind)  # version 1 stored those of both architectures
+    config = {name: value for name, value in config.items() if name in parameters or value}
     config = {"shape": list(spec.shape), **config}
     if role == "classifier":
         config["classes"] = len(spec.class_names)
     first = state.get("layers.0.weight")
     if config.get("pyramid") and isinstance(first, torch.Tensor) and first.ndim == 2:
-        state = {**state, "layers.0.weight": first.T.contiguous()}  # it lay the other way round
+        state = {**state, "layers.0.weight": first.T.contiguous()}  # was stored transposed
     return {**content, "kind": kind, "config": config, "dataset": name, "state_dict": state}
 
 
 def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) -> nn.Module:
-    """The network that `content`, read from `path`, describes, with its weights."""
+    """The network in `content`, read from `path`; Fault if config or weights do not fit."""
     kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
     if not isinstance(config, dict) or not isinstance(kind, str):
         raise Fault(f"{path}: its network's config is missing")
@@ -131,29 +130,29 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
         names = listed(sorted(map(str, unknown)))
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")
     try:
-        with torch.device("meta"):  # shapes without memory: the config is not trusted yet
+        with torch.device("meta"):  # compares shapes before any memory is allocated
             check_state(path, build(ROLES[role], kind, **config), state, halves=True)
-        with torch.random.fork_rng(devices=[]):  # a training may be drawing from the global stream
+        with torch.random.fork_rng(devices=[]):  # a training may be using the global generator
             network = build(ROLES[role], kind, **config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {role} ({error})") from None
-    network.load_state_dict(state)  # halves become float32
+    network.load_state_dict(state)  # converts float16 to float32
     network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast
     return network.eval().requires_grad_(False)
 
 
 def _check_size(path: Path, name: str, value: Any) -> None:
-    """Refuse a width, a depth or a latent dimension that no option would allow."""
+    """Fault for a width, a depth or a latent dimension beyond the limits of the options."""
     if not isinstance(value, (list, int, float, str)):
         raise Fault(f"{path}: {name} is a {type(value).__name__}, a number or a list is expected")
     widths = value if isinstance(value, list) else [value]
-    most_layers, most = layers.MOST_LAYERS, layers.MOST_WIDTH
+    most_layers, most = layers.MAX_LAYERS, layers.MAX_WIDTH
     if name in ("channels", "full_maps"):
-        most_layers, most = layers.MOST_CONVOLUTIONS, layers.MOST_CHANNELS
+        most_layers, most = layers.MAX_CONVOLUTIONS, layers.MAX_CHANNELS
     if len(widths) > most_layers:
         raise Fault(f"{path}: {name} has {len(widths)} layers, at most {most_layers}")
     for width in widths:
-        # Dropout may be 0, and so may what is off.
+        # Dropout, switches and full_maps may be 0.
         least = 1 if type(width) is int and name != "full_maps" else 0
         if isinstance(width, (int, float)) and not least <= width <= most:
             raise Fault(f"{path}: {name} {width:,} is out of range, {least} to {most:,}")

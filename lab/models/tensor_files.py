@@ -1,7 +1,6 @@
-"""Files of tensors, which may come from anywhere and are never trusted.
+"""Reading and writing of tensor files. Files are not trusted, since they may come from anywhere.
 
-They are read with `weights_only=True`, and their sizes and shapes are checked before memory is
-asked for.
+They are read with `weights_only=True`, after their sizes were checked.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from lab.errors import Fault
 from lab.files import check_room, write_whole
 
 FORMAT_VERSION = 2
-MOST_WEIGHT_BYTES = 2**34  # larger than the checkpoint of any networks the options allow
-# All that the pickles in the lab's files do: build plain tensors, numbers and text in dictionaries
-# and lists. BUILD, which none of them needs, could put foreign attributes on a dictionary.
+MAX_WEIGHT_BYTES = 2**34  # larger than any checkpoint
+# The pickle operations in the lab's files, which build tensors, numbers and text in dictionaries
+# and lists. BUILD is not among them; it could set attributes of a dictionary.
 OWN_OPERATIONS = {
     *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BINPERSID", "NONE", "NEWTRUE", "NEWFALSE"),
     *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
@@ -30,7 +29,7 @@ OWN_OPERATIONS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
     *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
 }
-# And all that they name.
+# The names that these pickles import.
 OWN_GLOBALS = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
@@ -39,21 +38,18 @@ OWN_GLOBALS = {
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write what `read_tensors` reads, whole."""
-    # By way of memory: when a disk is full, torch.save ends in an error of its own.
+    """Write a file for `read_tensors`, atomically."""
+    # Through memory, because torch.save does not raise OSError when a disk is full.
     buffer = io.BytesIO()
     try:
         torch.save(content, buffer)
-    except RuntimeError as error:  # so it says that there was no memory for more of the buffer
+    except RuntimeError as error:  # there is no memory for a larger buffer
         raise MemoryError from error
     write_whole(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def plain_state(network: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """The network's state on the CPU, in the memory layout that files have.
-
-    dtype: float16 makes of float32 numbers half as many bytes; 11 bits of each are kept.
-    """
+    """The network's state_dict on the CPU, contiguous, with float32 converted to `dtype`."""
     return {
         name: tensor.to("cpu", dtype if tensor.dtype == torch.float32 else None).contiguous()
         for name, tensor in network.state_dict().items()
@@ -61,9 +57,9 @@ def plain_state(network: nn.Module, dtype: torch.dtype = torch.float32) -> dict[
 
 
 def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False) -> None:
-    """Fault unless `state`, found in `path`, is finite and has the network's names and shapes.
+    """Fault unless `state`, read from `path`, is a finite state_dict of the network.
 
-    halves: float16 may stand where the network has float32.
+    halves: whether float16 is allowed where the network has float32.
     """
     expected = network.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
@@ -75,7 +71,7 @@ def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False
         if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape:
             found = tuple(getattr(tensor, "shape", ()))
             raise Fault(f"{path}: {name} has shape {found} where {tuple(wanted.shape)} is expected")
-        # A view with stride 0 claims more numbers than its file holds: hence the contiguity.
+        # Contiguous, because a view with stride 0 can be larger than its file.
         is_half = halves and (tensor.dtype, wanted.dtype) == (torch.float16, torch.float32)
         fits = is_half or tensor.dtype == wanted.dtype
         if not fits or tensor.is_sparse or not tensor.is_contiguous():
@@ -87,11 +83,8 @@ def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a weights file: it tells figures of these weights from those of others.
-
-    Fault if it is not a file, or larger than such a file can be.
-    """
-    check_room(path, MOST_WEIGHT_BYTES)
+    """SHA-256 of a weights file. Fault if it is not a file, or too large."""
+    check_room(path, MAX_WEIGHT_BYTES)
     total = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(2**20):
@@ -102,9 +95,9 @@ def digest(path: Path) -> str:
 def read_tensors(
     path: Path, wanted: str, versions: tuple[int, ...] = (FORMAT_VERSION,)
 ) -> dict[str, Any]:
-    """Read a file that `torch.save` made and that calls itself `wanted`; runs no code from it.
+    """Read a file of `torch.save` whose "format" is `wanted`, without running code from it.
 
-    Fault for what is damaged, hostile, of another format, or of none of the `versions`.
+    Fault if it is damaged or hostile, or of another format or version.
     """
     _check_archive(path)
     try:
@@ -112,14 +105,14 @@ def read_tensors(
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Fault:
         raise
-    except Exception as error:  # a damaged pickle can fail in any way there is
+    except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise Fault(f"{path}: damaged, or not made by the lab ({reason})") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != wanted:
         known = found if isinstance(found, str) and found else "something else"
         raise Fault(f"{path}: a {wanted!r} file was expected, this is {known!r}")
-    version = content.get("version")  # may be a tensor, which is neither true nor false
+    version = content.get("version")  # may be of any type, even a tensor
     if type(version) is not int or version not in versions:
         read = " and ".join(map(str, versions))
         raise Fault(f"{path}: is of another version of the lab; this one reads version {read}")
@@ -127,35 +120,35 @@ def read_tensors(
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what is not a zip archive of honest size before torch opens it."""
-    check_room(path, MOST_WEIGHT_BYTES)
+    """Fault unless the file is a zip archive that does not unpack to more than its size."""
+    check_room(path, MAX_WEIGHT_BYTES)
     try:
         with path.open("rb") as file:
-            if file.read(4) != b"PK\3\4":  # torch would take it for its older format
+            if file.read(4) != b"PK\3\4":  # torch would try its old format
                 raise zipfile.BadZipFile
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
         raise Fault(f"{path}: truncated, or not a weights file made by the lab") from None
     unpacked = sum(entry.file_size for entry in entries)
-    # torch.save stores without compression: content larger than its file is a bomb.
+    # torch.save does not compress, so larger content means a zip bomb.
     if unpacked > path.stat().st_size or len(entries) > 10_000:
-        raise Fault(f"{path}: announces {unpacked:,} bytes of content, more than such a file holds")
+        raise Fault(f"{path}: claims {unpacked:,} bytes of content, more than such a file has")
 
 
 def _check_pickle(path: Path) -> None:
-    """Refuse a pickle that asks for anything but plain tensors in dictionaries.
+    """Fault unless the pickle only builds plain tensors, numbers and text in dictionaries.
 
-    `weights_only=True` runs no foreign code, but a hundred bytes can still have it make a bytearray
-    of any size, or hash tuples of tuples of tuples for hours.
+    `weights_only=True` runs no foreign code, but a hundred bytes can still make it allocate a
+    bytearray of any size, or hash nested tuples for hours.
     """
     with zipfile.ZipFile(path) as archive:
-        # torch.load reads one record of this name: with two it might read the other.
+        # With two records of this name torch.load might read the other one.
         found = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
         if len(found) != 1:
             raise Fault(f"{path}: not made by the lab ({len(found)} pickles in it)")
         pickled = archive.read(found[0])
-    kinds, last = {}, ""  # which operation made each remembered object; the last operation
+    kinds, last = {}, ""  # the operation that made each memoised object; the previous operation
     for operation, argument, _ in pickletools.genops(pickled):
         if operation.name not in OWN_OPERATIONS:
             raise Fault(f"{path}: not made by the lab (its pickle does {operation.name})")
@@ -164,5 +157,5 @@ def _check_pickle(path: Path) -> None:
         if operation.name.endswith("PUT"):
             kinds[argument] = last
         elif operation.name.endswith("GET") and kinds.get(argument) not in ("GLOBAL", "BINUNICODE"):
-            raise Fault(f"{path}: not made by the lab (its objects are shared among themselves)")
+            raise Fault(f"{path}: not made by the lab (its objects refer to each other)")
         last = operation.name

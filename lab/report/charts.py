@@ -1,7 +1,7 @@
-"""The charts of a training: one list of them, drawn by the page as SVG, and here as a PNG.
+"""The charts of a training over its epochs, drawn by the page as SVG and here as a PNG.
 
-For the page the figures of the history become points in a box of 100 x 100, which it stretches to
-whatever width it has; the labels stand beside it, so that they stay legible on a phone.
+The page gets the curves as points in a square of 100 x 100, which it stretches to its width. The
+labels are outside the SVG, so that they stay readable on a phone.
 """
 
 import math
@@ -14,28 +14,28 @@ from lab.evaluation.diagnosis import History
 from lab.report import figures
 from lab.training.losses import LOSSES
 
-FEW = 25  # points that are drawn as dots too
-MOST = 400  # points of a curve; more no screen shows
+FEW = 25  # curves with at most so many points have dots too
+MOST = 400  # points of a curve
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn over the epochs."""
+    """A chart over the epochs."""
 
     title: str
     note: str
-    columns: dict[str, str]  # of history.csv, with their labels
+    columns: dict[str, str]  # columns of history.csv, with their labels
     logarithmic: bool = False
-    bounds: tuple[float, float] | None = None  # of the y axis; None where the figures decide them
-    levels: tuple[float, ...] = ()  # the figures where the discriminator says 1/2 to everything
+    bounds: tuple[float, float] | None = None  # of the y axis; None: by the values
+    levels: tuple[float, ...] = ()  # values at balance, where D(x) is 1/2 for every image
 
 
 def charts(history: History, loss_name: str) -> list[Chart]:
-    """Every chart of which `history` holds a figure, with the columns that it holds."""
+    """The charts with at least one column in `history`, without columns that it does not have."""
     loss = LOSSES.get(loss_name)
     is_probability = loss is not None and loss.d_is_probability
-    measured = {column for row in history for column in row}
+    present = {column for row in history for column in row}
     distances = {"fcd_train_5k": "FCD, 5,000 images", "fcd_mlp_train_5k": "MLP FCD"}
     all_charts = (
         Chart(
@@ -45,110 +45,106 @@ def charts(history: History, loss_name: str) -> list[Chart]:
             logarithmic=True,
         ),
         Chart(
-            "Discriminator’s opinion",
-            "mean probability it gives of being real; 0.5 is a coin toss"
+            "Discriminator output",
+            "mean predicted probability that an image is real; 0.5 is a guess"
             if is_probability
-            else "the sigmoid of what it says, which is not a probability with this loss",
+            else "sigmoid of the output, which is not a probability with this loss",
             {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"},
             bounds=(0.0, 1.0),
             levels=(0.5,) if is_probability else (),
         ),
         Chart(
             "Loss",
-            "what each network pays; the two compete, so neither need fall",
+            "the two networks compete, so neither loss needs to fall",
             {"d_loss": "discriminator", "g_loss": "generator"},
             levels=(loss and loss.balance) or (),
         ),
         Chart(
-            "Classifier’s view",
-            "how sure it is of the class it sees; the rarest class’s share of the samples"
-            + "; how often it sees the class asked for" * ("asked_class" in measured),
+            "Classes by the classifier",
+            "its mean confidence; share of the rarest class among the samples"
+            + "; share of samples of the requested class" * ("asked_class" in present),
             {
                 "confidence": "confidence",
                 "smallest_class": "rarest class",
-                "asked_class": "class asked for",
+                "asked_class": "requested class",
             },
             bounds=(0.0, 1.0),
         ),
     )
     return [
-        replace(chart, columns=held)
+        replace(chart, columns=columns)
         for chart in all_charts
-        if (held := {name: text for name, text in chart.columns.items() if name in measured})
+        if (columns := {name: text for name, text in chart.columns.items() if name in present})
     ]
 
 
 def points(history: History, column: str) -> list[tuple[float, float]]:
-    """(epoch, figure) of the rows that have the column."""
+    """(epoch, value) of the rows that have the column."""
     return [(row["epoch"], row[column]) for row in history if column in row]
 
 
-def thinned(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """At most so many of `items`, evenly spaced, the first and the last among them.
-
-    Where there is room for one only, the last.
-    """
+def evenly_spaced(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """At most `most` of `items`, evenly spaced, with the first and the last; if one, the last."""
     if len(items) <= most:
         return items
     if most < 2:
         return items[-1:]
     step = (len(items) - 1) / (most - 1)
-    return [items[round(place * step)] for place in range(most)]
+    return [items[round(index * step)] for index in range(most)]
 
 
-# In the page
+# SVG
 
 
 def plots(history: History, loss_name: str) -> list[dict[str, Any]]:
-    """Every chart as the page draws it: title, note, the last of the epochs, curves and ticks.
+    """The charts as dictionaries for the page: title, note, last epoch, curves and ticks.
 
-    A curve has its column, label, points as SVG has them, "x,y x,y", and where they are few, dots
-    (x, y). Ticks are (place in percent from the left or the top, text).
+    A curve has a column, a label, points as an SVG string "x,y x,y", and dots (x, y) if there are
+    few points. Ticks are (position in percent from the left or from the top, text).
     """
     return [_plot(chart, history) for chart in charts(history, loss_name)]
 
 
 def _plot(chart: Chart, history: History) -> dict[str, Any]:
     last = max(1, int(history[-1]["epoch"]))
-    series = {column: thinned(points(history, column), MOST) for column in chart.columns}
+    series = {column: evenly_spaced(points(history, column), MOST) for column in chart.columns}
     if chart.logarithmic:
         series = {
-            column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in places]
-            for column, places in series.items()
+            column: [(x, math.log10(min(max(y, 1e-3), 1e9))) for x, y in curve]
+            for column, curve in series.items()
         }
-    values = [y for places in series.values() for _, y in places]
-    low, high = chart.bounds or padded(min(values), max(values))
+    values = [y for curve in series.values() for _, y in curve]
+    low, high = chart.bounds or with_margins(min(values), max(values))
     ticks = (log_ticks if chart.logarithmic else linear_ticks)(low, high)
 
-    def down(y: float) -> float:
+    def from_top(y: float) -> float:
         return 100 * (high - y) / (high - low)
 
     curves = []
     for column, label in chart.columns.items():
-        places = [(round(100 * x / last, 2), round(down(y), 2)) for x, y in series[column]]
-        line = " ".join(f"{x:g},{y:g}" for x, y in places)
-        dots = places if len(places) <= FEW else []
+        curve = [(round(100 * x / last, 2), round(from_top(y), 2)) for x, y in series[column]]
+        line = " ".join(f"{x:g},{y:g}" for x, y in curve)
+        dots = curve if len(curve) <= FEW else []
         curves.append({"column": column, "label": label, "points": line, "dots": dots})
     return {
         **{"title": chart.title, "note": chart.note, "epochs": last, "curves": curves},
         "x_ticks": [(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
-        "y_ticks": [(down(y), text) for y, text in ticks],
+        "y_ticks": [(from_top(y), text) for y, text in ticks],
     }
 
 
-def padded(low: float, high: float) -> tuple[float, float]:
-    """A range a little wider than [low, high], and never so narrow that noise fills it."""
+def with_margins(low: float, high: float) -> tuple[float, float]:
+    """A range somewhat wider than [low, high]; almost constant values get a wide one."""
     margin = max(0.08 * (high - low), 0.1 * abs(high) - (high - low) / 2) or 1.0
     return low - margin, high + margin
 
 
 def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
     """Two to six round numbers in [low, high], as (value, text). whole: integers only."""
-    # Imported late: a training that has just begun needs no page.
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator  # late, because the import is slow
 
     locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole)
-    values = locator.tick_values(low, high).tolist()  # one may lie beyond either end
+    values = locator.tick_values(low, high).tolist()  # some may be outside the range
     return [(value, f"{value:g}") for value in values if low <= value <= high]
 
 
@@ -164,14 +160,14 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(math.log10(value), text) for value, text in linear_ticks(10**low, 10**high)]
 
 
-# In a file
+# PNG
 
 
 @figures.default_style()
 def save_curves(
     path: Path, history: History, title: str, loss_name: str, footnote: str = ""
 ) -> None:
-    """Draw the charts over the epochs, with a dotted line at each chart's levels."""
+    """Draw the charts, with dotted lines at the values at balance."""
     drawn = charts(history, loss_name)
     columns, rows = (2, 2) if len(drawn) == 4 else (len(drawn), 1)
     figure, panels = figures.new_figure(columns, width=5 * columns, height=3.8 * rows, rows=rows)

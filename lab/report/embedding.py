@@ -1,4 +1,4 @@
-"""The pictures of a run as `data:` addresses; what is missing or damaged is passed over."""
+"""The images of a run as `data:` URLs for a page; missing or damaged files are skipped."""
 
 import base64
 import functools
@@ -12,25 +12,25 @@ import torch
 from PIL import Image
 
 from lab.data import pictures
-from lab.report.charts import thinned
+from lab.report.charts import evenly_spaced
 from lab.report.figures import grid, scale_of
 from lab.runs.run import Run
 
-MOST_FRAMES = 80  # of the film
-GRID_PIXELS = 4_000_000  # more than a sample grid has
-COLUMNS = 10  # of the grid of final images, which has as many rows at most
-PRINTED = 5  # frames that stay where a film cannot run
-FILM_ROOM, FINAL_ROOM = 1_500_000, 700_000  # in the page, as text
+MAX_FRAMES = 80  # of the film of sample grids
+GRID_PIXELS = 4_000_000  # larger images are no sample grids
+COLUMNS = 10  # of the grid of final images, which has at most as many rows
+PRINTED = 5  # frames of the film that are printed on paper
+FILM_BYTES, FINAL_BYTES = 1_500_000, 700_000  # of the URLs
 
 Shape = Sequence[int]  # (C, H, W) of a run's images
 
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
-    """Sample grids in order, as many as there is room for: epoch, data address, if printed too."""
-    grids = thinned(run.grids(), MOST_FRAMES)
-    found = [(epoch, source) for epoch, path in grids if (source := _frame(path, shape))]
-    size = sum(len(source) for _, source in found)
-    sources = thinned(found, len(found) * FILM_ROOM // max(1, size))
+    """Sample grids in order, at most FILM_BYTES: epoch, URL, and whether to print it on paper."""
+    grids = evenly_spaced(run.grids(), MAX_FRAMES)
+    frames = [(epoch, source) for epoch, path in grids if (source := _frame(path, shape))]
+    size = sum(len(source) for _, source in frames)
+    sources = evenly_spaced(frames, len(frames) * FILM_BYTES // max(1, size))
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
         {"epoch": epoch, "source": source, "printed": index in printed}
@@ -39,26 +39,26 @@ def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
 
 
 def thumbnail(run: Run, shape: Shape | None) -> str | None:
-    """The newest sample grid of a run, small."""
+    """The URL of a run's newest sample grid."""
     grids = run.grids()
     return _frame(grids[-1][1], shape) if grids else None
 
 
 def _frame(path: Path, shape: Shape | None) -> str | None:
-    """A sample grid as a data address; None if it cannot be read."""
+    """The URL of a sample grid; None if it cannot be read."""
     return _read_frame(path, path.stat().st_mtime_ns, shape) if path.is_file() else None
 
 
-@functools.lru_cache(MOST_FRAMES)  # a page of a run under way has most of them again
-def _read_frame(path: Path, changed: int, shape: Shape | None) -> str | None:
+@functools.lru_cache(MAX_FRAMES)  # a page is written repeatedly while the run goes on
+def _read_frame(path: Path, modified: int, shape: Shape | None) -> str | None:
     picture = _opened(path, GRID_PIXELS)
     return data_url(_compact(picture, shape)) if picture else None
 
 
 def final_grid(run: Run) -> str | None:
-    """The final images, a hundred if there is room, as one picture, its gaps transparent."""
-    found = (_opened(path, GRID_PIXELS) for path in run.final_images()[: COLUMNS * COLUMNS])
-    tiles = [_grey_or_rgb(tile) for tile in found if tile]
+    """The URL of a grid of up to a hundred final images, at most FINAL_BYTES."""
+    opened = (_opened(path, GRID_PIXELS) for path in run.final_images()[: COLUMNS * COLUMNS])
+    tiles = [_grey_or_rgb(tile) for tile in opened if tile]
     tiles = [tile for tile in tiles if (tile.size, tile.mode) == (tiles[0].size, tiles[0].mode)]
     tiles = tiles[: len(tiles) // COLUMNS * COLUMNS]  # whole rows
     if not tiles:
@@ -67,18 +67,18 @@ def final_grid(run: Run) -> str | None:
     images = levels[:, None] if levels.dim() == 3 else levels.permute(0, 3, 1, 2)  # (N, C, H, W)
     while True:
         source = data_url(_with_clear_gaps(grid(images, COLUMNS, scale=1), images.shape))
-        if len(source) <= FINAL_ROOM or len(images) == COLUMNS:
+        if len(source) <= FINAL_BYTES or len(images) == COLUMNS:
             return source
         images = images[: max(1, len(images) // COLUMNS // 2) * COLUMNS]  # half of the rows
 
 
-def embedded(paths: Iterable[Path], room: int) -> tuple[list[dict[str, str]], list[str]]:
-    """Name and data address of each picture, and the names of those there is no room for."""
+def embed_pictures(paths: Iterable[Path], limit: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Name and URL of each picture, in total at most `limit` bytes, and the names of the others."""
     shown, left_out = [], []
     for path in filter(_opened, paths):
         source = _png_url(path.read_bytes())
-        if len(source) <= room:
-            room -= len(source)
+        if len(source) <= limit:
+            limit -= len(source)
             shown.append({"name": path.name, "source": source})
         else:
             left_out.append(path.name)
@@ -86,7 +86,7 @@ def embedded(paths: Iterable[Path], room: int) -> tuple[list[dict[str, str]], li
 
 
 def data_url(picture: Image.Image) -> str:
-    """The picture as a PNG inside a `data:` address."""
+    """The picture as a PNG in a `data:` URL."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return _png_url(buffer.getvalue())
@@ -97,7 +97,10 @@ def _png_url(content: bytes) -> str:
 
 
 def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
-    """A grid of `figures.grid` at one pixel a pixel, the gaps transparent; else it stays."""
+    """A grid of `figures.grid` in its original resolution, with transparent gaps.
+
+    A picture that is not such a grid is returned as it is.
+    """
     picture = _grey_or_rgb(picture)
     if shape is None:
         return picture
@@ -110,7 +113,7 @@ def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
 
 
 def _with_clear_gaps(picture: Image.Image, shape: Shape) -> Image.Image:
-    """A grid, one pixel a pixel, with transparent gaps and without the border."""
+    """A grid at scale 1, with transparent gaps and without its border."""
     height, width = shape[-2:]
     opacity = np.full((picture.height, picture.width), 255, np.uint8)
     opacity[:: height + 1] = opacity[:, :: width + 1] = 0
@@ -122,8 +125,8 @@ def _grey_or_rgb(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "L" else picture.convert("RGB")
 
 
-def _opened(path: Path, most_pixels: int = pictures.MOST_PIXELS) -> Image.Image | None:
-    """The picture, or None if it cannot be read, or is a link: pages are passed on to others."""
+def _opened(path: Path, most_pixels: int = pictures.MAX_PIXELS) -> Image.Image | None:
+    """The picture; None if it cannot be read or is a link, which could expose other files."""
     if path.is_symlink():
         return None
     try:

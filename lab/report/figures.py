@@ -1,4 +1,4 @@
-"""Pictures in files: grids, sheets and the GIF, all through Pillow and matplotlib.
+"""Image files: grids, sheets and the GIF, drawn with Pillow and matplotlib.
 
 Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones have three.
 """
@@ -23,22 +23,21 @@ from lab.files import write_whole
 from lab.runs.layout import final_name
 from lab.text import printable, shortened
 
-GRID_SIDE, SHEET_SIDE = 128, 96  # screen pixels that the longer side of an image has at most
-PAPER = 255  # the grey between the images of a grid
-MOST_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid that has a row a class
-SAMPLES = 10  # images of a class in a sheet of classes
-CLASS_ROW, TALLEST = 0.44, 20  # inches: a row of that sheet; the sheet, however many it has
-SHORT = 5  # letters of a column's name that fit over it
-FRAME_TIME = 400  # milliseconds of a GIF's frame
-CAPTION_SIZE = 18  # of the letters below it
+GRID_SIDE, SHEET_SIDE = 128, 96  # largest side of an image in a grid or a sheet, in pixels
+PAPER = 255  # grey level between the images of a grid
+MAX_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid with one row per class
+SAMPLES = 10  # images of each class in a class sheet
+CLASS_ROW, TALLEST = 0.44, 20  # height of a row in a class sheet, and of the sheet, in inches
+SHORT = 5  # longer column names are rotated
+FRAME_TIME = 400  # milliseconds per frame of a GIF
+CAPTION_SIZE = 18  # font size of its captions
 DPI = 120
 
 
 @contextlib.contextmanager
 def default_style() -> Iterator[None]:
-    """Within it a user's settings, which may ask for LaTeX or make other bytes, do not hold."""
-    # Imported late: matplotlib costs a second, and a training that has just begun needs no curve.
-    import matplotlib
+    """Use matplotlib's default settings inside the block instead of the user's."""
+    import matplotlib  # late, because the import takes a second
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -46,14 +45,14 @@ def default_style() -> Iterator[None]:
 
 
 def scale_of(shape: Sequence[int], most: int = GRID_SIDE) -> int:
-    """Screen pixels a side for one pixel of images of shape (..., H, W)."""
+    """The factor by which images of shape (..., H, W) are enlarged to a side of about `most`."""
     return max(1, most // max(shape[-2:]))
 
 
 def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
-    """Lay images (N, C, H, W) out in full rows of `columns`, enlarged by `scale` or `scale_of`.
+    """Arrange images (N, C, H, W) in full rows of `columns`, enlarged by `scale` or `scale_of`.
 
-    Between and around them is one pixel of PAPER, enlarged as theirs are.
+    Before the enlargement there is one pixel of PAPER between and around them.
     """
     tiles = pad(images.cpu(), (1, 0, 1, 0), value=PAPER)  # (N, C, H + 1, W + 1)
     rows = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
@@ -62,37 +61,37 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
 
 
 def rows_of_classes(classes: int) -> tuple[Tensor, int]:
-    """The labels (N,) of a grid that has a row a class, and its columns.
+    """The labels (N,) of a grid with one row per class, and its number of columns.
 
-    Of more than MOST_ROWS classes, one image each, in turn.
+    With more than MAX_ROWS classes the grid has one image per class.
     """
-    if classes <= MOST_ROWS:
+    if classes <= MAX_ROWS:
         columns = max(FEWEST_COLUMNS, classes)
         return torch.arange(classes).repeat_interleave(columns), columns
     columns = math.isqrt(classes - 1) + 1
     return torch.arange(columns * -(-classes // columns)) % classes, columns
 
 
-def save_first(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
-    """Write a sheet of images, ten a row, by class if there are labels; corrupted ones below.
+def save_preview(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
+    """Write a grid of images, sorted by label if there are labels, then of their corrupted copies.
 
     kinds: the images (N, C, H, W), then the same images under each corruption.
     """
     order = torch.tensor(labels).argsort(stable=True) if labels else slice(None)
     columns = min(SAMPLES, len(kinds[0]))
-    sheets = [_filled(images[order], -len(images) % columns) for images in kinds]
+    sheets = [_with_blanks(images[order], -len(images) % columns) for images in kinds]
     write_png(path, grid(torch.cat(sheets), columns))
 
 
-def _filled(images: Tensor, blanks: int) -> Tensor:
-    """Images (N, C, H, W), and after them so many blank ones."""
+def _with_blanks(images: Tensor, blanks: int) -> Tensor:
+    """Images (N, C, H, W) followed by `blanks` blank images."""
     return pad(images, (0,) * 7 + (blanks,), value=PAPER)
 
 
-def save_each(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None:
-    """Write images (N, C, H, W) as `img_000.png` and on, at their own size.
+def save_images(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None:
+    """Write images (N, C, H, W) as `img_000.png`, `img_001.png`, ...
 
-    in_turn: the classes that they are of, one after another; these stand in their names.
+    in_turn: names of the classes that the images have in turn, for the file names.
     """
     folder.mkdir(exist_ok=True)
     for index, image in enumerate(images):
@@ -101,9 +100,9 @@ def save_each(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> None
 
 
 def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
-    """Join PNG frames, each with its epoch, into an endless GIF that rests on its last frame.
+    """Join PNG files, each with its epoch, into an endless GIF with a longer last frame.
 
-    Damaged ones are left out; without one there is no GIF.
+    Damaged files are left out; without any frame no GIF is written.
     """
     pictures = []
     for epoch, frame in frames:
@@ -112,8 +111,8 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
     if pictures:
         first, *others = pictures
         durations = [FRAME_TIME] * len(others) + [5 * FRAME_TIME]
-        how = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
-        write_whole(path, lambda file: first.save(file, format="GIF", **how))
+        settings = {"save_all": True, "append_images": others, "duration": durations, "loop": 0}
+        write_whole(path, lambda file: first.save(file, format="GIF", **settings))
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:
@@ -136,13 +135,13 @@ def save_sheet(
     footnote: str = "",
     names: Sequence[str] = (),
 ) -> None:
-    """Draw labelled rows of images (N, C, H, W), all of one length, their columns with `names`."""
+    """Draw labelled rows of images (N, C, H, W) of equal length; `names`: of the columns."""
     columns = len(rows[0][1])
     scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
     labels = [shortened(_readable(name), 24) for name in names]
     longest = max(map(len, labels), default=0)
-    width = max(5, 1.6 + sheet.width / DPI)  # room for title and footnote over a few images too
+    width = max(5, 1.6 + sheet.width / DPI)  # wide enough for the title
     figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.085 * longest)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
 
@@ -150,8 +149,8 @@ def save_sheet(
         return [scale / 2 + (index + 0.5) * (pixels - scale) / parts for index in range(parts)]
 
     axis.set_yticks(middles(sheet.height, len(rows)), [label for label, _ in rows], fontsize=9)
-    turned, columns_at = 90 * (longest > SHORT), middles(sheet.width, columns)[: len(names)]
-    axis.set_xticks(columns_at, labels, rotation=turned, fontsize=7, parse_math=False)
+    rotation, positions = 90 * (longest > SHORT), middles(sheet.width, columns)[: len(names)]
+    axis.set_xticks(positions, labels, rotation=rotation, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     finish(path, figure, title, footnote)
@@ -166,9 +165,9 @@ def save_class_sheet(
     title: str,
     footnote: str = "",
 ) -> None:
-    """Draw how many of `images` (N, C, H, W) are of each class, and beside it the first ten of it.
+    """Draw a histogram of the classes of `images` (N, C, H, W), and ten images of each class.
 
-    classes: (N,) labels; class_names: theirs, by label.
+    classes: (N,) labels. class_names: by label.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -182,17 +181,17 @@ def save_class_sheet(
     for row, share in zip(rows, shares, strict=True):
         bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
     bars.set_yticks(rows, class_names)
-    bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the rows beside
+    bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the images
     bars.set_xlim(0, widest)
     bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
-    bars.set_title("classes as the lab's classifier sees them; dashed: equal shares", fontsize=9)
+    bars.set_title("classes by the lab's classifier; dashed: equal shares", fontsize=9)
 
-    found = [images[classes == label][:SAMPLES] for label in rows]
-    examples = torch.cat([_filled(some, SAMPLES - len(some)) for some in found])
+    by_class = [images[classes == label][:SAMPLES] for label in rows]
+    examples = torch.cat([_with_blanks(some, SAMPLES - len(some)) for some in by_class])
     sheet = grid(examples, columns=SAMPLES)
-    extent = (0, SAMPLES, len(class_names) - 0.5, -0.5)  # so that a row stands beside its bar
+    extent = (0, SAMPLES, len(class_names) - 0.5, -0.5)  # aligns the rows with the bars
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
@@ -200,7 +199,7 @@ def save_class_sheet(
 
 
 def finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:
-    """Write a figure under its title; a footnote must not be overlooked."""
+    """Write a figure with a title and an emphasised footnote."""
     figure.suptitle(title, fontsize=fontsize, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
@@ -208,12 +207,12 @@ def finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 1
 
 
 def _readable(name: str) -> str:
-    """A file's name, which may be $x$ or in any bytes, as text that can be drawn."""
+    """A file name, which may have invalid characters, as text that can be drawn."""
     return printable(name.encode("utf-8", "backslashreplace").decode())
 
 
 def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
-    """A matplotlib figure without a screen, and its axes row by row; sizes in inches."""
+    """A matplotlib figure and its axes, row by row; sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -221,9 +220,9 @@ def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tupl
 
 
 def save_figure(path: Path, figure: Any) -> None:
-    """Write a matplotlib figure as PNG, whole."""
+    """Write a matplotlib figure as PNG, atomically."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # of a script that the font lacks: boxes do
+        warnings.filterwarnings("ignore", "Glyph")  # a character that the font does not have
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     write_whole(path, lambda file: file.write(buffer.getvalue()))

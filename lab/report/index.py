@@ -1,4 +1,4 @@
-"""All runs at a glance: the page index.html beside them, and the table of `gan_lab.py --list`."""
+"""The overview of all runs: outputs/index.html, and the table of `gan_lab.py --list`."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ from lab.runs.run import Run
 from lab.text import printable
 
 OWN_MARK = b'<meta name="generator" content="GAN Lab">'  # in index.html.jinja
-TO_THE_RIGHT = ("seed", "epochs", "fcd")  # columns of numbers
+RIGHT_ALIGNED = ("seed", "epochs", "fcd")  # columns
 
 
 def write(outputs: Path) -> None:
-    """Make the page of all runs, a card each with its thumbnail; a page that is not ours stays."""
+    """Write the page of all runs; an index.html of another program is kept."""
     path = path_in(outputs)
     if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
-        print(f"note: {path} was not made by the lab and stays as it is")
+        print(f"note: {path} is not by the lab and was not replaced")
         return
     cards = []
     for run in Run.all_in(outputs):
@@ -29,20 +29,20 @@ def write(outputs: Path) -> None:
         cards.append(_row(run) | card | {"thumbnail": embedding.thumbnail(run, _shape_of(run))})
     try:
         write_text(path, render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE))
-    except PermissionError:  # a run may be ours in a folder that is not
-        print(f"note: {path} could not be written, the page of all runs stays as it is")
+    except PermissionError:  # `outputs` may belong to another user
+        print(f"note: {path} could not be written, so the page of all runs is not up to date")
 
 
 def path_in(outputs: Path) -> Path:
-    """Where the page of the runs in `outputs` lies."""
+    """The path of the page of all runs."""
     return outputs / "index.html"
 
 
 def _shape_of(run: Run) -> tuple[int, int, int] | None:
-    """The shape of a run's images; None where neither its options nor its generator say it."""
-    known = DATASETS.get(str(run.options.get("dataset")))
-    if known:  # quicker to ask than a file of weights
-        return known.shape
+    """The shape of a run's images; None if neither its options nor its generator have it."""
+    spec = DATASETS.get(str(run.options.get("dataset")))
+    if spec:  # faster than reading the weights
+        return spec.shape
     try:
         return run.load_generator().spec.shape
     except (Fault, OSError):
@@ -50,24 +50,24 @@ def _shape_of(run: Run) -> tuple[int, int, int] | None:
 
 
 def table(outputs: Path) -> str:
-    """A table of the runs in `outputs`, the newest first, for the screen."""
+    """A text table of the runs in `outputs`, the newest first."""
     runs = map(_row, Run.all_in(outputs))
     rows = [{name: printable(text) for name, text in row.items()} for row in runs]
     if not rows:
-        return f"no runs in {outputs}; make one: python gan_lab.py"
+        return f"no runs in {outputs}; train one: python gan_lab.py"
     rows.insert(0, {name: name for name in rows[0]} | {"fcd": "FCD"})
     width = {name: max(len(row[name]) for row in rows) for name in rows[0]}
-    forms = {name: f"{'>' if name in TO_THE_RIGHT else '<'}{most}" for name, most in width.items()}
+    form = {name: f"{'>' if name in RIGHT_ALIGNED else '<'}{most}" for name, most in width.items()}
     lines = [
-        "  ".join(format(text, forms[name]) for name, text in row.items()).rstrip() for row in rows
+        "  ".join(format(text, form[name]) for name, text in row.items()).rstrip() for row in rows
     ]
     quick = any("~" in row["fcd"] for row in rows)
     return "\n".join(lines + [f"~ {summary.QUICK_NOTE}"] * quick)
 
 
 def _row(run: Run) -> dict[str, str]:
-    """What the table and the page say of a run; a damaged one is listed, not fatal."""
-    config, options = run.readable_config, run.options
+    """The cells of a run in the table and on the page; damaged runs are listed too."""
+    config, options = run.config_or_default, run.options
     return {
         "name": run.path.name,
         "set": Path(str(options.get("dataset", "?"))).name + " (sample)" * config.data.is_sample,
@@ -75,7 +75,7 @@ def _row(run: Run) -> dict[str, str]:
         "seed": str(options.get("seed", "?")),
         "epochs": f"{len(run.history)}/{options.get('epochs', '?')}",
         "status": run.status,
-        "fcd": summary.fcd(run),
+        "fcd": summary.fcd_text(run),
         "when": config.written or "?",
-        "other than the recipe": config.other_than_recipe,
+        "changes to the recipe": config.other_than_recipe,
     }

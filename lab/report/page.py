@@ -1,4 +1,4 @@
-"""A page from its Jinja2 template, with the style and the script it carries inside."""
+"""Rendering of Jinja2 templates to pages with embedded style and scripts."""
 
 import base64
 import hashlib
@@ -28,8 +28,8 @@ def whole_options(line: str) -> Any:
 
 
 def render(template: str, **context: Any) -> str:
-    """The page of a template in TEMPLATES; `context` is escaped wherever it is shown."""
-    # Imported late: a training that has just begun needs no page.
+    """Render a template in TEMPLATES; values of `context` are escaped."""
+    # Late, because the imports are slow.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -1,4 +1,4 @@
-"""What a training leaves behind while it runs: grids, scores, history, checkpoints, the screen."""
+"""The recorder of a training: sample grids, scores, history, checkpoints, page and output."""
 
 import contextlib
 import time
@@ -18,25 +18,25 @@ from lab.models import generate
 from lab.report import figures, report
 from lab.runs import Run
 from lab.seeding import stream
-from lab.training.distributed import most
+from lab.training.distributed import all_reduce_max
 from lab.training.losses import LOSSES
 from lab.training.pace import CheckpointClock, Pace
-from lab.training.plan import of_the_run
+from lab.training.plan import stored_options
 from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import TrainingState, save_checkpoint
 from lab.training.timing import TimeBudget
 
-GRID_SIDE = 5  # sample grids are 5 x 5; of a conditional generator they have a row a class
-FIRST_PAGE = 0.3  # seconds that a run's first page takes; benchmarks/REPORT.md has what it took
-HISTOGRAM_IMAGES = 1_000  # of each kind, in TensorBoard's histograms of D(x) and D(G(z))
+GRID_SIDE = 5  # sample grids are 5 x 5, those of conditional generators have one row per class
+FIRST_PAGE = 0.3  # expected seconds to write the first page, see benchmarks/REPORT.md
+HISTOGRAM_IMAGES = 1_000  # real, and generated, for TensorBoard's histograms of D(x) and D(G(z))
 
 
 @dataclass
 class Recorder:
-    """Writes a training down.
+    """Records a training in its run folder, on the screen and for TensorBoard.
 
-    As a context it shows a bar. A training that is stopped or diverges inside keeps the generator
-    it has, and its page says how it ended.
+    A context manager with a progress bar. If the training is stopped or diverges in its block, the
+    status, the history and the page are written; a stopped run also gets its latest generator.
     """
 
     run: Run
@@ -46,29 +46,29 @@ class Recorder:
     evaluator: Evaluator | None
     budget: TimeBudget
     stop: StopSwitch
-    again: str  # how to go on, in words
+    resume_hint: str  # for the message after Ctrl-C
 
     def __post_init__(self) -> None:
         self.clock = CheckpointClock()
-        # Of a run of a thousand short epochs neither may take more time than the epochs do.
+        # With very short epochs, history and page must not take longer than the training.
         self.history_pace = Pace(1, 1 / 50)
-        trained = sum(row.get("seconds", 0.0) for row in self.state.history)  # before a --resume
+        trained = sum(row.get("seconds", 0.0) for row in self.state.history)  # before --resume
         self.page_pace = Pace(20, 3 / 100, self.budget.began - trained, FIRST_PAGE)
-        self.to_close = contextlib.ExitStack()
+        self.stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Recorder":
         self.board = None
         if self.options.tensorboard:
             first = self.state.epoch + bool(self.state.updates)
             board = TensorBoard(self.run.tensorboard_folder, first)
-            self.board = self.to_close.enter_context(board)
-        self.bar = self.to_close.enter_context(ProgressBar(self.state))
-        if self.state.updates:  # the page of a run that goes on says that it does
-            self.renew_page()
+            self.board = self.stack.enter_context(board)
+        self.bar = self.stack.enter_context(ProgressBar(self.state))
+        if self.state.updates:  # the page of a resumed run still says "stopped"
+            self.update_page()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        with self.to_close:
+        with self.stack:
             if isinstance(error, Interrupted):
                 self.save_generator()
                 self.run.save_status("stopped")
@@ -76,125 +76,125 @@ class Recorder:
                 self.run.save_status("diverged")
             if isinstance(error, Interrupted | Fault):
                 self.save_history()
-                report.show(self.run)
+                report.write_pages(self.run)
 
     def after_step(self) -> None:
-        """Move the bar; write a checkpoint when one is due, or when Ctrl-C has asked for an end."""
+        """Advance the bar; save a checkpoint if one is due or the training is to stop."""
         self.bar.advance(self.state)
-        self.stop.look()
-        said = self.budget.after_step(stops=bool(self.stop.requested))
-        for sentence in said:
-            self.bar.line(sentence)
+        self.stop.synchronise()
+        lines = self.budget.after_step(stops=bool(self.stop.requested))
+        for line in lines:
+            self.bar.print_line(line)
         if self.options.minutes:
-            most(self.state.length.steps)  # the other processes, which come with 0, obey it
-            if said:
+            all_reduce_max(self.state.length.steps)  # the other processes pass 0 and get the length
+            if lines:
                 self.save_length()
-        if not self.page_pace.has_begun:  # the first grid came before a page was due
-            self.renew_page()
+        if not self.page_pace.has_run:  # the first page was not due with the first grid
+            self.update_page()
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])
             self.save_checkpoint()
 
     def after_epoch(self) -> None:
-        """Add the epoch to the history; make a grid, a score and a checkpoint when it is time."""
+        """Add the epoch to the history; save a grid, scores and a checkpoint if they are due."""
         began = time.monotonic()
         state, options = self.state, self.options
         state.check_divergence(LOSSES[options.loss])
         row = state.end_epoch(options.batch_size)
         is_last = state.epoch >= state.length.epochs
-        has_grid = is_last or state.epoch % self.budget.every == 0
+        has_grid = is_last or state.epoch % self.budget.sample_every == 0
         if has_grid:
             self.save_samples()
             if self.evaluator:
                 row.update(self.evaluator.quick(state.ema))
         notes = diagnosis.during(state.history, asdict(options))
         if self.board:
-            self.board.row(row)
-        self.bar.epoch(row, notes)
-        self.stop.look()
+            self.board.add_row(row)
+        self.bar.print_epoch(row, notes)
+        self.stop.synchronise()
         if is_last or self.history_pace.is_due():
             self.save_history()
         if is_last or self.stop.requested or self.clock.is_due(end_of_epoch=True):
             self.save_checkpoint()
         elif has_grid:
-            self.renew_page()
+            self.update_page()
         self.budget.after_epoch(began, has_grid)
 
     def save_history(self) -> None:
-        """Write the rows so far; on Windows, later, if a spreadsheet has the file open."""
+        """Write history.csv, which on Windows fails while another program has the file open."""
         if not self.state.history:
             return
         try:
-            with self.history_pace.taking():
+            with self.history_pace.timed():
                 self.run.save_history(self.state.history)
         except PermissionError as error:
-            line = f"    history.csv was not written ({error.strerror}): is it open elsewhere?"
-            self.bar.line(line)
+            reason = f"({error.strerror}): is it open elsewhere?"
+            self.bar.print_line(f"    history.csv was not written {reason}")
 
-    def renew_page(self) -> None:
-        """Make the page anew if that is due; where it cannot be made the training goes on."""
+    def update_page(self) -> None:
+        """Write the page if it is due; an error does not stop the training."""
         if not self.page_pace.is_due():
             return
-        with self.page_pace.taking():
+        with self.page_pace.timed():
             self.save_history()
             try:
                 report.write(Run(self.run.path))
             except (Fault, OSError) as error:
-                self.bar.line(f"    note: the page was not renewed ({error})")
+                self.bar.print_line(f"    note: the page was not updated ({error})")
 
     def save_length(self) -> None:
-        """The length that --minutes has come to, for the files that say it."""
-        length = self.state.length
-        found = {"epochs": length.epochs, "images_shown": length.images_shown}
-        self.options = replace(self.options, **found, sample_every=self.budget.every)
-        self.run.save_options(of_the_run(self.options))
+        """Write the length that --minutes has chosen to config.json."""
+        length, every = self.state.length, self.budget.sample_every
+        chosen = {"epochs": length.epochs, "images_shown": length.images_shown}
+        self.options = replace(self.options, **chosen, sample_every=every)
+        self.run.save_options(stored_options(self.options))
 
     def save_checkpoint(self) -> None:
-        """What --resume needs. Raises Interrupted if Ctrl-C has asked for an end."""
-        with self.clock.taking():
-            if self.options.minutes:  # first: it fits an older checkpoint, too
+        """Save a checkpoint for --resume; then raise Interrupted if the training is to stop."""
+        with self.clock.timed():
+            if self.options.minutes:  # before, since the new length also fits the old checkpoint
                 self.save_length()
             save_checkpoint(self.run.checkpoint_path, self.state)
-        self.stop.raise_if_requested(self.again)
-        self.renew_page()
+        self.stop.raise_if_requested(self.resume_hint)
+        self.update_page()
 
     def save_samples(self) -> None:
-        """The grid of the same latents each time, and the weights that made it."""
+        """Save a sample grid, always of the same latents, and the generator's weights."""
         epoch = self.state.epoch
         grid = self.sample_grid()
         self.run.grid_folder.mkdir(exist_ok=True)
         write_png(self.run.grid_path(epoch), grid)
         self.save_generator()
         if not epoch:
-            self.renew_page()
+            self.update_page()
         if self.board:
-            self.board.grid(epoch, grid)
+            self.board.add_grid(epoch, grid)
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
             labels = self.dataset.train_labels if self.options.conditional else None
             if labels is not None:
                 labels = labels[:HISTOGRAM_IMAGES].to(self.state.device)
             fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
-            self.board.histograms(epoch, self.state.discriminator, real, fake, labels)
+            self.board.add_histograms(epoch, self.state.discriminator, real, fake, labels)
 
     def sample_grid(self) -> Image.Image:
-        """Images of the same latents each time; a row a class, in which a column has its latent."""
+        """A grid, always of the same latents; with classes one row per class."""
         if not self.options.conditional:
             return figures.grid(self.generate(GRID_SIDE**2, "grid"), GRID_SIDE)
         labels, columns = figures.rows_of_classes(len(self.dataset.spec.class_names))
         return figures.grid(self.generate(columns, "grid", labels), columns)
 
     def save_generator(self) -> None:
-        """The averaged weights, which are those one uses."""
+        """Save the averaged generator."""
         self.run.save_network("generator", self.state.ema, self.dataset.spec, self.state.epoch)
 
     def generate(self, count: int, purpose: str, labels: Tensor | None = None) -> Tensor:
-        """uint8 (count, *shape) from the averaged generator; a purpose has its latents for good.
+        """Images, uint8 (count, *shape), of the averaged generator; `purpose` seeds the latents.
 
-        labels: (N,), N a multiple of count, what a conditional one is asked for of these latents in
-        turn; without them it takes the classes in turn.
+        labels: (N,), N a multiple of `count`, for a conditional generator; the latents repeat, and
+        N images are returned. By default it makes the classes in turn.
         """
-        seed = stream(self.options.seed, purpose)
-        latents = torch.randn(count, self.options.latent_dim, generator=seed)
+        random = stream(self.options.seed, purpose)
+        latents = torch.randn(count, self.options.latent_dim, generator=random)
         if labels is not None:
             latents, labels = latents.repeat(len(labels) // count, 1), labels.to(self.state.device)
         with full_precision():

@@ -1,4 +1,4 @@
-"""What is written of a finished run, and of images that were scored."""
+"""The figures of a finished run, and the evaluation of images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ GIF_FRAMES = 80  # all of them are in memory at once
 def save_pictures(
     run: Run, generator: nn.Module, history: charts.History, dataset: Dataset, title: str, loss: str
 ) -> None:
-    """Write loss curves under `title`, the film, latent walks, and nearest training images."""
+    """Write loss curves with `title`, the film, latent walks and nearest training images."""
     footnote = dataset.footnote()
     charts.save_curves(run.curves_path, history, title, loss, footnote)
-    figures.save_gif(run.film_path, charts.thinned(run.grids(), GIF_FRAMES))
+    figures.save_gif(run.film_path, charts.evenly_spaced(run.grids(), GIF_FRAMES))
     title = f"{dataset.title}: from one latent to another, along the sphere"
     rows = latent_space.walks(generator, dataset.spec.class_names)
     figures.save_sheet(run.latent_walk_path, rows, title, footnote)
@@ -38,9 +38,9 @@ def save_evaluation(
     options: Mapping[str, Any] | None,
     **facts: Any,
 ) -> list[str]:
-    """Write evaluation.json and, where classes are known, a sheet of them; say what was found.
+    """Write evaluation.json and, if there are classes, a class sheet; returns the diagnosis.
 
-    history, options: of the run, as `diagnosis.after` takes them. facts: other fields of the file.
+    history, options: of the run, for `diagnosis.after`. facts: further fields of the file.
     """
     words = diagnosis.after(history, judgement.record, options)
     folder.save_evaluation(judgement.record.model_copy(update={"words": words, **facts}))

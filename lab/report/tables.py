@@ -1,6 +1,6 @@
-"""The tables of the page: metrics with their meaning, published figures, restoration scores.
+"""The tables of the page: metrics, published scores, restoration scores.
 
-Every figure is optional, and one that is not known here is shown under its own name.
+Every value is optional, and unknown ones are shown with the keys that they have in their file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,8 @@ from lab.report.summary import shares_of
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Score, Scores, Sheet
 
-UNEVEN = 1.5  # the largest class has more images than so many times the smallest
-# scores.json: key -> (label, format).
-SCORES = {
+UNEVEN = 1.5  # largest over smallest class of a data set that does not count as balanced
+SCORES = {  # key in scores.json -> (label, format)
     "psnr": ("PSNR, dB", ".1f"),
     "ssim": ("SSIM", ".3f"),
     "accuracy": ("accuracy", ".1%"),
@@ -25,13 +24,13 @@ SCORES = {
 }
 
 
-def results(
+def metrics_table(
     evaluation: Evaluation, classic: Run | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """The table of metrics, with real images and a classic run beside, and the class histogram."""
+    """The table of metrics of the run, of real images and of a classic run; the class histogram."""
     figures, real = evaluation.figures, evaluation.real
     columns = (figures, real, classic.figures if classic else {})
-    floors = [key for key in figures if key.endswith("_real")]  # in the column beside
+    floors = [key for key in figures if key.endswith("_real")]  # have a column of their own
     left_out = {"images", *(floors if real else ())}
     keys = dict.fromkeys([*(key for key in METRICS if key in figures), *figures])
     return {
@@ -47,7 +46,7 @@ def results(
 
 
 def _metric_row(key: str, columns: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """The cells of a metric: of this run, of real images, of a classic run; "" if unknown."""
+    """The cells of a metric: this run, real images, a classic run; "" if unknown."""
     metric = METRICS.get(key) or Metric(key.replace("_", " "), "", ".4g", "", None)
     cells = [metric.shown(figures[key]) if key in figures else "" for figures in columns]
     words = {"label": metric.label, "better": metric.better, "meaning": metric.meaning}
@@ -57,20 +56,21 @@ def _metric_row(key: str, columns: Sequence[Mapping[str, float]]) -> dict[str, s
 def _class_histogram(
     shares: Sequence[float], names: Sequence[str], own: Sequence[float]
 ) -> dict[str, Any]:
-    """Bars of the classes, and where an equal share would end, in percent of the longest.
+    """The widths of the bars and of an equal share, in percent of the longest bar.
 
-    own: the shares in the set. Where they are uneven, each stands beside its class instead.
+    own: the shares in the data set. If it is not balanced, these are shown with the classes instead
+    of an equal share.
     """
     if len(names) != len(shares):
         names = [str(label) for label in range(len(shares))]
     highest = max(shares, default=0.0)
     uneven = len(own) == len(shares) and max(own, default=0) > UNEVEN * min(own, default=0)
-    beside = [f" of {share:.1%}" for share in own] if uneven else [""] * len(shares)
+    own_text = [f" of {share:.1%}" for share in own] if uneven else [""] * len(shares)
     is_even = bool(highest) and not uneven
     return {
         "classes": [
-            {"name": name, "share": f"{share:.1%}{fair}", "width": round(100 * share / highest, 2)}
-            for name, share, fair in zip(names, shares, beside, strict=True)
+            {"name": name, "share": f"{share:.1%}{text}", "width": round(100 * share / highest, 2)}
+            for name, share, text in zip(names, shares, own_text, strict=True)
         ],
         "equal_share": f"{100 / len(shares):.3g}%" if shares and not uneven else "",
         "equal_width": round(100 / len(shares) / highest, 2) if is_even else 0,
@@ -78,9 +78,9 @@ def _class_histogram(
 
 
 def published(spec: DatasetSpec | None, figures: Figures) -> list[tuple[str, str, bool]]:
-    """Published figures of the set as (what, Inception FID, whether it is this run's).
+    """Published scores for the data set: (method, Inception FID, whether it is this run).
 
-    None for a run without an Inception FID: nothing else compares with them.
+    [] for a run without an Inception FID, since other distances are not comparable.
     """
     if spec is None or not spec.published_fid or "fid" not in figures:
         return []
@@ -88,47 +88,46 @@ def published(spec: DatasetSpec | None, figures: Figures) -> list[tuple[str, str
     return [*rows, ("This run", f"{figures['fid']:.1f}", True)]
 
 
-def scores(found: Scores) -> dict[str, Any] | None:
+def scores_table(scores: Scores) -> dict[str, Any] | None:
     """Restoration scores: {"head": ["PSNR, dB", ...], "rows": [(corruption, image, [cells])]}."""
     rows = []
-    for sheet in in_order(found.sheets).values():
+    for sheet in sorted_sheets(scores.sheets).values():
         images = f", {sheet.images} images" if sheet.images else ""
         rows += [(corruption_of(sheet) + images, *score) for score in sheet.scores.items()]
     head = list(dict.fromkeys(key for *_, score in rows for key in score))
     if not head:
         return None
     return {
-        "head": [_known(key)[0] for key in head],
-        "rows": [(done, name, [_cell(key, score) for key in head]) for done, name, score in rows],
+        "head": [_label_and_format(key)[0] for key in head],
+        "rows": [(what, name, [_cell(key, score) for key in head]) for what, name, score in rows],
     }
 
 
 def corruption_of(sheet: Sheet) -> str:
-    """A sheet's corruption as it is typed, `gaussian:0.3`; "" if it had none."""
+    """A sheet's corruption as in --corruption, `gaussian:0.3`; "" if it has none."""
     if sheet.corruption or not isinstance(sheet.sigma, int | float):
         return sheet.corruption
-    # Records of the lab's first version have a noise level only.
-    return f"gaussian{'-clipped' if sheet.clipped else ''}:{sheet.sigma:g}"
+    return f"gaussian{'-clipped' if sheet.clipped else ''}:{sheet.sigma:g}"  # of old versions
 
 
-def in_order(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
-    """Sheets by name: those of a corruption together, by severity; those without one last."""
+def sorted_sheets(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
+    """The sheets sorted by corruption and severity; those without a corruption last."""
 
-    def place(item: tuple[str, Sheet]) -> tuple[bool, str, float, str]:
+    def key(item: tuple[str, Sheet]) -> tuple[bool, str, float, str]:
         name, sheet = item
         kind = corruption_of(sheet).partition(":")[0]
         level = sheet.sigma if isinstance(sheet.sigma, int | float) else 0.0
         return not kind, kind, level, name
 
-    return dict(sorted(sheets.items(), key=place))
+    return dict(sorted(sheets.items(), key=key))
 
 
 def _cell(key: str, score: Score) -> str:
     value = score.get(key, "")
-    if value is None:  # a PSNR of equal images
+    if value is None:  # the PSNR of equal images
         return "∞"
-    return value if isinstance(value, str) else format(value, _known(key)[1])
+    return value if isinstance(value, str) else format(value, _label_and_format(key)[1])
 
 
-def _known(key: str) -> tuple[str, str]:
+def _label_and_format(key: str) -> tuple[str, str]:
     return SCORES.get(key, (key.replace("_", " "), ".4g"))

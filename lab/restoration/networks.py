@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lab.data.datasets import Dataset, DatasetSpec
-from lab.errors import Fault, going_on
+from lab.errors import Fault, on_interrupt
 from lab.models.serialization import Weights, load_weights, save_weights
 from lab.models.shipped import load_restorer
 from lab.restoration import denoising, posterior
@@ -117,7 +117,7 @@ def _train_and_store(
         f"generator's folder: {DURATION}",
         flush=True,
     )
-    with going_on(f"a half-trained {role.name} is not kept, {role.option} starts over"):
+    with on_interrupt(f"a half-trained {role.name} is not kept, {role.option} starts over"):
         network = role.train(dataset.train_images.to(device), seed, denoiser)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, network, dataset.spec, fingerprint=dataset.fingerprint)

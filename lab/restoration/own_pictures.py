@@ -12,7 +12,7 @@ from lab.data.pixels import unit_to_levels
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.estimation import estimate
 from lab.restoration.restorers import RESTORERS, Context, Restorer, projected_classes
-from lab.restoration.sheets import MOST_SHOWN, Sheets
+from lab.restoration.sheets import MAX_SHOWN, Sheets
 from lab.text import counted, listed, printable
 
 
@@ -55,7 +55,7 @@ def restore_own(
         print(f"{corruption:<22}{how}, {which}")
     if classes := projected_classes(context, sheets.dataset.spec.class_names):
         print(f"projected as {listed(classes, 16)}")
-    first = f" (the first {MOST_SHOWN} of {len(tiles)})" if len(tiles) > MOST_SHOWN else ""
+    first = f" (the first {MAX_SHOWN} of {len(tiles)})" if len(tiles) > MAX_SHOWN else ""
     columns = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
     sheets.save(
         "own_images.png",

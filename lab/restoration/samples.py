@@ -11,14 +11,14 @@ from lab.restoration.restorers import Context, applicable
 from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets
 
-MOST_SAMPLED = 8  # rows of the sheet
+MAX_SAMPLED = 8  # rows of the sheet
 
 
 def show_samples(
     context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor, count: int
 ) -> None:
     """Draw `count` restorations of each image beside their mean and twice their deviation."""
-    clean = clean[:MOST_SAMPLED]
+    clean = clean[:MAX_SAMPLED]
     samplers = [row for row in applicable(context, corruption).values() if row.sample]
     if not samplers:
         raise Mistake(

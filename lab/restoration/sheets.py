@@ -13,7 +13,7 @@ from lab.data.pixels import unit_to_levels
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Sheet
 
-MOST_SHOWN = 16  # images in a row of a sheet; all images are scored
+MAX_SHOWN = 16  # images in a row of a sheet; all images are scored
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sheets:
         rows: Sequence[tuple[str, Tensor]],
         facts: dict[str, Any],
         columns: Sequence[str] = (),
-        most: int = MOST_SHOWN,
+        most: int = MAX_SHOWN,
         sample_part: str = "from",
     ) -> None:
         """Draw labelled rows of images (N, C, H, W) in [0, 1], and record `facts` about them.

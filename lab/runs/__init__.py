@@ -1,16 +1,16 @@
-"""Run folders: what a training leaves, found, read and written by one object.
+"""Run folders: their files, and a `Run` object that finds, reads and writes them.
 
-layout      where the files lie; the next free folder
-schema      what config, history, evaluation and scores hold
+layout      file names; the next free folder
+schema      contents of config.json, history.csv, evaluation.json and scores.json
 run         a run folder as one object
 images      the images that a run was trained on
-resume      what --resume asks for
-generators  the generator that --run, --generator or --pretrained names
-generated   what generate_images.py made with a generator
-results     what denoise_images.py made with a generator
+resume      the run and the options for --resume
+generators  the generator for --run, --generator or --pretrained
+generated   output of generate_images.py
+results     output of denoise_images.py
 """
 
-from lab.runs.images import load_own_dataset
+from lab.runs.images import load_training_dataset
 from lab.runs.layout import OUTPUTS, check_out
-from lab.runs.resume import resumed
+from lab.runs.resume import resume_options
 from lab.runs.run import Run

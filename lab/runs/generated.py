@@ -1,4 +1,4 @@
-"""What generate_images.py makes: samples, and beside them a sheet and dataset.json."""
+"""Output of generate_images.py: images, and beside them a preview and dataset.json."""
 
 from __future__ import annotations
 
@@ -18,46 +18,48 @@ FORMAT = "gan-lab generated images"
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """A folder or file of samples; nothing but samples is in it."""
+    """A folder or file that contains only generated images."""
 
     path: Path
-    kind: str  # the format, a row of WRITERS
+    kind: str  # the format, a key of WRITERS
 
     def __str__(self) -> str:
         return str(self.path)
 
-    # A look at the first of them, and of their twins.
-    sheet_path = property(lambda made: made.path.parent / "made.png")
-    # How each of the samples that lie beside each other was made, by its name.
-    facts_path = property(lambda made: made.path.parent / "dataset.json")
+    # A preview of the first images and of their corrupted copies.
+    sheet_path = property(lambda output: output.path.parent / "made.png")
+    # How each output in the same folder was generated, by its name.
+    facts_path = property(lambda output: output.path.parent / "dataset.json")
 
     def check(self, flag: str) -> None:
-        """Mistake if they cannot be written, or if what is there was not made by the lab.
+        """Mistake if the path cannot be written to, or has files of other programs.
 
-        flag: the option that led there.
+        flag: the option that decided the path.
         """
         files.check_path(flag, self.path)
         files.check_writable(flag, self.path.parent)
         above = GeneratedImages(self.path.parent, self.kind)
-        if above.path.name in (above._made() or {}):
-            raise Mistake(f"{flag} {above}: holds samples of another format; name another folder")
-        made = self._made()
-        if made is None or (self.sheet_path.exists() and not made):
-            other = self.sheet_path if made is not None else self.facts_path
-            raise Mistake(f"{flag} {self}: {other} is of another program; name another folder")
+        if above.path.name in (above._recorded() or {}):
+            raise Mistake(f"{flag} {above}: has images of another format; name another folder")
+        recorded = self._recorded()
+        if recorded is None or (self.sheet_path.exists() and not recorded):
+            other = self.sheet_path if recorded is not None else self.facts_path
+            raise Mistake(
+                f"{flag} {self}: {other} was written by another program; name another folder"
+            )
         is_empty = self.path.is_dir() and not any(self.path.iterdir())
-        if self.path.exists() and made.get(self.path.name) != self.kind and not is_empty:
-            what = f"is there already, and is not {self.kind} that generate_images.py has made"
+        if self.path.exists() and recorded.get(self.path.name) != self.kind and not is_empty:
+            what = f"exists and is not {self.kind} output of generate_images.py"
             raise Mistake(f"{flag} {self}: {what}; name another")
 
     def record(self, facts: Mapping[str, Any]) -> None:
-        """Write down how they were made."""
-        made = files.read_json(self.facts_path)["made"] if self._made() else {}
+        """Add this output to dataset.json, with `facts` about how it was generated."""
+        made = files.read_json(self.facts_path)["made"] if self._recorded() else {}
         made[self.path.name] = {"kind": self.kind, **facts}
         files.write_json(self.facts_path, {"format": FORMAT, "made": made})
 
-    def _made(self) -> dict[str, str] | None:
-        """The kind of everything in dataset.json, by name; None if that is not the lab's."""
+    def _recorded(self) -> dict[str, str] | None:
+        """The kinds in dataset.json, by name; None if another program wrote the file."""
         if not self.facts_path.exists():
             return {}
         try:
@@ -69,21 +71,21 @@ class GeneratedImages:
         return None
 
 
-def places(
+def locate_outputs(
     flag: str, out: Path, kind: str, spec: DatasetSpec, endings: Sequence[str]
 ) -> list[GeneratedImages]:
-    """Where samples of that kind go that are asked for at `out`, by the option `flag`.
+    """The outputs at `out`, one for each of `endings`, which are appended to the name.
 
-    endings: of the name, one for each kind of images. Mistake where one cannot be written.
+    flag: the option that decided `out`. kind: the format. Mistake if one cannot be written.
     """
     writer = WRITERS[kind]
     out = Path(os.path.realpath(out))
     has_suffix = writer.suffix and out.suffix.lower() == writer.suffix
     stem = out.stem if has_suffix else out.name
-    found = [
+    outputs = [
         GeneratedImages(out.parent / (stem + ending + writer.suffix) / writer.below(spec), kind)
         for ending in endings
     ]
-    for each in found:
-        each.check(flag)
-    return found
+    for output in outputs:
+        output.check(flag)
+    return outputs

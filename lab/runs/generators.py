@@ -1,4 +1,4 @@
-"""The generator that a script is to use: of a run, from a file, or one that ships."""
+"""The generator that a script uses: of a run, from a file, or one that ships with the lab."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab import files
 from lab.data.datasets import DATASETS, Dataset, load, load_pictures
 from lab.errors import Fault, Mistake
 from lab.models.serialization import Weights, load_weights
-from lab.models.shipped import load_generator, sets_with_generator
+from lab.models.shipped import load_shipped, sets_with_generator
 from lab.runs.images import load_dataset
 from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder, new_folder
 from lab.runs.results import RESULTS, RestorationResults
@@ -19,30 +19,30 @@ from lab.text import shortened, sized
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator, and the run that it was trained in as far as that is known."""
+    """A generator, and the run that it was trained in, if known."""
 
     weights: Weights
-    run: Run | None  # whose folder the file lies in
-    named_by_file: bool  # by --generator, so that results do not go into that run
+    run: Run | None  # the run whose folder has the file
+    given_as_file: bool  # with --generator; results are then not written into the run
 
     network = property(lambda generator: generator.weights.network)  # in evaluation mode
-    spec = property(lambda generator: generator.weights.spec)  # of the set it was trained on
+    spec = property(lambda generator: generator.weights.spec)  # of its data set
     path = property(lambda generator: generator.weights.path)  # of its file
-    # How many it is told apart by label; 0 of an unconditional one.
+    # Number of classes of a conditional generator, else 0.
     classes = property(lambda generator: getattr(generator.network, "classes", 0))
 
     @property
     def stage(self) -> str:
-        """`, after epoch 12`, as far as the file says it."""
+        """`, after epoch 12`, or "" if the file does not have the epoch."""
         epoch = self.weights.facts.get("epoch")
         if epoch == 0:
             return ", untrained or nearly so"
         return f", after epoch {epoch}" if isinstance(epoch, int) else ""
 
     def load_dataset(self, data_dir: Path | None = None) -> Dataset:
-        """Images of the generator's set, by its run if it has one; Fault where nothing says which.
+        """The generator's data set, found through its run if it has one; Fault if unknown.
 
-        data_dir: also where a set of one's own is now.
+        data_dir: the folder of the data set, also of the user's own pictures.
         """
         dataset = self._find_dataset(data_dir)
         if dataset.spec.shape != self.spec.shape:
@@ -61,18 +61,18 @@ class TrainedGenerator:
         return load_dataset(self.run)
 
     def was_trained_on(self, dataset: Dataset) -> bool:
-        """Whether these are the images of its run; true where none are known."""
+        """Whether `dataset` is that of its run; True if there is no run."""
         return self.run is None or self.run.was_trained_on(dataset)
 
 
 def find_generator(
     run: Path | None, generator: Path | None, pretrained: str | None = None
 ) -> TrainedGenerator:
-    """The generator of --run, in the file --generator, or that ships for the set --pretrained.
+    """The generator of --run, of the file --generator, or the one shipped for --pretrained.
 
-    Without these that of the newest run; where there is no run, the first that ships, and it says
-    so. Raises Mistake if several are given, if it is not there, or if the file is none that
-    gan_lab.py made; Fault if that of a run, or one that ships, is damaged.
+    The default is that of the newest run; if there is no run, the first shipped one, with a note.
+    Raises Mistake if several options are given, or if the generator is missing or not from
+    gan_lab.py; Fault if the generator of a run, or a shipped one, is damaged.
     """
     given = {"--run": run, "--generator": generator, "--pretrained": pretrained}
     flags = [flag for flag, value in given.items() if value]
@@ -98,17 +98,17 @@ def find_generator(
         found = Run.open("--run", run)
     if not found.generator_path.is_file():
         raise Mistake(f"--run {found}: has no generator.pth yet; wait, or name another run")
-    return TrainedGenerator(_own_weights(found), found, named_by_file=False)
+    return TrainedGenerator(_own_weights(found), found, given_as_file=False)
 
 
 def _own_weights(run: Run) -> Weights:
-    """The run's generator; Fault if it is of another set than the run."""
+    """The run's generator; Fault if its data set is not that of the run."""
     weights, name = run.load_generator(), run.options.get("dataset")
     spec, known = weights.spec, DATASETS.get(name) if isinstance(name, str) else None
-    is_other = known and (known.name, known.shape) != (spec.name, spec.shape)
-    if is_other or (isinstance(name, str) and not known and spec.name in DATASETS):
+    differs = known and (known.name, known.shape) != (spec.name, spec.shape)
+    if differs or (isinstance(name, str) and not known and spec.name in DATASETS):
         what = f"is a generator of {spec.title}, {sized(spec.shape)}, and the run is of"
-        cure = "put its own back, or name the file with --generator"
+        cure = "restore the run's own file, or name this one with --generator"
         raise Fault(f"{weights.path}: {what} {shortened(name, 80)}; {cure}")
     return weights
 
@@ -118,7 +118,7 @@ def _shipped(name: str) -> TrainedGenerator:
     if name not in ships:
         cure = f"those there are: {', '.join(ships)}" if ships else "train one: python gan_lab.py"
         raise Mistake(f"--pretrained {shortened(name, 80)!r}: no generator ships for it; {cure}")
-    return TrainedGenerator(load_generator(DATASETS[name]), None, named_by_file=False)
+    return TrainedGenerator(load_shipped("generator", DATASETS[name]), None, given_as_file=False)
 
 
 def _from_file(path: Path) -> TrainedGenerator:
@@ -131,23 +131,23 @@ def _from_file(path: Path) -> TrainedGenerator:
     except Fault as fault:
         raise Mistake(f"--generator {fault}; name a generator.pth of gan_lab.py") from None
     run = Run(path.parent) if is_run_folder(path.parent) else None
-    return TrainedGenerator(weights, run, named_by_file=True)
+    return TrainedGenerator(weights, run, given_as_file=True)
 
 
-def home_of(trained: TrainedGenerator) -> RunFiles:
-    """Where what a generator makes goes: into its run, else into a new folder beside the runs."""
-    if trained.run and not trained.named_by_file:
+def output_folder(trained: TrainedGenerator) -> RunFiles:
+    """The folder for a generator's images: its run, or a new folder in outputs."""
+    if trained.run and not trained.given_as_file:
         return trained.run
     check_out(OUTPUTS)
     return RunFiles(new_folder(OUTPUTS, "generated"))
 
 
 def find_results(trained: TrainedGenerator, out: Path | None) -> RestorationResults:
-    """Where restored images go: into --out, else into the run, or of a --generator into outputs.
+    """The folder for restored images: --out, else the run, or outputs with --generator.
 
-    Mistake if they cannot, or if another generator's are there.
+    Mistake if it cannot be written to, or has the results of another generator.
     """
-    into_run = bool(trained.run) and not (out or trained.named_by_file)
+    into_run = bool(trained.run) and not (out or trained.given_as_file)
     results = trained.run.restorations if into_run else RestorationResults(out or OUTPUTS / RESULTS)
     if out:
         check_out(out)

@@ -1,4 +1,4 @@
-"""The images that a run was trained on, found again."""
+"""The data set that a run was trained on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lab.text import printable
 
 
 def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Dataset:
-    """Images of the run's set, or the set `name`; raises as `datasets.load`.
+    """The data set of the run, or the set `name`; raises as `datasets.load`.
 
-    data_dir: also where a set of one's own has moved since; it is converted as it was then.
-    Of a run on the bundled sample they are that sample, also where the full set has come since.
+    data_dir: the folder of the set, also of the user's own pictures if they were moved; these are
+    converted as in the run. A run on the bundled sample gets the sample, even if the full set is
+    there by now.
     """
     name = name or run.options.get("dataset")
     if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
@@ -27,7 +28,7 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
             return datasets.load_sample(name)
         return datasets.load(name, data_dir or data_dir_of(run))
     if not data_dir and not datasets.exists(name):
-        what = f"its pictures were {printable(name)}, which is gone"
+        what = f"its pictures were {printable(name)}, which no longer exists"
         raise Fault(f"{run}: {what}; say with --data-dir where they are now")
     side, colour = run.options.get("image_size"), run.options.get("colour")
     if type(side) is not int or type(colour) is not bool:
@@ -35,16 +36,16 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
     return datasets.load_pictures(data_dir or Path(name), (3 if colour else 1, side, side))
 
 
-def load_own_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
-    """The very images that the run was trained on, from `data_dir` if that is given.
+def load_training_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
+    """The data set of the run, which must have the same images, from `data_dir` if given.
 
-    Mistake if a full set is given for a run on the sample; Fault for any other images.
+    Mistake for the full set if the run used the sample; Fault for any other images.
     """
     dataset = load_dataset(run, data_dir)
     if run.config.data.is_sample and not dataset.is_sample:
         raise Mistake(
-            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is held "
-            "against it; leave --data-dir out, or train a new run on these images"
+            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is compared "
+            "with it; leave --data-dir out, or train a new run on these images"
         )
     if not run.was_trained_on(dataset):
         raise Fault(
@@ -55,7 +56,7 @@ def load_own_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
 
 
 def data_dir_of(run: Run) -> Path | None:
-    """The --data-dir of the run, if there is such a folder here."""
+    """The --data-dir of the run; None if the folder does not exist."""
     stored = run.options.get("data_dir")
     path = at_home(stored) if isinstance(stored, str) else None
     return path if path and path.is_dir() else None

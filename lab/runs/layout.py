@@ -1,4 +1,4 @@
-"""Where the files of a run folder lie, and how a new folder gets its number."""
+"""File names in a run folder, and the number of a new folder."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
 
 
 def _file(name: str) -> property:
-    """The path of a file or folder in the folder of results."""
+    """A property with the path of a file or folder in the run folder."""
     return property(lambda folder: folder.path / name)
 
 
 class RunFiles:
-    """The paths in a folder of results; nothing outside lab/runs spells a file's name."""
+    """The paths in a run folder; no code outside lab/runs has these file names."""
 
-    config_path = _file("config.json")  # every option, where the images came from, versions
-    history_path = _file("history.csv")  # a row an epoch
-    generator_path = _file("generator.pth")  # the averaged weights, and what rebuilds the network
-    checkpoint_path = _file("checkpoint.pth")  # what --resume needs
-    denoiser_path = _file("denoiser.pth")  # of this run's set, the user's own
-    sampler_path = _file("sampler.pth")  # and that
-    evaluation_path = _file("evaluation.json")  # the final figures
+    config_path = _file("config.json")  # options, source of the images, versions
+    history_path = _file("history.csv")  # one row per epoch
+    generator_path = _file("generator.pth")  # averaged weights and config of the network
+    checkpoint_path = _file("checkpoint.pth")  # for --resume
+    denoiser_path = _file("denoiser.pth")  # of --train-denoiser
+    sampler_path = _file("sampler.pth")  # of --train-sampler
+    evaluation_path = _file("evaluation.json")  # the final scores
     class_sheet_path = _file("evaluation.png")  # the class histogram beside samples of each class
     grid_folder = _file("generated_samples")
     final_folder = _file("final_generated_images")
-    generated_folder = _file("generated_images")  # what generate_images.py made
-    export_folder = _file("exported")  # the generator for other programs, a folder a format
+    generated_folder = _file("generated_images")  # by generate_images.py
+    export_folder = _file("exported")  # one folder per format of generate_images.py --export
     curves_path = _file("loss_curves.png")
-    film_path = _file("training.gif")  # the sample grids, one after another
+    film_path = _file("training.gif")  # the sample grids as an animation
     latent_walk_path = _file("latent_walk.png")
-    nearest_path = _file("nearest_training_images.png")  # beside generated images
+    nearest_path = _file("nearest_training_images.png")  # below generated images
     report_path = _file("report.html")
     tensorboard_folder = _file("tensorboard")
 
@@ -55,7 +55,7 @@ class RunFiles:
         return self.grid_folder / f"epoch_{epoch:03d}.png"
 
     def grids(self) -> list[tuple[int, Path]]:
-        """The sample grids by epoch, in order."""
+        """Epoch and path of each sample grid, in order."""
         named = [(GRID_NAME.fullmatch(path.name), path) for path in self.grid_folder.glob("*")]
         return sorted((int(match[1]), path) for match, path in named if match)
 
@@ -64,21 +64,21 @@ class RunFiles:
         return sorted(self.final_folder.glob("img_*.png"))
 
     def save_evaluation(self, evaluation: Evaluation) -> None:
-        self.__dict__.pop("evaluation", None)  # what was read before is no longer there
+        self.__dict__.pop("evaluation", None)  # clears Run's cached property
         files.write_json(self.evaluation_path, evaluation.as_json())
 
 
 def final_name(number: int, class_name: str = "") -> str:
-    """What a final image is called: `img_007.png`, of a class `img_007_sneaker.png`."""
+    """The file name of a final image: `img_007.png`, with a class `img_007_sneaker.png`."""
     letters = re.sub(r"[^a-z0-9]+", "-", class_name.lower()).strip("-")
     return f"img_{number:03d}{'_' * bool(letters)}{letters}.png"
 
 
 def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
-    """Make and return the next free folder `outputs/name-001` and on, from number `first`.
+    """Make and return the next free folder of `outputs/name-001`, ..., from number `first`.
 
-    Two programs that ask at once get two folders: making a folder is atomic, looking is not.
-    Raises Mistake where no folder can be made.
+    Making a folder is atomic, so two programs never get the same one. Raises Mistake if no folder
+    can be made.
     """
     try:
         outputs.mkdir(parents=True, exist_ok=True)
@@ -89,12 +89,12 @@ def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
                 return path
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # a full disk is the world's fault
+            raise  # a full disk is not the user's mistake
         raise Mistake(f"--out {outputs}: {error.strerror}; name another folder") from None
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether there is a config.json that this user may see; in a shared folder not all are."""
+    """Whether the folder has a config.json and this user may read the folder."""
     try:
         return RunFiles(path).config_path.is_file() and os.access(path, os.R_OK | os.X_OK)
     except PermissionError:
@@ -102,14 +102,14 @@ def is_run_folder(path: Path) -> bool:
 
 
 def holds_a_run(path: Path) -> bool:
-    """Whether a folder is a run's, not one of pictures that happens to hold a config.json."""
-    files = RunFiles(path)
-    parts = (files.generator_path, files.checkpoint_path, files.history_path, files.grid_folder)
+    """Whether the folder is a run, and not a folder of pictures with some config.json in it."""
+    run = RunFiles(path)
+    parts = (run.generator_path, run.checkpoint_path, run.history_path, run.grid_folder)
     return is_run_folder(path) and any(part.exists() for part in parts)
 
 
 def check_out(folder: Path) -> None:
-    """Mistake if --out is a run folder, whose files are its own, or cannot be written to."""
+    """Mistake if --out is a run folder, or cannot be written to."""
     if RunFiles(folder).config_path.is_file():
         raise Mistake(f"--out {folder}: is a run folder; name another")
     files.check_writable("--out", folder)

@@ -1,7 +1,7 @@
-"""What denoise_images.py makes: sheets of restored images, and scores.json, which says what of.
+"""Output of denoise_images.py: sheets of restored images, and scores.json with their scores.
 
-What networks have made that have been replaced since would be taken for the work of those that
-there are now: it is removed.
+Results of networks that have been replaced are removed, so that nobody takes them for results of
+the present ones.
 """
 
 from __future__ import annotations
@@ -20,69 +20,68 @@ from lab.runs.layout import RunFiles, holds_a_run
 from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
-RESULTS = "denoising_results"  # the folder's name, in a run folder or in outputs
-# Beside the sheets: the user's own images, restored.
-OWN_FOLDERS = ("denoised", "projected", "samples")
+RESULTS = "denoising_results"  # folder name, in a run folder or in outputs
+OWN_FOLDERS = ("denoised", "projected", "samples")  # restored pictures of --images
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that sheets are made with, and the name of the set they were trained on."""
+    """The networks that restored the images, and the name of their data set."""
 
     dataset: str
     generator: Path
     generator_sha256: str
-    denoiser_sha256: str | None = None  # None if there was none
+    denoiser_sha256: str | None = None  # None without a denoiser
     sampler_sha256: str | None = None
 
     @property
     def restorers(self) -> dict[str, str | None]:
-        """The digests of those that restore, as a sheet records them."""
+        """The digests of denoiser and sampler, by their keys in scores.json."""
         return {"denoiser_sha256": self.denoiser_sha256, "sampler_sha256": self.sampler_sha256}
 
 
 class RestorationResults:
-    """A folder of restored images, and what is in it."""
+    """A folder of restored images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.remarks: list[str] = []  # what was found damaged
+        self.remarks: list[str] = []  # about damaged files
 
     def __str__(self) -> str:
         return str(self.folder)
 
-    # What every sheet shows, and what the images in it score.
+    # A description and the scores of every sheet.
     scores_path = property(lambda results: results.folder / "scores.json")
 
     def sheet_path(self, name: str) -> Path:
-        """A sheet: rows of images, clean, corrupted, restored."""
+        """The path of a sheet: rows of clean, corrupted and restored images."""
         return self.folder / name
 
     def own_folder(self, name: str) -> Path:
-        """One's own images, restored; name: one of OWN_FOLDERS."""
+        """The folder for restored pictures of --images; name: one of OWN_FOLDERS."""
         return self.folder / name
 
     def network_path(self, generator: Path, role: str) -> Path:
-        """The denoiser or the sampler lies beside its generator; where it cannot, with results.
+        """The path of a trained denoiser or sampler: beside the generator, if that is writable.
 
-        Nothing is put among the weights that ship.
+        Otherwise, or if the generator ships with the lab, it is in this folder.
         """
-        beside = getattr(RunFiles(generator.parent), f"{role}_path")
-        is_open = os.access(beside.parent, os.W_OK) and beside.parent != WEIGHTS
-        return beside if beside.is_file() or is_open else self.folder / beside.name
+        path = getattr(RunFiles(generator.parent), f"{role}_path")
+        is_writable = os.access(path.parent, os.W_OK) and path.parent != WEIGHTS
+        return path if path.is_file() or is_writable else self.folder / path.name
 
     def check_images(self, folder: Path) -> None:
-        """Mistake if --images is a run folder, or one whose pictures could be written over."""
+        """Mistake if --images is a run folder, or one whose pictures would be overwritten."""
         if holds_a_run(folder):
             cure = "name the final_generated_images in it, or a folder of your own"
             raise Mistake(f"--images {folder}: is a run folder, with grids and curves; {cure}")
         written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
         if folder.resolve() in [path.resolve() for path in written]:
-            raise Mistake(f"--images {folder}: could be written over; give another --out")
+            raise Mistake(f"--images {folder}: would be overwritten; give another --out")
 
     @cached_property
     def scores(self) -> Scores:
-        """scores.json; without one, or of a damaged one, an empty record."""
+        """scores.json; empty if the file is missing or damaged."""
         return self._read()
 
     def _read(self) -> Scores:
@@ -91,16 +90,16 @@ class RestorationResults:
     def save(
         self, name: str, sheet: Sheet, networks: Networks, draw: Callable[[Path], object]
     ) -> None:
-        """Have `draw` write a sheet, and record it; what is there of the same networks is kept.
+        """Have `draw` write a sheet, add it to scores.json, and remove results of other networks.
 
-        name: the sheet's file. The folder is held meanwhile: two programs that restore with one run
-        both keep what they made.
+        name: the sheet's file name. The folder is locked meanwhile, so that two programs can write
+        results for the same run.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with files.held(self.folder):
-            sheets = self._kept_sheets(networks, but=sheet.pictures)
+        with files.locked(self.folder):
+            sheets = self._remove_outdated(networks, keep=sheet.pictures)
             if name in sheets:
-                self._remove_pictures(sheets[name], but=sheet.pictures)
+                self._remove_pictures(sheets[name], keep=sheet.pictures)
             draw(self.sheet_path(name))
             sheets[name] = sheet.model_copy(update=networks.restorers)
             self.scores = Scores(
@@ -111,32 +110,32 @@ class RestorationResults:
             )
             files.write_json(self.scores_path, self.scores.model_dump(exclude_unset=True))
 
-    def _kept_sheets(self, networks: Networks, but: Collection[str]) -> dict[str, Sheet]:
-        """The sheets in scores.json that the same networks made; those by others are removed."""
-        found = self._read()
-        same_generator = found.generator_sha256 == networks.generator_sha256
+    def _remove_outdated(self, networks: Networks, keep: Collection[str]) -> dict[str, Sheet]:
+        """Remove the sheets of other networks, except pictures in `keep`; returns the rest."""
+        scores = self._read()
+        same_generator = scores.generator_sha256 == networks.generator_sha256
         kept, removed = {}, []
-        for name, sheet in found.sheets.items():
-            pairs = [(getattr(sheet, role), now) for role, now in networks.restorers.items()]
+        for name, sheet in scores.sheets.items():
+            pairs = [(getattr(sheet, key), sha256) for key, sha256 in networks.restorers.items()]
             if same_generator and all(None in pair or pair[0] == pair[1] for pair in pairs):
                 kept[name] = sheet
                 continue
             removed.append(name)
-            self._remove_pictures(sheet, but)
+            self._remove_pictures(sheet, keep)
             if _is_picture(name) and self.sheet_path(name).is_file():
                 self.sheet_path(name).unlink()
         if removed:
             print(f"removed, since these networks did not make them: {listed(removed)}")
         return kept
 
-    def _remove_pictures(self, sheet: Sheet, but: Collection[str]) -> None:
-        """Remove the user's restored pictures that a sheet showed, `but` for those just made."""
+    def _remove_pictures(self, sheet: Sheet, keep: Collection[str]) -> None:
+        """Remove the restored pictures of a sheet, except those in `keep`, which are new."""
         for name in sheet.pictures:
-            if _is_picture(name) and name not in but:
+            if _is_picture(name) and name not in keep:
                 for own in OWN_FOLDERS:
                     (self.own_folder(own) / name).unlink(missing_ok=True)
 
 
 def _is_picture(name: str) -> bool:
-    """Whether a name from a file, which anyone may have written, is that of a PNG in its folder."""
+    """Whether an untrusted name is that of a PNG file, without a path."""
     return files.is_plain_name(name) and name.lower().endswith(".png")

@@ -1,4 +1,4 @@
-"""A run folder as one object, which reads each of its files once; where they lie, `layout` says."""
+"""A run folder as one object, which reads each file once; file names are in `layout`."""
 
 from __future__ import annotations
 
@@ -28,25 +28,23 @@ RUN_NAME = re.compile(r"(.+)-([0-9]+)")
 
 
 class Run(RunFiles):
-    """A run folder, and what is in it."""
+    """A run folder and its contents."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.remarks: list[str] = []  # what was found damaged in files that a run can do without
+        self.remarks: list[str] = []  # about damaged files that are not essential
 
-    name = property(lambda run: run.path.resolve().name)  # the folder's own, `fashion-001`
-    outputs = property(lambda run: run.path.resolve().parent)  # the folder that it lies in
-    is_held = property(lambda run: files.is_held(run.path))  # by another program that is at work
-    # Of config.json, as far as it has any; they are not checked.
-    options = property(lambda run: run.readable_config.options)
-    # Of its evaluation; none where there is none.
+    name = property(lambda run: run.path.resolve().name)  # `fashion-001`
+    outputs = property(lambda run: run.path.resolve().parent)
+    is_locked = property(lambda run: files.is_locked(run.path))  # whether another program uses it
+    options = property(lambda run: run.config_or_default.options)  # unchecked, may be {}
     figures = property(lambda run: run.evaluation.figures if run.evaluation else {})
 
-    # Made and found
+    # Creating and finding runs
 
     @classmethod
     def create(cls, outputs: Path, name: str) -> Run:
-        """Make the next free folder, `outputs/fashion-001` and on; all sets count together."""
+        """Make the next free folder, such as `outputs/fashion-001`; all sets share the numbers."""
         last = max(map(_number_of, _paths_in(outputs)), default=0)
         return cls(new_folder(outputs, name, first=max(0, last) + 1))
 
@@ -54,10 +52,10 @@ class Run(RunFiles):
     def open(cls, flag: str, path: Path, outputs: Path = OUTPUTS) -> Run:
         """The run folder at `path`, or the one of that name in `outputs`.
 
-        flag: the option it was given with. Raises Mistake if there is none, or a link leads out.
+        flag: the option with the path. Mistake if there is no run, or a link points out of it.
         """
         files.check_path(flag, path)
-        by_name = (outputs.parent / path, outputs / path)  # README's spelling, and that of --list
+        by_name = (outputs.parent / path, outputs / path)  # `outputs/fashion-001`, `fashion-001`
         if not path.exists() and len(path.parts) <= 2:
             path = next((found for found in by_name if is_run_folder(found)), path)
         if not is_run_folder(path):
@@ -70,9 +68,9 @@ class Run(RunFiles):
 
     @classmethod
     def all_in(cls, outputs: Path) -> list[Run]:
-        """Every run in `outputs`, the highest number first; those with names of their own follow.
+        """Every run in `outputs`, the highest number first, runs without a number last.
 
-        By number, not by date: clocks go backwards and copying changes dates.
+        Numbers are more reliable than dates, which change when a run is copied.
         """
         found = [path for path in _paths_in(outputs) if is_run_folder(path)]
         found.sort(key=lambda path: (_number_of(path), path.name), reverse=True)
@@ -80,64 +78,66 @@ class Run(RunFiles):
 
     @classmethod
     def newest(cls, outputs: Path = OUTPUTS) -> Run:
-        """The newest run with a generator, trained for an epoch if there is such; says if not done.
+        """The newest run with a generator, if possible one that was trained for an epoch.
 
-        Mistake with the command that makes one if there is none.
+        Prints a note if its training has not finished. Mistake if there is no such run.
         """
         found = [run for run in cls.all_in(outputs) if run.generator_path.is_file()]
         if not found:
-            raise Mistake(f"no run with a generator.pth in {outputs}; make one: python gan_lab.py")
-        trained = [run for run in found if run.history and run.readable_config.status != "diverged"]
+            raise Mistake(f"no run with a generator.pth in {outputs}; train one: python gan_lab.py")
+        trained = [
+            run for run in found if run.history and run.config_or_default.status != "diverged"
+        ]
         run = (trained or found)[0]
-        if run.readable_config.status != "finished":
+        if run.config_or_default.status != "finished":
             print(f"note: {run.name} has not finished its training; --run names another run")
         return run
 
     @classmethod
     def newest_unfinished(cls, outputs: Path = OUTPUTS) -> Run:
-        """The newest run that was stopped and that nobody is training; Mistake if there is none."""
+        """The newest unfinished run that no program is training; Mistake if there is none."""
         for run in cls.all_in(outputs):
             try:
                 status = run.config.status
             except (Fault, OSError) as error:
-                print(f"note: passed over, {printable(str(error))}")
+                print(f"note: skipped, {printable(str(error))}")
                 continue
-            if status in ("running", "stopped") and not run.is_held:
+            if status in ("running", "stopped") and not run.is_locked:
                 files.check_closed("--resume", run.path)
                 return run
-        cure = "name a finished one with a higher --epochs, or begin one: python gan_lab.py"
+        cure = "name a finished one with a higher --epochs, or train one: python gan_lab.py"
         raise Mistake(f"--resume: no unfinished run in {outputs}; {cure}")
 
     def check_writable(self, flag: str) -> None:
-        """Mistake if nothing can be written into the run. flag: the option that named it."""
-        files.check_writable(flag, self.path, cure="make it so, or copy the run")
+        """Mistake if the run folder is not writable. flag: the option that named the run."""
+        files.check_writable(flag, self.path, cure="change its permissions, or copy the run")
 
     def command(self, option: str) -> str:
-        """The command that calls this script with `option` for the run, fit for any folder."""
+        """The command that calls this script with `option` and this run, from any folder."""
         script, folder = (str(Path(path).absolute()) for path in (sys.argv[0], self.path))
         return command_line(["python", script, option, folder])
 
-    # Held
+    # Locking
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the run; Fault if another program holds it. Clears away what a killed one left."""
-        with files.held(self.path, wait=False):
+    def locked(self) -> Iterator[None]:
+        """Lock the run and remove temporary files of a killed program; Fault if it is locked."""
+        with files.locked(self.path, wait=False):
             for folder in (self.path, self.grid_folder, self.final_folder):
                 for path in folder.glob(".*.part"):
                     path.unlink(missing_ok=True)
             yield
 
-    # Read
+    # Reading
 
     @cached_property
     def config(self) -> Config:
-        """config.json; Fault if it is no JSON object."""
+        """config.json; Fault if it is not a JSON object."""
         return schema.read(self.config_path, Config, self.remarks)
 
     @property
-    def readable_config(self) -> Config:
-        """config.json; where it is damaged, one without anything in it but status `damaged`."""
+    def config_or_default(self) -> Config:
+        """config.json; if it is damaged, defaults with the status `damaged`."""
         try:
             return self.config
         except (Fault, OSError):
@@ -146,24 +146,24 @@ class Run(RunFiles):
     @cached_property
     def status(self) -> str:
         """`finished`, `running`, `stopped`, `diverged`, or `damaged`."""
-        stated = self.readable_config.status
+        stated = self.config_or_default.status
         is_known = stated in ("finished", "stopped", "diverged", "damaged")
-        return stated if is_known else "running" if self.is_held else "stopped"
+        return stated if is_known else "running" if self.is_locked else "stopped"
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv, one an epoch; none before the first has ended."""
+        """The rows of history.csv, one per epoch; [] if the file is missing or damaged."""
         if not self.history_path.is_file():
             return []
         try:
             return schema.history_from_csv(files.read_text(self.history_path))
         except (ValueError, Fault, OSError) as error:
-            self.remarks.append(f"{self.history_path}: damaged, passed over ({error})")
+            self.remarks.append(f"{self.history_path}: damaged, ignored ({error})")
             return []
 
     @cached_property
     def generator_sha256(self) -> str | None:
-        """SHA-256 of generator.pth; None without one."""
+        """SHA-256 of generator.pth; None if it cannot be read."""
         try:
             return digest(self.generator_path)
         except (Fault, OSError):
@@ -171,14 +171,14 @@ class Run(RunFiles):
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """evaluation.json, unless it is of other weights than the run has now."""
+        """evaluation.json; None if it evaluates other weights than the present generator.pth."""
         found = schema.read_if_sound(self.evaluation_path, Evaluation, self.remarks)
-        is_ours = found and found.generator_sha256 in (None, self.generator_sha256)
-        return found if is_ours else None
+        is_current = found and found.generator_sha256 in (None, self.generator_sha256)
+        return found if is_current else None
 
     @cached_property
     def restorations(self) -> RestorationResults:
-        """What denoise_images.py made with this run."""
+        """The output of denoise_images.py for this run."""
         return RestorationResults(self.path / RESULTS)
 
     def load_generator(self) -> Weights:
@@ -186,17 +186,17 @@ class Run(RunFiles):
         return load_weights(self.generator_path, "generator")
 
     def was_trained_on(self, dataset: Dataset) -> bool:
-        """Whether these are the run's images; true where config.json does not say."""
+        """Whether `dataset` has the run's images; True if config.json has no fingerprint."""
         return self.config.data.fingerprint in ("", dataset.fingerprint)
 
-    # Written
+    # Writing
 
-    def begin(
+    def write_config(
         self, options: dict[str, Any], other_than_recipe: str, dataset: Dataset, machine: dict
     ) -> None:
-        """Write config.json: everything that decides the run, and the command that begins it.
+        """Write config.json with the options, the data, the machine and the command of the run.
 
-        Of a run that goes on, the command it began with stays beside the one that took it up.
+        A resumed run keeps its first command, and the present one becomes `resumed_by`.
         """
         command = command_line(["python", *sys.argv])
         first = self.config.command if self.config_path.is_file() else ""
@@ -219,23 +219,23 @@ class Run(RunFiles):
         self.save_status("running")
 
     def save_status(self, status: str) -> None:
-        """Write config.json with this status, as in `Config`, and the time."""
+        """Write config.json with this status, one of those in `Config`, and the time."""
         self.config.status = status
-        self.__dict__.pop("status", None)  # what was read before is no longer so
+        self.__dict__.pop("status", None)  # clears the cached property
         self.config.written = time.strftime("%Y-%m-%d %H:%M")
         files.write_json(self.config_path, self.config.model_dump(exclude_defaults=True))
 
     def save_options(self, options: dict[str, Any]) -> None:
-        """Write config.json with options that were decided while it trains."""
+        """Write config.json with options that changed during the training."""
         self.config.options = options
         self.save_status(self.config.status)
 
     def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.__dict__.pop("history", None)  # what was read before is no longer there
+        self.__dict__.pop("history", None)  # clears the cached property
         files.write_text(self.history_path, schema.history_as_csv(rows))
 
     def save_network(self, role: str, network: nn.Module, spec: DatasetSpec, epoch: int) -> None:
-        """Write generator.pth or discriminator.pth; `epoch` is how many were completed."""
+        """Write generator.pth or discriminator.pth; `epoch`: the number of completed epochs."""
         self.__dict__.pop("generator_sha256", None)
         save_weights(self.path / f"{role}.pth", network, spec, epoch=epoch)
 
@@ -245,6 +245,6 @@ def _paths_in(outputs: Path) -> list[Path]:
 
 
 def _number_of(path: Path) -> int:
-    """The number of what is named like a run of a set; -1 of anything else."""
+    """The number in a run's name; -1 for anything else."""
     match = RUN_NAME.fullmatch(path.name)
     return int(match[2]) if match and (match[1] in DATASETS or is_run_folder(path)) else -1

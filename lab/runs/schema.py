@@ -1,7 +1,7 @@
-"""What the files of a run hold: one schema for those who write them and those who read them.
+"""The contents of a run's JSON and CSV files, as pydantic models.
 
-Anyone may have written these files. A part that is missing has its default; a part that is damaged
-has it too, and is remarked on (`read`). Where a file as a whole is no JSON object, that is a Fault.
+The files are not trusted. Missing or damaged parts get their default values, and `read` adds a
+remark about damaged parts. A file that is not a JSON object raises Fault.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from pydantic import (
 from lab.errors import Fault
 from lab.files import is_plain_name, read_json
 
-MOST_FIGURE = 1e30  # no loss or score that one would show is beyond
+MAX_FIGURE = 1e30  # larger losses or scores are damage
 
 
-def _showable(value: float) -> float:
-    if not abs(value) < MOST_FIGURE:  # NaN fails every comparison and ends here too
-        raise ValueError("is not a number one can show")
+def _finite(value: float) -> float:
+    if not abs(value) < MAX_FIGURE:  # NaN, too
+        raise ValueError("is not a finite number")
     return value
 
 
-def _showable_only(figures: Any) -> Any:
-    """A dictionary without the entries that hold no number one can show."""
+def _finite_only(figures: Any) -> Any:
+    """A dictionary without entries that are not finite numbers."""
     if not isinstance(figures, dict):
         return figures
     return {
         name: value
         for name, value in figures.items()
-        if type(value) in (int, float) and abs(value) < MOST_FIGURE
+        if type(value) in (int, float) and abs(value) < MAX_FIGURE
     }
 
 
-Number = Annotated[int | float, AfterValidator(_showable)]
-Figures = Annotated[dict[str, Number], BeforeValidator(_showable_only)]
+Number = Annotated[int | float, AfterValidator(_finite)]
+Figures = Annotated[dict[str, Number], BeforeValidator(_finite_only)]
 
 
 class Record(BaseModel):
-    """A JSON object of which damaged parts are replaced by their defaults."""
+    """A JSON object whose damaged parts are replaced by their defaults."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> dict[str, Any]:
-        """The record's fields, from what a file holds."""
+        """Convert the content of a file to the fields of the record."""
         return content
 
     @field_validator("*", mode="wrap")
@@ -78,7 +78,7 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def read(path: Path, kind: type[Kind], remarks: list[str]) -> Kind:
-    """What a JSON file holds, with a remark on its damaged parts; Fault if it is no object."""
+    """Read a JSON file, with a remark on damaged parts; Fault if it is not a JSON object."""
     damaged: list[str] = []
     content = kind.from_json(read_json(path))
     try:
@@ -87,34 +87,34 @@ def read(path: Path, kind: type[Kind], remarks: list[str]) -> Kind:
         raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
     if damaged:
         names = ", ".join(dict.fromkeys(damaged))
-        remarks.append(f"{path}: damaged, passed over ({names})")
+        remarks.append(f"{path}: damaged, ignored ({names})")
     return found
 
 
 def read_if_sound(path: Path, kind: type[Kind], remarks: list[str]) -> Kind | None:
-    """The same; None where there is no such file, or, with a remark, where `read` fails."""
+    """Read a JSON file; None if it is missing or, with a remark, if `read` fails."""
     if not path.is_file():
         return None
     try:
         return read(path, kind, remarks)
     except (Fault, OSError) as error:
-        remarks.append(f"{error}: passed over")
+        remarks.append(f"{error}; ignored")
         return None
 
 
 class DataFacts(Record):
-    """Which images a run was trained on."""
+    """The training images of a run."""
 
     title: str = ""
     source: str = ""
     fingerprint: str = ""
     is_sample: bool = False
     training_images: int | None = None
-    notices: list[str] = Field(default_factory=list)  # what was done to one's own pictures
+    notices: list[str] = Field(default_factory=list)  # how the user's pictures were converted
 
 
 class Config(Record):
-    """config.json: everything that decided a run, the command that began it, how it has ended."""
+    """config.json: options, data, machine, command and status of a run."""
 
     status: str = ""  # running, finished, stopped or diverged
     written: Annotated[str, Field(pattern=r"^[0-9: -]{16}$")] | None = None  # local time
@@ -123,12 +123,12 @@ class Config(Record):
     data: DataFacts = Field(default_factory=DataFacts)
     machine: dict[str, str | int | float] = Field(default_factory=dict)
     command: str = ""
-    started_in: str = ""  # the folder that paths in the command begin at
+    started_in: str = ""  # working directory of the command
     resumed_by: str = ""
 
 
 class Comparison(Record):
-    """Which images an evaluation compared with."""
+    """The real images that an evaluation compared with."""
 
     set: str = ""
     source: str = ""
@@ -140,17 +140,17 @@ class Comparison(Record):
 
 
 class Evaluation(Record):
-    """evaluation.json: the figures of images by their key, and what they were compared with.
+    """evaluation.json: scores of generated images, and the images they were compared with.
 
-    Figures stand at the top level of the file, beside what is not a figure.
+    In the file the scores are at the top level, beside the other fields.
     """
 
-    figures: Figures = Field(default_factory=dict)
+    figures: Figures = Field(default_factory=dict)  # the scores, by their keys in METRICS
     class_histogram: Figures = Field(default_factory=dict)
-    own_shares: Figures = Field(default_factory=dict)  # of the classes in the set
-    judges: dict[str, str] = Field(default_factory=dict)  # who the figures are of, by name
-    real: Figures = Field(default_factory=dict)  # the figures of real images
-    words: list[str] = Field(default_factory=list)
+    own_shares: Figures = Field(default_factory=dict)  # shares of the classes in the data set
+    judges: dict[str, str] = Field(default_factory=dict)  # the networks that were used
+    real: Figures = Field(default_factory=dict)  # the scores of real images
+    words: list[str] = Field(default_factory=list)  # interpretation of the scores
     generator_sha256: str | None = None
     compared_with: Comparison = Field(default_factory=Comparison)
     evaluated: str = ""
@@ -158,39 +158,39 @@ class Evaluation(Record):
     machine: dict[str, str | int | float] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """The content of the file."""
         rest = self.model_dump(exclude={"figures"}, exclude_defaults=True)
         return {**self.figures, **rest}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> dict[str, Any]:
-        """Every figure that can be shown, under whatever name, is one of the figures."""
+        """Collect all entries that are not fields as figures."""
         figures = {name: each for name, each in content.items() if name not in cls.model_fields}
         return {**content, "figures": figures}
 
 
-Score = dict[str, Number | str | None]  # null: infinite, as the PSNR of equal images
+Score = dict[str, Number | str | None]  # None: infinite, as the PSNR of equal images
 
 
 class Sheet(Record):
-    """What scores.json says of one sheet of restored images."""
+    """The entry of a sheet of restored images in scores.json."""
 
-    model_config = ConfigDict(extra="allow")  # each kind of sheet has facts of its own
+    model_config = ConfigDict(extra="allow")  # some kinds of sheets have further entries
 
     title: str = ""
     corruption: str = ""
-    sigma: Number | dict[str, Number] | None = None  # of one's own pictures a level each
+    sigma: Number | dict[str, Number] | None = None  # with --images one level per picture
     clipped: bool = False
     images: int | None = None
     scores: dict[str, Score] = Field(default_factory=dict)  # by restorer
-    pictures: list[str] = Field(default_factory=list)  # restored files, one's own
+    pictures: list[str] = Field(default_factory=list)  # file names of --images
     denoiser_sha256: str | None = None
     sampler_sha256: str | None = None
     bundled_sample: bool = False
 
 
 class Scores(Record):
-    """scores.json: which generator restored, and a record for each sheet by its file's name."""
+    """scores.json: the generator, and the sheets by file name."""
 
     dataset: str = ""
     generator: str = ""
@@ -207,7 +207,7 @@ class Scores(Record):
 
 
 def history_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of a history, one an epoch; columns in the order they first appear."""
+    """The rows of a history, one per epoch; columns in the order of their first appearance."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -217,13 +217,13 @@ def history_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def history_from_csv(text: str) -> list[dict[str, float]]:
-    """The rows that have an epoch, with cells that hold a number one can show; or a ValueError."""
+    """The rows with an epoch, without cells that are not finite; ValueError if damaged."""
     try:
         rows = [
             {
                 column: round(float(cell), 30)
                 for column, cell in row.items()
-                if cell and abs(float(cell)) < MOST_FIGURE
+                if cell and abs(float(cell)) < MAX_FIGURE
             }
             for row in csv.DictReader(io.StringIO(text))
         ]

@@ -1,12 +1,12 @@
-"""The training step as CUDA graphs: recorded once, then replayed without Python.
+"""The training step as CUDA graphs, which are recorded once and then replayed without Python.
 
-A step of networks this small is about a hundred kernels of a few microseconds each, and a GPU waits
-for Python between them. A recording is launched as a whole.
+A step of such small networks launches about a hundred kernels of a few microseconds each, and the
+GPU waits for Python between them. A graph launches them all at once.
 
-Everything that changes from step to step must lie in tensors on the GPU: a recording holds their
-addresses, and plain numbers as they were. Chance comes from `latents`, from the augmentation's
-stream and, for dropout, from the global one; each replay moves them on. Anywhere but on CUDA, in
-one of several processes, and where recording fails, the step runs as it is written.
+A graph stores the addresses of its tensors and the values of plain numbers, so everything that
+changes from step to step must be a tensor on the GPU. Replaying advances the random generators used
+for latents, augmentation and dropout. The step runs without graphs on other devices, in one of
+several processes, and where recording fails.
 """
 
 from __future__ import annotations
@@ -23,117 +23,122 @@ from tqdm import tqdm
 from lab.device import processes
 from lab.training.state import TrainingState
 
-# Real images (B, C, H, W) and their labels (B,), or None for these -> figures.
+# Real images (B, C, H, W) and their labels (B,), or None -> figures of the step.
 Step = Callable[[Tensor, Tensor | None], Tensor]
 
-WARM_UP = 3  # steps of a kind made plainly first: CUDA's libraries choose and load their kernels
+WARM_UP = 3  # steps before recording, in which CUDA's libraries choose and load their kernels
 
 
 class GraphedStep:
-    """A step that is replayed where it can be.
+    """A training step that is replayed as a CUDA graph where possible.
 
-    step: takes real images (B, C, H, W), their labels (B,) or None, and whether the penalty is due;
-    what it does must depend on nothing else that is not a tensor. recorded: one recording with the
-    penalty and one without.
+    step: takes real images (B, C, H, W), their labels (B,) or None, and whether to add the gradient
+    penalty; it must depend on nothing else that changes and is not a tensor. recorded: one graph
+    with the penalty and one without.
     """
 
     def __init__(self, step: Callable[..., Tensor], state: TrainingState) -> None:
         self.step, self.training = step, state
-        self.possible = state.device.type == "cuda" and processes() == 1
-        dropouts = torch.cuda.default_generators if self.possible else [torch.default_generator]
-        dropout = dropouts[state.device.index or 0]
-        self.streams = (state.latents, state.augmentation.stream, dropout)
-        self.made: Counter[bool] = Counter()
+        self.enabled = state.device.type == "cuda" and processes() == 1
+        defaults = torch.cuda.default_generators if self.enabled else [torch.default_generator]
+        dropout = defaults[state.device.index or 0]
+        self.generators = (state.latents, state.augmentation.stream, dropout)
+        self.calls: Counter[bool] = Counter()
         self.recorded: dict[bool, Step] = {}
 
     def __call__(self, real: Tensor, labels: Tensor | None, penalised: bool) -> Tensor:
-        """Make one step, by replay or plainly. Its figures hold until the next."""
+        """Make one step. The figures that it returns are overwritten by the next step."""
         step = partial(self.step, penalised=penalised)
-        self.made[penalised] += 1
-        if not self.possible or self.made[penalised] <= WARM_UP:
+        self.calls[penalised] += 1
+        if not self.enabled or self.calls[penalised] <= WARM_UP:
             return step(real, labels)
         if penalised in self.recorded:
             return self.recorded[penalised](real, labels)
         try:
-            with self._other_chance():
+            with self._other_random_states():
                 replay = record(step, real, labels)
         except RuntimeError as error:
-            self._give_up(str(error).splitlines()[0])
+            self._disable(str(error).splitlines()[0])
         else:
-            figures, is_good = self._tried_out(replay, step, real, labels)
+            figures, is_good = self._compare(replay, step, real, labels)
             if is_good:
                 self.recorded[penalised] = replay
             else:
-                self._give_up("a replayed step did something else than the step")
+                self._disable("a replayed step did something else than the step")
             return figures
-        return step(real, labels)  # here, where the error no longer holds the recording's memory
+        return step(real, labels)  # here `error` no longer keeps the graph's memory alive
 
-    def _tried_out(
+    def _compare(
         self, replay: Step, step: Step, real: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, bool]:
-        """Make the step by replay, take it back, and make it plainly: its figures.
+        """Replay a step, undo it, and run it without the graph.
 
-        And whether both did the same, and drew from the same streams.
+        Returns the figures of the second, and whether both changed the same tensors and drew from
+        the same generators.
         """
-        before, chance = [part.clone() for part in self.training.tensors()], self._chance()
+        before, random_states = [part.clone() for part in self.training.tensors()], self._states()
         replayed = [part.clone() for part in (replay(real, labels), *self.training.tensors())]
-        drawn = self._have_moved(chance)
-        for part, was in zip(self.training.tensors(), before, strict=True):
-            part.copy_(was)
-        self._set_chance(chance)
+        drawn = self._have_advanced(random_states)
+        for part, old in zip(self.training.tensors(), before, strict=True):
+            part.copy_(old)
+        self._set_states(random_states)
         figures = step(real, labels)
-        is_good = drawn == self._have_moved(chance) and all(
+        is_good = drawn == self._have_advanced(random_states) and all(
             torch.allclose(one, two, rtol=1e-3, atol=1e-4)
             for one, two in zip(replayed, (figures, *self.training.tensors()), strict=True)
         )
         return figures, is_good
 
-    def _give_up(self, reason: str) -> None:
-        self.possible = False
+    def _disable(self, reason: str) -> None:
+        self.enabled = False
         tqdm.write(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
 
     @contextlib.contextmanager
-    def _other_chance(self) -> Iterator[None]:
-        """Within it the streams stand elsewhere: a recording that keeps what it drew shows."""
-        chance = self._chance()
-        for stream in self.streams:
-            stream.manual_seed(0)
+    def _other_random_states(self) -> Iterator[None]:
+        """Give the generators other states inside the block.
+
+        A graph that stores its random numbers, instead of drawing new ones, then differs from the
+        step in `_compare`.
+        """
+        states = self._states()
+        for generator in self.generators:
+            generator.manual_seed(0)
         try:
             yield
         finally:
-            self._set_chance(chance)
+            self._set_states(states)
 
-    def _chance(self) -> list[Tensor]:
-        return [stream.get_state() for stream in self.streams]
+    def _states(self) -> list[Tensor]:
+        return [generator.get_state() for generator in self.generators]
 
-    def _set_chance(self, chance: list[Tensor]) -> None:
-        for stream, state in zip(self.streams, chance, strict=True):
-            stream.set_state(state)
+    def _set_states(self, states: list[Tensor]) -> None:
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state)
 
-    def _have_moved(self, chance: list[Tensor]) -> list[bool]:
-        """Which streams no longer stand where they did."""
-        return [not torch.equal(*states) for states in zip(self._chance(), chance, strict=True)]
+    def _have_advanced(self, states: list[Tensor]) -> list[bool]:
+        """For each generator, whether its state differs from the one in `states`."""
+        return [not torch.equal(*pair) for pair in zip(self._states(), states, strict=True)]
 
 
 def record(step: Step, real: Tensor, labels: Tensor | None) -> Step:
-    """Record the kernels of `step`, which do not run yet; RuntimeError where CUDA refuses."""
+    """Record `step` as a graph, without running it; RuntimeError where CUDA refuses."""
     graph = torch.cuda.CUDAGraph()
-    # Not `real` yet: a recording that forgets its input shows.
-    shown = torch.zeros_like(real)
-    told = None if labels is None else torch.zeros_like(labels)
+    # Zeros instead of `real`: a graph that does not read its input differs in `_compare`.
+    static_real = torch.zeros_like(real)
+    static_labels = None if labels is None else torch.zeros_like(labels)
     torch.cuda.synchronize()
     stream = torch.cuda.current_stream()
     try:
         with torch.cuda.graph(graph):
-            figures = step(shown, told)
+            figures = step(static_real, static_labels)
     except RuntimeError:
-        torch.cuda.set_stream(stream)  # a recording that fails may leave its own one current
+        torch.cuda.set_stream(stream)  # a failed recording may leave its own stream current
         raise
 
     def replay(real: Tensor, labels: Tensor | None) -> Tensor:
-        shown.copy_(real)
-        if told is not None:
-            told.copy_(labels)
+        static_real.copy_(real)
+        if static_labels is not None:
+            static_labels.copy_(labels)
         graph.replay()
         return figures
 

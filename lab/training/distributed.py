@@ -1,13 +1,14 @@
-"""One training in several processes, on one machine or more.
+"""Data-parallel training in several processes, on one or more machines.
 
     torchrun --nproc-per-node 2 gan_lab.py
 
-Every process draws the whole order and all latents and takes its share of each batch, and averages
-its gradients with the others': so many processes do what one does, to rounding. A network's
-gradients travel as one flat buffer, as in NVlabs/stylegan3, training_loop.py; no module is wrapped,
-so the penalty's double backward is plain autograd. Process 0 alone writes, prints and scores.
+Every process draws the random numbers of the whole batch, keeps its shard, and averages its
+gradients with the other processes, so the result equals that of a single process up to rounding.
+The gradients of a network are sent as one flat buffer, as in NVlabs/stylegan3, training_loop.py.
+Modules are not wrapped (as in DistributedDataParallel), so that the gradient penalty's double
+backward works. Only process 0 writes files, prints and computes scores.
 
-In a single process nothing here does anything.
+In a single process these functions do nothing.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ from torch import Tensor, nn
 
 from lab.data.datasets import Dataset
 from lab.device import pick_device, processes
-from lab.errors import Fault, Interrupted, Mistake, StopSwitch, made_good, signals_call
-from lab.options import flag_of, said
+from lab.errors import Fault, Interrupted, Mistake, StopSwitch, handle_signals, os_errors_as_faults
+from lab.options import as_typed, flag_of
 from lab.text import counted
 
 if TYPE_CHECKING:
-    from lab.training.state import TrainingState  # which takes its shares of chance from here
+    from lab.training.state import TrainingState  # an import at run time would be circular
 
-OF_ONE_MACHINE = {"data_dir", "out"}  # options that may differ from process to process
-OF_ONE_PROCESS = ("list", "report")  # options that look at runs
-COURTESY = 3.0  # seconds in which process 0 may say first what went wrong
+MAY_DIFFER = {"data_dir", "out"}  # options that may differ between processes
+SINGLE_PROCESS = ("list", "report")  # options that torchrun cannot be used with
+GRACE_SECONDS = 3.0  # other processes wait so long for process 0 to report an error
 GONE = "another process of this training has ended, or does not answer"
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-# Taking part
+# Start and end of a process
 
 
-def take_part(main: Callable[[], None]) -> None:
-    """Run `main` as one of torchrun's processes, or alone. What several find wrong, one says."""
+def run_distributed(main: Callable[[], None]) -> None:
+    """Run `main`, as one of torchrun's processes if there are any; one of them reports errors."""
     if not dist.is_available() or int(os.environ.get("WORLD_SIZE", 1)) == 1:
         main()
         return
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    with reaching_all():
+    with connection_errors():
         store, number, count = next(dist.rendezvous("env://"))
         backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=count)
@@ -65,31 +66,31 @@ def take_part(main: Callable[[], None]) -> None:
 
 
 def _leave(error: BaseException, store: dist.Store) -> NoReturn:
-    """Raise the error in the process that is first to come here, end any other in silence."""
+    """Raise the error in the first process that arrives here and end the others silently."""
     number = dist.get_rank()
-    with signals_call(lambda _: None):  # once a process has gone, the launcher ends the others
+    with handle_signals(lambda _: None):  # torchrun signals the others once a process has ended
         if number:
-            time.sleep(COURTESY)
-        is_said = number > 0 and isinstance(error, Interrupted)  # process 0 saves, and says so
-        with contextlib.suppress(RuntimeError):  # the store has gone with its machine
-            is_said = is_said or store.add("said", 1) > 1
-    if is_said:
-        os._exit(1)  # at once: a GPU may still wait for the process that has gone
+            time.sleep(GRACE_SECONDS)
+        is_reported = number > 0 and isinstance(error, Interrupted)  # process 0 saves and reports
+        with contextlib.suppress(RuntimeError):  # the store may have ended with its machine
+            is_reported = is_reported or store.add("reported", 1) > 1
+    if is_reported:
+        os._exit(1)  # without cleanup: a GPU may be waiting for the process that has ended
     if number:
         error.args = (f"process {number}: {error}",)
     raise error
 
 
 @contextlib.contextmanager
-def reaching_all() -> Iterator[None]:
-    """OSError where other processes cannot be reached; a killed one closes its connections."""
+def connection_errors() -> Iterator[None]:
+    """Turn torch's RuntimeError into an OSError where other processes cannot be reached."""
     try:
         yield
     except RuntimeError:
         raise ConnectionAbortedError(GONE) from None
 
 
-# Coming to the same
+# The same options, data and state in all processes
 
 
 def is_first() -> bool:
@@ -97,47 +98,52 @@ def is_first() -> bool:
     return processes() == 1 or dist.get_rank() == 0
 
 
-def agreed(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were `given`, once all processes were given the same; else Mistake."""
+def check_same_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return `given`; Mistake if another process was given other options."""
     if processes() == 1:
         return given
-    for name in OF_ONE_PROCESS:
+    for name in SINGLE_PROCESS:
         if name in given:
-            raise Mistake(f"{said(name, given)}: is for a single process; leave torchrun out")
+            raise Mistake(f"{as_typed(name, given)}: is for a single process; leave torchrun out")
     everyone: list[Any] = [None] * processes()
-    with reaching_all():
+    with connection_errors():
         dist.all_gather_object(everyone, given)
     for number, other in enumerate(everyone):
-        for name in {**everyone[0], **other}.keys() - OF_ONE_MACHINE:
-            values = [said(name, each) if name in each else "none" for each in (everyone[0], other)]
+        for name in {**everyone[0], **other}.keys() - MAY_DIFFER:
+            values = [
+                as_typed(name, each) if name in each else "none" for each in (everyone[0], other)
+            ]
             if values[0] != values[1]:
                 what = f"process 0 has {values[0]}, process {number} {values[1]}"
                 raise Mistake(f"{flag_of(name)}: {what}; start all with the same options")
     return given
 
 
-def from_first(make: Callable[[], Made]) -> Made:
-    """What process 0 makes, for all: another machine may not have the folders it looks at."""
-    made = [make() if is_first() else None]
+def broadcast_object(make: Callable[[], Value]) -> Value:
+    """Call `make` in process 0 only, whose machine has the run folders; return its value in all."""
+    value = [make() if is_first() else None]
     if processes() > 1:
-        with reaching_all():
-            dist.broadcast_object_list(made)
-    return made[0]
+        with connection_errors():
+            dist.broadcast_object_list(value)
+    return value[0]
 
 
 @contextlib.contextmanager
 def first_on_machine() -> Iterator[bool]:
-    """The first process of each machine, told True, goes ahead: others find what it downloads."""
-    goes_ahead = processes() == 1 or os.environ.get("LOCAL_RANK") == "0"
-    if not goes_ahead:
-        most(0)  # waits
-    yield goes_ahead
-    if goes_ahead:
-        most(0)
+    """Run the block first in one process per machine, so that only this one downloads.
+
+    The block gets True in that process. `all_reduce_max` serves as a barrier.
+    """
+    goes_first = processes() == 1 or os.environ.get("LOCAL_RANK") == "0"
+    if not goes_first:
+        all_reduce_max(0)
+    yield goes_first
+    if goes_first:
+        all_reduce_max(0)
 
 
-def own_device(name: str) -> torch.device:
-    """--device of this process: each has a GPU of its own. Mistake where there are too few."""
+def pick_local_device(name: str) -> torch.device:
+    """The device of this process, one GPU per process. Mistake where there are too few GPUs."""
     if processes() == 1:
         return pick_device(name)
     if name == "mps":
@@ -153,22 +159,22 @@ def own_device(name: str) -> torch.device:
 
 
 def broadcast_state(state: TrainingState, dataset: Dataset) -> None:
-    """Every process begins where process 0 does; Mistake if its images are others."""
+    """Copy the training state of process 0 to all; Mistake if a process has other images."""
     if processes() == 1:
         return
-    chance = (state.order, state.latents, state.augmentation.stream)
-    fingerprint, source, state.epoch, state.step, state.updates, *positions = from_first(
+    generators = (state.order, state.latents, state.augmentation.stream)
+    fingerprint, source, state.epoch, state.step, state.updates, *random_states = broadcast_object(
         lambda: (
             *(dataset.fingerprint, dataset.source, state.epoch, state.step, state.updates),
-            *(each.get_state() for each in chance),
+            *(generator.get_state() for generator in generators),
         )
     )
     if dataset.fingerprint != fingerprint:
         what = f"other images than those of process 0 ({source})"
         raise Mistake(f"--data-dir {dataset.source}: {what}; name a folder with the same")
-    for each, position in zip(chance, positions, strict=True):
-        each.set_state(position)
-    with reaching_all():
+    for generator, random_state in zip(generators, random_states, strict=True):
+        generator.set_state(random_state)
+    with connection_errors():
         for tensor in state.tensors():
             dist.broadcast(tensor, 0)
 
@@ -176,13 +182,13 @@ def broadcast_state(state: TrainingState, dataset: Dataset) -> None:
 # In every step
 
 
-def share(batch: Tensor) -> Tensor:
+def shard(batch: Tensor) -> Tensor:
     """This process's rows of a batch (B, ...): (B / processes, ...)."""
     return batch if processes() == 1 else batch.chunk(processes())[dist.get_rank()]
 
 
 def average_gradients(network: nn.Module) -> None:
-    """Make every gradient of `network` its mean over the processes."""
+    """Replace every gradient of `network` by its mean over the processes."""
     if processes() == 1:
         return
     gradients = [weight.grad for weight in network.parameters()]
@@ -192,53 +198,56 @@ def average_gradients(network: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def average(figures: Tensor) -> Tensor:
-    """The mean over the processes, in place."""
+def average(values: Tensor) -> Tensor:
+    """The mean of `values` over the processes, in place."""
     if processes() > 1:
-        with reaching_all():
-            dist.all_reduce(figures)
-        figures /= processes()
-    return figures
+        with connection_errors():
+            dist.all_reduce(values)
+        values /= processes()
+    return values
 
 
-def most(number: int) -> int:
-    """The largest number that a process comes with; each waits here for all others."""
+def all_reduce_max(number: int) -> int:
+    """The largest `number` of all processes; waits for all of them."""
     if processes() == 1:
         return number
     largest = torch.tensor(number)
-    with reaching_all():
+    with connection_errors():
         dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)
 
 
-# The processes beside process 0
+# The training loop of processes 1, 2, ...
 
 
 def follow(train: Callable, options: Any, state: TrainingState, dataset: Dataset) -> None:
-    """Train as process 0 does, and leave it to write, print and score."""
-    stop = StopSwitch(most)
-    with signals_call(stop.note), made_good("--resume goes on from the last checkpoint"):
+    """Train with process 0, without writing, printing or scoring anything."""
+    stop = StopSwitch(all_reduce_max)
+    with (
+        handle_signals(stop.receive),
+        os_errors_as_faults("--resume goes on from the last checkpoint"),
+    ):
         train(options, state, dataset, Follower(options, state, stop))
 
 
 class Follower:
-    """Stands where process 0 has its report.Recorder: keeps in step with it, and writes nothing."""
+    """Replaces report.Recorder: makes the same calls between processes, and writes nothing."""
 
     def __init__(self, options: Any, state: TrainingState, stop: StopSwitch) -> None:
         self.options, self.state, self.stop = options, state, stop
 
     def save_samples(self) -> None:
-        """Process 0 does that."""
+        """Process 0 does this."""
 
     def after_step(self) -> None:
-        """Hear from the others whether to stop; with --minutes, how long the run is by now."""
-        self.stop.look()
+        """Learn whether a process got a signal and, with --minutes, the length of the run."""
+        self.stop.synchronise()
         if self.options.minutes:
-            self.state.length.steps = most(0)  # process 0 comes with its length
+            self.state.length.steps = all_reduce_max(0)  # process 0 passes the length
         self.stop.raise_if_requested("")
 
     def after_epoch(self) -> None:
-        """Begin the next epoch once process 0 has written this one down."""
+        """End the epoch, and wait until process 0 has recorded it."""
         self.state.end_epoch(self.options.batch_size)
-        self.stop.look()
+        self.stop.synchronise()
         self.stop.raise_if_requested("")

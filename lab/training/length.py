@@ -1,4 +1,4 @@
-"""How long a run is, in steps: whole epochs, and a last one that may be short; its rates."""
+"""The length of a run in steps and epochs, and the learning-rate schedule over it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-MOST_EPOCHS = 100_000
-GRIDS = 10  # sample grids of a run, about
+MAX_EPOCHS = 100_000
+GRIDS = 10  # sample grids of a run, approximately
 
 
 @dataclass
 class Length:
-    """How long a run is: `steps` of `batch_size`, on a set of so many `images`.
+    """The length of a run: `steps` of `batch_size` images from a set of `images` images.
 
-    An epoch has as many steps as the set has full batches, the last one as many as are left.
+    An epoch has as many steps as the set has full batches. The last epoch may be shorter.
     """
 
     images: int
@@ -23,37 +23,38 @@ class Length:
 
     @classmethod
     def of(cls, options: Any, images: int) -> Length:
-        """The length that --images-shown says; where --epochs says another, whole epochs."""
-        each, shown = images // options.batch_size, options.images_shown
+        """The length that --images-shown gives; whole epochs if --epochs contradicts it."""
+        epoch_steps, shown = images // options.batch_size, options.images_shown
         epochs = options.epochs or math.ceil(shown / images)
-        rest = shown - (epochs - 1) * images  # of the last epoch
-        last = min(each, math.ceil(rest / options.batch_size)) if 0 < rest < images else each
-        return cls(images, options.batch_size, (epochs - 1) * each + last)
+        rest = shown - (epochs - 1) * images  # images of the last epoch
+        last = math.ceil(rest / options.batch_size) if 0 < rest < images else epoch_steps
+        steps = (epochs - 1) * epoch_steps + min(last, epoch_steps)
+        return cls(images, options.batch_size, steps)
 
     epoch_steps = property(lambda self: self.images // self.batch_size)  # of a whole epoch
-    # The last one included, which may be short.
+    # Including a short last epoch.
     epochs = property(lambda self: math.ceil(self.steps / self.epoch_steps))
-    # Epochs from one sample grid to the next, where --sample-every is left out.
+    # Epochs between two sample grids, without --sample-every.
     sample_every = property(lambda self: max(1, self.epochs // GRIDS))
 
     @property
     def images_shown(self) -> int:
-        """What --images-shown is to be for a run of this length."""
+        """The value of --images-shown that gives a run of this length."""
         whole, rest = divmod(self.steps, self.epoch_steps)
         return whole * self.images + rest * self.batch_size
 
     def steps_of(self, epoch: int) -> int:
-        """Steps of an epoch, counted from 0."""
+        """The number of steps in an epoch; the first epoch is 0."""
         return max(0, min(self.epoch_steps, self.steps - epoch * self.epoch_steps))
 
     def lr_factor(self, step: int, options: Any) -> float:
-        """What both learning rates are multiplied with in a step of the run, from 0: 1, then less.
+        """The factor on both learning rates in a step of the run; the first step is 0.
 
-        Half a cosine over the last share --lr-decay of the run: Loshchilov and Hutter 2017, "SGDR",
-        eq. 5. It falls towards --lr-floor, not to 0: the average is better over weights that still
-        move.
+        It is 1, then falls along half a cosine over the last share --lr-decay of the run:
+        Loshchilov and Hutter 2017, "SGDR", eq. 5. It ends at --lr-floor instead of 0, because the
+        moving average of weights that still change is better.
         """
         decay, floor = options.lr_decay, options.lr_floor
         left = 1 - step / self.steps
-        fall = 1 - left / decay if left < decay else 0.0  # from 0 towards 1
-        return floor + (1 - floor) * (1 + math.cos(math.pi * fall)) / 2
+        progress = 1 - left / decay if left < decay else 0.0  # of the decay, from 0 to 1
+        return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2

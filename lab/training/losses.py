@@ -1,7 +1,7 @@
-"""Adversarial losses on logits: a class and a row of LOSSES each, with the paper it comes from.
+"""Adversarial losses, one entry of LOSSES each, and the R1 gradient penalty.
 
 Logits are (N,), positive for "real". `discriminator(real, fake, label_smoothing)` and
-`generator(real, fake)` give the scalar that each network minimises, a mean over the batch.
+`generator(real, fake)` return the scalar that each network minimises, a mean over the batch.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 @dataclass(frozen=True)
 class Loss:
-    """What the discriminator and the generator each minimise, and what else there is to know of it.
+    """The loss of the discriminator, the loss of the generator, and facts about the pair.
 
-    has_labels: whether real and generated images have targets, so that those of real images can be
-    smoothed (one-sided: Salimans et al. 2016, section 3.4). d_is_probability: whether D(x), the
-    sigmoid of a logit, is a probability. balance: the losses of discriminator and generator where D
-    says 1/2 to everything. needs_real_logits: whether the generator's loss compares with the logits
-    of real images; else it is given None for them. most: a loss beyond it has diverged; healthy
-    ones stay below 10.
+    has_labels: whether the loss has targets for real and generated images, so that the targets of
+    real images can be smoothed (one-sided: Salimans et al. 2016, section 3.4). d_is_probability:
+    whether D(x), the sigmoid of a logit, is a probability. balance: the losses of discriminator and
+    generator when D(x) is 1/2 for every image. needs_real_logits: whether the generator's loss
+    uses the logits of real images; if not, it receives None for them. most: training has diverged
+    if the absolute loss is larger; in healthy runs it stays below 10.
     """
 
     discriminator: Callable[[Tensor, Tensor, float], Tensor]
@@ -43,18 +43,18 @@ def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: f
 
 
 def _least_squares_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
-    """Targets 1 and 0, squared distance."""
+    """Squared distance of the logits to the targets 1 and 0."""
     return ((real - (1 - label_smoothing)).square().mean() + fake.square().mean()) / 2
 
 
 def _hinge_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
-    """Margins of 1; label smoothing has no place in it."""
+    """Hinge with a margin of 1; label smoothing does not apply."""
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
 LOSSES = {
-    # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy, with
-    # the generator's loss that does not saturate.
+    # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy with
+    # the non-saturating loss of the generator.
     "non-saturating": Loss(
         _non_saturating_discriminator,
         lambda real, fake: softplus(-fake).mean(),  # softplus(-logit) = -log sigmoid(logit)
@@ -80,9 +80,9 @@ def gradient_penalty(
 ) -> Tensor:
     """R1 of Mescheder et al. 2018, "Which training methods for GANs do actually converge?", eq. 9.
 
-    images: float32 (N, C, H, W); labels: (N,), for a conditional discriminator. Returns the mean
-    over images of |grad_x D(x)|^2, a scalar; the caller multiplies by gamma / 2. It keeps the
-    discriminator flat around the data.
+    images: float32 (N, C, H, W). labels: (N,), for a conditional discriminator. Returns the mean
+    of |grad_x D(x)|^2 over the images, a scalar, which the caller multiplies by gamma / 2. The
+    penalty keeps the discriminator flat around the data.
     """
     images = images.detach().requires_grad_()
     logits = discriminator(images, labels)

@@ -1,4 +1,4 @@
-"""Muon, an optimizer for the matrices inside a network: Jordan et al. 2024, "Muon"."""
+"""Muon, an optimizer for the weight matrices of hidden layers: Jordan et al. 2024, "Muon"."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 MOMENTUM = 0.95
-# Of the odd polynomial that drives singular values between 0 and 1 to about 1 in five steps.
+# Coefficients of an odd polynomial that, applied five times, maps singular values in (0, 1] to
+# about 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Muon:
-    """Moves `weights` along their gradients' nearest orthogonal matrices. `lr` may be changed.
+    """Updates each weight by the orthogonal matrix nearest to its averaged gradient.
 
-    All directions that a gradient has are then moved along equally far, where Adam follows the few
-    that are strongest. For weights (out, in, ...) of hidden layers; biases and the first and last
-    layer are not for it.
+    All singular directions of a gradient then get a step of the same length, whereas Adam mostly
+    follows the strongest ones. weights: (out, in, ...) of hidden layers; biases and the first and
+    last layer need another optimizer. lr may be changed between steps.
     """
 
     def __init__(self, weights: Iterable[Tensor], lr: float) -> None:
@@ -27,7 +28,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update, with Nesterov's momentum; every weight must have its gradient."""
+        """One update with Nesterov momentum; every weight must have a gradient."""
         for weight, mean in zip(self.weights, self.means, strict=True):
             mean.lerp_(weight.grad, 1 - MOMENTUM)
             ahead = weight.grad.lerp(mean, MOMENTUM)
@@ -35,10 +36,10 @@ class Muon:
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About the nearest orthogonal matrix of one (M, N), times sqrt(M / N) if that is above 1.
+    """The orthogonal matrix nearest to a matrix (M, N), approximately, times max(1, sqrt(M / N)).
 
-    By Newton and Schulz's iteration, X <- (a + b X X' + c (X X')^2) X, here on X X', which is the
-    smaller matrix: the factors are gathered and meet X once.
+    Newton-Schulz iteration X <- (a + b X X' + c (X X')^2) X. It runs on X X', the smaller matrix,
+    and the accumulated factor is multiplied with X once.
     """
     rows, columns = matrix.shape
     wide = matrix if rows <= columns else matrix.T

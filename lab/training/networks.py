@@ -1,4 +1,7 @@
-"""The two networks that the options of gan_lab.py describe; channels that suit the images."""
+"""Generator and discriminator built from the options of gan_lab.py.
+
+`end` is "g" for the generator or "d" for the discriminator, as in --hidden-g and --hidden-d.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ from torch import nn
 from lab.data.datasets import DatasetSpec
 from lab.errors import Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build, channels_for, parameters_of
-from lab.options import said
+from lab.options import as_typed
 
 
 def with_channels(options: Any, shape: tuple[int, int, int]) -> Any:
-    """The options with the channels that suit images of `shape`, where they are left out."""
-    suited, filled = channels_for(shape), {}
-    for end, widths in {"g": suited, "d": suited[::-1]}.items():
+    """The options with default channels for images of `shape` where none were given."""
+    default, filled = channels_for(shape), {}
+    for end, channels in {"g": default, "d": default[::-1]}.items():
         if not vars(options)[f"channels_{end}"]:
-            takes = "channels" in parameters_of(*_architecture(options, end))
-            filled[f"channels_{end}"] = widths if takes else ()
+            has_channels = "channels" in parameters_of(*_architecture(options, end))
+            filled[f"channels_{end}"] = channels if has_channels else ()
     return dataclasses.replace(options, **filled)
 
 
@@ -31,41 +34,41 @@ def build_networks(options: Any, spec: DatasetSpec) -> tuple[nn.Module, nn.Modul
 
 
 def _architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
-    """The table, and the name of its row, of the generator "g" or the discriminator "d"."""
+    """GENERATORS or DISCRIMINATORS, and the key that the options choose."""
     if end == "g":
         return GENERATORS, options.generator
     return DISCRIMINATORS, options.discriminator
 
 
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
-    """A network of the options; ValueError if they build none."""
+    """The generator or the discriminator; ValueError for options that do not fit together."""
     own = {part: vars(options)[f"{part}_{end}"] for part in ("hidden", "channels")}
-    offered = {**vars(options), "shape": shape, **classes, **own}
-    return build(*_architecture(options, end), **offered)
+    return build(
+        *_architecture(options, end), **{**vars(options), "shape": shape, **classes, **own}
+    )
 
 
 def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
-    """Mistake for channels or a pyramid that an architecture or the images' `shape` refuse."""
+    """Mistake for channels or a pyramid that do not suit the architecture or the image shape."""
     for end in ("g", "d"):
         kinds, kind = _architecture(options, end)
-        channels, is_said = vars(options)[f"channels_{end}"], said(f"channels_{end}", vars(options))
-        taken = parameters_of(kinds, kind)
-        if channels and "channels" not in taken:
+        channels, typed = (
+            vars(options)[f"channels_{end}"],
+            as_typed(f"channels_{end}", vars(options)),
+        )
+        parameters = parameters_of(kinds, kind)
+        if channels and "channels" not in parameters:
             cure = f"give --channels-{end} none, or another --network-{end}"
-            raise Mistake(f"{is_said}: the network {kind} has no convolutions; {cure}")
-        if options.full_maps and "full_maps" not in taken:
+            raise Mistake(f"{typed}: the network {kind} has no convolutions; {cure}")
+        if options.full_maps and "full_maps" not in parameters:
             cure = f"leave it out, or give --network-{end} dcgan"
             raise Mistake(f"--full-maps {options.full_maps}: the network {kind} has none; {cure}")
-        if end == "d" and options.pyramid and "pyramid" not in taken:
-            raise Mistake(
-                f"--network-d {kind}: sees pixels, not --pyramid's bands; add --no-pyramid"
-            )
+        if end == "d" and options.pyramid and "pyramid" not in parameters:
+            raise Mistake(f"--network-d {kind}: has no layers for --pyramid; add --no-pyramid")
         try:
-            with torch.device("meta"):  # without memory
+            with torch.device("meta"):  # shapes only, no memory
                 _build(options, end, shape)
         except ValueError as error:
-            is_about_bands = not channels or "pyramid" in str(error)
-            flag, cure = (
-                ("--pyramid", "add --no-pyramid") if is_about_bands else (is_said, "give fewer")
-            )
-            raise Mistake(f"{flag}: {error}; {cure}") from None
+            if not channels or "pyramid" in str(error):
+                raise Mistake(f"--pyramid: {error}; add --no-pyramid") from None
+            raise Mistake(f"{typed}: {error}; give fewer") from None

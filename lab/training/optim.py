@@ -1,9 +1,8 @@
-"""The optimizer, and the moving average of the generator's weights.
+"""Adam, and the exponential moving average (EMA) of the generator's weights.
 
-Adam (Kingma and Ba 2015, algorithm 1) is torch's own fused kernel: torch.optim.Adam(fused=True)
-computes the same, bit for bit. It is called here without torch's wrapper, whose first use loads
-torch's compiler (150 MB and a second), and whose bookkeeping takes a twentieth of a step of small
-networks.
+Adam (Kingma and Ba 2015, algorithm 1) calls torch's fused kernel and computes the same as
+torch.optim.Adam(fused=True), bit for bit. torch's own class loads torch.compile on first use
+(150 MB and a second), and its bookkeeping takes a twentieth of a step of small networks.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ EPSILON = 1e-8
 
 
 class Adam:
-    """Moves `weights` by their gradients. `lr`, the learning rate, may be changed between steps.
+    """Adam for `weights`. The learning rate `lr` may be changed between steps.
 
-    steps: how many were made, float32 () on the weights' device.
+    steps: the number of updates so far, a float32 scalar tensor on the weights' device.
     """
 
     def __init__(self, weights: Iterable[Tensor], lr: float, betas: tuple[float, float]) -> None:
@@ -28,7 +27,7 @@ class Adam:
         self.betas = betas
         device = self.weights[0].device
         self.steps = torch.zeros((), device=device)
-        # On a GPU the kernel reads it there: a recorded step (cuda_graph.py) sees it change.
+        # A tensor, because a CUDA graph (cuda_graph.py) would store a plain number.
         self.lr_on_gpu = torch.zeros((), device=device) if device.type == "cuda" else None
         self.lr = lr
         self.means = [torch.zeros_like(weight) for weight in self.weights]
@@ -50,7 +49,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update; every weight must have its gradient."""
+        """One update; every weight must have a gradient."""
         self.steps += 1
         torch._fused_adam_(
             self.weights,
@@ -69,7 +68,7 @@ class Adam:
         )
 
     def state_dict(self) -> dict[int, dict[str, Tensor]]:
-        """Count and moments of each weight, as torch.optim.Adam names them; not always copies."""
+        """Step count and moments of each weight, as torch.optim.Adam names them; may be views."""
         return {
             index: {
                 "step": self.steps.clone(),
@@ -80,7 +79,7 @@ class Adam:
         }
 
     def load_state_dict(self, state: dict[int, dict[str, Tensor]]) -> None:
-        """Take over what `state_dict` gave. ValueError if it is of other weights, or not finite."""
+        """Load a `state_dict`. ValueError if it belongs to other weights or is not finite."""
         own = self.state_dict()
         if set(state) != set(own):
             raise ValueError("the optimizer's state belongs to another network")
@@ -103,24 +102,24 @@ class Adam:
 
 
 def ema_decay(most: float, updates: int) -> float:
-    """The decay of a moving average after `updates` updates: it rises to `most` as these add up.
+    """The decay of the moving average after `updates` updates: min(most, (1 + n) / (10 + n)).
 
-    (1 + n) / (10 + n), so that the average is over roughly the last tenth of the updates so far.
-    With a constant decay it would be made of the initial weights for thousands of steps. The rule
-    is that of `num_updates` in TensorFlow's ExponentialMovingAverage.
+    The average then covers roughly the last tenth of the updates so far. With a constant decay the
+    initial weights would dominate it for thousands of steps. TensorFlow's
+    ExponentialMovingAverage(num_updates=n) has the same rule.
     """
     return min(most, (1 + updates) / (10 + updates))
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    """ema <- decay * ema + (1 - decay) * network; running statistics are copied.
+    """ema <- decay * ema + (1 - decay) * network; batch-norm statistics are copied.
 
-    The exponential moving average of the generator's weights: Yazici et al. 2019, "The unusual
-    effectiveness of averaging in GAN training". The arithmetic is torch's; its AveragedModel would
-    take 0.13 ms a step more, a sixtieth of a step on two cores, and on a GPU wait for it.
+    Yazici et al. 2019, "The unusual effectiveness of averaging in GAN training". torch's
+    AveragedModel would take 0.13 ms more per step, a sixtieth of a step on two cores, and would
+    make a GPU wait.
     """
-    move = get_ema_multi_avg_fn(decay)
-    move(list(ema.parameters()), list(network.parameters()), None)
+    update = get_ema_multi_avg_fn(decay)
+    update(list(ema.parameters()), list(network.parameters()), None)
     for copied, current in zip(ema.buffers(), network.buffers(), strict=True):
         copied.copy_(current)

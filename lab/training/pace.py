@@ -1,4 +1,4 @@
-"""How often a training writes what takes time."""
+"""Limits on how often a training writes files that take time."""
 
 from __future__ import annotations
 
@@ -9,49 +9,48 @@ from collections.abc import Iterator
 
 
 class Pace:
-    """Says when it is time to do something again: the first time at once, then more seldom.
+    """Says when an action is due, so that it takes only a small share of the time.
 
-    least: seconds from one time to the next, at the least. share: of the time, that it may take.
-    began, first: with them the first time waits, too, until the time since `began` is long enough
-    for the seconds that it is known to take at first.
+    interval: least number of seconds from one time to the next. share: the largest share of the
+    time that the action may take. Without `began` the action is due at once; with it only when the
+    time since `began` allows for `first_cost`, the seconds that the first time is expected to take.
     """
 
     def __init__(
-        self, least: float, share: float, began: float = -math.inf, first: float = 0.0
+        self, interval: float, share: float, began: float = -math.inf, first_cost: float = 0.0
     ) -> None:
-        self.least, self.share = least, share
-        self.has_begun = False
-        self.done_at = began
-        self.cost = first  # seconds it took last
+        self.interval, self.share = interval, share
+        self.has_run = False
+        self.last_run = began
+        self.cost = first_cost  # seconds that the last time took
 
     def is_due(self) -> bool:
-        least = self.least if self.has_begun else 0.0
-        return time.monotonic() - self.done_at > max(least, self.cost / self.share)
+        interval = self.interval if self.has_run else 0.0
+        return time.monotonic() - self.last_run > max(interval, self.cost / self.share)
 
     @contextlib.contextmanager
-    def taking(self) -> Iterator[None]:
-        """Take note of when it was done, and how long it took."""
+    def timed(self) -> Iterator[None]:
+        """Run the action inside this block: its end and its duration decide when it is due next."""
         began = time.monotonic()
         try:
             yield
         finally:
-            self.has_begun = True
-            self.done_at = time.monotonic()
-            self.cost = self.done_at - began
+            self.has_run = True
+            self.last_run = time.monotonic()
+            self.cost = self.last_run - began
 
 
 class CheckpointClock(Pace):
-    """Says when a checkpoint is due: often enough to lose little, seldom enough to cost little.
+    """Says when a checkpoint is due: 10 s after the last one at the end of an epoch, else 60 s.
 
-    At the end of an epoch after 10 s, within one after 60 s; later where saving takes more than a
-    sixtieth of that time. A disk that takes up to 2 s thus costs less than 2 % of the time, and a
-    crash never more than 2 minutes.
+    Both are longer where saving takes more than a sixtieth of the time. With a disk that takes up
+    to 2 s, checkpoints cost less than 2 % of the time and a crash loses at most 2 minutes.
     """
 
     def __init__(self) -> None:
-        super().__init__(least=60, share=1 / 60)
-        self.has_begun, self.done_at = True, time.monotonic()  # the start is as good as one
+        super().__init__(interval=60, share=1 / 60)
+        self.has_run, self.last_run = True, time.monotonic()  # the start counts as a checkpoint
 
     def is_due(self, end_of_epoch: bool) -> bool:
-        self.least = 10 if end_of_epoch else 60
+        self.interval = 10 if end_of_epoch else 60
         return super().is_due()

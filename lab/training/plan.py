@@ -1,6 +1,6 @@
-"""The plan of a training: what the size of the set decides, what does not go together, in words.
+"""Checks of gan_lab.py's options, defaults that depend on the data set, and the printed plan.
 
-`options` is the Options of gan_lab.py throughout.
+`options` is the Options dataclass of gan_lab.py throughout.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from lab.data.datasets import SAMPLE_EPOCHS, SAMPLE_NOTICE, Dataset
 from lab.device import available_cores, processes
 from lab.errors import Fault, Mistake
 from lab.models import count_parameters
-from lab.options import flag_of, said
+from lab.options import as_typed, flag_of
 from lab.text import counted
 from lab.training.augmentation import FEW
-from lab.training.length import MOST_EPOCHS, Length
+from lab.training.length import MAX_EPOCHS, Length
 from lab.training.losses import LOSSES
 from lab.training.networks import check_networks, with_channels
 from lab.training.progress import tensorboard_refusal
 from lab.training.state import TrainingState, load_checkpoint
 
-OF_THE_CALL = {"minutes", "resume", "dry_run", "report", "list"}  # options that are not the run's
-# Options that the plan does not list as changes of the recipe.
-OF_THE_PLAN = {
+NOT_STORED = {"minutes", "resume", "dry_run", "report", "list"}  # options of a single command
+SHOWN_BY_PLAN = {  # options that are not changes of the recipe
     *("dataset", "image_size", "grey", "colour", "data_dir", "out", "recipe", "epochs"),
     *("images_shown", "batch_size", "sample_every", "seed", "device", "augment"),
 }
-RECIPES_SIDE = 32  # of images with twice the side a recipe shows half as many
-MAPS = ("channels_g", "channels_d")
-MOST_FALLING = 0.9  # of --lr-decay with --minutes
-NEEDS = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect where the other is 0
+RECIPE_SIDE = 32  # recipes show half as many images if the side is twice this one
+MAX_LR_DECAY = 0.9  # largest --lr-decay with --minutes
+REQUIRES = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect if the second is 0
 
 
-def checked(options: Any, given: dict[str, Any]) -> Any:
-    """The options, once nothing that was `given` on the command line contradicts something else.
+def check_options(options: Any, given: dict[str, Any]) -> Any:
+    """Check options that do not depend on the data set; `given` are those on the command line.
 
-    Raises Mistake for an option that another leaves without effect, and for --tensorboard where it
-    does not work; a run that is resumed goes on without it.
+    Returns the options, without --tensorboard if a resumed run cannot use it. Raises Mistake for
+    options that contradict each other or have no effect, and if --tensorboard does not work.
     """
     if options.tensorboard and (refusal := tensorboard_refusal()):
         if not options.resume:
             cure = "install it (pip install tensorboard) or leave the option out"
             raise Mistake(f"--tensorboard: {refusal}; {cure}")
-        print(f"note: {refusal}; the run goes on without events")
+        print(f"note: {refusal}; the run continues without events")
         options = dataclasses.replace(options, tensorboard=False)
     deciding = [name for name in ("minutes", "images_shown", "epochs") if name in given]
     if len(deciding) > 1:
         other = flag_of(deciding[1])
-        raise Mistake(f"{said(deciding[0], given)}: {other} decides that, too; give one of them")
-    _check_shared(options)
-    if "minutes" in given and options.lr_decay > MOST_FALLING:
+        raise Mistake(
+            f"{as_typed(deciding[0], given)}: {other} sets the length, too; give one of them"
+        )
+    _check_processes(options)
+    if "minutes" in given and options.lr_decay > MAX_LR_DECAY:
         why = "--minutes measures the speed before the rates fall"
-        raise Mistake(f"{said('lr_decay', vars(options))}: {why}; give {MOST_FALLING} at most")
-    for name, other in NEEDS.items():
+        raise Mistake(f"{as_typed('lr_decay', vars(options))}: {why}; give {MAX_LR_DECAY} at most")
+    for name, other in REQUIRES.items():
         if name in given and not getattr(options, other):
             why = f"has no effect while {flag_of(other)} is 0; raise that, too, or leave it out"
-            raise Mistake(f"{said(name, given)}: {why}")
+            raise Mistake(f"{as_typed(name, given)}: {why}")
     return options
 
 
-def _check_shared(options: Any) -> None:
-    """Mistake for what several processes cannot share."""
+def _check_processes(options: Any) -> None:
+    """Mistake for options that do not work with several processes."""
     count = processes()
     if options.batch_size % count:
         what = f"{count} processes cannot share it evenly"
@@ -71,23 +71,23 @@ def _check_shared(options: Any) -> None:
         raise Mistake(f"--batch-size {options.batch_size}: {what}; {cure}")
     for name in ("batch_norm", "dropout"):
         if count > 1 and getattr(options, name):
-            why = f"each of {count} processes would have its own"
+            why = f"would differ between {count} processes"
             cure = "leave it out, or train in one process"
-            raise Mistake(f"{said(name, vars(options))}: {why}; {cure}")
+            raise Mistake(f"{as_typed(name, vars(options))}: {why}; {cure}")
 
 
-def of_the_run(options: Any) -> dict[str, Any]:
-    """The options that decided a run, for its config.json."""
-    decided = {name: value for name, value in vars(options).items() if name not in OF_THE_CALL}
-    if options.data_dir:  # scripts are started from other folders, too
-        decided["data_dir"] = options.data_dir.resolve()
-    return decided
+def stored_options(options: Any) -> dict[str, Any]:
+    """The options of a run, for its config.json."""
+    stored = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
+    if options.data_dir:  # other commands may run in other folders
+        stored["data_dir"] = options.data_dir.resolve()
+    return stored
 
 
-def go_on(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset) -> None:
-    """Put `state` where the checkpoint was saved; without one the run begins again.
+def continue_from(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset) -> None:
+    """Load the checkpoint into `state`; without a checkpoint the training starts again.
 
-    The same seed then gives the same run. Fault if the checkpoint is damaged, or of a longer run.
+    Raises Fault if the checkpoint is damaged, or of a longer run than the options describe.
     """
     if not checkpoint.is_file():
         return
@@ -97,10 +97,11 @@ def go_on(checkpoint: Path, state: TrainingState, options: Any, dataset: Dataset
         raise Fault(f"{checkpoint}: is of a longer run than this one")
 
 
-def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
-    """The options with what depends on the set filled in; Mistake for what does not fit it.
+def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
+    """The options with all defaults that depend on the data set.
 
-    given: the options that were on the command line.
+    given: the options that were on the command line. Raises Mistake for options that do not suit
+    the data set.
     """
     image_count = len(dataset.train_images)
     if options.batch_size > image_count and "batch_size" not in given and not options.resume:
@@ -117,16 +118,16 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
         what = f"the {options.loss} loss has no labels; leave it out, or choose another --loss"
         raise Mistake(f"--label-smoothing {options.label_smoothing:g}: {what}")
-    if not options.resume:  # a resumed run knows it
+    if not options.resume:  # config.json of a resumed run has the final number
         shown = options.images_shown
         if options.epochs:
             shown = options.epochs * image_count
         elif "images_shown" not in given:
-            shown = shown * RECIPES_SIDE // max(RECIPES_SIDE, *dataset.spec.shape[1:])
+            shown = shown * RECIPE_SIDE // max(RECIPE_SIDE, *dataset.spec.shape[1:])
         options = dataclasses.replace(options, images_shown=shown)
     length = Length.of(options, image_count)
-    if length.epochs > MOST_EPOCHS:
-        what = f"is {length.epochs:,} epochs, at most {MOST_EPOCHS:,}"
+    if length.epochs > MAX_EPOCHS:
+        what = f"is {length.epochs:,} epochs, at most {MAX_EPOCHS:,}"
         raise Mistake(f"--images-shown {options.images_shown:,}: {what}; show fewer")
     return dataclasses.replace(
         options,
@@ -134,24 +135,24 @@ def planned(options: Any, dataset: Dataset, given: Collection[str] = ()) -> Any:
         epochs=length.epochs,
         images_shown=length.images_shown,
         sample_every=options.sample_every or (None if options.minutes else length.sample_every),
-        # Each epoch begins with a penalty, of the weight of `r1_every` steps: no more than it has.
+        # Every epoch begins with a penalty step, whose weight stands for `r1_every` steps.
         r1_every=min(options.r1_every, length.epoch_steps),
         augment=image_count < FEW if options.augment is None else options.augment,
     )
 
 
-def changes_of_recipe(options: Any, recipe: dict[str, Any], shape: tuple[int, int, int]) -> str:
-    """The options that are not as the recipe has them for `shape`, as they may be typed."""
+def recipe_changes(options: Any, recipe: dict[str, Any], shape: tuple[int, int, int]) -> str:
+    """The options that differ from the recipe's values for `shape`, as typed."""
     usual, chosen = vars(with_channels(type(options)(**recipe), shape)), vars(options)
-    told = OF_THE_CALL | OF_THE_PLAN
-    names = [name for name in chosen if name not in told and chosen[name] != usual[name]]
-    return " ".join(said(name, chosen) for name in names)
+    omitted = NOT_STORED | SHOWN_BY_PLAN
+    names = [name for name in chosen if name not in omitted and chosen[name] != usual[name]]
+    return " ".join(as_typed(name, chosen) for name in names)
 
 
 def print_plan(
     options: Any, recipe: dict[str, Any], dataset: Dataset, state: TrainingState
 ) -> None:
-    """Say what is about to happen, before it does. recipe: what it changes of the defaults."""
+    """Print what the training will do. recipe: the recipe's entry in RECIPES."""
     threads = counted(available_cores(), "thread")
     workers = f"{processes()} processes of {threads}" if processes() > 1 else threads
     print(
@@ -161,29 +162,30 @@ def print_plan(
         f"generator {count_parameters(state.generator):,} parameters, "
         f"discriminator {count_parameters(state.discriminator):,}"
     )
-    if maps := [said(name, vars(options)) for name in MAPS if getattr(options, name)]:
-        print(f"convolutions: {' '.join(maps)}")
+    channels = [name for name in ("channels_g", "channels_d") if getattr(options, name)]
+    if channels:
+        print("convolutions:", *(as_typed(name, vars(options)) for name in channels))
     for notice in dataset.notices:
         print(f"note: {notice}")
-    if changes := changes_of_recipe(options, recipe, dataset.spec.shape):
-        print(f"other than the recipe: {changes}")
+    if changes := recipe_changes(options, recipe, dataset.spec.shape):
+        print(f"changes to the recipe: {changes}")
     if options.augment:
-        print("the discriminator is shown augmented images; --no-augment ends that")
+        print("the discriminator's inputs are augmented; --no-augment turns this off")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
         usual = type(options)(**recipe)
         if not options.minutes and options.images_shown < usual.images_shown:
             epochs, more = counted(options.epochs, "epoch"), SAMPLE_EPOCHS * options.epochs
-            print(f"*** Its epochs are short: as many steps as {epochs} of the full set")
-            print(f"*** are had with --epochs {more}.")
+            print(f"*** Its epochs are short: --epochs {more} has as many steps as {epochs}")
+            print("*** of the full set.")
     if dataset.is_sample and options.dry_run and not (options.data_dir or options.resume):
         print("a real run first tries to download the full set")
     if options.resume:
-        print(f"going on after epoch {state.epoch}, step {state.step}")
+        print(f"resuming after epoch {state.epoch}, step {state.step}")
 
 
 def _length_in_words(options: Any, length: Length) -> str:
-    """`12 epochs of 468 steps, the last of 40`; with --minutes the speed decides."""
+    """`12 epochs of 468 steps, the last of 40`; with --minutes the length is not yet known."""
     steps, last = counted(length.epoch_steps, "step"), length.steps_of(length.epochs - 1)
     if options.minutes:
         return f"as many epochs of {steps} as the speed allows in {options.minutes:g} minutes"

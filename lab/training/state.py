@@ -1,7 +1,7 @@
-"""The state of a training: everything that changes from step to step, and its way to disk and back.
+"""The state of a training, and the checkpoint that stores it.
 
-Going on from a checkpoint equals never having stopped, bit for bit on a CPU: besides both networks
-it holds both optimizers, the average, every stream of random numbers, and the place in the epoch.
+A checkpoint holds the networks, the moving average, the optimizers, the random generators and the
+position in the epoch, so that a resumed training equals an uninterrupted one, on a CPU bit for bit.
 """
 
 from __future__ import annotations
@@ -30,63 +30,63 @@ from lab.training.losses import Loss
 from lab.training.optim import Adam
 
 FORMAT = "gan-lab checkpoint"
-MOST_FIGURE = 1e30  # no loss of a training that goes on, and no count of steps, is beyond
+MAX_FIGURE = 1e30  # larger losses or counts in a checkpoint are damage
 STEP_FIGURES = ("d_loss", "g_loss", "d_real", "d_fake")  # summed over the steps of an epoch
-# What parts of a checkpoint raise that are not what they should be.
-WRONG_PARTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-COLUMNS = ("epoch", "seconds", "images_per_second", *STEP_FIGURES)  # what each row of history has
+COLUMNS = ("epoch", "seconds", "images_per_second", *STEP_FIGURES)  # of every row of the history
+# The exceptions that damaged parts of a checkpoint raise.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass
 class TrainingState:
-    """All that training changes."""
+    """Everything that training changes."""
 
     generator: nn.Module
     discriminator: nn.Module
-    ema: nn.Module  # the moving average of the generator; the generator itself if not averaged
+    ema: nn.Module  # moving average of the generator; without --ema-decay the generator itself
     optimizer_g: Adam
     optimizer_d: Adam
-    order: torch.Generator  # which images in which order
-    latents: torch.Generator  # what the generator is fed
-    totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of this epoch
+    order: torch.Generator  # shuffles the training images
+    latents: torch.Generator  # draws the latents
+    totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of the current epoch
     length: Length  # of the whole run; with --minutes it changes
-    augmentation: Augmentation  # of what the discriminator is shown
-    origin: str = ""  # the set and the seed, for people: by it a checkpoint is known as a run's own
-    epoch: int = 0  # epochs completed
-    step: int = 0  # steps completed of the epoch under way
-    updates: int = 0  # steps completed in all
-    seconds: float = 0.0  # spent in the epoch under way
+    augmentation: Augmentation  # of the discriminator's inputs
+    origin: str = ""  # data set and seed, which a checkpoint must have in common with its run
+    epoch: int = 0  # completed epochs
+    step: int = 0  # completed steps of the current epoch
+    updates: int = 0  # completed steps of all epochs
+    seconds: float = 0.0  # training time of the current epoch
     history: list[dict[str, Any]] = field(default_factory=list)
-    order_state: Tensor | None = None  # of `order` as the epoch under way began
-    began: float = 0.0  # monotonic time at which that was, less the time it stood still
+    order_state: Tensor | None = None  # state of `order` at the start of the current epoch
+    began: float = 0.0  # time.monotonic() now less `seconds`
 
-    device = property(lambda state: state.totals.device)  # where it computes
+    device = property(lambda state: state.totals.device)
 
     @property
-    def steps_made(self) -> int:
-        """Of the whole run."""
+    def schedule_step(self) -> int:
+        """The position in the learning-rate schedule; like `updates` if all epochs were whole."""
         return self.epoch * self.length.epoch_steps + self.step
 
     def set_rates(self, options: Any) -> None:
-        """Give both optimizers the learning rates of the next step."""
-        factor = self.length.lr_factor(self.steps_made, options)
+        """Set the learning rates of both optimizers for the next step."""
+        factor = self.length.lr_factor(self.schedule_step, options)
         self.optimizer_g.lr, self.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """Those that change, by the names they have in a checkpoint."""
+        """The networks by their names in a checkpoint."""
         return {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
 
     @property
     def optimizers(self) -> dict[str, Adam]:
         return {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
 
-    def judged(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The discriminator's logits (N,) of images (N, C, H, W), as it is shown them."""
+    def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The discriminator's logits (N,) for augmented images (N, C, H, W)."""
         return self.discriminator(self.augmentation(images), labels)
 
     def tensors(self) -> list[Tensor]:
-        """All that training changes and that lies on its device, but for chance."""
+        """Every tensor on the training device that training changes, without the generators."""
         return [
             *(part for net in self.networks.values() for part in net.state_dict().values()),
             *(part for adam in self.optimizers.values() for part in (*adam.means, *adam.squares)),
@@ -95,7 +95,7 @@ class TrainingState:
         ]
 
     def check_divergence(self, loss: Loss) -> None:
-        """Fault if the losses of the epoch under way are absurd, or a weight is not finite."""
+        """Fault if the mean losses of the current epoch are too large or a weight is not finite."""
         means = self.means()
         weights = sum(
             weight.detach().sum() for net in self.networks.values() for weight in net.parameters()
@@ -106,14 +106,14 @@ class TrainingState:
                 f"training diverged in epoch {self.epoch + 1} (d_loss {means['d_loss']:.3g}, "
                 f"g_loss {means['g_loss']:.3g}); the run keeps the "
                 f"{'last good' if self.epoch else 'untrained'} weights; "
-                "begin anew with lower --lr-g and --lr-d"
+                "start again with lower --lr-g and --lr-d"
             )
 
     def batches_left(self, images: int, batch_size: int) -> Iterator[Tensor]:
-        """The rest of the epoch under way: the indices (B,) of full batches, in a random order.
+        """Indices (B,) of the remaining batches of the current epoch, shuffled.
 
-        What is left of the shuffle after the last full batch is left out. The last epoch may have
-        fewer batches, and `length` may change while it goes by.
+        Images after the last full batch are left out. The last epoch may have fewer batches;
+        `length` is read before each batch, because --minutes may change it.
         """
         self.order_state = self.order.get_state()
         order = torch.randperm(images, generator=self.order).to(self.device)
@@ -122,7 +122,7 @@ class TrainingState:
             if number >= self.length.steps_of(self.epoch):
                 break
             yield order[number * batch_size : (number + 1) * batch_size]
-        self.totals.tolist()  # a GPU may still be at work on steps that were only sent to it
+        self.totals.tolist()  # waits for the GPU, which runs steps later than Python
         self.seconds = time.monotonic() - self.began
 
     def count_step(self) -> None:
@@ -131,12 +131,12 @@ class TrainingState:
         self.seconds = time.monotonic() - self.began
 
     def means(self) -> dict[str, float]:
-        """STEP_FIGURES of the epoch under way, a mean over its steps so far."""
+        """STEP_FIGURES, averaged over the completed steps of the current epoch."""
         values = (self.totals / max(1, self.step)).tolist()
         return dict(zip(STEP_FIGURES, values, strict=True))
 
     def end_epoch(self, batch_size: int) -> dict[str, Any]:
-        """Add the row of the epoch under way to the history and return it; the next one begins."""
+        """End the current epoch and return its row, which is added to the history."""
         means, images = self.means(), self.step * batch_size
         self.epoch += 1
         row = {
@@ -152,8 +152,8 @@ class TrainingState:
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
-    """Write the checkpoint, whole."""
-    # The order of the epoch under way is drawn again, from where it was drawn first.
+    """Write a checkpoint, atomically."""
+    # A resumed training shuffles the images of the current epoch again, from the same state.
     order_state = state.order.get_state() if state.order_state is None else state.order_state
     content = {
         "format": FORMAT,
@@ -178,12 +178,12 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
-    """Put `state`, freshly begun with the run's options, where the checkpoint was saved.
+    """Load a checkpoint into `state`, an initial state with the run's options.
 
-    Raises Fault if the file is damaged, hostile, or of a run with other options.
+    Raises Fault if the file is damaged, hostile, or from a run with other options.
     """
     content = read_tensors(path, FORMAT)
-    if content.get("origin", state.origin) != state.origin:  # older ones do not say it
+    if content.get("origin", state.origin) != state.origin:  # absent in older checkpoints
         raise Fault(f"{path}: is of another run ({content['origin']}, not {state.origin})")
     try:
         for part in ("networks", "optimizers", "streams"):
@@ -195,25 +195,25 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])
         _check_progress(path, content)
-        _set_streams(state, content["streams"])
+        _load_random_states(state, content["streams"])
         state.totals.copy_(content["totals"])
         state.epoch, state.step = int(content["epoch"]), int(content["step"])
         state.updates = int(state.optimizer_g.steps)
-        state.seconds = max(1e-6, float(content["seconds"]))  # it will be divided by
+        state.seconds = max(1e-6, float(content["seconds"]))  # a divisor
         state.history = [dict(row) for row in content["history"]]
-    except WRONG_PARTS as error:
+    except DAMAGE as error:
         raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
 
 
-def _set_streams(state: TrainingState, streams: dict[str, Any]) -> None:
-    """Every stream of random numbers where it was; its optimizers' steps are known already."""
+def _load_random_states(state: TrainingState, streams: dict[str, Any]) -> None:
+    """Set the state of every random generator; the optimizers must have been loaded before."""
     state.order.set_state(streams["order"])
     same_device = streams.get("device", state.device.type) == state.device.type
     on_device = {"latents": state.latents, "augmentation": state.augmentation.stream}
     for name, stream in on_device.items():
         if same_device and name in streams:
             stream.set_state(streams[name])
-        else:  # each kind of device has streams of its own: as random, but other numbers
+        else:  # states of another kind of device cannot be loaded, so seed with the step
             updates = int(state.optimizer_g.steps)
             stream.manual_seed((stream.initial_seed() + updates) % 2**63)
     torch.set_rng_state(streams["dropout"])
@@ -224,17 +224,17 @@ def _set_streams(state: TrainingState, streams: dict[str, Any]) -> None:
 
 
 def _check_progress(path: Path, content: dict[str, Any]) -> None:
-    """Fault unless place, totals and history are such as a training leaves them."""
-    place = [content["epoch"], content["step"], content["seconds"]]
+    """Fault if position, totals and history cannot come from a training."""
+    position = [content["epoch"], content["step"], content["seconds"]]
     rows, totals = content["history"], content["totals"]
-    if totals.shape != (len(STEP_FIGURES),):  # before it becomes a list: it may claim any length
+    if totals.shape != (len(STEP_FIGURES),):  # checked before tolist(): any length is possible
         raise Fault(f"{path}: damaged checkpoint (its totals are {tuple(totals.shape)})")
     cells = [cell for row in rows for cell in row.values()]
-    numbers = [*place, *totals.tolist(), *cells]
-    if not all(isinstance(each, (int, float)) and abs(each) < MOST_FIGURE for each in numbers):
+    numbers = [*position, *totals.tolist(), *cells]
+    if not all(isinstance(each, (int, float)) and abs(each) < MAX_FIGURE for each in numbers):
         raise Fault(f"{path}: damaged checkpoint (text, NaN or infinity among its figures)")
     names_fit = all(set(COLUMNS) <= set(row) and all(map(str.isidentifier, row)) for row in rows)
     epochs = [row.get("epoch") for row in rows]
     in_order = len(rows) == content["epoch"] and epochs == list(range(1, len(rows) + 1))
-    if min(place) < 0 or not names_fit or not in_order:
+    if min(position) < 0 or not names_fit or not in_order:
         raise Fault(f"{path}: damaged checkpoint (its history does not fit its epoch)")

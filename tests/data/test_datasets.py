@@ -217,4 +217,4 @@ def test_any_facts_are_a_spec_or_refused(changes):
     except ValueError:
         return
     assert DatasetSpec.from_facts(spec.as_facts()) == spec
-    assert all(1 <= side <= specs.MOST_SIDE for side in spec.shape)
+    assert all(1 <= side <= specs.MAX_SIDE for side in spec.shape)

@@ -270,7 +270,7 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{leaves.name}/{CLASSES[0]}/bomb.png", bytes(2_000_000))
         archive.writestr("__MACOSX/._a.png", b"of macOS")
-    monkeypatch.setattr("lab.data.listing.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("lab.data.listing.MAX_BYTES", 1_000_000)
     found = load(str(path))
     assert found.fingerprint == load(str(leaves)).fingerprint
     assert "bomb.png: 2,000,000 bytes is too large" in found.notices[1]
@@ -341,7 +341,7 @@ def test_the_lab_works_without_a_cache(copied, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "unused"))
     load(str(copied), download=False)  # as a dry run asks for it
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(own, "MOST_KEPT", 2)
+    monkeypatch.setattr(own, "MAX_KEPT", 2)
     for side in (16, 20, 24, 28):
         load(str(copied), image_size=side)
     assert len(list((tmp_path / "unused").rglob("*.npz"))) == 2

@@ -89,7 +89,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
 
 
 def test_too_many_tiles_are_a_mistake(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(image_folder, "MOST_TILES", 3)
+    monkeypatch.setattr(image_folder, "MAX_TILES", 3)
     Image.new("L", (84, 28)).save(tmp_path / "a.png")
     assert len(image_folder.read_pictures(tmp_path, GREY)[0]) == 1
     Image.new("L", (28, 28)).save(tmp_path / "b.png")
@@ -109,7 +109,7 @@ def test_a_photograph_is_read_and_a_decompression_bomb_is_not(tmp_path, monkeypa
     (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
     images, _ = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
     assert (picture.tiles == 9).all() and (images == 9).all()
-    monkeypatch.setattr("lab.data.pictures.MOST_PIXELS", 11_000_000)
+    monkeypatch.setattr("lab.data.pictures.MAX_PIXELS", 11_000_000)
     monkeypatch.setattr(opened, "__defaults__", (("PNG",), 11_000_000, None))
     with pytest.raises(Mistake, match="4000 x 3000 pixels is too large"):
         image_folder.read_pictures(tmp_path, GREY)

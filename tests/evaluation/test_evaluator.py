@@ -266,7 +266,7 @@ def own_set(spec: DatasetSpec = TOY) -> Dataset:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifiers, "MOST_EPOCHS", 6)
+    monkeypatch.setattr(classifiers, "MAX_EPOCHS", 6)
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
 
 

@@ -27,7 +27,7 @@ def test_the_nearest_image_is_found_across_chunks(monkeypatch: pytest.MonkeyPatc
     images = load_sample("mnist").train_images[:100]
     wanted = torch.tensor([99, 0, 42])
     dimmed = (images[wanted].float() * 0.97).to(torch.uint8)
-    monkeypatch.setattr(latent_space, "MOST_NUMBERS", 7 * 784)
+    monkeypatch.setattr(latent_space, "MAX_NUMBERS", 7 * 784)
     assert torch.equal(latent_space.nearest(dimmed, images), wanted)
 
 

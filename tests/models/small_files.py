@@ -1,4 +1,4 @@
-"""Weights files for tests of lab/models: small ones, changed ones, those of the first version."""
+"""Weights files for the tests of lab/models: small, changed, and of format version 1."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def saved(path: Path, **changes: Any) -> Path:
 
 
 def refused(path: Path, role: str = "generator") -> str:
-    """The one line with which a file is refused."""
+    """The error message for a file."""
     with pytest.raises(Fault) as caught:
         load_weights(path, role)
     assert str(path) in str(caught.value)
@@ -51,7 +51,7 @@ def saved_as_version_1(
     kind = built.pop("kind")
     network = build(ROLES[role], kind, **{"shape": MNIST.shape, **config, **built}).eval()
     state = plain_state(network)
-    if config.get("pyramid"):  # its first layer lay the other way round
+    if config.get("pyramid"):  # its first layer was transposed
         state["layers.0.weight"] = state["layers.0.weight"].T.contiguous()
     content = {
         "format": f"gan-lab {role}",

@@ -1,4 +1,4 @@
-"""The layer that sees bands: the same function and gradients as showing it a pyramid."""
+"""lab/models/bands.py: the layer equals a linear layer on a Laplacian pyramid."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lab.data.pixels import to_float
 from lab.models.bands import BandLinear, laplacian_pyramid
 
 
-def test_the_pyramid_splits_an_image_and_keeps_all_of_it():
+def test_the_pyramid_separates_frequencies_and_loses_nothing():
     bands = laplacian_pyramid(28)
     assert bands.shape == (784, 784 + 196 + 49)
-    assert torch.linalg.matrix_rank(bands) == 784  # nothing of the image is lost
+    assert torch.linalg.matrix_rank(bands) == 784  # invertible
     flat, speckle = torch.ones(784), torch.ones(28, 28)
     speckle[::2, ::2] = speckle[1::2, 1::2] = -1
-    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # an even image has only the coarse band
-    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # speckle only the fine one
+    assert (flat @ bands)[: 784 + 196].abs().max() < 1e-5  # a constant image
+    assert (speckle.flatten() @ bands)[784:].abs().max() < 1e-5  # noise in the finest band
     assert laplacian_pyramid(20).shape == (400, 400 + 100 + 25)
 
 
-def test_the_bands_of_both_sets_are_of_a_like_strength():
+def test_the_bands_of_both_sets_have_similar_variances():
     for name in (name for name, spec in DATASETS.items() if spec.has_sample):
         shown = to_float(load_sample(name).test_images).flatten(1)
         bands = (shown @ laplacian_pyramid(28)).split((784, 196, 49), dim=1)
@@ -38,7 +38,7 @@ def layer(request) -> BandLinear:
 
 
 def plainly(layer: BandLinear, images: torch.Tensor) -> torch.Tensor:
-    """What the layer stands for: each channel split into its bands, then a linear layer."""
+    """The definition of the layer: the bands of each channel, then a linear layer."""
     pyramid = laplacian_pyramid(layer.side)
     bands = torch.cat([part @ pyramid for part in images.chunk(layer.channels, dim=1)], dim=1)
     return bands @ layer.weight + layer.bias
@@ -48,18 +48,20 @@ def shown(layer: BandLinear) -> torch.Tensor:
     return torch.randn(5, layer.channels * layer.side**2, requires_grad=True)
 
 
-def test_it_computes_what_bands_and_a_linear_layer_do(layer):
+def test_it_equals_a_linear_layer_on_the_bands(layer):
     images = shown(layer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.allclose(layer(images), plainly(layer, images), atol=1e-4)
 
 
-def test_its_gradients_are_theirs_and_so_are_those_of_a_gradient_penalty(layer):
+def test_its_gradients_and_those_of_a_penalty_equal_theirs(layer):
     images = shown(layer)
 
     def gradients(function) -> list[torch.Tensor]:
-        logits = function(images).square().sum(1)  # curved, so that the penalty depends on weights
+        logits = (
+            function(images).square().sum(1)
+        )  # not linear, so that the penalty depends on the weights
         (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
         loss = logits.sum() + slope.square().sum()
         return torch.autograd.grad(loss, (images, layer.weight, layer.bias))
@@ -68,10 +70,10 @@ def test_its_gradients_are_theirs_and_so_are_those_of_a_gradient_penalty(layer):
         assert (found - wanted).norm() < 1e-5 * wanted.norm()
 
 
-def test_it_goes_on_with_the_weights_as_they_are_now(layer):
+def test_it_uses_the_present_weights(layer):
     images = shown(layer)
     before = layer(images).detach()
-    layer.weight.data *= 2  # as a fused optimizer does: autograd is not told
+    layer.weight.data *= 2  # in place and unknown to autograd, as by a fused optimizer
     after = layer(images)
     assert torch.allclose(after - layer.bias, 2 * (before - layer.bias), atol=1e-4)
     other = copy.deepcopy(layer)

@@ -1,4 +1,4 @@
-"""lab/models/export.py: files for other programs, held against the generator."""
+"""lab/models/export.py: exported files make the generator's images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_file_makes_the_same_images(kind, with_classes, tmp_path):
 
 
 @pytest.mark.parametrize("worth", [1e-3, float("nan")])
-def test_a_file_that_makes_other_images_does_not_stay(worth, tmp_path, monkeypatch):
+def test_a_file_that_makes_other_images_is_removed(worth, tmp_path, monkeypatch):
     weights = conditional(tmp_path / "generator.pth")
 
     def read(path):
@@ -54,7 +54,7 @@ def test_a_file_that_makes_other_images_does_not_stay(worth, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["generator.pth"]
 
 
-def test_a_missing_package_is_named_with_its_cure(monkeypatch):
+def test_a_missing_package_is_named_with_its_install_command(monkeypatch):
     row = export.Export(("no_such_package",), None, None)
     monkeypatch.setitem(export.EXPORTS, "odd", row)
     with pytest.raises(Mistake, match="pip install no_such_package"):

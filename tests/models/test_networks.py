@@ -1,4 +1,4 @@
-"""The networks: shapes for any images, pinned parameter counts, configs that rebuild them."""
+"""lab/models: shapes, pinned parameter counts, configs that rebuild the networks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_parameter_counts_are_pinned():
     assert count_parameters(generator(batch_norm=True)) == 979_216 + 1536
     # 784*512+512 + 512*256+256 + 256+1
     assert count_parameters(discriminator()) == 533_505
-    # ... of 784+196+49 numbers in place of 784
+    # ... with 784+196+49 inputs instead of 784
     assert count_parameters(discriminator(pyramid=True)) == 533_505 + 245 * 512
     # 100*8+8 + 8*49*6+49*6 + 6*4*16+4 + 4*16+1
     assert count_parameters(generator("dcgan", hidden=(8,), channels=(6, 4))) == 3_907
@@ -92,7 +92,7 @@ def test_the_sides_are_halved_down_to_four_pixels(side):
         height, width = smallest_maps((maps, side, side), channels)
         assert height == width >= 4 and (height % 2 or height < 8)
         assert all(wide == 2 * narrow for wide, narrow in pairwise(channels))
-    assert channels > channels_for((1, side, side))  # colour has more maps
+    assert channels > channels_for((1, side, side))  # more channels for colour
 
 
 def test_parameter_counts_of_the_other_networks_are_pinned():
@@ -150,12 +150,12 @@ def test_clipped_pixels_reach_black_and_learn_like_tanh():
     assert torch.allclose(pixels.grad, 1 - pixels.detach().tanh() ** 2)
 
 
-def test_the_leaky_slope_is_the_one_that_weights_files_were_made_with():
+def test_the_leaky_slope_is_that_of_existing_weights_files():
     below = ACTIVATIONS["leaky-relu"]()(torch.tensor(-1.0))
-    assert below.item() == pytest.approx(-0.2)  # no config says it
+    assert below.item() == pytest.approx(-0.2)  # it is not in the config
 
 
-def test_dropout_is_there_in_training_only():
+def test_dropout_is_active_in_training_only():
     network, shown = discriminator(hidden=(16,), dropout=0.5), torch.ones(1, *GREY)
     network.layers[0].bias.data.fill_(1)  # so that there is something to drop
     assert len({network(shown).item() for _ in range(20)}) > 1
@@ -163,7 +163,7 @@ def test_dropout_is_there_in_training_only():
     assert len({network(shown).item() for _ in range(20)}) == 1
 
 
-def test_what_the_sides_do_not_allow_is_refused():
+def test_unsuitable_sides_are_refused():
     for kinds in (GENERATORS, DISCRIMINATORS):
         with pytest.raises(ValueError, match="28 x 28 cannot be halved 3 times"):
             build(kinds, "dcgan", shape=GREY, channels=(2, 2, 2))
@@ -182,7 +182,7 @@ def test_what_the_sides_do_not_allow_is_refused():
         build(DENOISERS, "blind", shape=(1, 30, 28), corruptions=3)
 
 
-def test_unknown_names_are_refused_with_those_there_are():
+def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="'transformer' is none of mlp, dcgan"):
         generator("transformer")
     with pytest.raises(ValueError, match="'swish' is none of leaky-relu, relu"):
@@ -191,7 +191,7 @@ def test_unknown_names_are_refused_with_those_there_are():
         generator("dcgan", output="sine")
 
 
-def test_a_network_takes_what_it_knows_of_what_it_is_offered():
+def test_build_ignores_arguments_that_a_network_does_not_have():
     offered = {"shape": GREY, "hidden": (8,), "channels": (4,), "pyramid": True, "loss": "hinge"}
     fully_connected = build(DISCRIMINATORS, "mlp", **offered)
     convolutional = build(DISCRIMINATORS, "dcgan", **offered)
@@ -201,7 +201,7 @@ def test_a_network_takes_what_it_knows_of_what_it_is_offered():
     assert "channels" not in parameters_of(DISCRIMINATORS, "mlp")
 
 
-def test_what_sees_bands_beside_convolutions_adds_its_logits():
+def test_the_branch_on_bands_adds_its_logits():
     shown, labels = torch.rand(4, *COLOUR), torch.arange(4)
     network = discriminator("dcgan", COLOUR, channels=(3, 5), pyramid=True, classes=4)
     both, beside = network(shown, labels), network.beside(shown, labels)
@@ -209,8 +209,8 @@ def test_what_sees_bands_beside_convolutions_adds_its_logits():
     assert torch.allclose(both, network(shown, labels) + beside) and beside.abs().min() > 0
 
 
-def test_low_precision_goes_on_with_the_weights_as_they_are_now(monkeypatch):
-    # Within one step the discriminator is updated and then asked again.
+def test_low_precision_uses_the_present_weights(monkeypatch):
+    # Within one step the discriminator is updated and then used again.
     monkeypatch.setattr("lab.device.bfloat16_is_fast", lambda device: True)
     network = discriminator("dcgan", hidden=(4,), channels=(3,))
     shown = torch.randn(2, *GREY)

@@ -1,4 +1,4 @@
-"""Conditional networks: what a label does to them, and that they are saved and rebuilt with it."""
+"""Conditional networks: the effect of labels, saving and loading."""
 
 from __future__ import annotations
 

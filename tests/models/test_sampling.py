@@ -1,4 +1,4 @@
-"""lab/models/sampling.py: bytes as a PNG holds them, and a generator left as it was."""
+"""lab/models/sampling.py: generation from latents and from seeds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from hypothesis import strategies as st
 from lab.errors import Fault
 from lab.models import GENERATORS, build, generate
 from lab.models.request import Request
-from lab.models.sampling import batches, batches_of, latents_of
+from lab.models.sampling import generate_batches, generate_parts, latents_of
 
 
 def small(shape=(1, 28, 28)) -> torch.nn.Module:
     return build(GENERATORS, "mlp", shape=shape, latent_dim=4, hidden=(8,), batch_norm=True)
 
 
-def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
+def test_generate_rounds_to_bytes_and_restores_the_mode():
     generator = small().train()
     latents = torch.randn(10, 4)
     whole = generate(generator, latents)
     assert generator.training
     assert whole.dtype == torch.uint8 and not whole.requires_grad
     parts = generate(generator, latents, batch_size=3)
-    assert (whole.int() - parts.int()).abs().max() <= 1  # sums may be taken in another order
+    assert (
+        whole.int() - parts.int()
+    ).abs().max() <= 1  # the rounding of sums depends on the batch size
     generator.eval().train = (
         None  # to go through all layers takes a tenth of a small network's time
     )
@@ -35,7 +37,7 @@ def test_generate_rounds_to_bytes_and_leaves_the_mode_alone():
 @pytest.mark.parametrize("mode", [True, False])
 def test_images_are_those_of_evaluation(mode):
     generator, latents = small(), 3 + torch.randn(10, 4)
-    generator(latents)  # normalisations have seen something
+    generator(latents)  # changes the batch-norm statistics
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     made = generate(generator.train(mode), latents)
     with torch.no_grad():
@@ -49,7 +51,7 @@ def test_images_have_the_shape_of_their_set(shape):
     assert generate(small(shape), torch.randn(5, 4), batch_size=2).shape == (5, *shape)
 
 
-# By seed
+# Seeds
 
 
 def conditional() -> torch.nn.Module:
@@ -60,7 +62,7 @@ def conditional() -> torch.nn.Module:
 
 def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
     found = {}
-    for batch in batches(conditional(), request, truncation=0.7):
+    for batch in generate_batches(conditional(), request, truncation=0.7):
         for image, seed, label in zip(batch.images, batch.seeds, batch.labels, strict=True):
             found[seed, label] = image.numpy().tobytes()
     return found
@@ -68,8 +70,8 @@ def images_by_seed(request: Request) -> dict[tuple[int, int], bytes]:
 
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.integers(1, 700))
-def test_a_seed_has_one_picture_in_any_company(seeds, count):
-    every = images_by_seed(Request((range(701),), (0, 1, 2), every=True))
+def test_the_image_of_a_seed_does_not_depend_on_the_batch(seeds, count):
+    every = images_by_seed(Request((range(701),), (0, 1, 2), every_class=True))
     assert len(set(every.values())) > 2_000
     few = images_by_seed(Request(tuple(range(seed, seed + 1) for seed in set(seeds)), (2, 1)))
     many = images_by_seed(Request((range(count),), (0, 1, 2)))
@@ -77,11 +79,13 @@ def test_a_seed_has_one_picture_in_any_company(seeds, count):
         assert found and all(every[key] == image for key, image in found.items())
 
 
-def test_latents_are_standard_normal_and_truncation_draws_them_in():
+def test_latents_are_standard_normal_and_truncation_shrinks_them():
     latents = latents_of(range(5_000), 20)
     assert latents.mean().abs() < 0.02 and (latents.std() - 1).abs() < 0.02
     assert len(latents.unique(dim=0)) == 5_000
-    (mean,) = (batch.images for batch in batches(conditional(), [(0, 1), (9, 1)], truncation=0))
+    (mean,) = (
+        batch.images for batch in generate_batches(conditional(), [(0, 1), (9, 1)], truncation=0)
+    )
     assert torch.equal(mean[0], mean[1])
 
 
@@ -93,25 +97,25 @@ class Brightness(torch.nn.Module):
         return torch.stack((-mean, mean), 1)
 
 
-def test_a_classifier_chooses_as_many_of_each_class_as_are_wanted():
+def test_a_classifier_selects_the_wanted_number_of_each_class():
     generator, classifier = small().eval(), Brightness()
     parts = [Request((range(30),), (1, 0)), Request((range(10),), (1, 0))]
-    found = list(batches_of(generator, parts, 1.0, classifier, ("dark", "bright")))
+    found = list(generate_parts(generator, parts, 1.0, classifier, ("dark", "bright")))
     for part, size in ((0, 15), (1, 5)):
         labels = [label for number, batch in found for label in batch.labels if number == part]
         assert sorted(labels) == [0] * size + [1] * size
     seeds = [seed for _, batch in found for seed in batch.seeds]
-    assert len(set(seeds)) == 40  # those of the test part are others
+    assert len(set(seeds)) == 40  # the test part has other seeds
     seen = classifier(torch.cat([batch.images for _, batch in found]) / 127.5 - 1).argmax(1)
     assert seen.tolist() == [label for _, batch in found for label in batch.labels]
 
 
-def test_a_class_that_never_comes_is_not_waited_for():
+def test_a_class_that_is_never_generated_is_a_fault():
     class Dark(torch.nn.Module):
         def forward(self, images):
             return torch.tensor([[1.0, 0.0]]).expand(len(images), 2)
 
-    found = batches_of(
+    found = generate_parts(
         small().eval(), [Request((range(4),), (0, 1))], 1.0, Dark(), ("dark", "bright")
     )
     with pytest.raises(Fault, match="sees none as bright"):

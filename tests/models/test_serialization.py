@@ -1,4 +1,4 @@
-"""lab/models/serialization.py: weights come back as they were, also those of the first version."""
+"""lab/models/serialization.py: weights files of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from lab.models import (
     shipped,
 )
 from lab.models.serialization import load_weights, role_of, save_weights
-from lab.models.tensor_files import MOST_WEIGHT_BYTES, digest, plain_state
+from lab.models.tensor_files import MAX_WEIGHT_BYTES, digest, plain_state
 
 BIRDS = DatasetSpec("birds", "Birds of 1911", (3, 20, 20), ("wren", "Häher"))
 
 
-def test_weights_come_back_as_they_were(tmp_path):
+def test_weights_are_loaded_as_they_were_saved(tmp_path):
     path, generator = tmp_path / "g.pth", small(batch_norm=True).eval()
     save_weights(path, generator, MNIST, epoch=3)
     again = load_weights(path, "generator")
@@ -59,7 +59,7 @@ def test_weights_come_back_as_they_were(tmp_path):
     ],
     ids=lambda network: type(network).__name__,
 )
-def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
+def test_every_network_is_loaded_with_its_set(tmp_path, network):
     path = tmp_path / "n.pth"
     save_weights(path, network, BIRDS)
     again = load_weights(path, role_of(network))
@@ -72,7 +72,7 @@ def test_every_network_comes_back_with_a_set_of_its_own(tmp_path, network):
 
 
 @pytest.mark.parametrize("role", ["generator", "denoiser"])
-def test_halves_come_back_as_float32(tmp_path, role):
+def test_float16_is_loaded_as_float32(tmp_path, role):
     path, network = tmp_path / "n.pth", small(batch_norm=True)  # has counts, which are whole
     if role == "denoiser":
         network = build(DENOISERS, "blind", shape=MNIST.shape, corruptions=3, inner_width=32)
@@ -87,7 +87,7 @@ def test_halves_come_back_as_float32(tmp_path, role):
         assert torch.equal(again, value.half().float() if value.is_floating_point() else value)
 
 
-def test_halves_are_trusted_no_more_than_other_numbers(tmp_path):
+def test_float16_weights_are_checked_too(tmp_path):
     path, network = tmp_path / "g.pth", small()
     state = network.state_dict()
     name = next(iter(state))
@@ -108,14 +108,14 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "one/g.pth").read_bytes() == (tmp_path / "two/g.pth").read_bytes()
 
 
-def test_weights_and_digest_are_of_one_file_also_where_it_is_just_replaced(tmp_path, monkeypatch):
+def test_weights_and_digest_are_of_the_same_file_while_it_is_replaced(tmp_path, monkeypatch):
     path, before, after = tmp_path / "g.pth", small(), small()
     save_weights(path, before, MNIST)
     asked = []
 
     def digest_and_replace(path):
         found = digest(path)
-        if not asked:  # a training writes its next weights now
+        if not asked:  # as if a training wrote new weights
             save_weights(path, after, MNIST)
         asked.append(found)
         return found
@@ -127,7 +127,7 @@ def test_weights_and_digest_are_of_one_file_also_where_it_is_just_replaced(tmp_p
     assert all(torch.equal(weights[name], value) for name, value in after.state_dict().items())
 
 
-# The lab's first version
+# Format version 1
 
 
 OLD_G = {"latent_dim": 9, "hidden": [8, 6], "batch_norm": True, "activation": "relu"}
@@ -156,7 +156,7 @@ def test_files_of_the_first_version_load(tmp_path, role, kind, config, more):
     assert str(found.network) == str(network)
     weights = found.network.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
-    save_weights(path, found.network, found.spec, **found.facts)  # and go on as the second's
+    save_weights(path, found.network, found.spec, **found.facts)  # and can be saved as version 2
     assert str(load_weights(path, role).network) == str(network)
 
 
@@ -169,7 +169,7 @@ def test_an_old_denoiser_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("facts", [{}, [], "mnist", {"dataset": "cifar"}, {"dataset": ["mnist"]}])
-def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
+def test_an_old_file_of_an_unknown_set_is_refused(tmp_path, facts):
     path = tmp_path / "old.pth"
     saved_as_version_1(path, "generator", OLD_G, facts, kind="mlp")
     assert "does not say which set" in refused(path)
@@ -178,7 +178,7 @@ def test_an_old_file_of_no_known_set_is_refused(tmp_path, facts):
 @pytest.mark.parametrize(
     "change", [{"nonsense": 1}, {"pyramid": True, "channels": [4]}, {"hidden": [9]}, {"shape": [1]}]
 )
-def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
+def test_an_old_config_is_checked_too(tmp_path, change):
     path = tmp_path / "old.pth"
     saved_as_version_1(path, "discriminator", OLD_D, kind="mlp")
     content = torch.load(path, weights_only=True)
@@ -186,14 +186,14 @@ def test_an_old_config_is_trusted_no_more_than_a_new_one(tmp_path, change):
     refused(path, "discriminator")
 
 
-def test_the_classifiers_that_ship_are_what_their_checksums_say(tmp_path, monkeypatch):
+def test_shipped_classifiers_have_their_checksums(tmp_path, monkeypatch):
     for spec in (MNIST, DATASETS["fashion"]):
         assert list(shipped.load_classifiers(spec)) == ["cnn", "mlp"]
         network = shipped.load_classifier(spec)
         assert network(torch.zeros(2, *spec.shape)).shape == (2, len(spec.class_names))
     assert shipped.load_classifier(BIRDS) is None
     other = DatasetSpec("mnist", "MNIST", (3, 32, 32), MNIST.class_names)
-    assert shipped.load_classifier(other) is None  # of its name, but of other images
+    assert shipped.load_classifier(other) is None  # a set of that name with other images
     monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
     save_weights(tmp_path / "mnist.pth", small(), MNIST)
     shipped.write_checksums()
@@ -208,10 +208,10 @@ def refused_classifier() -> str:
     return str(caught.value)
 
 
-# Files from elsewhere
+# Damaged and hostile files
 
 
-def test_what_is_no_weights_file_is_refused(tmp_path):
+def test_other_files_than_weights_are_refused(tmp_path):
     path = tmp_path / "g.pth"
     assert "does not exist" in refused(path)
     path.write_text("just text")
@@ -274,13 +274,13 @@ def test_other_widths_wrong_types_and_nan_are_refused(tmp_path):
     ],
 )
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
-def test_an_absurd_config_is_refused_before_memory_is_asked_for(tmp_path, kind, change):
+def test_a_config_out_of_range_is_refused_before_memory_is_allocated(tmp_path, kind, change):
     config = {**small().config, **({"channels": [4]} if kind == "dcgan" else {}), **change}
     refused(saved(tmp_path / "g.pth", kind=kind, config=config))
 
 
 @pytest.mark.parametrize("missing", ["config", "kind", "dataset", "state_dict", "format"])
-def test_what_is_missing_is_refused(tmp_path, missing):
+def test_missing_entries_are_refused(tmp_path, missing):
     path = saved(tmp_path / "g.pth")
     content = torch.load(path, weights_only=True)
     del content[missing]
@@ -298,18 +298,18 @@ def test_what_is_missing_is_refused(tmp_path, missing):
         ({"nonsense": 1, "more": 2}, "its config has more, nonsense, which mlp does not take"),
     ],
 )
-def test_sizes_are_looked_at_before_anything_is_built(tmp_path, change, says, monkeypatch):
+def test_sizes_are_checked_before_the_network_is_built(tmp_path, change, says, monkeypatch):
     monkeypatch.setattr("lab.models.serialization.build", lambda *_, **__: pytest.fail("built"))
     path = saved(tmp_path / "g.pth", config={**small().config, **change})
     assert says in refused(path)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "unet", 3, None, ["mlp"]])
-def test_a_kind_of_network_that_there_is_not_is_refused(tmp_path, kind):
+def test_an_unknown_kind_of_network_is_refused(tmp_path, kind):
     refused(saved(tmp_path / "g.pth", kind=kind))
 
 
-def test_a_pyramid_that_fits_no_memory_is_refused(tmp_path):
+def test_a_pyramid_that_needs_too_much_memory_is_refused(tmp_path):
     spec = DatasetSpec("large", "Large", (1, 512, 512))
     path = tmp_path / "d.pth"
     network = build(DISCRIMINATORS, "mlp", shape=spec.shape, hidden=())
@@ -332,7 +332,7 @@ def test_a_pyramid_that_fits_no_memory_is_refused(tmp_path):
         {"name": 3},
         {"shape": [1, 28]},
         {"shape": [1, 28, 10**9]},
-        {"shape": [3, 28, 28]},  # of other images than its network
+        {"shape": [3, 28, 28]},  # not the shape of its network
         {"class_names": [7]},
         {"class_names": ["x" * 201]},
         {"title": "\n" * 300},
@@ -344,15 +344,15 @@ def test_damaged_facts_of_the_set_are_refused(tmp_path, facts):
     assert "\n" not in refused(saved(tmp_path / "g.pth", dataset=facts))
 
 
-def test_facts_that_are_none_are_no_facts(tmp_path):
+def test_facts_that_are_not_a_dictionary_are_ignored(tmp_path):
     assert load_weights(saved(tmp_path / "g.pth", facts=["epoch"]), "generator").facts == {}
 
 
-def test_loading_draws_nothing_from_the_global_stream(tmp_path):
+def test_loading_does_not_use_the_global_generator(tmp_path):
     path = saved(tmp_path / "g.pth")
     before = torch.get_rng_state()
     load_weights(path, "generator")
-    assert torch.equal(torch.get_rng_state(), before)  # dropout's, in a training
+    assert torch.equal(torch.get_rng_state(), before)  # used by dropout during training
 
 
 def test_a_negative_variance_is_refused(tmp_path):
@@ -362,22 +362,22 @@ def test_a_negative_variance_is_refused(tmp_path):
     assert "negative variance" in refused(path)
 
 
-def test_the_largest_checkpoint_that_options_allow_can_be_read():
-    widest = {"hidden": (layers.MOST_WIDTH,) * layers.MOST_LAYERS}
+def test_the_largest_possible_checkpoint_can_be_read():
+    widest = {"hidden": (layers.MAX_WIDTH,) * layers.MAX_LAYERS}
     for shape in ((1, 28, 28), (3, 32, 32)):
-        for channels in ((), (layers.MOST_CHANNELS,) * 2):
+        for channels in ((), (layers.MAX_CHANNELS,) * 2):
             offered = {"shape": shape, "channels": channels, **widest}
             kind = "dcgan" if channels else "mlp"
             with torch.device("meta"):
-                generator = build(GENERATORS, kind, latent_dim=layers.MOST_LATENT, **offered)
+                generator = build(GENERATORS, kind, latent_dim=layers.MAX_LATENT, **offered)
                 discriminator = build(DISCRIMINATORS, kind, **offered)
-            # Weights, average and two moments of the one; weights and two moments of the other.
+            # Generator: weights, average, two moments. Discriminator: weights, two moments.
             numbers = 4 * count_parameters(generator) + 3 * count_parameters(discriminator)
-            assert 4 * numbers < MOST_WEIGHT_BYTES
+            assert 4 * numbers < MAX_WEIGHT_BYTES
 
 
 def bytes_of(version: int) -> bytes:
-    """A small generator's file, whole."""
+    """The bytes of a small generator's file."""
     network, file = small(latent_dim=2, hidden=(3,)), io.BytesIO()
     origin = {"facts": {"dataset": "mnist"}}
     if version == 2:
@@ -398,7 +398,7 @@ WHOLE = {1: bytes_of(1), 2: bytes_of(2)}
 
 
 @settings(max_examples=300, deadline=None)
-@example(version=1, flips=[(10, 110)])  # a name of the config gets a line's end
+@example(version=1, flips=[(10, 110)])  # a newline in a name of the config
 @example(version=2, flips=[(10, 110)])
 @given(
     version=st.sampled_from(sorted(WHOLE)),

@@ -1,4 +1,4 @@
-"""lab/models/tensor_files.py: files of tensors that run no code and fill no memory."""
+"""lab/models/tensor_files.py: hostile files do not run code or fill the memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.models.tensor_files import digest, read_tensors, write_tensors
 
 
 class Canary:
-    """Pickles to a call that leaves a file behind when it is run."""
+    """Pickles to a call that creates a file when it is run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ def test_a_pickle_that_would_run_code_runs_nothing(tmp_path, zipped):
     assert not canary.exists()
 
 
-def test_a_pickle_that_puts_attributes_on_dictionaries_is_refused(tmp_path):
+def test_a_pickle_that_sets_attributes_is_refused(tmp_path):
     class Built:
         def __reduce__(self):
             return collections.OrderedDict, (), {"get": "no function"}
@@ -49,7 +49,7 @@ def test_a_pickle_that_puts_attributes_on_dictionaries_is_refused(tmp_path):
 
 
 def test_torch_itself_would_run_nothing_either(tmp_path, monkeypatch):
-    monkeypatch.setattr(tensor_files, "_check_pickle", lambda path: None)  # the lab's own look
+    monkeypatch.setattr(tensor_files, "_check_pickle", lambda path: None)  # without the lab's check
     torch.save({"format": Canary(tmp_path / "canary")}, tmp_path / "g.pth")
     refused(tmp_path / "g.pth")
     assert not (tmp_path / "canary").exists()
@@ -63,7 +63,7 @@ def test_torch_itself_would_run_nothing_either(tmp_path, monkeypatch):
     ],
     ids=["memory", "shared objects"],
 )
-def test_what_asks_for_more_than_tensors_is_not_unpickled(tmp_path, monkeypatch, pickled):
+def test_other_content_than_tensors_is_not_unpickled(tmp_path, monkeypatch, pickled):
     path = tmp_path / "g.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
@@ -76,7 +76,7 @@ def test_what_asks_for_more_than_tensors_is_not_unpickled(tmp_path, monkeypatch,
 @pytest.mark.parametrize("second", ["archive/data.pkl", "other/data.pkl", "archive/x/data.pkl"])
 @pytest.mark.parametrize("first", [True, False])
 def test_two_pickles_in_one_archive_are_refused(tmp_path, monkeypatch, second, first):
-    """One for the lab to look at, and another for torch to read."""
+    """One for the lab's check, and another for torch to read."""
     path, whole = tmp_path / "g.pth", saved(tmp_path / "whole.pth")
     hostile = io.BytesIO()
     pickle.dump(Canary(tmp_path / "canary"), hostile, protocol=2)
@@ -103,7 +103,7 @@ def test_a_zip_bomb_is_refused(tmp_path):
     path = tmp_path / "g.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
-    assert "announces" in refused(path)
+    assert "claims" in refused(path)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
@@ -114,7 +114,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
         refused(path)
 
 
-def test_halves_are_read_and_other_short_numbers_are_not(tmp_path):
+def test_float16_is_read_and_other_short_types_are_not(tmp_path):
     path = tmp_path / "t.pth"
     write_tensors(path, {"format": "numbers", "version": 2, "one": torch.ones(3).half()})
     assert read_tensors(path, "numbers")["one"].dtype == torch.float16
@@ -129,7 +129,7 @@ def test_the_digest_is_of_the_whole_file(tmp_path):
     assert digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_tensors_come_back_and_only_those_of_the_format_that_is_wanted(tmp_path):
+def test_tensors_are_read_as_written_and_only_from_the_wanted_format(tmp_path):
     path = tmp_path / "t.pth"
     content = {"format": "numbers", "version": 2, "one": torch.arange(3.0), "text": "Häher"}
     write_tensors(path, content)

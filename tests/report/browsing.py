@@ -1,4 +1,4 @@
-"""A browser, and pages opened in it, for the tests of this folder."""
+"""A browser and opened pages, for the tests of this folder."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def browser():
 
 
 def opened(browser, run: Run, **settings):
-    """The report, opened; in the end it must have said nothing and asked for nothing."""
+    """The opened report; at the end there must be no console messages and no requests."""
     page = browser.new_page(viewport={"width": 1280, "height": 900}, **settings)
     page.set_default_timeout(60_000)
     said, asked = [], []
@@ -41,7 +41,7 @@ def opened(browser, run: Run, **settings):
 
 
 def wait_until(page, holds: str) -> None:
-    """Wait for an expression; the page's policy lets Playwright's own way look only once."""
+    """Wait for an expression; the page's security policy forbids Playwright's own way."""
     for _ in range(600):
         if page.evaluate(holds):
             return

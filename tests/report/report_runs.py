@@ -1,4 +1,4 @@
-"""Run folders as a training leaves them, for the tests of this folder."""
+"""Finished run folders, for the tests of this folder."""
 
 import math
 from collections.abc import Mapping
@@ -49,13 +49,13 @@ TOY = DatasetSpec("toy", "Toy set", COLOUR, ("red", "green", "blue", "none"))
 
 
 def network(kind: str = "mlp", shape: tuple[int, ...] = GREY, **config: Any) -> nn.Module:
-    """A small generator that has learned nothing."""
+    """A small untrained generator."""
     offered = {"latent_dim": 16, "hidden": (32,), **config}
     return build(GENERATORS, kind, shape=shape, **offered).eval()
 
 
 def loud(generator: nn.Module, factor: float = 2.0) -> nn.Module:
-    """With larger weights than at a start, so that its images differ."""
+    """Enlarge the initial weights, so that the images differ."""
     for weight in generator.parameters():
         weight.data.mul_(factor)
     return generator
@@ -68,7 +68,7 @@ def make_run(
     spec: DatasetSpec = DATASETS["fashion"],
     generator: nn.Module | None = None,
 ) -> Run:
-    """A run as a training leaves it, with a generator that has learned nothing."""
+    """A finished run with an untrained generator."""
     run = Run(outputs / name)
     run.grid_folder.mkdir(parents=True)
     torch.manual_seed(3)
@@ -77,7 +77,7 @@ def make_run(
     for epoch in (0, 1, 3, 4):
         images = generate(generator, torch.randn(25, 16) + epoch)
         write_png(run.grid_path(epoch), figures.grid(images, 5))
-    figures.save_each(run.final_folder, images[:20])
+    figures.save_images(run.final_folder, images[:20])
     run.save_history(HISTORY)
     config = Config(
         status="finished",
@@ -99,7 +99,7 @@ def save_config(run: Run, config: Config) -> None:
 
 
 def again(run: Run) -> Run:
-    """The run as it lies on the disk now."""
+    """A new Run object, without cached properties."""
     return Run(run.path)
 
 
@@ -110,7 +110,7 @@ def a_run(
     history: list[dict[str, float]] = HISTORY,
     **evaluation: Any,
 ) -> Run:
-    """A run folder of which nothing was kept but config, history and figures."""
+    """A run folder with config, history and evaluation only."""
     run = Run(folder)
     folder.mkdir(exist_ok=True)
     save_config(run, Config(status=status, options=dict(options)))
@@ -121,23 +121,23 @@ def a_run(
 
 
 def save_weights_of(run: Run, generator: nn.Module) -> None:
-    """Give the run another generator."""
+    """Replace the run's generator."""
     save_weights(run.generator_path, generator, DATASETS["fashion"])
 
 
 def text_of(run: Run) -> str:
-    """The page as it lies on the disk."""
+    """The text of the existing page."""
     return run.report_path.read_text(encoding="utf-8")
 
 
 def page_of(run: Run) -> str:
-    """The page, made anew from what lies on the disk."""
+    """The text of a newly written page."""
     return report.write(again(run)).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with everything beside it, and its report."""
+    """A complete run, other runs, and its report."""
     outputs = tmp_path_factory.mktemp("outputs")
     made = make_run(outputs)
     made.save_history([row | {HOSTILE_COLUMN: 1} for row in HISTORY])
@@ -156,7 +156,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def save_scores(run: Run, sheets: Mapping[str, Any], sha256: str | None = None) -> None:
-    """Write scores.json as denoise_images.py does; by the run's generator, if not another's."""
+    """Write scores.json; sha256: of the generator, by default the run's."""
     results = run.restorations
     results.folder.mkdir(exist_ok=True)
     made_by = sha256 or again(run).generator_sha256

@@ -1,4 +1,4 @@
-"""What the page does in a browser, for grey and for colour images."""
+"""The page in a browser, with grey and colour images."""
 
 import base64
 import math
@@ -27,13 +27,13 @@ CORNER = """id => {
 
 @pytest.fixture(scope="module")
 def page(browser, run: Run):
-    """The report, opened once; in the end it must have said nothing and asked for nothing."""
+    """The opened report; at the end there must be no console messages and no requests."""
     yield from opened(browser, run)
 
 
 @pytest.fixture(scope="module", params=["mlp", "dcgan"])
 def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on colour images of 20 x 20, of a set that is no row of DATASETS, and its report."""
+    """A run on colour images of 20 x 20 of an unknown set, and its report."""
     torch.manual_seed(0)
     config = {"channels": (6, 4), "full_maps": 5} if request.param == "dcgan" else {}
     generator = unsettled(network(request.param, TOY.shape, batch_norm=True, **config))
@@ -46,11 +46,11 @@ def colour_run(request, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def colour_page(browser, colour_run: Run):
-    """Its report, opened."""
+    """The opened report of `colour_run`."""
     yield from opened(browser, colour_run)
 
 
-def test_slider_moves_grid_cursor_and_words(page) -> None:
+def test_the_slider_moves_grid_cursor_and_sentence(page) -> None:
     def state() -> tuple[str, str, str]:
         return (
             page.get_attribute(".frame.current img", "src"),
@@ -80,16 +80,16 @@ def test_chart_and_play_button_move_the_film(page) -> None:
 
 
 def pixels_agree(page, run: Run) -> bool:
-    """Whether the page makes PyTorch's images, but for two levels of 256."""
+    """Whether the page's pixels equal PyTorch's up to two levels of 256."""
     generator = run.load_generator().network
     latents = torch.randn(13, 16, generator=torch.Generator().manual_seed(5))
     found = torch.tensor(page.evaluate(ALL_LEVELS, latents.tolist()))
     wanted = generate(generator, latents).flatten(1).int()
-    assert wanted.float().std() > 30  # not a grey nothing, on which anything agrees
+    assert wanted.float().std() > 30  # the images have contrast
     return bool((found - wanted).abs().max() <= 2)
 
 
-def test_pages_pixels_are_pytorchs(page, run: Run) -> None:
+def test_the_pages_pixels_equal_pytorchs(page, run: Run) -> None:
     assert pixels_agree(page, run)
 
 
@@ -152,7 +152,7 @@ def test_walk_by_dragging_and_by_keys(page) -> None:
 
 
 def walk(page) -> None:
-    """Drag and step across the grid between four corners."""
+    """Move over the interpolation grid with the mouse and the keys."""
     area = page.locator("#walk-area")
     area.scroll_into_view_if_needed()
     box = area.bounding_box()
@@ -162,7 +162,7 @@ def walk(page) -> None:
     page.mouse.up()
     assert page.inner_text("#walk-place") == "0% to the right, 0% down"
     grid, here = page.evaluate(PICTURE, "walk"), page.evaluate(PICTURE, "walk-here")
-    assert page.evaluate(CORNER, "walk") == here  # the marker shows the very image of its corner
+    assert page.evaluate(CORNER, "walk") == here  # the marker is at a corner
     area.focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate(PICTURE, "walk-here") != here
@@ -170,12 +170,12 @@ def walk(page) -> None:
     assert page.evaluate(PICTURE, "walk") != grid
 
 
-def test_descent_restores(page) -> None:
+def test_projection_restores(page) -> None:
     restore(page)
 
 
 def restore(page) -> None:
-    """Add noise to an image, and project it back."""
+    """Restore a noisy image."""
 
     def decibels(id: str) -> float:
         return float(page.inner_text(id).removesuffix(" dB"))
@@ -190,13 +190,13 @@ def restore(page) -> None:
     assert decibels("#psnr-noisy") == pytest.approx(0, abs=0.5)  # 20 log10(1 / 1)
 
 
-def test_nothing_hangs_over_the_edge(page) -> None:
+def test_the_page_fits_any_width(page) -> None:
     for width in (1280, 860, 375):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_dark_and_light_are_two(page) -> None:
+def test_dark_and_light_mode_differ(page) -> None:
     papers = set()
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
@@ -212,7 +212,7 @@ def test_script_in_an_option_has_not_run(page) -> None:
 # Colour
 
 
-def test_colour_pixels_are_pytorchs_in_the_canvas_too(colour_page, colour_run: Run) -> None:
+def test_colour_pixels_equal_pytorchs_in_the_canvas(colour_page, colour_run: Run) -> None:
     assert pixels_agree(colour_page, colour_run)
     drawn = colour_page.evaluate(
         """() => {
@@ -228,7 +228,7 @@ def test_colour_pixels_are_pytorchs_in_the_canvas_too(colour_page, colour_run: R
     assert torch.equal(found[:, :3], wanted.T) and (found[:, 3] == 255).all()
 
 
-def test_a_colour_generator_can_be_played_with(colour_page) -> None:
+def test_panels_work_with_a_colour_generator(colour_page) -> None:
     before = colour_page.evaluate(PICTURE, "sample")
     colour_page.click("#new-sample")
     assert colour_page.evaluate(PICTURE, "sample") != before
@@ -240,7 +240,7 @@ def test_a_colour_generator_can_be_played_with(colour_page) -> None:
     restore(colour_page)
 
 
-def test_an_oblong_image_keeps_its_sides(browser, tmp_path) -> None:
+def test_an_oblong_image_keeps_its_aspect_ratio(browser, tmp_path) -> None:
     spec = type(TOY)("tall", "Tall images", (1, 24, 12), ())
     run = make_run(tmp_path, "tall-001", spec=spec, generator=network("dcgan", spec.shape))
     page_of(run)
@@ -252,11 +252,11 @@ def test_an_oblong_image_keeps_its_sides(browser, tmp_path) -> None:
 # Classes
 
 
-def test_a_conditional_generator_is_asked_for_classes(browser, tmp_path) -> None:
+def test_panels_offer_the_classes_of_a_conditional_generator(browser, tmp_path) -> None:
     torch.manual_seed(0)
     generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)
-    assert "Asked for in turn: red, green, blue, none." in page_of(run)
+    assert "Classes in turn: red, green, blue, none." in page_of(run)
     for page in opened(browser, run):
         latents, labels = torch.randn(4, 16), torch.arange(4)
         rows = torch.cat((latents, torch.eye(4)), 1)

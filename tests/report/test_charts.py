@@ -1,4 +1,4 @@
-"""The charts of a training as the page draws them."""
+"""lab/report/charts.py: the charts of the page."""
 
 import math
 
@@ -10,14 +10,14 @@ from lab.report import charts
 LOSS = "non-saturating"
 
 
-def test_opinions_are_no_probabilities_with_every_loss() -> None:
+def test_discriminator_outputs_are_probabilities_with_some_losses_only() -> None:
     notes = {
         loss: [plot["note"] for plot in charts.plots(HISTORY, loss)]
         for loss in (LOSS, "hinge", "?")
     }
-    assert any("probability it gives" in note for note in notes[LOSS])
+    assert any("predicted probability" in note for note in notes[LOSS])
     for loss in ("hinge", "?"):
-        assert not any("probability it gives" in note for note in notes[loss])
+        assert not any("predicted probability" in note for note in notes[loss])
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -25,7 +25,7 @@ def test_ticks_are_round_and_inside() -> None:
     assert [text for _, text in charts.linear_ticks(0, 3, whole=True)] == ["0", "1", "2", "3"]
     assert [text for _, text in charts.log_ticks(0.5, 2.5)] == ["10", "30", "100", "300"]
     ticks = charts.log_ticks(math.log10(0.9), math.log10(4.2))
-    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # not 0.9 and 1, one over the other
+    assert [text for _, text in ticks] == ["1", "2", "3", "4"]  # without an overlapping 0.9
     for low, high in ((0.0, 1e-9), (-5.0, 9.0), (math.log10(20), math.log10(21)), (0.0, 1e29)):
         for kind in (charts.linear_ticks, charts.log_ticks)[: 1 if high > 10 else 2]:
             ticks = kind(low, high)
@@ -34,9 +34,9 @@ def test_ticks_are_round_and_inside() -> None:
             )
 
 
-def test_curves_and_ticks_are_higher_where_figures_are() -> None:
+def test_curves_and_ticks_rise_with_the_values() -> None:
     plots = {plot["title"]: plot for plot in charts.plots(HISTORY, LOSS)}
-    opinions = plots["Discriminator’s opinion"]
+    opinions = plots["Discriminator output"]
     labels = {curve["column"]: curve["label"] for curve in opinions["curves"]}
     assert labels == {"d_real": "D(x), real", "d_fake": "D(G(z)), generated"}
     for curve in opinions["curves"]:
@@ -53,8 +53,10 @@ def test_curves_and_ticks_are_higher_where_figures_are() -> None:
 
 def test_thinned_items_are_evenly_spaced_and_keep_both_ends() -> None:
     epochs = range(0, 1200, 5)
-    assert charts.thinned(epochs, 7) == [0, 200, 400, 600, 795, 995, 1195]
-    assert charts.thinned(epochs, 240) == epochs and [*charts.thinned(epochs, 1)] == [1195]
+    assert charts.evenly_spaced(epochs, 7) == [0, 200, 400, 600, 795, 995, 1195]
+    assert charts.evenly_spaced(epochs, 240) == epochs and [*charts.evenly_spaced(epochs, 1)] == [
+        1195
+    ]
     rows = [{"epoch": float(n), "d_loss": 1.0} for n in range(1, charts.MOST + 3)]
     (plot,) = charts.plots(rows, LOSS)
     places = plot["curves"][0]["points"].split()

@@ -1,4 +1,4 @@
-"""Pictures in files: what is drawn where, and in which levels."""
+"""lab/report/figures.py: positions and grey levels in image files."""
 
 import math
 import warnings
@@ -16,14 +16,14 @@ from lab.report import charts, figures
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
-    """The figures that are saved from here on, which are not written."""
+    """Collects figures instead of writing them."""
     made = []
     monkeypatch.setattr(figures, "save_figure", lambda path, figure: made.append(figure))
     return made
 
 
 def even(levels: list[int], shape: tuple[int, ...] = GREY) -> torch.Tensor:
-    """An image of one level each."""
+    """One constant image for each level."""
     return torch.tensor(levels).byte().view(-1, 1, 1, 1).expand(-1, *shape)
 
 
@@ -51,7 +51,7 @@ def test_large_images_are_enlarged_less() -> None:
 @pytest.mark.parametrize(("count", "places"), [(3, (3, 1)), (10, (10, 1)), (12, (10, 2))])
 def test_a_sheet_of_few_images_is_as_wide_as_they_are(count, places, tmp_path: Path) -> None:
     shown = even(list(range(count)))
-    figures.save_first(tmp_path / "made.png", [shown, shown], ())
+    figures.save_preview(tmp_path / "made.png", [shown, shown], ())
     columns, rows = places
     wanted = figures.grid(even([0] * (columns * rows * 2)), columns).size
     assert Image.open(tmp_path / "made.png").size == wanted
@@ -60,13 +60,13 @@ def test_a_sheet_of_few_images_is_as_wide_as_they_are(count, places, tmp_path: P
 def test_images_are_saved_as_they_are(tmp_path: Path) -> None:
     for shape, mode in ((GREY, "L"), (COLOUR, "RGB")):
         images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8)
-        figures.save_each(tmp_path, images)
+        figures.save_images(tmp_path, images)
         with Image.open(tmp_path / "img_001.png") as picture:
             assert picture.mode == mode
             assert np.asarray(picture).tobytes() == images[1].permute(1, 2, 0).numpy().tobytes()
 
 
-def test_the_film_rests_on_its_last_frame_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
+def test_the_film_has_a_longer_last_frame_and_leaves_out_damaged_ones(tmp_path: Path) -> None:
     frames = [(epoch, tmp_path / f"{epoch}.png") for epoch in range(4)]
     for epoch, path in frames:
         write_png(path, figures.grid(even([60 * epoch], COLOUR if epoch else GREY), 1))
@@ -106,7 +106,7 @@ def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
-def test_the_samples_of_a_class_stand_beside_its_bar(count, monkeypatch) -> None:
+def test_the_samples_of_a_class_are_aligned_with_its_bar(count, monkeypatch) -> None:
     made = drawn(monkeypatch)
     names = [f"class {label}" for label in range(count)]
     shown = even([9] * count, (3, 16, 16))
@@ -140,7 +140,7 @@ def test_a_sheet_of_colour_images_is_in_colour(monkeypatch) -> None:
     assert levels[20, 20].tolist() == [200, 0, 0]
 
 
-def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
+def test_loss_curves_have_correct_labels(monkeypatch) -> None:
     made = drawn(monkeypatch)
     row = {"epoch": 1, "d_loss": 1.0, "g_loss": 2.0, "d_real": 0.6, "d_fake": 0.4}
     scored = [{**row, "fcd_train_5k": 30.0}]
@@ -158,10 +158,10 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     )
     losses = {"discriminator": 1.0, "generator": 2.0}
     opinions = {"D(x), real": 0.6, "D(G(z)), generated": 0.4}
-    # No balance with a loss that has none.
-    assert plain == unknown == {"Loss": losses, "Discriminator’s opinion": opinions}
-    assert opinions.items() < found["Discriminator’s opinion"].items()
-    assert 0.5 in found["Discriminator’s opinion"].values()
+    # Without lines at balance for other losses.
+    assert plain == unknown == {"Loss": losses, "Discriminator output": opinions}
+    assert opinions.items() < found["Discriminator output"].items()
+    assert 0.5 in found["Discriminator output"].values()
     assert {1.0, 2.0, math.log(2), 2 * math.log(2)} == set(found["Loss"].values())
     assert found["Quality"] == {"FCD, 5,000 images": 30.0}
     (loss,) = (axes for axes in made[0].axes if axes.get_title().startswith("Loss"))
@@ -170,7 +170,7 @@ def test_loss_curves_are_labelled_as_what_they_are(monkeypatch) -> None:
     assert made[0]._supxlabel.get_text() == "a note"
 
 
-def test_curves_of_columns_that_came_later_are_drawn(monkeypatch) -> None:
+def test_columns_that_begin_later_are_drawn(monkeypatch) -> None:
     made = drawn(monkeypatch)
     history = [{"epoch": n, "g_loss": 1.0} | ({"confidence": 0.5} if n > 2 else {}) for n in (1, 3)]
     charts.save_curves(Path("none"), history, "title", "hinge")

@@ -1,4 +1,4 @@
-"""A mask drawn over a sample in a browser, and the projection that fills it in."""
+"""Inpainting in a browser: a drawn mask, and the projection that fills it in."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ GENERATORS = {
     "colour, convolutional": ("dcgan", COLOUR, {"channels": (6, 4), "full_maps": 5}),
     "conditional": ("mlp", COLOUR, {"classes": 4}),
 }
-# What the panel shows: pixels of the whole image in [-1, 1], which of them are hidden, the class.
+# The state of the panel: the pixels of the whole image, the hidden ones, and the class.
 SHOWN = """
     const network = new Generator(data.live, decodeWeights(find("weights").textContent));
     const [channels, height, width] = network.shape;
@@ -26,7 +26,7 @@ SHOWN = """
         const place = i % (height * width);
         return levels[4 * place + Math.floor(i / (height * width))] / 127.5 - 1;
     });
-    const isSeen = (i) => seen[4 * (i % (height * width)) + 3] > 0;
+    const isVisible = (i) => seen[4 * (i % (height * width)) + 3] > 0;
     const named = network.classes.indexOf(find("class-whole")?.textContent);
     const label = named < 0 ? undefined : named;
     const project = (pixels, ...more) => {
@@ -34,17 +34,17 @@ SHOWN = """
         while (!descent.finished) descent.advance();
         return descent;
     };
-    const filledWith = (level) => whole.map((v, i) => (isSeen(i) ? v : level));
+    const filledWith = (level) => whole.map((v, i) => (isVisible(i) ? v : level));
 """
 WITHOUT_MASK = f"""() => {{ {SHOWN}
     return [-1, 0, 1].map((level) => {{
         const {{ best }} = project(filledWith(level));
-        return parseFloat(decibels(squaredError(best, whole, (i) => !isSeen(i))));
+        return parseFloat(decibels(squaredError(best, whole, (i) => !isVisible(i))));
     }});
 }}"""
 OF_OTHER_PIXELS = f"""() => {{ {SHOWN}
-    const bank = drawBank(network, label);
-    const found = [-1, 1].map((level) => project(filledWith(level), bank, isSeen));
+    const candidates = drawCandidates(network, label);
+    const found = [-1, 1].map((level) => project(filledWith(level), candidates, isVisible));
     return [found.map(({{ best }}) => [...best]), found.map((each) => each.label), label];
 }}"""
 FINISHED = "#filled[aria-busy=false]"
@@ -62,7 +62,7 @@ def run_with(folder, what: str):
 
 
 def corners(page, *places: tuple[float, float]) -> list[tuple[float, float]]:
-    """Places of the canvas to draw on, given as shares of its sides, in the window."""
+    """Window coordinates of points on the canvas, given as shares of its sides."""
     canvas = page.locator("#covered")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -70,7 +70,7 @@ def corners(page, *places: tuple[float, float]) -> list[tuple[float, float]]:
 
 
 def drag(page, *places: tuple[float, float]) -> None:
-    """Press the mouse at the first place, and draw to the others."""
+    """Press the mouse at the first point and move to the others."""
     first, *others = corners(page, *places)
     page.mouse.move(*first)
     page.mouse.down()
@@ -79,12 +79,12 @@ def drag(page, *places: tuple[float, float]) -> None:
 
 
 def share(page) -> int:
-    """How much is hidden, in hundredths."""
+    """The hidden share in percent."""
     return int(page.inner_text("#hidden-share").removesuffix("% hidden").strip() or 0)
 
 
 @pytest.mark.parametrize("what", GENERATORS)
-def test_a_drawn_hole_is_filled_in_better_than_without_the_mask(browser, tmp_path, what) -> None:
+def test_a_drawn_mask_is_filled_in_better_than_without_the_mask(browser, tmp_path, what) -> None:
     for page in opened(browser, run_with(tmp_path, what)):
         drag(page, (0.3, 0.5), (0.7, 0.5), (0.6, 0.7))
         page.wait_for_selector("#psnr-filled:has-text('dB')")  # while drawing
@@ -96,7 +96,7 @@ def test_a_drawn_hole_is_filled_in_better_than_without_the_mask(browser, tmp_pat
 
 
 @pytest.mark.parametrize("what", ["grey, convolutional", "conditional"])
-def test_what_is_hidden_is_not_compared(browser, tmp_path, what) -> None:
+def test_hidden_pixels_are_not_compared(browser, tmp_path, what) -> None:
     for page in opened(browser, run_with(tmp_path, what)):
         page.click("#cover-half")
         (black, white), found, label = page.evaluate(OF_OTHER_PIXELS)

@@ -1,4 +1,4 @@
-"""The page of all runs, the table of --list, and what --list and --report check."""
+"""lab/report/index.py: the page of all runs; --list and --report."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["run"]  # the fixture
 def test_list_and_index(run: Run) -> None:
     table = index.table(run.outputs).splitlines()
     columns = ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
-    assert table[0].split() == [*columns, "other", "than", "the", "recipe"]
+    assert table[0].split() == [*columns, "changes", "to", "the", "recipe"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "314.2" in table[1]
     assert "fashion (sample)" in table[3] and " 31.4 " in table[3] and "4/4" in table[3]
     assert "--dropout 0.3" in table[3] and "2026-03-01 14:05" in table[3]
@@ -24,7 +24,7 @@ def test_list_and_index(run: Run) -> None:
         index.write(run.outputs)
     page = index.path_in(run.outputs).read_text(encoding="utf-8")
     assert 'href="fashion-001/report.html"' in page
-    assert "fashion-002/report.html" not in page  # it has none yet
+    assert "fashion-002/report.html" not in page  # without a report
 
 
 def test_any_name_of_a_run_makes_a_link(tmp_path: Path) -> None:
@@ -35,12 +35,12 @@ def test_any_name_of_a_run_makes_a_link(tmp_path: Path) -> None:
     assert 'href="caf%E9/report.html"' in index.path_in(tmp_path).read_text(encoding="utf-8")
 
 
-def test_a_foreign_index_stays(tmp_path: Path, capsys) -> None:
+def test_an_index_of_another_program_is_kept(tmp_path: Path, capsys) -> None:
     make_run(tmp_path)
     index.path_in(tmp_path).write_text("my home page")
     index.write(tmp_path)
     assert index.path_in(tmp_path).read_text() == "my home page"
-    assert "not made by the lab" in capsys.readouterr().out
+    assert "not by the lab" in capsys.readouterr().out
 
 
 def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in table and table.count("\n") == 2  # heading, run, note
 
 
-def test_a_run_that_does_not_say_when_it_was_is_listed(tmp_path: Path) -> None:
+def test_a_run_without_a_date_is_listed(tmp_path: Path) -> None:
     make_run(tmp_path)
     a_run(tmp_path / "fashion-002")
     assert index.table(tmp_path).splitlines()[1].endswith("?")
@@ -69,7 +69,7 @@ def test_list_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     assert "python gan_lab.py" in index.table(tmp_path / "none")
 
 
-def test_a_run_of_its_own_name_is_listed_last(tmp_path: Path) -> None:
+def test_a_run_without_a_number_is_listed_last(tmp_path: Path) -> None:
     make_run(tmp_path, "fashion-002").path.rename(tmp_path / "my best")
     make_run(tmp_path, "fashion-001")
     (tmp_path / "evaluation-001").mkdir()
@@ -77,15 +77,15 @@ def test_a_run_of_its_own_name_is_listed_last(tmp_path: Path) -> None:
     assert "my best" in index.table(tmp_path)
 
 
-def test_the_list_says_which_distance_was_measured_how(tmp_path: Path) -> None:
+def test_the_list_marks_distances_measured_during_training(tmp_path: Path) -> None:
     history = [{"epoch": 1.0, "fcd_train_5k": 30.0}, {"epoch": 2.0}]
-    assert summary.fcd(a_run(tmp_path / "a", history=history)) == "~30.0"
+    assert summary.fcd_text(a_run(tmp_path / "a", history=history)) == "~30.0"
     scored = a_run(tmp_path / "b", history=history, fcd_test=31.44, fcd_train=29.0)
-    assert summary.fcd(scored) == "31.4"
-    assert summary.fcd(a_run(tmp_path / "c", history=[])) == ""
+    assert summary.fcd_text(scored) == "31.4"
+    assert summary.fcd_text(a_run(tmp_path / "c", history=[])) == ""
 
 
-def test_report_and_list_look_at_the_runs_that_are_there(tmp_path: Path, capsys) -> None:
+def test_report_and_list_options(tmp_path: Path, capsys) -> None:
     run = make_run(tmp_path)
     report.look_at_runs(tmp_path, None, list_runs=True)
     assert run.name in capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_report_and_list_look_at_the_runs_that_are_there(tmp_path: Path, capsys)
     assert "fashion-002" in index.path_in(tmp_path).read_text(encoding="utf-8")
 
 
-def test_where_there_is_nothing_to_look_at_a_line_says_so(tmp_path: Path) -> None:
+def test_report_and_list_of_nothing_are_mistakes(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"--out .*none: there is no such folder"):
         report.look_at_runs(tmp_path / "none", None, list_runs=True)
     (tmp_path / "file").touch()

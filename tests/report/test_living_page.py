@@ -1,4 +1,4 @@
-"""The page of a run under way, in a browser."""
+"""The page of a running training, in a browser."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ __all__ = ["browser"]  # the fixture
 EAGER = """
 import sys, time
 from lab.report import recorder
-recorder.Pace.is_due = lambda pace: time.sleep(0.1) or True  # a page at each grid, not each 20 s
+recorder.Pace.is_due = lambda pace: time.sleep(0.1) or True  # a page with each grid
 recorder.CheckpointClock.is_due = lambda clock, end_of_epoch: end_of_epoch
 import gan_lab
 sys.argv[0] = "gan_lab.py"
@@ -45,13 +45,13 @@ TAKE_PLACE = """() => {
 
 
 def training(*options: object) -> subprocess.Popen:
-    """A training that writes its page at each grid."""
+    """A training that writes its page with each grid."""
     words = [sys.executable, "-c", EAGER, *map(str, options)]
     return subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
 
 
 def renewed(page, until: str) -> None:
-    """Let the page renew itself until it says something."""
+    """Let the page reload until it has a text."""
     for _ in range(100):
         with page.expect_navigation():
             page.clock.run_for(61_000)
@@ -60,7 +60,7 @@ def renewed(page, until: str) -> None:
     raise AssertionError(f"{until!r} never came: {page.inner_text('.hero')!r}")
 
 
-def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
+def test_a_page_reloads_until_its_run_ends(browser, tmp_path) -> None:
     run = Run(tmp_path / "fashion-001")
     process = training("--out", tmp_path, *TINY, "--epochs", 5_000, "--sample-every", 1)
     page = browser.new_page(viewport={"width": 900, "height": 500})
@@ -104,7 +104,7 @@ def test_a_page_lives_while_its_run_does(browser, tmp_path) -> None:
     page.close()
 
 
-# All pictures one plays with but those that are still being looked for.
+# All canvases but those of unfinished projections.
 PLAYED_WITH = """() => [...document.querySelectorAll("#play canvas:not(#restored, #filled)")].map(
     (canvas) => canvas.toDataURL(),
 )"""
@@ -114,7 +114,7 @@ FIELDS = """() => [...document.querySelectorAll("#play input, #play select")].ma
 
 
 def play(page) -> None:
-    """Leave no panel as it was."""
+    """Change the state of every panel."""
     page.select_option("#wanted-class", "2")
     page.click("#new-sample")
     page.locator("#strip button").nth(3).click()
@@ -131,12 +131,12 @@ def play(page) -> None:
     page.click("#cover-half")
 
 
-def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
+def test_samples_are_kept_when_the_page_reloads(browser, tmp_path) -> None:
     torch.manual_seed(0)
     generator = loud(network(shape=TOY.shape, classes=4), factor=1.6)
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=generator)
     run.save_status("running")
-    with run.held():
+    with run.locked():
         page_of(run)
     page = browser.new_page(viewport={"width": 900, "height": 500})
     page.set_default_timeout(120_000)
@@ -147,7 +147,7 @@ def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
     play(page)
     pictures, fields = page.evaluate(PLAYED_WITH), page.evaluate(FIELDS)
     assert not set(pictures) & set(opened[-4:])
-    for _ in range(2):  # what was kept can be kept again
+    for _ in range(2):  # the state survives two reloads
         with page.expect_navigation():
             page.clock.run_for(21_000)
         wait_until(page, "find('psnr-restored').textContent && find('psnr-filled').textContent")
@@ -155,7 +155,7 @@ def test_samples_stay_when_the_page_renews_itself(browser, tmp_path) -> None:
         assert page.evaluate(PLAYED_WITH) == pictures
         assert page.evaluate("document.activeElement.id") == "cover-half"
     page.click("#new-sample")
-    assert page.evaluate(PICTURE, "sample") not in pictures  # chance goes on where it stood
+    assert page.evaluate(PICTURE, "sample") not in pictures  # the random generator continues
     page.close()
 
 

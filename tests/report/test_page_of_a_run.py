@@ -1,4 +1,4 @@
-"""The page of a run as text: what it says, what it leaves out, what it never does."""
+"""The page of a run as text: its parts, and what must not be in it."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ __all__ = ["run"]  # the fixture
 
 
 def embedded_json(html: str) -> dict:
-    """What the page's scripts work on."""
+    """The data of the page's scripts."""
     return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
 
 
@@ -43,7 +43,7 @@ def test_shows_every_part(run: Run) -> None:
     html = text_of(run)
     for wanted in ("31.4", "271.8", "PSNR, dB", "17.2", "a new figure", "bundled sample", "10.0%"):
         assert wanted in html
-    for wanted in ("Real images", "0.932", "--dropout 0.3", "10% each would be even"):
+    for wanted in ("Real images", "0.932", "--dropout 0.3", "equal shares would be 10% each"):
         assert wanted in html
     assert "314.2" not in html
     assert "<code>cd &#39;/home/me/my lab&#39;\npython gan_lab.py --out" in html
@@ -52,7 +52,7 @@ def test_shows_every_part(run: Run) -> None:
 
 
 def caption_of(html: str, path: Path) -> str:
-    """What stands under a picture of the run folder in its page."""
+    """The caption of a file of the run folder in the page."""
     source = base64.b64encode(path.read_bytes()).decode()
     return re.search(rf"{re.escape(source)}.*?<figcaption>(.*?)</figcaption>", html)[1]
 
@@ -66,7 +66,9 @@ def test_pictures_of_an_unfinished_run_are_not_shown_as_its_last(tmp_path: Path)
     for path, caption in captions.items():
         assert caption_of(finished, path) == caption
     assert embedding.final_grid(run) in finished
-    save_config(run, run.config.model_copy(update={"status": "running"}))  # they are older
+    save_config(
+        run, run.config.model_copy(update={"status": "running"})
+    )  # the final images are older
     html = page_of(run)
     assert embedding.final_grid(run) not in html
     assert not any(caption in html for caption in captions.values())
@@ -85,7 +87,7 @@ def test_sheets_stand_by_noise_level_each_with_its_own_title(tmp_path: Path) -> 
     save_scores(run, sheets | private)
     html = page_of(run)
     places = [html.index(f"<figcaption>of {name} ({name})") for name in sorted(levels)]
-    assert places[1:] + places[:1] == sorted(places)  # what has no level comes last
+    assert places[1:] + places[:1] == sorted(places)  # without a level: last
     for name in levels:
         assert caption_of(html, results.sheet_path(name)).startswith(f"of {name}")
     assert "private" not in html
@@ -119,12 +121,12 @@ def test_markup_in_embedded_json_cannot_end_its_script(run: Run) -> None:
     assert embedded_json(html)["history"][0][HOSTILE_COLUMN] == 1
 
 
-def test_a_bare_run_has_a_page_too(tmp_path: Path) -> None:
+def test_a_run_with_config_only_has_a_page(tmp_path: Path) -> None:
     run = Run(tmp_path)
     files.write_json(run.config_path, {"options": 3, "data": [], "machine": None})
     html = report.write(run).read_text(encoding="utf-8")
     assert "No epoch has been completed" in html
-    assert "does not exist" in html  # why nothing can be played with
+    assert "does not exist" in html  # why the generator is not shown
     assert "options, data, machine" in run.remarks[0]
 
 
@@ -151,11 +153,11 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch) -> 
     assert not canary.exists()
 
 
-def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
+def test_weights_with_infinite_results_do_not_break_the_page(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     generator = network()
     for weight in generator.parameters():
-        weight.data.fill_(6e4)  # finite at 16 bits, but not what is made of it
+        weight.data.fill_(6e4)  # finite at 16 bits, but the results are not
     generator.layers[0].weight.data[:, 0] = -6e4
     for layer in (generator.layers[0], generator.layers[-1]):
         layer.weight.data.mul_(1e30)
@@ -165,7 +167,7 @@ def test_weights_that_make_no_numbers_spoil_no_page(tmp_path: Path) -> None:
     assert embedded_json(html)["live"] is None
 
 
-def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
+def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluation_path.write_text("[")
     run.history_path.write_text("epoch,d_loss\n1,nan\n2,inf\n")
@@ -181,15 +183,15 @@ def test_damaged_neighbours_are_left_out(tmp_path: Path) -> None:
         report.write(again(run))
 
 
-def test_what_is_damaged_is_remarked_on_once(tmp_path: Path, capsys) -> None:
+def test_damage_is_reported_once(tmp_path: Path, capsys) -> None:
     run = make_run(tmp_path)
     run.history_path.write_text("epoch\n1\ntwo\n")
     files.write_json(run.evaluation_path, {**EVALUATION, "words": 3})
     save_scores(run, {"sheet.png": {"title": 3}})
-    report.show(again(run))
+    report.write_pages(again(run))
     said = capsys.readouterr().out
     for path in (run.history_path, run.evaluation_path, run.restorations.scores_path):
-        assert said.count(f"note: {path}: damaged, passed over") == 1
+        assert said.count(f"note: {path}: damaged, ignored") == 1
     assert index.path_in(tmp_path).is_file()
     assert "31.4" in text_of(run)  # the rest of evaluation.json
 
@@ -199,19 +201,19 @@ def test_figures_of_older_weights_are_not_shown(tmp_path: Path) -> None:
     older = {**EVALUATION, "generator_sha256": "that of others"}
     files.write_json(run.evaluation_path, older)
     (row,) = [row for row in index.table(tmp_path).splitlines() if run.name in row]
-    assert "~" in row  # the history's, which is of the weights there are
+    assert "~" in row  # of the history
     assert "31.4" not in page_of(run)
     files.write_json(run.evaluation_path, {**EVALUATION, "generator_sha256": run.generator_sha256})
     assert "31.4" in page_of(run)
 
 
-def test_a_run_that_held_nothing_but_figures_has_a_page(tmp_path: Path) -> None:
+def test_a_run_with_figures_only_has_a_page(tmp_path: Path) -> None:
     html = page_of(a_run(tmp_path / "some run", fcd_test=3.9, recall=0.4))
     assert "Not far from real images" in html and "Fashion-MNIST" in html
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
-def test_a_run_of_a_colour_set_that_no_row_names_has_its_page(tmp_path: Path, kind: str) -> None:
+def test_a_run_of_an_unknown_colour_set_has_a_page(tmp_path: Path, kind: str) -> None:
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=network(kind, TOY.shape))
     html = page_of(run)
     assert embedded_json(html)["live"]["shape"] == [3, 20, 20]
@@ -227,10 +229,10 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
     shares = {"0": 0.5, "1": 0.3, "2": 0.2, "3": 0.0}
     files.write_json(run.evaluation_path, {"confidence": 0.5, "class_histogram": shares})
     html = page_of(run)
-    assert "<span>green</span>" in html and "25% each would be even" in html
+    assert "<span>green</span>" in html and "equal shares would be 25% each" in html
 
 
-def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeypatch) -> None:
+def test_a_network_of_an_unknown_kind_is_not_exported(tmp_path: Path, monkeypatch) -> None:
     class Odd(torch.nn.Module):
         latent_dim = 16
 
@@ -239,18 +241,18 @@ def test_a_network_of_an_unknown_kind_is_not_played_with(tmp_path: Path, monkeyp
     monkeypatch.setattr(
         Run, "load_generator", lambda self: type(weights)(**{**vars(weights), "network": Odd()})
     )
-    assert "the page knows no Odd" in page_of(run)
+    assert "the page does not support Odd" in page_of(run)
 
 
-def test_only_the_page_of_a_run_under_way_renews_itself(tmp_path):
+def test_only_the_page_of_a_running_run_reloads_itself(tmp_path):
     made = make_run(tmp_path)
     made.save_status("running")
-    with made.held():
+    with made.locked():
         page = page_of(made)
     written = int(re.search(r'id="alive".* data-written="(\d+)"', page)[1])
     assert abs(written - time.time()) < 60
     assert 'http-equiv="refresh"' in page and "Under way: 4 of 4 epochs" in page
     for status, said in (("running", "Stopped"), ("stopped", "Stopped"), ("diverged", "Diverged")):
-        made.save_status(status)  # nobody holds it: it was killed
+        made.save_status(status)  # not locked, so it was killed
         page = page_of(made)
         assert 'id="alive"' not in page and 'http-equiv="refresh"' not in page and said in page

@@ -1,4 +1,4 @@
-"""The pictures that a finished run is remembered by."""
+"""lab/report/results.py: the figures of a finished run."""
 
 from pathlib import Path
 

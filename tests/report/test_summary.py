@@ -1,4 +1,4 @@
-"""Figures in plain words, and the tables of the page."""
+"""lab/report/summary.py and tables.py: sentences and tables."""
 
 import re
 from pathlib import Path
@@ -13,32 +13,34 @@ from lab.runs.schema import Evaluation, Scores
 from lab.training.losses import LOSSES
 
 
-def test_sentences_tell_the_epochs_apart() -> None:
-    assert "Before training" in summary.of_epoch(0, HISTORY, OPTIONS)
-    third = summary.of_epoch(3, HISTORY, OPTIONS)
+def test_sentences_describe_each_epoch() -> None:
+    assert "Before training" in summary.epoch_sentences(0, HISTORY, OPTIONS)
+    third = summary.epoch_sentences(3, HISTORY, OPTIONS)
     assert "real images 0.55 and generated ones 0.45" in third and "30.0, 67% closer" in third
-    assert summary.of_epoch(9, HISTORY, OPTIONS) == ""
-    stuck = {"fcd_train_5k": 30.0, "thin_classes": 3.0}  # it learns no more
-    assert "Mode collapse" in summary.of_epoch(4, [*HISTORY[:-1], HISTORY[-1] | stuck], OPTIONS)
+    assert summary.epoch_sentences(9, HISTORY, OPTIONS) == ""
+    stuck = {"fcd_train_5k": 30.0, "thin_classes": 3.0}  # no longer improving
+    assert "Mode collapse" in summary.epoch_sentences(
+        4, [*HISTORY[:-1], HISTORY[-1] | stuck], OPTIONS
+    )
 
 
 def test_a_history_without_losses_has_sentences_too() -> None:
     history = [{"epoch": float(n), "fcd_train_5k": 90.0 / n} for n in range(1, 5)]
-    assert "30.0, 33% closer" in summary.of_epoch(3, history, OPTIONS)
+    assert "30.0, 33% closer" in summary.epoch_sentences(3, history, OPTIONS)
 
 
 @pytest.mark.parametrize(
     ("d_real", "says"),
     [(0.52, "hardly tell"), (0.6, "often tells"), (0.8, "tells most"), (0.95, "is winning")],
 )
-def test_the_discriminators_opinion_is_put_into_words(d_real: float, says: str) -> None:
+def test_discriminator_outputs_are_put_into_words(d_real: float, says: str) -> None:
     row = {"epoch": 1, "d_real": d_real, "d_fake": 1 - d_real}
-    assert says in summary.of_epoch(1, [row], OPTIONS)
+    assert says in summary.epoch_sentences(1, [row], OPTIONS)
 
 
-def test_other_losses_make_no_probabilities_to_speak_of() -> None:
+def test_no_sentence_about_d_with_other_losses() -> None:
     for name in (*LOSSES, "of another program", ["no name"]):
-        sentence = summary.of_epoch(3, HISTORY, {**OPTIONS, "loss": name})
+        sentence = summary.epoch_sentences(3, HISTORY, {**OPTIONS, "loss": name})
         assert ("tell" in sentence) == (name == "non-saturating")
 
 
@@ -49,7 +51,7 @@ def test_the_head_has_each_distance_under_its_name(tmp_path: Path) -> None:
     assert figures[2] == ("12.5", "Inception FID")
 
 
-def test_durations_are_in_the_units_one_would_say() -> None:
+def test_durations_have_suitable_units() -> None:
     said = [summary.duration(seconds) for seconds in (47.6, 312, 7_390)]
     assert said == ["48 s", "5 min 12 s", "2 h 03 min"]
 
@@ -62,12 +64,12 @@ def test_durations_are_in_the_units_one_would_say() -> None:
         ("diverged", "Diverged in epoch 5"),
     ],
 )
-def test_the_verdict_knows_how_a_run_ended(tmp_path: Path, status: str, says: str) -> None:
+def test_the_verdict_depends_on_the_status(tmp_path: Path, status: str, says: str) -> None:
     run = a_run(tmp_path, status, {**OPTIONS, "epochs": 9})
     assert re.match(says, summary.verdict(run))
 
 
-def test_the_verdict_calls_nothing_real_that_is_far_from_it(tmp_path: Path) -> None:
+def test_the_verdict_depends_on_the_distance(tmp_path: Path) -> None:
     figures = {"thin_classes": 1, "class_histogram": {"0": 0.99, "1": 0.01}, "recall": 0.4}
 
     def said(distance: float) -> str:
@@ -81,70 +83,70 @@ def test_the_verdict_calls_nothing_real_that_is_far_from_it(tmp_path: Path) -> N
     assert said(117) == "Very far from real images: the distance (FCD) is 117.0."
 
 
-def test_shares_keep_their_last_digit() -> None:
+def test_shares_are_not_rounded_twice() -> None:
     shares = [0.1205, 0.1795, *[0.1] * 7]
     assert summary.shares_of(dict(enumerate(shares))) == shares and sum(shares) != 1
     assert summary.shares_of({"0": 1, "1": 3}) == [0.25, 0.75]
     assert summary.shares_of({"0": 0, "1": 0}) == summary.shares_of({}) == []
 
 
-def test_images_a_second_are_those_of_all_seconds(tmp_path: Path) -> None:
+def test_images_per_second_are_averaged_over_all_epochs(tmp_path: Path) -> None:
     history = [
         {"epoch": 1, "seconds": 10.0, "images_per_second": 6000},
         {"epoch": 2, "seconds": 40.0, "images_per_second": 1500},
     ]
     figures = summary.key_figures(a_run(tmp_path, history=history), None)
-    assert ("2,400", "images a second") in figures and ("50 s", "of training") in figures
+    assert ("2,400", "images per second") in figures and ("50 s", "of training") in figures
 
 
 # Tables
 
 
-def test_metrics_stand_in_the_order_of_the_catalogue_and_what_is_not_in_it_last() -> None:
+def test_metrics_are_in_the_order_of_the_catalogue_and_unknown_ones_last() -> None:
     keys = ["its_own", *reversed(METRICS), "images"]
     evaluation = Evaluation(figures=dict.fromkeys(keys, 0.25))
-    rows = tables.results(evaluation, None, ())["rows"]
+    rows = tables.metrics_table(evaluation, None, ())["rows"]
     assert [row["label"] for row in rows] == [*(m.label for m in METRICS.values()), "its own"]
     by_label = {row["label"]: row["value"] for row in rows}
     assert by_label["Recall"] == "0.250" and by_label["its own"] == "0.25"
     assert by_label["Rarest class"] == "25.0%"
 
 
-def test_real_images_stand_beside_and_then_their_distance_is_no_row() -> None:
+def test_distances_of_real_images_are_a_column_not_rows() -> None:
     figures = {"fcd_test": 20.0, "fcd_real": 0.1, "recall": 0.25}
     evaluation = Evaluation(figures=figures, real={"fcd_test": 0.1})
-    rows = tables.results(evaluation, None, ())["rows"]
+    rows = tables.metrics_table(evaluation, None, ())["rows"]
     assert [(row["value"], row["real"]) for row in rows] == [("20.00", "0.10"), ("0.250", "")]
 
 
-def test_classes_are_named_as_the_set_names_them() -> None:
+def test_classes_have_the_names_of_the_set() -> None:
     evaluation = Evaluation(class_histogram={"a": 3, "b": 1, "c": 0, "d": 0})
-    found = tables.results(evaluation, None, TOY.class_names)
+    found = tables.metrics_table(evaluation, None, TOY.class_names)
     assert [(bar["name"], bar["share"], bar["width"]) for bar in found["classes"]][:2] == [
         ("red", "75.0%", 100.0),
         ("green", "25.0%", 33.33),
     ]
     assert (found["equal_share"], found["equal_width"]) == ("25%", 33.33)
-    others = tables.results(evaluation, None, ("one", "two"))["classes"]
+    others = tables.metrics_table(evaluation, None, ("one", "two"))["classes"]
     assert [bar["name"] for bar in others] == ["0", "1", "2", "3"]
-    assert tables.results(Evaluation(), None, TOY.class_names)["classes"] == []
+    assert tables.metrics_table(Evaluation(), None, TOY.class_names)["classes"] == []
 
 
-def test_scores_stand_in_order_and_say_what_was_clipped() -> None:
+def test_scores_are_sorted_and_name_clipped_noise() -> None:
     sheet = {"scores": {"noisy": {"psnr": 9.0}}}
     sheets = {f"{sigma}": {**sheet, "sigma": sigma} for sigma in (0.1, 0, 0.005)}
     sheets["0.1c"] = {**sheet, "sigma": 0.1, "clipped": True, "images": 16}
     sheets["blur"] = {**sheet, "corruption": "blur:1.5"}
-    rows = tables.scores(Scores(sheets=sheets))["rows"]
+    rows = tables.scores_table(Scores(sheets=sheets))["rows"]
     assert [corruption for corruption, *_ in rows] == [
         "blur:1.5",
         *("gaussian:0", "gaussian:0.005", "gaussian:0.1", "gaussian-clipped:0.1, 16 images"),
     ]
     endless = {"one": {"scores": {"noisy": {"psnr": None, "accuracy": 0.5, "note": "x"}}}}
-    found = tables.scores(Scores(sheets=endless))  # of equal images
+    found = tables.scores_table(Scores(sheets=endless))  # of equal images
     assert found["head"] == ["PSNR, dB", "accuracy", "note"]
     assert found["rows"] == [("", "noisy", ["∞", "50.0%", "x"])]
-    assert tables.scores(Scores()) is None
+    assert tables.scores_table(Scores()) is None
 
 
 def test_published_figures_are_those_of_the_set() -> None:
@@ -155,18 +157,18 @@ def test_published_figures_are_those_of_the_set() -> None:
     assert tables.published(TOY, {"fid": 12.5}) == tables.published(None, {"fid": 12.5}) == []
 
 
-def test_classes_are_held_against_their_share_in_the_set():
+def test_classes_are_shown_with_their_share_in_the_set():
     shares = {"a": 0.7, "b": 0.2, "c": 0.1}
     even = Evaluation(class_histogram=shares, own_shares=dict.fromkeys(shares, 1 / 3))
-    assert tables.results(even, None, tuple("abc"))["equal_share"] == "33.3%"
+    assert tables.metrics_table(even, None, tuple("abc"))["equal_share"] == "33.3%"
     uneven = Evaluation(class_histogram=shares, own_shares={"a": 0.8, "b": 0.1, "c": 0.1})
-    found = tables.results(uneven, None, tuple("abc"))
+    found = tables.metrics_table(uneven, None, tuple("abc"))
     assert [row["share"] for row in found["classes"]][:2] == ["70.0% of 80.0%", "20.0% of 10.0%"]
     assert found["equal_share"] == "" and found["equal_width"] == 0
 
 
-def test_the_floor_of_each_judge_stands_in_the_column_beside():
+def test_the_distances_of_real_images_are_in_their_column():
     figures = {"fcd_mlp_test": 1.3, "fcd_mlp_real": 0.2, "frd_test": 4.0, "frd_real": 0.3}
-    found = tables.results(Evaluation(figures=figures, real=figures), None, ())
+    found = tables.metrics_table(Evaluation(figures=figures, real=figures), None, ())
     labels = [row["label"] for row in found["rows"]]
     assert labels == ["MLP FCD, test images", "FRD, test images"]

@@ -1,4 +1,4 @@
-"""The generator as operations that a page can run."""
+"""lab/report/web_export.py: the generator as operations for a page."""
 
 import math
 
@@ -11,7 +11,7 @@ from lab.report import web_export
 
 
 def unsettled(generator: nn.Module) -> nn.Module:
-    """With normalisations that have seen something."""
+    """Change the batch-norm statistics."""
     generator.train()
     for _ in range(5):
         generator(3 + 2 * torch.randn(20, generator.latent_dim))
@@ -32,27 +32,27 @@ def unsettled(generator: nn.Module) -> nn.Module:
     ],
     ids=["plain", "batch norm", "convolutions", "clipped", "both", "conditional", "full maps"],
 )
-def test_operations_make_the_networks_images(kind, config, shape, monkeypatch) -> None:
+def test_operations_reproduce_the_networks_images(kind, config, shape, monkeypatch) -> None:
     torch.manual_seed(1)
-    monkeypatch.setattr(web_export, "MOST_LEVELS_OFF", 1)
+    monkeypatch.setattr(web_export, "TOLERANCE", 1)
     generator = unsettled(network(kind, shape, **config))
-    exported = web_export.export(generator)  # compares the two: Unsuited beyond that
+    exported = web_export.export(generator)  # compares the two: NotExportable beyond that
     numbers = sum(math.prod(s) for step in exported["operations"] for s in step["shapes"])
     assert len(exported["weights"]) == 2 * numbers
     assert len(exported["directions"]) == web_export.DIRECTIONS
     assert exported["shares"] == sorted(exported["shares"], reverse=True)
 
 
-def test_a_copy_that_makes_other_images_is_not_handed_out(monkeypatch) -> None:
+def test_a_wrong_export_is_refused(monkeypatch) -> None:
     def nothing(operations: list, latents: torch.Tensor) -> list[torch.Tensor]:
         return [torch.zeros(64, math.prod(GREY))]
 
     monkeypatch.setattr(web_export, "evaluate", nothing)
-    with pytest.raises(web_export.Unsuited, match="differ by up to"):
+    with pytest.raises(web_export.NotExportable, match="differ by up to"):
         web_export.export(network())
 
 
-def test_directions_move_the_first_layer_most() -> None:
+def test_directions_change_the_first_layer_most() -> None:
     torch.manual_seed(0)
     operations = web_export.operations_of(network(hidden=(32, 48)))
     directions, _ = web_export.principal_directions(operations, 16)
@@ -72,15 +72,15 @@ def test_directions_move_the_first_layer_most() -> None:
 def test_unknown_networks_are_refused_with_the_reason() -> None:
     odd = network()
     odd.layers[1] = nn.SiLU()
-    with pytest.raises(web_export.Unsuited, match="SiLU"):
+    with pytest.raises(web_export.NotExportable, match="SiLU"):
         web_export.export(odd)
-    with pytest.raises(web_export.Unsuited, match="knows no Linear"):
+    with pytest.raises(web_export.NotExportable, match="does not support Linear"):
         web_export.export(nn.Linear(16, 10))
-    with pytest.raises(web_export.Unsuited, match="MB"):
+    with pytest.raises(web_export.NotExportable, match="MB"):
         web_export.export(network(latent_dim=100, hidden=(2048, 2048)))
     loud = network()
-    loud.layers[0].weight.data.mul_(1e9)  # beyond what 16 bits hold
-    with pytest.raises(web_export.Unsuited, match="not numbers"):
+    loud.layers[0].weight.data.mul_(1e9)  # too large for 16 bits
+    with pytest.raises(web_export.NotExportable, match="not finite"):
         web_export.export(loud)
 
 
@@ -88,5 +88,5 @@ def test_layers_in_another_order_than_they_are_listed_are_refused() -> None:
     crossed = network(hidden=(32, 48))
     crossed.layers[0], crossed.layers[2] = crossed.layers[2], crossed.layers[0]
     crossed.forward = lambda latents: torch.zeros(len(latents), *GREY)
-    with pytest.raises(web_export.Unsuited, match="one after another"):
+    with pytest.raises(web_export.NotExportable, match="one after another"):
         web_export.export(crossed)

@@ -1,4 +1,4 @@
-"""The generator that a script is to use: where it is looked for, and the images that go with it."""
+"""lab/runs/generators.py: the generator that a script uses, and its data set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def own_run(tmp_path: Path) -> Path:
     return run
 
 
-def test_a_run_may_be_named_as_the_list_names_it(
+def test_a_run_may_be_given_by_its_name(
     own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,34 +51,38 @@ def test_a_run_that_has_no_generator_yet_is_not_the_newest(own_run: Path) -> Non
 
 def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None:
     write_json(own_run / "config.json", {"options": {"dataset": "fashion"}})
-    with pytest.raises(Fault, match="generator of MNIST, 28 x 28, and the run is of fashion; put"):
+    with pytest.raises(
+        Fault, match="generator of MNIST, 28 x 28, and the run is of fashion; restore"
+    ):
         find_generator(own_run, None)
     assert find_generator(None, own_run / "generator.pth").spec == MNIST
     large = dataclasses.replace(MNIST, shape=(1, 32, 32))
     network = build(GENERATORS, "mlp", shape=large.shape, latent_dim=8, hidden=(32,))
     save_weights(own_run / "generator.pth", network, large)
     write_json(own_run / "config.json", {"options": {"dataset": "mnist", "data_dir": str(SAMPLE)}})
-    with pytest.raises(Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; put"):
+    with pytest.raises(
+        Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; restore"
+    ):
         find_generator(own_run, None)
     with pytest.raises(Fault, match="makes other images than"):
         find_generator(None, own_run / "generator.pth").load_dataset()
 
 
 @pytest.mark.parametrize("by_file", [True, False])
-def test_images_are_looked_for_where_the_run_found_them(own_run: Path, by_file: bool) -> None:
+def test_a_generators_images_are_found_through_its_run(own_run: Path, by_file: bool) -> None:
     given = (None, own_run / "generator.pth") if by_file else (own_run, None)
     found = find_generator(*given)
-    assert data_dir_of(found.run) == SAMPLE and found.named_by_file is by_file
+    assert data_dir_of(found.run) == SAMPLE and found.given_as_file is by_file
     assert found.stage == ", after epoch 1"
     assert found.load_dataset().source == str(SAMPLE / "mnist")
     write_json(own_run / "config.json", {"options": {"data_dir": str(own_run / "gone")}})
     assert data_dir_of(find_generator(*given).run) is None
     elsewhere = (own_run / "generator.pth").rename(own_run.parent / "generator.pth")
-    assert find_generator(None, elsewhere).run is None  # it lies in no run
+    assert find_generator(None, elsewhere).run is None  # not in a run folder
 
 
 @pytest.mark.parametrize("nonsense", ["cats", ["mnist"], None, {"name": "cats", "shape": [1, 2]}])
-def test_a_file_that_does_not_say_its_set_is_refused(own_run: Path, nonsense: object) -> None:
+def test_a_file_without_its_set_is_refused(own_run: Path, nonsense: object) -> None:
     path = own_run / "generator.pth"
     content = torch.load(path, weights_only=True)
     torch.save({**content, "dataset": nonsense}, path)

@@ -1,4 +1,4 @@
-"""denoising_results/: what is recorded in scores.json, and what goes when networks change."""
+"""lab/runs/results.py: scores.json, and results that are removed when networks change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import Mistake
-from lab.files import is_held
+from lab.files import is_locked
 from lab.models.shipped import WEIGHTS
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Scores, Sheet
@@ -19,7 +19,7 @@ NETWORKS = Networks("mnist", Path("generator.pth"), "of the generator", "of the 
 
 @pytest.fixture
 def results(tmp_path: Path) -> RestorationResults:
-    """A folder that is not there yet."""
+    """Results in a folder that does not exist yet."""
     return RestorationResults(tmp_path / "results")
 
 
@@ -32,7 +32,7 @@ def names_in(results: RestorationResults) -> set[str]:
     return {path.name for path in results.folder.glob("*.png")}
 
 
-def test_what_is_saved_is_read_back_with_every_fact(results: RestorationResults) -> None:
+def test_saved_sheets_are_read_back_with_all_facts(results: RestorationResults) -> None:
     assert results.scores == Scores()
     scores = {"noisy": {"psnr": None, "ssim": "not a number"}, "projection": {"psnr": 17.25}}
     save(results, "b.png", sigma=0.3, scores=scores, fcd={"of some kind": 9.5}, pictures=[])
@@ -53,20 +53,20 @@ def test_what_is_saved_is_read_back_with_every_fact(results: RestorationResults)
     assert again.scores.sheets["a.png"].sigma["caf\udce9.png"] == 0.2
 
 
-def test_the_folder_is_held_while_a_sheet_is_written(results: RestorationResults) -> None:
+def test_the_folder_is_locked_while_a_sheet_is_written(results: RestorationResults) -> None:
     held = []
-    results.save("a.png", Sheet(), NETWORKS, lambda path: held.append(is_held(path.parent)))
-    assert held == [True] and not is_held(results.folder)
+    results.save("a.png", Sheet(), NETWORKS, lambda path: held.append(is_locked(path.parent)))
+    assert held == [True] and not is_locked(results.folder)
 
 
-def test_what_another_program_saved_meanwhile_is_kept(results: RestorationResults) -> None:
-    assert not results.scores.sheets  # read, and from here on known
+def test_sheets_of_another_program_are_kept(results: RestorationResults) -> None:
+    assert not results.scores.sheets  # cached from here on
     save(RestorationResults(results.folder), "a.png")
     save(results, "b.png")
     assert list(results.scores.sheets) == ["a.png", "b.png"]
 
 
-def test_sheets_of_other_networks_go(
+def test_sheets_of_other_networks_are_removed(
     results: RestorationResults, capsys: pytest.CaptureFixture
 ) -> None:
     without = dataclasses.replace(NETWORKS, denoiser_sha256=None)
@@ -75,13 +75,13 @@ def test_sheets_of_other_networks_go(
     save(results, "second.png", dataclasses.replace(NETWORKS, denoiser_sha256="of another"))
     assert names_in(results) == set(results.scores.sheets) == {"without.png", "second.png"}
     assert "removed, since these networks did not make them: first.png" in capsys.readouterr().out
-    save(results, "third.png", without)  # no denoiser: none is contradicted
+    save(results, "third.png", without)  # without a denoiser
     assert len(results.scores.sheets) == 3
     save(results, "other.png", dataclasses.replace(NETWORKS, generator_sha256="of another"))
     assert names_in(results) == set(results.scores.sheets) == {"other.png"}
 
 
-def test_pictures_that_a_sheet_showed_go_with_it(results: RestorationResults) -> None:
+def test_the_pictures_of_a_sheet_are_removed_with_it(results: RestorationResults) -> None:
     for name in ("denoised", "projected"):
         results.own_folder(name).mkdir(parents=True)
         for picture in ("one.png", "two.png", "notes.txt"):
@@ -95,9 +95,7 @@ def test_pictures_that_a_sheet_showed_go_with_it(results: RestorationResults) ->
 
 
 @pytest.mark.parametrize("text", ['{"sheets": {"a', "[1, 2]", "\xff"])
-def test_damaged_scores_are_remarked_on_and_replaced(
-    results: RestorationResults, text: str
-) -> None:
+def test_damaged_scores_are_reported_and_replaced(results: RestorationResults, text: str) -> None:
     results.folder.mkdir()
     results.scores_path.write_text(text, encoding="latin-1")
     assert results.scores == Scores()
@@ -106,33 +104,33 @@ def test_damaged_scores_are_remarked_on_and_replaced(
     assert list(RestorationResults(results.folder).scores.sheets) == ["a.png"]
 
 
-def test_a_damaged_part_is_remarked_on_and_the_rest_is_kept(results: RestorationResults) -> None:
+def test_a_damaged_part_is_reported_and_the_rest_is_kept(results: RestorationResults) -> None:
     results.folder.mkdir()
     sheets = {"a.png": {"title": 3, "sigma": 0.5}, "../b.png": {}}
     results.scores_path.write_text(json.dumps({"sheets": sheets}))
     assert list(results.scores.sheets) == ["a.png"]
     assert results.scores.sheets["a.png"].sigma == 0.5
-    assert "damaged, passed over (title)" in results.remarks[0]
+    assert "damaged, ignored (title)" in results.remarks[0]
 
 
-def test_the_denoiser_lies_beside_its_generator_if_it_can(
+def test_the_denoiser_is_stored_with_its_generator_if_possible(
     results: RestorationResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert results.network_path(tmp_path / "generator.pth", "denoiser") == tmp_path / "denoiser.pth"
     monkeypatch.setattr("os.access", lambda *_: False)
     elsewhere = results.network_path(tmp_path / "generator.pth", "denoiser")
     assert elsewhere == results.folder / "denoiser.pth"
-    (tmp_path / "denoiser.pth").touch()  # it may be used, if not replaced
+    (tmp_path / "denoiser.pth").touch()  # it can be read, but not replaced
     assert results.network_path(tmp_path / "generator.pth", "denoiser") == tmp_path / "denoiser.pth"
 
 
-def test_pictures_that_could_be_written_over_are_refused(results: RestorationResults) -> None:
+def test_pictures_that_could_be_overwritten_are_refused(results: RestorationResults) -> None:
     for folder in (results.folder, results.own_folder("projected")):
-        with pytest.raises(Mistake, match="could be written over"):
+        with pytest.raises(Mistake, match="would be overwritten"):
             results.check_images(folder)
     results.check_images(results.folder.parent)
 
 
-def test_no_denoiser_is_put_among_the_weights_that_ship(tmp_path):
+def test_no_denoiser_is_stored_with_the_shipped_weights(tmp_path):
     beside = RestorationResults(tmp_path).network_path(WEIGHTS / "generator_mnist.pth", "denoiser")
     assert beside.parent == tmp_path

@@ -1,4 +1,4 @@
-"""lab/runs/resume.py: a run that goes on keeps its options, and its config is not trusted."""
+"""lab/runs/resume.py: a resumed run keeps its options, and its config is not trusted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from lab import files
 from lab.data import load_sample
 from lab.errors import Fault, Mistake
 from lab.options import parse
-from lab.runs.resume import resumed
+from lab.runs.resume import resume_options
 from lab.runs.run import Run
-from lab.training import of_the_run, planned
+from lab.training import complete_options, stored_options
 
 TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", str(SAMPLE)]
 
 
 @cache
 def planned_options() -> Options:
-    """The options of the runs here, as gan_lab.py plans them."""
-    return planned(parse(Options, TYPED, RECIPES), load_sample("fashion"))
+    """The completed options of the runs in this file."""
+    return complete_options(parse(Options, TYPED, RECIPES), load_sample("fashion"))
 
 
 def begun(outputs: Path, status: str = "stopped") -> Run:
-    """A run as gan_lab.py begins it."""
+    """A run as at the start of its training."""
     dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
-    run.begin(of_the_run(planned_options()), "", dataset, {})
+    run.write_config(stored_options(planned_options()), "", dataset, {})
     run.save_status(status)
     return Run(run.path)
 
@@ -46,11 +46,11 @@ def changed(run: Run, **options: object) -> Run:
 
 
 def go_on(run: Run, **given: object):
-    """What --resume of this run comes to, with what else is typed."""
-    return resumed(Options, {"resume": str(run), **given})
+    """The options and the run for --resume with this run and `given`."""
+    return resume_options(Options, {"resume": str(run), **given})
 
 
-def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
+def test_a_resumed_run_keeps_its_options(tmp_path):
     run = begun(tmp_path)
     options, found = go_on(run)
     assert options == dataclasses.replace(planned_options(), resume=str(run))
@@ -59,11 +59,11 @@ def test_a_run_goes_on_with_the_options_that_it_began_with(tmp_path):
     assert (options.epochs, options.device, options.seed) == (7, "cpu", 5)
 
 
-def test_the_newest_one_is_meant_where_none_is_named(tmp_path):
+def test_the_newest_unfinished_run_is_the_default(tmp_path):
     begun(tmp_path)
     newest = begun(tmp_path)
     begun(tmp_path, "finished")
-    _, found = resumed(Options, {"resume": "newest", "out": tmp_path})
+    _, found = resume_options(Options, {"resume": "newest", "out": tmp_path})
     assert found.path == newest.path
 
 
@@ -73,35 +73,37 @@ def test_what_a_resumed_run_refuses(tmp_path):
         go_on(run, lr_g=0.1)
     with pytest.raises(Mistake, match="--epochs 2: the run has 3; give more"):
         go_on(run, epochs=2)
-    with files.held(run.path), pytest.raises(Mistake, match="is being trained; wait"):
+    with files.locked(run.path), pytest.raises(Mistake, match="is being trained; wait"):
         go_on(run)
     with pytest.raises(Mistake, match="--resume none: does not exist"):
         go_on(Path("none"))
 
 
-def test_a_finished_run_goes_on_with_more_epochs_only(tmp_path):
+def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):
     run = begun(tmp_path, "finished")
-    with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to go on"):
+    with pytest.raises(Mistake, match="has finished; raise --epochs above 3 to continue"):
         go_on(run)
-    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing, without it"):
-        go_on(run, epochs=4)  # to begin again would destroy what it has
+    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing; the run"):
+        go_on(run, epochs=4)  # training from the start would overwrite the run
     run.checkpoint_path.touch()
     assert go_on(run, epochs=4)[0].epochs == 4
 
 
-def test_a_data_folder_that_is_gone_is_asked_for(tmp_path):
+def test_a_missing_data_folder_is_named(tmp_path):
     run = changed(begun(tmp_path), data_dir=str(tmp_path / "gone"))
-    with pytest.raises(Mistake, match="gone, which is gone; say with --data-dir where they are"):
+    with pytest.raises(
+        Mistake, match="gone, which no longer exists; say with --data-dir where they are"
+    ):
         go_on(run)
     assert go_on(run, data_dir=SAMPLE)[0].data_dir == SAMPLE
 
 
-def test_the_folder_that_runs_were_made_in_then_does_not_matter(tmp_path):
+def test_the_stored_output_folder_is_ignored(tmp_path):
     run = changed(begun(tmp_path), out="\0 of another machine")
     assert go_on(run)[0].seed == 5
 
 
-def test_a_run_of_the_labs_first_version_goes_on_with_its_average(tmp_path):
+def test_a_run_of_version_1_keeps_its_ema_decay(tmp_path):
     run = begun(tmp_path)
     content = files.read_json(run.config_path)
     del content["options"]["ema_decay"]
@@ -148,10 +150,10 @@ NAMES = [field.name for field in dataclasses.fields(Options)]
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON, min_size=1, max_size=3))
-def test_any_options_in_a_config_are_taken_or_refused(tmp_path_factory, changes):
+def test_any_options_in_a_config_are_accepted_or_refused(tmp_path_factory, changes):
     outputs = tmp_path_factory.getbasetemp() / "resumed"
     run = Run.all_in(outputs)[0] if outputs.is_dir() else begun(outputs)
-    content = {**of_the_run(planned_options()), **changes}
+    content = {**stored_options(planned_options()), **changes}
     files.write_json(run.config_path, {"status": "stopped", "options": content})
     try:
         options, _ = go_on(Run(run.path))

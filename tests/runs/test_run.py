@@ -1,4 +1,4 @@
-"""lab/runs/run.py and layout.py: run folders made, found, numbered, held; what they say."""
+"""lab/runs/run.py and layout.py: creating, finding, locking, reading and writing runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.errors import Fault, Mistake
 from lab.models import DISCRIMINATORS, GENERATORS, build
 from lab.models.serialization import load_weights
 from lab.models.tensor_files import digest
-from lab.runs.images import load_dataset, load_own_dataset
+from lab.runs.images import load_dataset, load_training_dataset
 from lab.runs.layout import check_out, holds_a_run
 from lab.runs.run import Run
 from lab.runs.schema import Comparison, Evaluation
@@ -49,7 +49,7 @@ def sample():
     return load_sample("fashion")
 
 
-# Numbered
+# Numbers
 
 
 def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
@@ -58,15 +58,15 @@ def test_a_new_run_gets_the_next_number_of_all_sets(tmp_path):
     for name in ("mnist-007", "evaluation-009", "fashion", "fashion-x", "my best"):
         (outputs / name).mkdir()
     assert Run.create(outputs, "fashion").name == "fashion-008"
-    leave(outputs, "birds-011", "finished")  # of a set that this lab does not have
+    leave(outputs, "birds-011", "finished")  # an unknown set
     assert Run.create(outputs, "mnist").name == "mnist-012"
-    (outputs / "fashion-013").touch()  # a file in the way
+    (outputs / "fashion-013").touch()  # not a folder
     assert Run.create(outputs, "mnist").name == "mnist-014"
     (outputs / "mnist-999").mkdir()
     assert Run.create(outputs, "fashion").name == "fashion-1000"
 
 
-def test_two_programs_that_ask_at_once_get_two_folders(tmp_path):
+def test_two_programs_at_once_get_two_folders(tmp_path):
     barrier, made = threading.Barrier(8), []
 
     def create() -> None:
@@ -90,7 +90,7 @@ def test_where_no_folder_can_be_made_is_a_mistake(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(OSError, match="No space"):  # the world's fault
+    with pytest.raises(OSError, match="No space"):  # not a Mistake
         Run.create(tmp_path, "fashion")
 
 
@@ -103,10 +103,10 @@ def test_runs_are_not_made_in_a_run(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-# Found
+# Finding runs
 
 
-def test_runs_are_listed_by_number_those_of_their_own_name_last(tmp_path):
+def test_runs_are_listed_by_number_and_then_those_without(tmp_path):
     for name in ("fashion-002", "mnist-010", "fashion-009", "my best", "another"):
         leave(tmp_path, name, "finished")
     (tmp_path / "fashion-099").mkdir()  # no config.json in it
@@ -116,7 +116,7 @@ def test_runs_are_listed_by_number_those_of_their_own_name_last(tmp_path):
     assert Run.all_in(tmp_path / "none") == []
 
 
-def test_a_run_is_opened_by_its_path_or_by_its_name(tmp_path, monkeypatch):
+def test_a_run_is_opened_by_path_or_name(tmp_path, monkeypatch):
     run = leave(tmp_path / "outputs", "my best", "finished")
     monkeypatch.chdir(tmp_path)
     outputs = run.path.parent
@@ -137,17 +137,17 @@ def test_a_link_that_leads_out_of_a_run_is_named(tmp_path):
     run = leave(tmp_path, "fashion-001", "stopped")
     (tmp_path / "precious").mkdir()
     run.grid_folder.symlink_to(tmp_path / "precious")
-    with pytest.raises(Mistake, match=r"--run .*generated_samples leads out of it"):
+    with pytest.raises(Mistake, match=r"--run .*generated_samples is a link out of it"):
         Run.open("--run", run.path)
-    with pytest.raises(Mistake, match=r"--resume .*generated_samples leads out of it"):
+    with pytest.raises(Mistake, match=r"--resume .*generated_samples is a link out of it"):
         Run.newest_unfinished(tmp_path)
 
 
-def test_the_newest_run_that_was_trained_is_taken(tmp_path, capfd):
+def test_the_newest_trained_run_is_the_default(tmp_path, capfd):
     with pytest.raises(Mistake, match=r"no run with a generator\.pth .*: python gan_lab\.py"):
         Run.newest(tmp_path)
     untrained = leave(tmp_path, "fashion-001", "stopped", generator=True)
-    assert Run.newest(tmp_path).path == untrained.path  # for want of a better one
+    assert Run.newest(tmp_path).path == untrained.path  # the only run with a generator
     assert "fashion-001 has not finished" in capfd.readouterr().out
     finished = leave(tmp_path, "fashion-002", "finished", generator=True, rows=1)
     leave(tmp_path, "fashion-003", "diverged", generator=True, rows=1)
@@ -164,10 +164,10 @@ def test_a_run_with_a_damaged_config_may_be_the_newest(tmp_path, capfd):
     run = leave(tmp_path, "fashion-001", "finished", generator=True, rows=1)
     run.config_path.write_text("{")
     assert Run.newest(tmp_path).path == run.path
-    assert "has not finished" in capfd.readouterr().out  # as far as one knows
+    assert "has not finished" in capfd.readouterr().out  # its status is unknown
 
 
-def test_only_a_run_that_was_stopped_is_gone_on_with(tmp_path, capfd):
+def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
     for number, status in enumerate(("stopped", "running", "diverged", "finished", "odd"), 1):
         leave(tmp_path, f"fashion-{number:03d}", status)
     damaged = leave(tmp_path, "fashion-009", "running")
@@ -175,49 +175,49 @@ def test_only_a_run_that_was_stopped_is_gone_on_with(tmp_path, capfd):
     found = Run.newest_unfinished(tmp_path)
     assert found.name == "fashion-002"
     said = capfd.readouterr().out
-    assert said.count("\n") == 1 and "note: passed over, " in said and "fashion-009" in said
-    with files.held(found.path):  # somebody is training it
+    assert said.count("\n") == 1 and "note: skipped, " in said and "fashion-009" in said
+    with files.locked(found.path):  # as during its training
         assert Run.newest_unfinished(tmp_path).name == "fashion-001"
     for run in Run.all_in(tmp_path):
         files.write_json(run.config_path, {"status": "finished"})
-    with pytest.raises(Mistake, match=r"--resume: no unfinished run in .*begin one"):
+    with pytest.raises(Mistake, match=r"--resume: no unfinished run in .*train one"):
         Run.newest_unfinished(tmp_path)
 
 
-# Held
+# Locks
 
 
-def test_a_run_is_under_way_as_long_as_somebody_holds_it(tmp_path):
+def test_a_run_is_running_as_long_as_it_is_locked(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
-    with run.held():
-        assert run.is_held and Run(run.path).status == "running"
-        with pytest.raises(Fault, match="another program of the lab is at work in it"):
-            Run(run.path).held().__enter__()
-    assert not run.is_held and Run(run.path).status == "stopped"
+    with run.locked():
+        assert run.is_locked and Run(run.path).status == "running"
+        with pytest.raises(Fault, match="is in use by another program of the lab"):
+            Run(run.path).locked().__enter__()
+    assert not run.is_locked and Run(run.path).status == "stopped"
     for status in ("finished", "stopped", "diverged"):
         files.write_json(run.config_path, {"status": status})
-        with run.held():
+        with run.locked():
             assert Run(run.path).status == status
     run.config_path.write_text("{")
     assert Run(run.path).status == "damaged"
 
 
-def test_what_a_killed_training_left_is_cleared_away_by_who_holds_the_run(tmp_path):
+def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     run.grid_folder.mkdir()
     left = [run.path / ".1-ab.part", run.grid_folder / ".7.part"]
     kept = [run.path / "my.part", run.grid_folder / "epoch_001.png"]
     for path in left + kept:
         path.touch()
-    with files.held(run.path), pytest.raises(Fault):
-        run.held().__enter__()
-    assert all(path.exists() for path in left)  # they may be the other's
-    with run.held():
+    with files.locked(run.path), pytest.raises(Fault):
+        run.locked().__enter__()
+    assert all(path.exists() for path in left)  # may belong to the other program
+    with run.locked():
         assert not any(path.exists() for path in left)
         assert all(path.exists() for path in kept)
 
 
-# Read
+# Reading
 
 
 def test_grids_are_in_order(tmp_path):
@@ -241,7 +241,7 @@ def test_final_images_are_in_order(tmp_path):
     assert [path.name for path in run.final_images()] == ["img_002.png", "img_010.png"]
 
 
-def test_figures_of_older_weights_are_not_those_of_the_run(tmp_path):
+def test_an_evaluation_of_older_weights_is_ignored(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     run.save_network("generator", small_generator(), FASHION, epoch=3)
     older = Evaluation(figures={"fcd_test": 31.5}, generator_sha256="that of others")
@@ -250,7 +250,7 @@ def test_figures_of_older_weights_are_not_those_of_the_run(tmp_path):
     now = older.model_copy(update={"generator_sha256": digest(run.generator_path)})
     run.save_evaluation(now)
     assert Run(run.path).evaluation == now
-    run.save_evaluation(older.model_copy(update={"generator_sha256": None}))  # it does not say
+    run.save_evaluation(older.model_copy(update={"generator_sha256": None}))  # unknown weights
     assert Run(run.path).evaluation.figures == {"fcd_test": 31.5}
     run.generator_path.unlink()
     run.save_evaluation(now)
@@ -258,7 +258,7 @@ def test_figures_of_older_weights_are_not_those_of_the_run(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
-def test_what_never_ends_is_not_waited_for(tmp_path):
+def test_pipes_and_huge_files_are_refused(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     os.mkfifo(run.history_path)
     os.mkfifo(run.generator_path)
@@ -268,14 +268,14 @@ def test_what_never_ends_is_not_waited_for(tmp_path):
         run.load_generator()
     run.history_path.unlink()
     with run.history_path.open("wb") as file:
-        file.truncate(2**35)  # takes no room
+        file.truncate(2**35)  # sparse
     assert Run(run.path).history == []
 
 
-# Written
+# Writing
 
 
-def test_a_command_is_typed_in_any_folder(tmp_path, monkeypatch):
+def test_a_command_works_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["my lab/gan_lab.py"])
     words = shlex.split(Run(Path("two words/mnist-001")).command("--resume"))
@@ -283,11 +283,11 @@ def test_a_command_is_typed_in_any_folder(tmp_path, monkeypatch):
     assert words == ["python", str(script), "--resume", str(folder)]
 
 
-def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
+def test_config_has_options_data_machine_and_command(tmp_path, sample, monkeypatch):
     run, machine = Run.create(tmp_path, "fashion"), {"python": "3.12", "cores": 2}
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--out", "my outputs"])
     options = {"dataset": "fashion", "hidden_g": (8, 9), "data_dir": SAMPLE, "ema_decay": 0.5}
-    run.begin(options, "--dropout 0.3", sample, machine)
+    run.write_config(options, "--dropout 0.3", sample, machine)
     found = Run(run.path).config
     assert found.status == "running" and len(found.written) == 16
     assert found.options == {**options, "hidden_g": [8, 9], "data_dir": str(SAMPLE)}
@@ -299,7 +299,7 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     monkeypatch.setattr("sys.argv", ["gan_lab.py", "--resume"])
     monkeypatch.chdir(run.outputs)
     again = Run(run.path)
-    again.begin(options, "", sample, machine)
+    again.write_config(options, "", sample, machine)
     again.save_status("finished")
     last = Run(run.path).config
     assert (last.command, last.resumed_by) == (found.command, "python gan_lab.py --resume")
@@ -308,7 +308,7 @@ def test_a_run_keeps_what_decided_it(tmp_path, sample, monkeypatch):
     assert Run(run.path).remarks == []
 
 
-def test_a_history_that_is_saved_is_the_one_that_is_read(tmp_path):
+def test_a_saved_history_is_read_back(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     assert run.history == []
     for rows in ([ROW], [ROW, {**ROW, "epoch": 2, "fcd_train_5k": 9.5}]):
@@ -316,7 +316,7 @@ def test_a_history_that_is_saved_is_the_one_that_is_read(tmp_path):
         assert run.history == rows
 
 
-def test_networks_are_saved_with_their_set_and_stage(tmp_path):
+def test_networks_are_saved_with_their_set_and_epoch(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     assert not run.generator_path.is_file() and run.generator_sha256 is None
     discriminator = build(DISCRIMINATORS, "mlp", shape=FASHION.shape, hidden=(8,))
@@ -331,7 +331,7 @@ def test_networks_are_saved_with_their_set_and_stage(tmp_path):
     assert run.generator_path.is_file()
 
 
-def test_an_evaluation_comes_back(tmp_path):
+def test_an_evaluation_is_read_back(tmp_path):
     run = leave(tmp_path, "fashion-001", "finished")
     evaluation = Evaluation(
         figures={"images": 10_000, "fcd_test": 31.4159},
@@ -344,22 +344,22 @@ def test_an_evaluation_comes_back(tmp_path):
     assert files.read_json(run.evaluation_path)["fcd_test"] == 31.4159  # at the top of the file
 
 
-# The images that it was trained on
+# Its data set
 
 
 def trained_on(tmp_path: Path, dataset, data_dir: Path | None = None) -> Run:
     """A run that was trained on these images."""
     run = Run.create(tmp_path, "fashion")
-    run.begin({"dataset": dataset.name, "data_dir": data_dir}, "", dataset, {})
+    run.write_config({"dataset": dataset.name, "data_dir": data_dir}, "", dataset, {})
     return Run(run.path)
 
 
-def test_a_run_on_the_sample_goes_on_with_the_sample(tmp_path, sample, monkeypatch):
-    run = trained_on(tmp_path / "outputs", sample)  # where there was no full set, which came since
+def test_a_run_on_the_sample_is_resumed_with_the_sample(tmp_path, sample, monkeypatch):
+    run = trained_on(tmp_path / "outputs", sample)  # the full set was not there then
     full = dataclasses.replace(sample, is_sample=False, fingerprint="the full set's")
     monkeypatch.setattr(datasets, "load", lambda *_: full)
-    assert load_dataset(run).is_sample and load_own_dataset(run).is_sample
-    assert load_dataset(run, tmp_path) is full  # asked for
+    assert load_dataset(run).is_sample and load_training_dataset(run).is_sample
+    assert load_dataset(run, tmp_path) is full  # given explicitly
 
 
 def test_a_run_on_the_sample_takes_no_other_images(tmp_path, sample, monkeypatch):
@@ -367,11 +367,11 @@ def test_a_run_on_the_sample_takes_no_other_images(tmp_path, sample, monkeypatch
     full = dataclasses.replace(sample, is_sample=False)
     monkeypatch.setattr(datasets, "load", lambda *_: full)
     with pytest.raises(Mistake, match="leave --data-dir out"):
-        load_own_dataset(run, Path("elsewhere"))
+        load_training_dataset(run, Path("elsewhere"))
     other = dataclasses.replace(full, is_sample=True, fingerprint="of other images")
     monkeypatch.setattr(datasets, "load", lambda *_: other)
     with pytest.raises(Fault, match="trained on other images"):
-        load_own_dataset(run, Path("elsewhere"))
+        load_training_dataset(run, Path("elsewhere"))
 
 
 def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
@@ -379,21 +379,21 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     asked = []
     monkeypatch.setattr(datasets, "load", lambda *given: asked.append(given) or full)
     run = trained_on(tmp_path / "outputs", full, data_dir=SAMPLE)
-    assert load_own_dataset(run) is full and run.was_trained_on(full)
+    assert load_training_dataset(run) is full and run.was_trained_on(full)
     moved = trained_on(tmp_path / "outputs", full, data_dir=tmp_path / "gone")
     load_dataset(moved)
     load_dataset(moved, tmp_path)
     assert asked == [("fashion", SAMPLE), ("fashion", None), ("fashion", tmp_path)]
 
 
-def test_a_run_that_does_not_say_its_set_is_a_fault(tmp_path):
+def test_a_run_without_its_set_is_a_fault(tmp_path):
     for options in ({}, {"dataset": 3}, {"dataset": "cifar"}, {"dataset": ["fashion"]}):
         files.write_json(tmp_path / "config.json", {"options": options})
         with pytest.raises(Fault, match="does not say which set the run was trained on"):
             load_dataset(Run(tmp_path))
 
 
-def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(tmp_path):
+def test_own_pictures_are_converted_as_before_and_found_after_a_move(tmp_path):
     shades = torch.arange(70 * 400).remainder(251).byte().view(70, 20, 20)
     (pictures := tmp_path / "leaves").mkdir()
     for index, image in enumerate(shades):
@@ -401,23 +401,23 @@ def test_a_set_of_ones_own_is_read_again_as_it_was_and_found_where_it_has_gone(t
     dataset = datasets.load(str(pictures), image_size=16, colour=True)
     run = Run.create(tmp_path / "outputs", dataset.name)
     assert run.name == "leaves-001"
-    run.begin(dataset.options, "", dataset, {})
-    again = load_own_dataset(Run(run.path))
+    run.write_config(dataset.options, "", dataset, {})
+    again = load_training_dataset(Run(run.path))
     assert again.fingerprint == dataset.fingerprint and again.spec == dataset.spec
     assert Run(run.path).config.data.notices == list(dataset.notices)
     pictures.rename(tmp_path / "gone")
-    with pytest.raises(Fault, match=r"leaves, which is gone; say with --data-dir"):
-        load_own_dataset(Run(run.path))
-    moved = load_own_dataset(Run(run.path), tmp_path / "gone")
+    with pytest.raises(Fault, match=r"leaves, which no longer exists; say with --data-dir"):
+        load_training_dataset(Run(run.path))
+    moved = load_training_dataset(Run(run.path), tmp_path / "gone")
     assert moved.fingerprint == dataset.fingerprint
     (tmp_path / "gone" / "0.png").unlink()
     with pytest.raises(Fault, match="trained on other images"):
-        load_own_dataset(Run(run.path), tmp_path / "gone")
+        load_training_dataset(Run(run.path), tmp_path / "gone")
     assert not holds_a_run(pictures) and not holds_a_run(run.path)
     run.grid_folder.mkdir()
     assert holds_a_run(run.path)
 
 
-def test_where_config_does_not_say_any_images_are_the_runs(tmp_path, sample):
+def test_without_a_fingerprint_any_images_are_accepted(tmp_path, sample):
     files.write_json(tmp_path / "config.json", {"options": {"dataset": "fashion"}})
     assert Run(tmp_path).was_trained_on(sample)

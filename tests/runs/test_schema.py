@@ -1,4 +1,4 @@
-"""lab/runs/schema.py: any file is read part by part, and what is damaged is said."""
+"""lab/runs/schema.py: damaged parts are reported and get their defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.files import write_json, write_text
 from lab.runs import schema
 from lab.runs.run import Run
 from lab.runs.schema import (
-    MOST_FIGURE,
+    MAX_FIGURE,
     Config,
     DataFacts,
     Evaluation,
@@ -74,7 +74,7 @@ JSON = st.recursive(
 
 
 def as_read(tmp_path_factory, name: str, content) -> tuple:
-    """What the reader of such a file makes of `content`, and what it finds damaged."""
+    """The record that is read from `content`, and the remarks on damaged parts."""
     path = tmp_path_factory.getbasetemp() / name
     path.write_text(json.dumps(content), encoding="utf-8")
     record = schema.read(path, KINDS[name][0], remarks := [])
@@ -82,12 +82,12 @@ def as_read(tmp_path_factory, name: str, content) -> tuple:
 
 
 def shown(record) -> dict:
-    """A record as plain values: figures beside the rest, as files have them."""
+    """A record as plain values, as in its file."""
     return record.as_json() if isinstance(record, Evaluation) else record.model_dump()
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_whole_file_is_read_as_it_is(tmp_path_factory, name):
+def test_a_sound_file_is_read_completely(tmp_path_factory, name):
     _, content = KINDS[name]
     record, damaged = as_read(tmp_path_factory, name, content)
     assert damaged == []
@@ -102,7 +102,7 @@ def test_an_empty_object_has_only_defaults(tmp_path_factory, name):
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PARTS), JSON)
-def test_a_part_that_is_damaged_takes_no_other_with_it(tmp_path_factory, part, value):
+def test_a_damaged_part_does_not_affect_others(tmp_path_factory, part, value):
     name, key = part
     _, content = KINDS[name]
     record, _ = as_read(tmp_path_factory, name, {**content, key: value})
@@ -111,7 +111,7 @@ def test_a_part_that_is_damaged_takes_no_other_with_it(tmp_path_factory, part, v
         if other != key:
             assert after.get(other) == before.get(other), other
     again, still_damaged = as_read(tmp_path_factory, name, shown(record))
-    assert still_damaged == []  # what is written of it is whole
+    assert still_damaged == []  # a saved record is not damaged
     assert shown(again) == shown(record)
 
 
@@ -134,7 +134,7 @@ WRONG = {
     ("name", "key", "value"),
     [(name, key, value) for name, parts in WRONG.items() for key, value in parts.items()],
 )
-def test_what_is_damaged_is_named_and_has_its_default(tmp_path_factory, name, key, value):
+def test_damaged_parts_are_named_and_get_their_defaults(tmp_path_factory, name, key, value):
     record, damaged = as_read(tmp_path_factory, name, {**KINDS[name][1], key: value})
     assert damaged == [key]
     assert getattr(record, key) == getattr(type(record)(), key)
@@ -161,7 +161,7 @@ def test_a_damaged_part_within_a_part_is_named_and_the_rest_kept(tmp_path_factor
 @example("scores.json", {"sheets": {"\ud800.png": {}, "a.png": {"sigma": "\udc80"}}})
 @example("config.json", {"\ud800": 1, "options": {"\udce9": "\ud800"}})
 @given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.text(max_size=6), JSON) | JSON)
-def test_any_json_is_a_record_or_a_fault(tmp_path_factory, name, content):
+def test_any_json_gives_a_record_or_a_fault(tmp_path_factory, name, content):
     try:
         record, damaged = as_read(tmp_path_factory, name, content)
     except Fault as fault:
@@ -169,12 +169,12 @@ def test_any_json_is_a_record_or_a_fault(tmp_path_factory, name, content):
         return
     assert set(damaged) <= {*type(record).model_fields, *schema.Sheet.model_fields}
     figures = [*record.figures.values()] if isinstance(record, Evaluation) else []
-    assert all(abs(figure) < MOST_FIGURE for figure in figures)
+    assert all(abs(figure) < MAX_FIGURE for figure in figures)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_record_or_a_fault(tmp_path_factory, content):
+def test_any_bytes_give_a_record_or_a_fault(tmp_path_factory, content):
     for name, (kind, _) in KINDS.items():
         path = tmp_path_factory.getbasetemp() / name
         path.write_bytes(content)
@@ -184,7 +184,7 @@ def test_any_bytes_are_a_record_or_a_fault(tmp_path_factory, content):
             assert name in str(fault) and "\n" not in str(fault)
 
 
-def test_figures_that_cannot_be_shown_are_left_out(tmp_path_factory):
+def test_figures_that_are_not_finite_are_left_out(tmp_path_factory):
     changes = {"broken": math.nan, "endless": 10**400, "huge": 1e30, "text": "7", "yes": True}
     content = {**EVALUATION, **changes, "real": {"fcd_test": 0.05, **changes}}
     record, damaged = as_read(tmp_path_factory, "evaluation.json", content)
@@ -203,7 +203,7 @@ def test_sheets_are_files_in_their_folder(tmp_path_factory):
 
 
 def rows_of(columns: list[str]) -> st.SearchStrategy:
-    """Rows of a history: epochs from 1, and figures that not every row has."""
+    """Rows of a history: epochs from 1, and figures that some rows lack."""
     figure = st.floats(-1e20, 1e20).map(lambda value: round(value, 6))
     row = st.dictionaries(st.sampled_from(columns), figure)
     return st.lists(row, max_size=6).map(
@@ -213,23 +213,23 @@ def rows_of(columns: list[str]) -> st.SearchStrategy:
 
 @settings(max_examples=100, deadline=None)
 @given(rows_of(["d_loss", "fcd_train_5k", 'a "quoted", name', "Häher"]))
-def test_a_history_comes_back(rows):
+def test_a_history_is_read_back(rows):
     assert history_from_csv(history_as_csv(rows)) == rows
 
 
-def test_columns_stand_in_the_order_in_which_they_came():
+def test_columns_are_in_the_order_of_their_appearance():
     text = history_as_csv([{"epoch": 1, "d_loss": 0.5}, {"epoch": 2, "fcd": 9.25, "d_loss": 0.25}])
     assert text == "epoch,d_loss,fcd\n1,0.5,\n2,0.25,9.25\n"
 
 
-def test_cells_that_cannot_be_shown_and_rows_without_an_epoch_are_left_out():
+def test_cells_that_are_not_finite_and_rows_without_an_epoch_are_left_out():
     text = "epoch,d_loss\n1,nan\n2,inf\nnan,3\n,4\n-1,5\n3,1e30\n4,0.5\n"
     rows = [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}, {"epoch": 4, "d_loss": 0.5}]
     assert history_from_csv(text) == rows
 
 
 @pytest.mark.parametrize("text", ["epoch\n1,2\n", "epoch,d_loss\n1,text\n", "epoch\n\u00b2\n"])
-def test_what_is_no_such_table_is_refused(text):
+def test_other_text_than_a_history_is_refused(text):
     with pytest.raises(ValueError):
         history_from_csv(text)
 
@@ -238,7 +238,7 @@ def test_what_is_no_such_table_is_refused(text):
 @example("epoch,d_loss\n1,\x00\n")
 @example('epoch\n"1')
 @given(st.text(alphabet='epoch,d_l1234567890.-e+naif"\n\r \t\0', max_size=80) | st.text())
-def test_any_text_is_a_history_or_refused(text):
+def test_any_text_gives_a_history_or_a_value_error(text):
     for whole in (text, f"epoch,d_loss\n{text}"):
         try:
             rows = history_from_csv(whole)
@@ -246,13 +246,13 @@ def test_any_text_is_a_history_or_refused(text):
             continue
         for row in rows:
             assert row["epoch"] >= 0
-            assert all(abs(cell) < MOST_FIGURE for cell in row.values())
+            assert all(abs(cell) < MAX_FIGURE for cell in row.values())
 
 
-# As a run reads them
+# Through a Run
 
 
-def test_what_is_damaged_a_run_remarks_on_once(tmp_path):
+def test_a_run_reports_damage_once(tmp_path):
     write_json(tmp_path / "config.json", {**CONFIG, "machine": 3, "status": 7})
     write_json(tmp_path / "evaluation.json", {**EVALUATION, "generator_sha256": None, "words": 3})
     write_text(tmp_path / "history.csv", "epoch\n1,2\n")
@@ -261,14 +261,14 @@ def test_what_is_damaged_a_run_remarks_on_once(tmp_path):
         assert run.config.command == "python gan_lab.py" and run.config.status == ""
         assert run.evaluation.figures["fcd_test"] == 31.4159 and run.history == []
     config, evaluation, history = run.remarks
-    assert config == f"{tmp_path / 'config.json'}: damaged, passed over (status, machine)"
-    assert evaluation == f"{tmp_path / 'evaluation.json'}: damaged, passed over (words)"
-    assert history.startswith(f"{tmp_path / 'history.csv'}: damaged, passed over (")
+    assert config == f"{tmp_path / 'config.json'}: damaged, ignored (status, machine)"
+    assert evaluation == f"{tmp_path / 'evaluation.json'}: damaged, ignored (words)"
+    assert history.startswith(f"{tmp_path / 'history.csv'}: damaged, ignored (")
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "history.csv"])
 @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"[1]", b"", b"epoch\n\xff\n"])
-def test_a_run_can_do_without_files_that_are_no_such_thing(tmp_path, name, content):
+def test_a_run_ignores_damaged_files_that_are_not_essential(tmp_path, name, content):
     write_json(tmp_path / "config.json", CONFIG)
     (tmp_path / name).write_bytes(content)
     run = Run(tmp_path)

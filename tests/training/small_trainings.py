@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 def small_options(recipe: str = "modern", *more: str) -> Options:
-    """The options of a small training of one epoch, changed by what is typed in `more`."""
+    """The options of a small training of one epoch; `more`: further command-line options."""
     return parse(Options, ["--recipe", recipe, *SMALL, *more], RECIPES)
 
 
@@ -42,15 +42,15 @@ def images(count: int) -> Dataset:
     return dataclasses.replace(sample, train_images=sample.train_images[:count])
 
 
-def begun(
+def small_state(
     options: Options, dataset: Dataset | None = None, device: torch.device = CPU
 ) -> TrainingState:
     """A training before its first step."""
-    return gan_lab.begin(options, dataset or images(1000), device)
+    return gan_lab.initial_state(options, dataset or images(1000), device)
 
 
 class Recorder:
-    """Writes nothing down: calls `after_step` and `after_epoch` where gan_lab.py's does."""
+    """Replaces report.Recorder: calls a function after each step, and keeps the epochs' rows."""
 
     def __init__(self, options: Options, state: TrainingState) -> None:
         self.options, self.state = options, state
@@ -58,14 +58,14 @@ class Recorder:
         self.each_step: Callable[[], object] = lambda: None
 
     def save_samples(self) -> None:
-        """Not here."""
+        """Does nothing."""
 
     def after_step(self) -> None:
-        """Call what is to be called."""
+        """Call `each_step`."""
         self.each_step()
 
     def after_epoch(self) -> None:
-        """Take note of the epoch's row."""
+        """Keep the epoch's row."""
         self.rows.append(self.state.end_epoch(self.options.batch_size))
 
 
@@ -75,7 +75,7 @@ def trained(
     dataset: Dataset,
     each_step: Callable[[], object] = lambda: None,
 ) -> list[dict]:
-    """Train to the end as gan_lab.py does; the rows of the epochs."""
+    """Train to the end as gan_lab.py does; returns the rows of the epochs."""
     state.length = Length.of(options, len(dataset.train_images))
     recorder = Recorder(options, state)
     recorder.each_step = each_step
@@ -88,8 +88,8 @@ class Stopped(Exception):
 
 
 def stopped_after(steps: int, options: Options, path: Path) -> None:
-    """Train with 200 images, 4 steps an epoch, and save a checkpoint after so many steps."""
-    state = begun(options)
+    """Train with 200 images, 4 steps per epoch, and save a checkpoint after `steps` steps."""
+    state = small_state(options)
 
     def each_step() -> None:
         if state.updates == steps:
@@ -101,7 +101,7 @@ def stopped_after(steps: int, options: Options, path: Path) -> None:
 
 
 def weights_of(state: TrainingState) -> dict[str, Tensor]:
-    """Copies of everything that a training's networks hold."""
+    """Copies of all weights and buffers of a training's networks."""
     return {
         f"{name}.{key}": value.clone()
         for name in ("generator", "discriminator", "ema")
@@ -110,5 +110,5 @@ def weights_of(state: TrainingState) -> dict[str, Tensor]:
 
 
 def are_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
-    """Whether two networks hold the same, bit for bit."""
+    """Whether two state dictionaries are equal, bit for bit."""
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

@@ -1,42 +1,42 @@
-"""lab/training/augmentation.py: what is changed, by how much; gradients pass through it."""
+"""lab/training/augmentation.py: the size of the changes, and gradients through them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from small_trainings import CPU, begun, images, small_options
+from small_trainings import CPU, images, small_options, small_state
 
 import gan_lab
 from lab.data import to_float
-from lab.training.augmentation import Augmentation, cut_out, recoloured, translated
+from lab.training.augmentation import Augmentation, cutout, recolour, translate
 
 ENDS = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.999, 0.0, 0.0]])
 
 
-def test_images_are_moved_by_an_eighth_at_most_and_what_is_uncovered_is_grey():
+def test_translation_moves_images_by_at_most_an_eighth_and_fills_with_grey():
     image = torch.arange(1.0, 257.0).view(1, 1, 16, 16)
-    up_left, still, down = translated(image.expand(3, -1, -1, -1), ENDS)
+    up_left, still, down = translate(image.expand(3, -1, -1, -1), ENDS)
     assert torch.equal(still, image[0])
     assert torch.equal(up_left[0, :14, :14], image[0, 0, 2:, 2:])
     assert (up_left[0, 14:] == 0).all() and (up_left[0, :, 14:] == 0).all()
     assert torch.equal(down[0, 2:, :14], image[0, 0, :14, 2:])
 
 
-def test_a_square_of_half_the_sides_is_cut_out_wherever_it_lies():
-    corner, middle, _ = cut_out(torch.ones(3, 3, 16, 16), ENDS)
+def test_cutout_removes_a_square_of_half_the_sides():
+    corner, middle, _ = cutout(torch.ones(3, 3, 16, 16), ENDS)
     assert (corner[:, :4, :4] == 0).all() and corner.sum() == 3 * (256 - 16)
     assert (middle[:, 4:12, 4:12] == 0).all() and middle.sum() == 3 * (256 - 64)
 
 
-def test_colours_in_the_middle_of_their_range_are_left_as_they_are():
+def test_recolour_with_middle_values_changes_nothing():
     colour = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(recoloured(colour, ENDS[1:2]), colour, atol=1e-6)
-    grey = recoloured(colour, torch.tensor([[0.5, 0.0, 0.5]]))
+    assert torch.allclose(recolour(colour, ENDS[1:2]), colour, atol=1e-6)
+    grey = recolour(colour, torch.tensor([[0.5, 0.0, 0.5]]))
     assert torch.allclose(grey[:, 0], grey[:, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_image_is_changed_in_its_own_way_and_gradients_pass_twice(channels):
+def test_each_image_is_augmented_differently_and_second_derivatives_exist(channels):
     augmentation = Augmentation(small_options("modern", "--augment"), channels, CPU)
     same = torch.full((50, channels, 16, 16), 0.7, requires_grad=True)
     changed = augmentation(same)
@@ -46,11 +46,11 @@ def test_each_image_is_changed_in_its_own_way_and_gradients_pass_twice(channels)
     assert torch.isfinite(same.grad).all() and same.grad.abs().sum() > 0
 
 
-def test_the_discriminator_alone_is_shown_changed_images_penalty_included():
+def test_every_input_of_the_discriminator_is_augmented():
     found = []
     for more in (("--no-augment",), ("--augment",)):
         options = small_options("modern", *more)
-        state, shown = begun(options), []
+        state, shown = small_state(options), []
         state.discriminator.register_forward_pre_hook(
             lambda _, given, to=shown: to.append(given[0])
         )
@@ -60,4 +60,4 @@ def test_the_discriminator_alone_is_shown_changed_images_penalty_included():
     plain, changed = found
     assert [len(each) for each in changed] == [100, 50, 50]  # both, penalty, generated
     assert all(not torch.equal(*pair) for pair in zip(plain, changed, strict=True))
-    assert not torch.equal(changed[0][:50], changed[1])  # drawn anew each time
+    assert not torch.equal(changed[0][:50], changed[1])  # new random numbers each time

@@ -1,4 +1,4 @@
-"""lab/training/cuda_graph.py: replayed steps are the steps, and a bad recording is never used."""
+"""lab/training/cuda_graph.py: replayed steps equal plain steps; wrong recordings are not used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_trainings import CPU, MAPS, are_equal, begun, images, small_options
+from small_trainings import CPU, MAPS, are_equal, images, small_options, small_state
 
 import gan_lab
 from lab.data import to_float
@@ -17,21 +17,21 @@ STEPS = 30
 
 
 def graphed(options, device=CPU):
-    """A training, and its step as gan_lab.py makes it."""
-    state = begun(options, device=device)
+    """A training and its GraphedStep."""
+    state = small_state(options, device=device)
     return state, GraphedStep(partial(gan_lab.train_step, options, state), state)
 
 
 def as_if_on_cuda(options, monkeypatch, record):
-    """A training and its step, which is replayed; `record` stands for CUDA's recording."""
+    """A training and its step, with `record` instead of a CUDA recording."""
     state, step = graphed(options)
     monkeypatch.setattr(cuda_graph, "record", record)
-    step.possible = True
+    step.enabled = True
     return state, step
 
 
 def weights_after(options, state, step):
-    """The networks' weights after STEPS steps."""
+    """The weights and totals after STEPS steps."""
     dataset = images(STEPS * options.batch_size)
     order = torch.arange(len(dataset.train_images)).split(options.batch_size)
     for number, batch in enumerate(order):
@@ -43,7 +43,7 @@ def weights_after(options, state, step):
     return found | {"totals": state.totals}
 
 
-def test_replayed_steps_are_the_steps(monkeypatch):
+def test_replayed_steps_equal_plain_steps(monkeypatch):
     options, calls = small_options("modern", "--dropout", "0.3", "--conditional", "--augment"), []
 
     def faithful(step, real, labels):
@@ -63,14 +63,14 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch):
     options = small_options()
     state, step = graphed(options)
     weights_after(options, state, step)
-    assert not step.possible and not step.recorded
+    assert not step.enabled and not step.recorded
 
 
 @pytest.mark.parametrize(
     "how",
     ["does something else", "forgets its input", "keeps its latents", "draws in vain", "refuses"],
 )
-def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
+def test_a_wrong_recording_is_never_used(monkeypatch, capsys, how):
     options = small_options("modern")
 
     def stale(step, real, labels):
@@ -101,14 +101,14 @@ def test_a_recording_that_is_no_good_is_never_used(monkeypatch, capsys, how):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("more", [(), ("--conditional", "--augment")])
 @pytest.mark.parametrize("recipe", ["modern", "classic", "dcgan"])
-def test_recorded_steps_are_the_steps_on_a_gpu(recipe, more):
+def test_recorded_steps_equal_plain_steps_on_a_gpu(recipe, more):
     maps = MAPS if recipe == "dcgan" else ()
     options = small_options(recipe, *maps, *more, "--dropout", "0.3")
     found = []
     for recording in (True, False):
         state, step = graphed(options, torch.device("cuda"))
         torch.manual_seed(0)
-        step.possible = recording
+        step.enabled = recording
         weights = weights_after(options, state, step)
         kinds = {False} if recipe == "classic" else {False, True}  # without and with the penalty
         assert set(step.recorded) == (kinds if recording else set())

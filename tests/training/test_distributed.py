@@ -1,4 +1,4 @@
-"""Several processes that train as one do what one does, and say once what goes wrong."""
+"""lab/training/distributed.py: several processes train like one, and report errors once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, SAMPLE, TINY, start
-from small_trainings import MAPS, Recorder, begun, images, small_options, weights_of
+from small_trainings import MAPS, Recorder, images, small_options, small_state, weights_of
 
 import gan_lab
 from lab import training
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def environment(number: int, count: int, store: torch.distributed.TCPStore) -> dict[str, str]:
-    """What torchrun, whose store it is, tells process `number` of `count`."""
+    """The environment variables that torchrun sets for process `number` of `count`."""
     names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
     elastic = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
@@ -52,7 +52,7 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
 
     def live(number: int) -> None:
         os.environ.update(environment(number, count, store))
-        distributed.take_part(lambda: pipes[number][1].send(act()))
+        distributed.run_distributed(lambda: pipes[number][1].send(act()))
 
     children = [context.Process(target=live, args=(number,)) for number in range(count)]
     for child in children:
@@ -67,15 +67,15 @@ def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
             child.kill()
 
 
-# As one
+# Equal results
 
 
 def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Weights, figures and gradients after so many steps; process 1 at first had another seed."""
+    """Weights, totals and gradients after `steps` steps; process 1 begins with another seed."""
     if not distributed.is_first():
         typed = (*typed, "--seed", "9")
     options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
-    state = begun(options, dataset)
+    state = small_state(options, dataset)
     state.length = training.Length.of(options, len(dataset.train_images))
     distributed.broadcast_state(state, dataset)
     recorder = Recorder(options, state)
@@ -92,7 +92,7 @@ def _slopes(network: torch.nn.Module) -> torch.Tensor:
 
 
 def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """`after_steps`, all of it in float64; for a process of its own."""
+    """`after_steps` in float64; changes global settings, so it needs its own process."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
     gan_lab.to_float = lambda shown: to_float(shown).double()
@@ -100,7 +100,7 @@ def in_float64(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("typed", [("modern",), ("modern", "--augment"), ("dcgan", *MAPS)])
-def test_two_processes_do_what_one_does(typed):
+def test_two_processes_train_like_one(typed):
     act = partial(in_float64, 20, typed)
     (alone,), (first, second) = in_processes(1, act), in_processes(2, act)
     for name, values in alone.items():
@@ -109,7 +109,7 @@ def test_two_processes_do_what_one_does(typed):
         assert np.abs(values - first[name]).max() <= 1e-9, name
 
 
-def test_in_float32_the_first_gradients_are_those_of_one():
+def test_first_gradients_in_float32_equal_those_of_one_process():
     act = partial(after_steps, 1, ("modern",))
     (alone,), (first, _) = in_processes(1, act), in_processes(2, act)
     for name in ("slope g", "slope d"):
@@ -117,41 +117,44 @@ def test_in_float32_the_first_gradients_are_those_of_one():
         assert apart <= 1e-5 * np.linalg.norm(alone[name]), name
 
 
-def test_all_stop_at_the_step_at_which_one_has_heard_a_signal():
+def test_all_processes_stop_at_the_step_at_which_one_got_a_signal():
     def act() -> list[int]:
-        stop, answers = StopSwitch(distributed.most), []
+        stop, answers = StopSwitch(distributed.all_reduce_max), []
         for step in range(3):
             if step == 1 and not distributed.is_first():
-                stop.note(signal.SIGTERM)
-            stop.look()
+                stop.receive(signal.SIGTERM)
+            stop.synchronise()
             answers.append(stop.requested)
         return answers
 
     assert in_processes(2, act) == [[0, signal.SIGTERM, signal.SIGTERM]] * 2
 
 
-def test_process_0_decides_the_length_and_what_was_stored():
+def test_process_0_decides_the_length_and_the_stored_options():
     def act() -> list[Any]:
         own = int(distributed.is_first())
-        return [distributed.most(8 * own), distributed.from_first(lambda: {"epochs": own})]
+        return [
+            distributed.all_reduce_max(8 * own),
+            distributed.broadcast_object(lambda: {"epochs": own}),
+        ]
 
     assert in_processes(3, act) == [[8, {"epochs": 1}]] * 3
 
 
-# What goes wrong
+# Errors
 
 
 @contextlib.contextmanager
 def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
-    """gan_lab.py in as many processes as there are options; what goes wrong they say in a file."""
+    """Run gan_lab.py in one process for each of `typed`; their stderr goes to the file `said`."""
     context, store = multiprocessing.get_context("fork"), new_store()
 
     def live(number: int) -> None:
         os.environ.update(environment(number, len(typed), store))
         sys.argv = ["gan_lab.py", *map(str, typed[number])]
         sys.stderr = said.open("a", buffering=1)
-        distributed.COURTESY = 1.0
-        run_script(partial(distributed.take_part, gan_lab.main))
+        distributed.GRACE_SECONDS = 1.0
+        run_script(partial(distributed.run_distributed, gan_lab.main))
 
     children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
     for child in children:
@@ -164,7 +167,7 @@ def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
 
 
 def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
-    """The one line that processes with these options say, each with its own."""
+    """The one line of stderr of processes with these options."""
     said, always = tmp_path / "said", ("--out", tmp_path / "new", *TINY)
     with scripts(said, *((*always, *own) for own in typed)) as children:
         for child in children:
@@ -179,15 +182,15 @@ def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
     ("one", "two", "says"),
     [
         (("--batch-size", 125),) * 2 + ("--batch-size 125: 2 processes cannot share it evenly",),
-        (("--batch-norm",),) * 2 + ("--batch-norm: each of 2 processes would have its own",),
-        (("--dropout", 0.1),) * 2 + ("--dropout 0.1: each of 2 processes would have its own",),
+        (("--batch-norm",),) * 2 + ("--batch-norm: would differ between 2 processes",),
+        (("--dropout", 0.1),) * 2 + ("--dropout 0.1: would differ between 2 processes",),
         ((), ("--lr-g", 0.1), "--lr-g: process 0 has none, process 1 --lr-g 0.1; start all"),
         ((), ("--epochs", "x"), "process 1: --epochs 'x': give a whole number"),
         ((), ("--data-dir", SAMPLE / "none"), "process 1: --data-dir"),
         (("--list",),) * 2 + ("--list: is for a single process",),
     ],
 )
-def test_what_processes_cannot_share_is_said_once(tmp_path, one, two, says):
+def test_options_that_processes_cannot_share_are_refused_once(tmp_path, one, two, says):
     assert says in refused(tmp_path, one, two)
 
 
@@ -197,7 +200,7 @@ def test_other_images_are_refused():
         if not distributed.is_first():
             dataset = dataclasses.replace(dataset, fingerprint="another")
         try:
-            return distributed.broadcast_state(begun(small_options()), dataset)
+            return distributed.broadcast_state(small_state(small_options()), dataset)
         except (Mistake, OSError) as error:
             return str(error)
 
@@ -212,15 +215,15 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(Mistake, match="--device auto: 1 GPU for 2 processes; start as many"):
-        distributed.own_device("auto")
-    assert distributed.own_device("cpu").type == "cpu"
+        distributed.pick_local_device("auto")
+    assert distributed.pick_local_device("cpu").type == "cpu"
     with pytest.raises(Mistake, match="--device mps: is for a single process"):
-        distributed.own_device("mps")
+        distributed.pick_local_device("mps")
 
 
-# By torchrun
+# With torchrun
 
-# At rates so low rounding stays rounding.
+# With such low rates rounding errors do not grow.
 LONG = (
     *("--recipe", "classic", *TINY, "--epochs", 20, "--sample-every", 20),
     *("--lr-g", 1e-5, "--lr-d", 1e-5),
@@ -233,7 +236,7 @@ def wait_for(path: Path, *processes: Any) -> None:
         time.sleep(0.02)
 
 
-def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
+def test_a_run_can_be_resumed_with_another_number_of_processes(tmp_path, monkeypatch):
     straight, folder = (tmp_path / name / "fashion-001" for name in ("straight", "broken"))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -248,7 +251,7 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     launcher.send_signal(signal.SIGTERM)
     _, said = launcher.communicate(timeout=60)
     (own,) = [line for line in said.splitlines() if line.startswith("gan_lab.py: ")]
-    assert "stopped and saved; go on with: " in own and f"--resume {folder}" in own
+    assert "stopped and saved; continue with: " in own and f"--resume {folder}" in own
     assert read_json(folder / "config.json")["status"] == "stopped"
     assert Run(folder).config.machine["processes"] == 2
 
@@ -262,7 +265,7 @@ def test_any_number_goes_on_with_what_another_began(tmp_path, monkeypatch):
     assert re.fullmatch(rf"gan_lab.py: {distributed.GONE}.*--resume {folder}\n", said.read_text())
 
     monkeypatch.setattr(gan_lab, "save_results", lambda *_: None)
-    monkeypatch.setattr(gan_lab.report, "show", lambda *_: None)
+    monkeypatch.setattr(gan_lab.report, "write_pages", lambda *_: None)
     for typed in (("--resume", folder), ("--out", straight.parent, *LONG)):
         monkeypatch.setattr(sys, "argv", ["gan_lab.py", *map(str, typed)])
         gan_lab.main()

@@ -54,7 +54,7 @@ def test_hinge():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_pulls_the_right_way(name):
+def test_every_loss_has_gradients_of_the_right_sign(name):
     loss = LOSSES[name]
     real = torch.full((1,), 0.5, requires_grad=True)
     fake = torch.full((1,), 0.5, requires_grad=True)
@@ -66,13 +66,13 @@ def test_every_loss_pulls_the_right_way(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_what_a_row_says_of_its_loss_is_so(name):
+def test_facts_about_each_loss_are_true(name):
     loss, nothing = LOSSES[name], torch.zeros(4)
-    if loss.balance:  # where D says 1/2, which is a logit of 0
+    if loss.balance:  # D(x) = 1/2 is a logit of 0
         found = (d_loss(name, nothing, nothing), g_loss(name, nothing))
         assert found == pytest.approx(loss.balance)
     assert (d_loss(name, smoothing=0.1) != d_loss(name)) is loss.has_labels
-    if loss.d_is_probability:  # the best discriminator between 3 real and 1 generated says 3/4
+    if loss.d_is_probability:  # the best D for 3 real and 1 generated image is 3/4
         logits = torch.linspace(-4, 4, 8001)
         sums = [
             3 * loss.discriminator(logit, torch.tensor(-1e4), 0.0)
@@ -84,7 +84,7 @@ def test_what_a_row_says_of_its_loss_is_so(name):
     assert loss.most > 10 * max(abs(d_loss(name)), abs(g_loss(name)))
 
 
-def test_opinions_are_probabilities_with_cross_entropy_only():
+def test_d_is_a_probability_with_cross_entropy_only():
     assert [name for name, loss in LOSSES.items() if loss.d_is_probability] == ["non-saturating"]
 
 

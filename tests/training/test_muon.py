@@ -1,4 +1,4 @@
-"""lab/training/muon.py: gradients made orthogonal."""
+"""lab/training/muon.py: orthogonalised gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.training.muon import Muon, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
-def test_all_directions_become_about_equally_long(shape: tuple[int, int]) -> None:
+def test_singular_values_become_about_equal(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(shape)
     left, found, right = torch.linalg.svd(orthogonalised(matrix), full_matrices=False)
@@ -20,7 +20,7 @@ def test_all_directions_become_about_equally_long(shape: tuple[int, int]) -> Non
     assert agreement > 0.99  # with the nearest orthogonal matrix
 
 
-def test_what_the_iteration_is_on_the_matrix_itself() -> None:
+def test_iterating_on_the_square_matrix_equals_iterating_on_the_matrix() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(6, 30)
     wide = matrix / matrix.norm()
@@ -30,7 +30,7 @@ def test_what_the_iteration_is_on_the_matrix_itself() -> None:
     assert torch.allclose(orthogonalised(matrix), wide, atol=1e-5)
 
 
-def test_nothing_moves_without_a_gradient_or_a_rate() -> None:
+def test_weights_stay_without_a_gradient_or_a_learning_rate() -> None:
     weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_()
     before = weight.detach().clone()
     muon = Muon([weight], lr=0.1)
@@ -43,7 +43,7 @@ def test_nothing_moves_without_a_gradient_or_a_rate() -> None:
     assert torch.equal(weight, before)
 
 
-def test_it_finds_the_least_of_a_bowl() -> None:
+def test_it_minimises_a_quadratic() -> None:
     torch.manual_seed(0)
     target, weight = torch.randn(6, 10), torch.zeros(6, 10, requires_grad=True)
     muon = Muon([weight], lr=0.0)

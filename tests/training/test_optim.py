@@ -1,4 +1,4 @@
-"""lab/training/optim.py against torch's own Adam and average, and rates worked out by hand."""
+"""lab/training/optim.py against torch's Adam and average; learning rates computed by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.training.length import Length
 from lab.training.optim import Adam, ema_decay, update_ema
 
 
-def test_adam_is_torchs_adam_bit_for_bit():
+def test_adam_equals_torchs_adam_bit_for_bit():
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 3))
     theirs = copy.deepcopy(ours)
@@ -37,7 +37,7 @@ def test_adam_is_torchs_adam_bit_for_bit():
     assert optimizers[0].steps == 5
 
 
-def test_adams_state_is_torchs_and_comes_back():
+def test_adams_state_has_torchs_format_and_can_be_loaded():
     torch.manual_seed(0)
     network = nn.Linear(6, 4)
     ours = Adam(network.parameters(), 1e-2, (0.5, 0.99))
@@ -75,7 +75,7 @@ def test_adams_state_is_torchs_and_comes_back():
         (lambda state: [m.update(step=torch.tensor(0.5)) for m in state.values()], "count of"),
     ],
 )
-def test_a_state_that_is_damaged_is_refused(change, says):
+def test_a_damaged_optimizer_state_is_refused(change, says):
     adam = Adam(nn.Linear(6, 4).parameters(), 1e-2, (0.5, 0.99))
     state = adam.state_dict()
     change(state)
@@ -89,7 +89,7 @@ def lr_factor(step: int, steps: int, decay: float, floor: float, epoch_steps: in
     return Length(epoch_steps, 1, steps).lr_factor(step, options)
 
 
-def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
+def test_learning_rates_fall_at_the_end_and_not_to_zero():
     factors = [lr_factor(step, 10, decay=0.4, floor=0.1) for step in range(10)]
     assert factors[:7] == pytest.approx([1] * 7)
     quarters = [(1 + math.cos(math.pi * way)) / 2 for way in (0.25, 0.5, 0.75)]
@@ -100,7 +100,7 @@ def test_the_rates_fall_at_the_end_only_and_not_to_nothing():
     assert lr_factor(30, 37, 0.3, 0.1, epoch_steps=10) == lr_factor(30, 37, 0.3, 0.1) < 1
 
 
-def test_the_average_is_short_at_first_and_then_as_long_as_asked():
+def test_ema_decay_rises_to_its_limit():
     decays = [ema_decay(0.999, updates) for updates in (1, 100, 10**6)]
     assert decays == pytest.approx([2 / 11, 101 / 110, 0.999])
 
@@ -110,14 +110,14 @@ def small() -> nn.Module:
 
 
 def moved(network: nn.Module) -> None:
-    """As an update leaves it: other weights, other statistics."""
+    """Change weights and statistics, as a training step does."""
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight))
     network.train()(torch.randn(16, 4))
 
 
-def test_the_average_moves_by_its_decay_and_copies_running_statistics():
+def test_ema_follows_its_decay_and_copies_running_statistics():
     network = small()
     ema = copy.deepcopy(network)
     before = [weight.clone() for weight in ema.parameters()]
@@ -134,7 +134,7 @@ def test_the_average_moves_by_its_decay_and_copies_running_statistics():
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.25, 0.9, 0.9995])
-def test_the_average_is_torchs_bit_for_bit(decay):
+def test_ema_equals_torchs_bit_for_bit(decay):
     torch.manual_seed(0)
     network = small()
     ours = copy.deepcopy(network).requires_grad_(False)

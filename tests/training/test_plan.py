@@ -1,4 +1,4 @@
-"""lab/training/plan.py: what the set decides, what does not go together, what is said before."""
+"""lab/training/plan.py: defaults by the data set, contradicting options, the printed plan."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SAMPLE
-from small_trainings import begun, images, small_options, stopped_after
+from small_trainings import images, small_options, small_state, stopped_after
 
 from gan_lab import RECIPES, Options
 from lab.data import DatasetSpec
 from lab.errors import Fault, Mistake
 from lab.options import given_options, parse
 from lab.training import (
-    changes_of_recipe,
-    checked,
-    go_on,
-    of_the_run,
+    check_options,
+    complete_options,
+    continue_from,
     plan,
-    planned,
     print_plan,
+    recipe_changes,
+    stored_options,
 )
 from lab.training.length import Length
 
@@ -30,7 +30,7 @@ GREY = (1, 28, 28)
 
 
 class Several:
-    """Images of which only the number counts."""
+    """Stands for images; has a length only."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -40,69 +40,69 @@ class Several:
 
 
 def set_of(count: int, shape=(1, 28, 28)):
-    """A set of so many training images, which are not there."""
+    """A data set with `count` training images, without the images."""
     spec = DatasetSpec("birds", "Birds", shape)
     return dataclasses.replace(images(100), spec=spec, train_images=Several(count))
 
 
-def test_a_set_without_labels_has_no_classes_to_ask_for():
+def test_conditional_is_refused_for_a_set_without_labels():
     unlabelled = dataclasses.replace(set_of(1_000), train_labels=None)
     with pytest.raises(Mistake, match="--conditional: Birds has no labels"):
-        planned(small_options("modern", "--conditional"), unlabelled)
+        complete_options(small_options("modern", "--conditional"), unlabelled)
 
 
 @pytest.mark.parametrize(
     ("count", "more", "wanted"),
     [(4_999, (), True), (5_000, (), False), (200, ("--no-augment",), False)],
 )
-def test_of_few_images_the_discriminator_is_shown_changed_ones(count, more, wanted, capsys):
-    options = planned(small_options("modern", *more), set_of(count))
+def test_augmentation_is_on_for_small_sets(count, more, wanted, capsys):
+    options = complete_options(small_options("modern", *more), set_of(count))
     assert options.augment is wanted
-    assert "augment" not in changes_of_recipe(options, RECIPES["modern"], (1, 28, 28))
+    assert "augment" not in recipe_changes(options, RECIPES["modern"], (1, 28, 28))
 
 
 @pytest.mark.parametrize(
     ("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5), ("best", 30)]
 )
-def test_a_recipe_shows_its_images_whatever_the_sets_size(recipe, epochs):
+def test_a_recipe_shows_the_same_number_of_images_for_any_set(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
-    assert planned(options, set_of(60_000)).epochs == epochs
-    small = planned(options, set_of(10_000))
+    assert complete_options(options, set_of(60_000)).epochs == epochs
+    small = complete_options(options, set_of(10_000))
     assert small.epochs == 6 * epochs
     assert small.images_shown == 60_000 * epochs
     assert small.sample_every == max(1, 6 * epochs // 10)
 
 
-def test_images_shown_are_exact_and_the_last_epoch_may_be_short():
+def test_images_shown_may_end_in_a_short_epoch():
     for shown, epochs, steps, exactly in (
         (25_000, 3, 78 + 78 + 40, 20_000 + 40 * 128),
         (20_001, 3, 78 + 78 + 1, 20_128),
         (1, 1, 1, 128),
-        (9_999, 1, 78, 10_000),  # what is left fills no batch
+        (9_999, 1, 78, 10_000),  # the rest does not fill a batch
     ):
-        options = planned(Options(images_shown=shown, batch_size=128), set_of(10_000))
+        options = complete_options(Options(images_shown=shown, batch_size=128), set_of(10_000))
         assert (options.epochs, options.images_shown) == (epochs, exactly)
         assert Length.of(options, 10_000).steps == steps
         resumed = dataclasses.replace(options, resume="fashion-001")
-        assert planned(resumed, set_of(10_000)) == resumed  # as its config.json says
-        longer = planned(dataclasses.replace(resumed, epochs=epochs + 2), set_of(10_000))
+        assert complete_options(resumed, set_of(10_000)) == resumed  # as its config.json says
+        longer = complete_options(dataclasses.replace(resumed, epochs=epochs + 2), set_of(10_000))
         assert longer.images_shown == (epochs + 2) * 10_000
-    whole = planned(Options(images_shown=25_000, epochs=3), set_of(10_000))
-    assert whole.images_shown == 30_000  # a recipe's images, and --epochs typed
+    whole = complete_options(Options(images_shown=25_000, epochs=3), set_of(10_000))
+    assert whole.images_shown == 30_000  # --epochs overrides the recipe's images
 
 
-def test_with_minutes_the_speed_decides(capsys):
+def test_with_minutes_the_length_is_not_known(capsys):
     options = parse(Options, ["--minutes", "5", "--batch-size", "128"], RECIPES)
-    options = planned(options, images(1024))
-    print_plan(options, {}, images(1024), begun(options, images(1024)))
+    options = complete_options(options, images(1024))
+    print_plan(options, {}, images(1024), small_state(options, images(1024)))
     shown = capsys.readouterr().out
     assert "as many epochs of 8 steps as the speed allows in 5 minutes, batch 128" in shown
-    assert "minutes" not in of_the_run(options) and options.sample_every is None
+    assert "minutes" not in stored_options(options) and options.sample_every is None
 
 
 def test_the_penalty_comes_at_least_once_an_epoch():
-    options = planned(Options(r1_every=1000, batch_size=128), set_of(1300))
-    assert options.r1_every == 10  # so that its weight is that of the steps it stands for
+    options = complete_options(Options(r1_every=1000, batch_size=128), set_of(1300))
+    assert options.r1_every == 10  # so that its weight is right
 
 
 @pytest.mark.parametrize(
@@ -123,45 +123,56 @@ def test_the_penalty_comes_at_least_once_an_epoch():
         (["--images-shown", "3000000000"], r"--images-shown 3,000,000,000: is 300,000 epochs"),
     ],
 )
-def test_what_does_not_fit_is_a_mistake(typed, says):
+def test_options_that_do_not_suit_the_set_are_a_mistake(typed, says):
     options = parse(Options, typed, RECIPES)
     with pytest.raises(Mistake, match=rf"^{says}"):
-        planned(options, set_of(10_000), given_options(Options, typed, RECIPES))
+        complete_options(options, set_of(10_000), given_options(Options, typed, RECIPES))
 
 
 @pytest.mark.parametrize(("count", "batch"), [(88, 64), (64, 64), (58, 32), (128, 128)])
-def test_a_batch_nobody_asked_for_is_no_larger_than_the_set(count, batch):
-    assert planned(Options(), set_of(count)).batch_size == batch
+def test_the_default_batch_is_no_larger_than_the_set(count, batch):
+    assert complete_options(Options(), set_of(count)).batch_size == batch
     with pytest.raises(Mistake, match=f"the set has {count} training images; give a smaller"):
-        planned(Options(batch_size=256), set_of(count), ["batch_size"])
+        complete_options(Options(batch_size=256), set_of(count), ["batch_size"])
 
 
-def test_what_images_of_other_sides_do_not_allow_is_a_mistake():
+def test_networks_that_do_not_suit_the_sides_are_a_mistake():
     with pytest.raises(Mistake, match="--pyramid: a pyramid is for square images, not 20 x 24"):
-        planned(Options(), set_of(10_000, (3, 20, 24)))
+        complete_options(Options(), set_of(10_000, (3, 20, 24)))
     with pytest.raises(Mistake, match=r"--pyramid: .* which 30 does not allow; add --no-pyramid"):
-        planned(Options(), set_of(10_000, (1, 30, 30)))
-    planned(Options(pyramid=False), set_of(10_000, (1, 30, 30)))
-    planned(parse(Options, ["--channels-g", *["8"] * 4], RECIPES), set_of(10_000, (3, 32, 32)))
+        complete_options(Options(), set_of(10_000, (1, 30, 30)))
+    complete_options(Options(pyramid=False), set_of(10_000, (1, 30, 30)))
+    complete_options(
+        parse(Options, ["--channels-g", *["8"] * 4], RECIPES), set_of(10_000, (3, 32, 32))
+    )
     dcgan = parse(Options, ["--recipe", "dcgan"], RECIPES)
     with pytest.raises(Mistake, match="--pyramid: a pyramid is for square images, not 20 x 24"):
-        planned(dcgan, set_of(10_000, (3, 20, 24)))
-    planned(dataclasses.replace(dcgan, pyramid=False), set_of(10_000, (3, 20, 24)))
+        complete_options(dcgan, set_of(10_000, (3, 20, 24)))
+    complete_options(dataclasses.replace(dcgan, pyramid=False), set_of(10_000, (3, 20, 24)))
 
 
 def test_a_plan_allocates_no_networks():
     wide = Options(hidden_g=(4096,) * 8, hidden_d=(4096,) * 8)
     before = torch.get_rng_state()
-    planned(wide, set_of(10_000))
+    complete_options(wide, set_of(10_000))
     assert torch.equal(torch.get_rng_state(), before)  # nothing was initialised
 
 
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["--epochs", "3", "--images-shown", "600"], "--images-shown 600: --epochs decides that"),
-        (["--epochs", "3", "--minutes", "5"], "--minutes 5.0: --epochs decides that, too; give o"),
-        (["--images-shown", "600", "--minutes", "5"], "--minutes 5.0: --images-shown decides that"),
+        (
+            ["--epochs", "3", "--images-shown", "600"],
+            "--images-shown 600: --epochs sets the length",
+        ),
+        (
+            ["--epochs", "3", "--minutes", "5"],
+            "--minutes 5.0: --epochs sets the length, too; give o",
+        ),
+        (
+            ["--images-shown", "600", "--minutes", "5"],
+            "--minutes 5.0: --images-shown sets the length",
+        ),
         (
             ["--lr-decay", "1", "--minutes", "5"],
             "--lr-decay 1.0: --minutes measures the speed",
@@ -179,27 +190,29 @@ def test_a_plan_allocates_no_networks():
 def test_options_that_contradict_each_other_are_a_mistake(typed, says):
     options, given = parse(Options, typed, RECIPES), given_options(Options, typed, RECIPES)
     with pytest.raises(Mistake, match=f"^{says}"):
-        checked(options, given)
-    assert checked(options, {}) == options  # a recipe's own may have no effect
+        check_options(options, given)
+    assert check_options(options, {}) == options  # options of a recipe may have no effect
 
 
-def test_events_are_asked_for_where_they_can_be_written(monkeypatch, capsys):
+def test_tensorboard_is_refused_where_it_does_not_work(monkeypatch, capsys):
     monkeypatch.setattr("lab.training.progress.importlib.util.find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"--tensorboard: .*pip install tensorboard"):
-        checked(Options(tensorboard=True), {"tensorboard": True})
-    resumed = checked(Options(tensorboard=True, resume="fashion-001"), {"resume": "fashion-001"})
+        check_options(Options(tensorboard=True), {"tensorboard": True})
+    resumed = check_options(
+        Options(tensorboard=True, resume="fashion-001"), {"resume": "fashion-001"}
+    )
     assert not resumed.tensorboard
-    assert "goes on without events" in capsys.readouterr().out
+    assert "continues without events" in capsys.readouterr().out
 
 
 def test_any_option_overrides_its_recipe():
     typed = ["--recipe", "dcgan", "--channels-g", "none", "--channels-d", "none"]
     options = parse(Options, typed, RECIPES)
     assert options.channels_g == options.channels_d == ()
-    changes = changes_of_recipe(planned(options, set_of(60_000)), RECIPES["dcgan"], GREY)
+    changes = recipe_changes(complete_options(options, set_of(60_000)), RECIPES["dcgan"], GREY)
     assert changes == "--channels-g none --channels-d none"
     told = ["--seed", "3", "--epochs", "2", "--batch-size", "9", "--dry-run"]  # elsewhere
-    assert changes_of_recipe(parse(Options, told), {}, GREY) == ""
+    assert recipe_changes(parse(Options, told), {}, GREY) == ""
 
 
 @pytest.mark.parametrize(
@@ -211,87 +224,91 @@ def test_any_option_overrides_its_recipe():
         (["--network-g", "dcgan"], (1, 64, 64), (128, 64, 32, 16), ()),
     ],
 )
-def test_channels_that_are_left_out_suit_the_images(typed, shape, maps_g, maps_d, capsys):
-    options = planned(parse(Options, typed, RECIPES), set_of(60_000, shape))
+def test_default_channels_suit_the_images(typed, shape, maps_g, maps_d, capsys):
+    options = complete_options(parse(Options, typed, RECIPES), set_of(60_000, shape))
     assert (options.channels_g, options.channels_d) == (maps_g, maps_d)
     recipe = RECIPES[options.recipe]
-    print_plan(options, recipe, set_of(60_000, shape), begun(options, set_of(60_000, shape)))
+    print_plan(options, recipe, set_of(60_000, shape), small_state(options, set_of(60_000, shape)))
     assert f"--channels-g {' '.join(map(str, maps_g))}" in capsys.readouterr().out
     if typed == ["--recipe", "dcgan"]:
-        assert changes_of_recipe(options, recipe, shape) == ""
+        assert recipe_changes(options, recipe, shape) == ""
         fewer = dataclasses.replace(options, channels_g=(8,))
-        assert changes_of_recipe(fewer, recipe, shape) == "--channels-g 8"
+        assert recipe_changes(fewer, recipe, shape) == "--channels-g 8"
 
 
-def test_of_larger_images_a_recipe_shows_fewer():
+def test_a_recipe_shows_fewer_large_images():
     large = set_of(60_000, (3, 64, 64))
-    assert planned(parse(Options, ["--recipe", "dcgan"], RECIPES), large).epochs == 3
+    assert complete_options(parse(Options, ["--recipe", "dcgan"], RECIPES), large).epochs == 3
     typed = {"images_shown": 720_000}
-    assert planned(Options(**typed), large, typed).images_shown == 720_000
-    assert planned(Options(epochs=20), large).images_shown == 20 * 60_000
+    assert complete_options(Options(**typed), large, typed).images_shown == 720_000
+    assert complete_options(Options(epochs=20), large).images_shown == 20 * 60_000
     resumed = Options(images_shown=180_000, epochs=3, resume="leaves-001")
-    assert planned(resumed, large).images_shown == 180_000
+    assert complete_options(resumed, large).images_shown == 180_000
 
 
-def test_what_decides_a_run_is_written_down(monkeypatch):
+def test_stored_options_are_those_of_the_run(monkeypatch):
     monkeypatch.chdir(SAMPLE.parent)
     options = Options(data_dir=Path(SAMPLE.name), dry_run=True, resume="fashion-001", seed=3)
-    decided = of_the_run(options)
+    decided = stored_options(options)
     assert decided["data_dir"] == SAMPLE and decided["seed"] == 3  # from the root
     assert not {"resume", "dry_run", "report", "list"} & set(decided)
     json.dumps(decided, default=str)
 
 
-def test_the_plan_is_said_before_it_begins(capsys):
+def test_the_plan_is_printed(capsys):
     typed = ["--dropout", "0.3", "--seed", "7", "--epochs", "2", "--batch-size", "128"]
-    options = planned(parse(Options, typed, RECIPES), images(1024))
-    print_plan(options, {}, images(1024), begun(options, images(1024)))
+    options = complete_options(parse(Options, typed, RECIPES), images(1024))
+    print_plan(options, {}, images(1024), small_state(options, images(1024)))
     shown = capsys.readouterr().out
     for part in (
         *("Fashion-MNIST: 1,024 training images from", "modern recipe: 2 epochs of 8 steps"),
         *("batch 128, seed 7, on cpu with", "generator 723,856 parameters, discriminator 593,153"),
-        *("other than the recipe: --dropout 0.3\n", "BUNDLED SAMPLE", "are had with --epochs 12"),
+        *(
+            "changes to the recipe: --dropout 0.3\n",
+            "BUNDLED SAMPLE",
+            "--epochs 12 has as many steps",
+        ),
     ):
         assert part in shown, part
-    assert "going on" not in shown and "first tries to download" not in shown
+    assert "resuming" not in shown and "first tries to download" not in shown
 
 
-# Going on
+# Resuming
 
 
-def test_a_run_goes_on_where_its_checkpoint_is(tmp_path, capsys):
+def test_a_run_is_resumed_at_its_checkpoint(tmp_path, capsys):
     path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
-    state = begun(options)
-    go_on(path, state, options, images(200))  # there is none: it begins again
+    state = small_state(options)
+    continue_from(path, state, options, images(200))  # without a checkpoint
     assert (state.epoch, state.step) == (0, 0)
     stopped_after(6, options, path)
-    go_on(path, state, options, images(200))
+    continue_from(path, state, options, images(200))
     assert (state.epoch, state.step, state.updates) == (1, 2, 6)
-    resumed = dataclasses.replace(planned(options, images(200)), resume="fashion-001")
+    resumed = dataclasses.replace(complete_options(options, images(200)), resume="fashion-001")
     print_plan(resumed, RECIPES["modern"], images(200), state)
-    assert "going on after epoch 1, step 2" in capsys.readouterr().out
+    assert "resuming after epoch 1, step 2" in capsys.readouterr().out
 
 
 def test_a_plan_says_that_the_last_epoch_is_short(capsys):
-    options = planned(Options(images_shown=2_500, batch_size=128), images(1024))
-    print_plan(options, {}, images(1024), begun(options, images(1024)))
+    options = complete_options(Options(images_shown=2_500, batch_size=128), images(1024))
+    print_plan(options, {}, images(1024), small_state(options, images(1024)))
     assert "3 epochs of 8 steps, the last of 4, batch 128" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
     path, options = tmp_path / "checkpoint.pth", small_options("modern", "--epochs", "3")
     stopped_after(8, options, path)  # at the end of the second epoch's steps
-    go_on(path, begun(options), options, images(200))
+    continue_from(path, small_state(options), options, images(200))
     for changed, dataset in (
-        (options, images(150)),  # of which 3 steps are made an epoch, not 4
+        (options, images(150)),  # 3 steps per epoch, not 4
         (dataclasses.replace(options, epochs=1), images(200)),
         (dataclasses.replace(options, epochs=2, images_shown=300), images(200)),
     ):
         with pytest.raises(Fault, match=r"checkpoint\.pth: is of a longer run than this one"):
-            go_on(path, begun(options), changed, dataset)
+            continue_from(path, small_state(options), changed, dataset)
 
 
-def test_options_that_the_plan_speaks_of_are_there():
+def test_options_named_in_plan_exist():
     names = {field.name for field in dataclasses.fields(Options)}
-    assert names >= plan.OF_THE_CALL | plan.OF_THE_PLAN
-    assert {*plan.NEEDS, *plan.NEEDS.values()} <= names
+    assert names >= plan.NOT_STORED | plan.SHOWN_BY_PLAN
+    assert {*plan.REQUIRES, *plan.REQUIRES.values()} <= names

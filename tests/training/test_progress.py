@@ -1,4 +1,4 @@
-"""lab/training/progress.py: the bar, and a line an epoch. TensorBoard: test_tensorboard.py."""
+"""lab/training/progress.py: the bar and the lines. TensorBoard: test_tensorboard.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from small_trainings import begun, small_options
+from small_trainings import small_options, small_state
 
 from lab.training import progress
 from lab.training.length import Length
@@ -20,11 +20,11 @@ ROW = {
 
 @pytest.fixture
 def state():
-    return begun(small_options())
+    return small_state(small_options())
 
 
 def bar_over(state, epochs: int, steps: int) -> ProgressBar:
-    """The bar of a run of so many epochs of so many steps."""
+    """The bar of a run of `epochs` epochs of `steps` steps."""
     state.length = Length(images=50 * steps, batch_size=50, steps=epochs * steps)
     return ProgressBar(state)
 
@@ -32,18 +32,18 @@ def bar_over(state, epochs: int, steps: int) -> ProgressBar:
 def test_without_a_terminal_there_are_only_lines(state, capsys):
     with bar_over(state, epochs=12, steps=2) as bar:
         bar.advance(state)
-        bar.epoch(ROW, ["Healthy."])
-        bar.epoch({**ROW, "epoch": 12, "fcd_train_5k": 31.44}, [])
+        bar.print_epoch(ROW, ["Healthy."])
+        bar.print_epoch({**ROW, "epoch": 12, "fcd_train_5k": 31.44}, [])
     lines = capsys.readouterr().out.splitlines()
     figures = "d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38  12,345 images/s"
     assert lines == [f"epoch  3/12  {figures}", "    Healthy.", f"epoch 12/12  {figures}  FCD 31.4"]
 
 
-def test_a_coarse_clock_stops_no_bar(state, monkeypatch):
+def test_a_bar_works_with_a_coarse_clock(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    state.step = 1  # in no time, says a clock that ticks every 16 ms
+    state.step = 1  # in 0 s by a clock that ticks every 16 ms
     with bar_over(state, epochs=1, steps=2) as bar:
-        bar.looked_at = -math.inf
+        bar.refreshed = -math.inf
         bar.advance(state)
         assert bar.bar.n == bar.bar.total == 100
         assert "images/s" in bar.bar.postfix
@@ -56,7 +56,7 @@ def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losse
     state.step, state.seconds = 2, 0.5
     state.totals += torch.tensor([2.0, 4.0, 1.2, 0.8])
     with bar_over(state, epochs=1, steps=9) as bar:
-        bar.looked_at = -math.inf
+        bar.refreshed = -math.inf
         bar.advance(state)
         shown = bar.bar.postfix
     opinions = "D(x) 0.60  D(G(z)) 0.40"
@@ -64,14 +64,14 @@ def test_a_wide_terminal_shows_the_losses_too(state, monkeypatch, columns, losse
     assert shown == f"200 images/s  {wanted}"
 
 
-def test_a_run_that_goes_on_begins_where_it_was(state, monkeypatch):
+def test_the_bar_of_a_resumed_run_begins_at_its_position(state, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     state.epoch, state.step = 2, 3
     with bar_over(state, epochs=5, steps=4) as bar:
         assert (bar.bar.n, bar.bar.total) == ((2 * 4 + 3) * 50, 5 * 4 * 50)
 
 
-def test_a_bar_knows_a_short_last_epoch_and_a_length_that_changes(state, monkeypatch, capsys):
+def test_a_bar_follows_a_changing_length(state, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with bar_over(state, epochs=5, steps=4) as bar:
         state.length.steps = 18
@@ -80,18 +80,18 @@ def test_a_bar_knows_a_short_last_epoch_and_a_length_that_changes(state, monkeyp
         state.length.steps = 10
         bar.advance(state)
         assert bar.bar.total == 10 * 50
-        bar.epoch(ROW, [])
+        bar.print_epoch(ROW, [])
     assert "epoch 3/3" in capsys.readouterr().out
 
 
-def test_crowded_cores_are_spoken_of_once(state, monkeypatch, capsys):
+def test_the_note_on_busy_cores_is_printed_once(state, monkeypatch, capsys):
     monkeypatch.setattr(progress, "available_cores", lambda: 2)
     monkeypatch.setattr(progress.Contention, "is_crowded", lambda self: True)
     with bar_over(state, epochs=5, steps=4) as bar:
-        bar.epoch(ROW, [])
-        bar.epoch(ROW, [])
+        bar.print_epoch(ROW, [])
+        bar.print_epoch(ROW, [])
     assert capsys.readouterr().out.count("--resume with OMP_NUM_THREADS=1") == 1
     monkeypatch.setattr(progress, "available_cores", lambda: 1)  # one thread waits for no other
     with bar_over(state, epochs=5, steps=4) as bar:
-        bar.epoch(ROW, [])
+        bar.print_epoch(ROW, [])
     assert "OMP_NUM_THREADS" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""lab/training/state.py: going on equals never having stopped; no checkpoint is trusted."""
+"""lab/training/state.py: resumed trainings equal uninterrupted ones; checkpoints are checked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from small_trainings import (
     MAPS,
     are_equal,
-    begun,
     images,
     small_options,
+    small_state,
     stopped_after,
     trained,
     weights_of,
@@ -40,13 +40,13 @@ THREE = ("--epochs", "3")  # of 4 steps each, with 200 images
         ("modern", ("--conditional", "--augment")),
     ],
 )
-def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, recipe, more, after):
     options, path = small_options(recipe, *THREE, *more), tmp_path / "checkpoint.pth"
-    straight = begun(options)
+    straight = small_state(options)
     trained(options, straight, images(200))
     stopped_after(after, options, path)
     torch.manual_seed(99)  # what a new process would have
-    broken = begun(options)
+    broken = small_state(options)
     load_checkpoint(path, broken)
     assert broken.updates == after and broken.history == broken.history[: after // 4]
     trained(options, broken, images(200))
@@ -63,9 +63,9 @@ def test_going_on_equals_never_having_stopped(tmp_path, recipe, more, after):
 
 
 @pytest.mark.parametrize("after", [5, 8, 9])  # before, at and within the short last epoch
-def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
+def test_a_run_with_a_short_last_epoch_can_be_resumed(tmp_path, after):
     short = dataclasses.replace(small_options(), epochs=3, images_shown=200 + 200 + 100)
-    path, straight, broken = tmp_path / "checkpoint.pth", begun(short), begun(short)
+    path, straight, broken = tmp_path / "checkpoint.pth", small_state(short), small_state(short)
     rows = trained(short, straight, images(200))
     assert (straight.epoch, straight.updates, len(rows)) == (3, 10, 3)
     stopped_after(after, short, path)
@@ -75,13 +75,13 @@ def test_a_run_with_a_short_last_epoch_goes_on_too(tmp_path, after):
     assert (broken.epoch, broken.updates) == (3, 10)
 
 
-def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
+def test_a_run_stopped_between_two_epochs_can_be_resumed(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     longer = dataclasses.replace(options, epochs=5, lr_decay=0.0)
-    state = begun(longer)
+    state = small_state(longer)
     trained(dataclasses.replace(longer, epochs=3), state, images(200))
     save_checkpoint(path, state)
-    again = begun(longer)
+    again = small_state(longer)
     load_checkpoint(path, again)
     assert (again.epoch, again.step, again.updates) == (3, 0, 12)
     for each in (state, again):
@@ -89,24 +89,24 @@ def test_a_run_that_stopped_between_two_epochs_goes_on_too(tmp_path):
     assert are_equal(weights_of(state), weights_of(again))
 
 
-def test_a_checkpoint_knows_its_place(tmp_path):
+def test_a_checkpoint_stores_its_position(tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
-    state = begun(options)
+    state = small_state(options)
     state.epoch, state.step, state.seconds = 1, 3, 1.5
     state.history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}]
     epoch_began = state.order.get_state()
-    first = next(state.batches_left(200, 50))  # draws the order
+    first = next(state.batches_left(200, 50))  # shuffles the images
     save_checkpoint(path, state)
-    again = begun(options)
+    again = small_state(options)
     load_checkpoint(path, again)
     for name in ("epoch", "step", "seconds", "history"):
         assert getattr(again, name) == getattr(state, name), name
     assert torch.equal(again.order.get_state(), epoch_began)
-    assert torch.equal(next(again.batches_left(200, 50)), first)  # its order is drawn again
+    assert torch.equal(next(again.batches_left(200, 50)), first)  # the same order
 
 
-def test_what_fills_no_batch_is_left_out():
-    state = begun(small_options())
+def test_images_after_the_last_full_batch_are_left_out():
+    state = small_state(small_options())
     batches = list(state.batches_left(230, 50))
     assert [len(batch) for batch in batches] == [50] * 4
     assert len(torch.cat(batches).unique()) == 200
@@ -114,8 +114,8 @@ def test_what_fills_no_batch_is_left_out():
     assert [len(batch) for batch in state.batches_left(230, 50)] == [50]
 
 
-def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
-    whole, short = begun(small_options()), begun(small_options())
+def test_a_short_last_epoch_has_the_first_batches_of_a_whole_one():
+    whole, short = small_state(small_options()), small_state(small_options())
     short.length = Length(images=230, batch_size=50, steps=6)
     assert torch.equal(*(torch.cat(list(state.batches_left(230, 50))) for state in (whole, short)))
     whole.length = Length(images=230, batch_size=50, steps=8)
@@ -125,8 +125,8 @@ def test_the_last_epoch_may_be_short_and_shows_what_a_whole_one_shows_first():
     assert torch.equal(torch.cat(batches[0][:2]), torch.cat(batches[1]))
 
 
-def test_a_length_may_change_while_an_epoch_goes_by():
-    state = begun(small_options())
+def test_the_length_may_change_during_an_epoch():
+    state = small_state(small_options())
     state.length = Length(images=500, batch_size=50, steps=4)
     seen = []
     for batch in state.batches_left(500, 50):
@@ -137,7 +137,7 @@ def test_a_length_may_change_while_an_epoch_goes_by():
 
 
 def test_an_epochs_row_is_the_mean_of_its_steps():
-    state = begun(small_options())
+    state = small_state(small_options())
     state.totals += torch.tensor([3.0, 6.0, 1.5, 0.75])
     state.step, state.seconds = 3, 2.0
     row = state.end_epoch(batch_size=50)
@@ -155,8 +155,8 @@ def test_an_epochs_row_is_the_mean_of_its_steps():
 
 @pytest.mark.parametrize("loss", [5000.0, -5000.0, math.nan, math.inf])
 @pytest.mark.parametrize("which", [0, 1])
-def test_absurd_losses_end_a_training(loss, which):
-    state = begun(small_options())
+def test_too_large_losses_count_as_divergence(loss, which):
+    state = small_state(small_options())
     state.step = 2
     state.totals += torch.tensor([1.4, 1.4, 1.0, 1.0])
     state.check_divergence(LOSSES["non-saturating"])
@@ -168,8 +168,8 @@ def test_absurd_losses_end_a_training(loss, which):
         state.check_divergence(LOSSES["non-saturating"])
 
 
-def test_what_is_absurd_the_loss_decides():
-    state = begun(small_options())
+def test_the_limit_of_divergence_is_that_of_the_loss():
+    state = small_state(small_options())
     state.step = 1
     state.totals += torch.tensor([1.4, -5000.0, 1.0, 1.0])
     state.check_divergence(dataclasses.replace(LOSSES["hinge"], most=10_000.0))
@@ -177,8 +177,8 @@ def test_what_is_absurd_the_loss_decides():
 
 @pytest.mark.parametrize("network", ["generator", "discriminator", "ema"])
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_a_weight_that_is_no_number_ends_a_training(network, value):
-    state = begun(small_options())
+def test_a_weight_that_is_not_finite_counts_as_divergence(network, value):
+    state = small_state(small_options())
     state.totals += torch.tensor([0.7, 0.7, 0.5, 0.5])
     state.step = 1
     getattr(state, network).layers[0].bias.data[3] = value
@@ -186,7 +186,7 @@ def test_a_weight_that_is_no_number_ends_a_training(network, value):
         state.check_divergence(LOSSES["non-saturating"])
 
 
-# Checkpoints from elsewhere
+# Damaged and hostile checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -198,15 +198,15 @@ def checkpoint(tmp_path_factory):
 
 
 def refused(checkpoint, path, options=None, **changes) -> str:
-    """The line with which a changed checkpoint is refused, at `path`."""
+    """The error message for a changed checkpoint, written to `path`."""
     torch.save({**torch.load(checkpoint, weights_only=True), **changes}, path)
     with pytest.raises(Fault) as caught:
-        load_checkpoint(path, begun(options or small_options("modern", *THREE)))
+        load_checkpoint(path, small_state(options or small_options("modern", *THREE)))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(checkpoint, tmp_path):
+def test_another_kind_of_device_continues_with_other_latents(checkpoint, tmp_path):
     options, path = small_options("modern", *THREE), tmp_path / "checkpoint.pth"
     content = read_tensors(checkpoint, states.FORMAT)
     content["streams"]["device"] = "cuda"
@@ -214,7 +214,7 @@ def test_a_checkpoint_goes_on_with_other_latents_on_another_kind_of_device(check
     write_tensors(path, content)
     drawn = []
     for _ in range(2):
-        state = begun(options)
+        state = small_state(options)
         first = state.latents.get_state()
         load_checkpoint(path, state)
         assert not torch.equal(state.latents.get_state(), first)
@@ -245,7 +245,7 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         ("exp_avg", torch.full((24, 8), math.nan), "exp_avg of weight 0"),
         ("exp_avg_sq", -torch.ones(24, 8), "exp_avg_sq of weight 0"),
         ("step", torch.tensor(-11.0), "count of steps"),
-        ("step", torch.tensor(7.0), "count of steps"),  # another than the other weights'
+        ("step", torch.tensor(7.0), "count of steps"),  # differs from the other weights
     ):
         optimizers = torch.load(checkpoint, weights_only=True)["optimizers"]
         optimizers["generator"][0][name] = value
@@ -258,7 +258,7 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         {"seconds": 10**400},
         {"seconds": math.nan},
         {"epoch": 10**400},
-        {"epoch": 3},  # the history has none
+        {"epoch": 3},  # not in the history
         {"step": -3},
         {"step": "3"},
         {"networks": torch.zeros(2)},
@@ -273,16 +273,16 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         {"totals": torch.full((4,), math.nan)},
     ],
 )
-def test_a_checkpoint_of_other_things_is_refused(checkpoint, tmp_path, change):
+def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, change):
     assert "damaged checkpoint" in refused(checkpoint, tmp_path / "c.pth", **change)
 
 
-def test_totals_that_claim_any_length_are_refused_at_once(checkpoint, tmp_path):
+def test_totals_of_any_length_are_refused_at_once(checkpoint, tmp_path):
     totals = torch.zeros(1).expand(10**7)
     assert "totals" in refused(checkpoint, tmp_path / "c.pth", totals=totals)
 
 
-# When one is written
+# When a checkpoint is written
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5, 2.0])
@@ -294,11 +294,11 @@ def test_a_slow_epoch_loses_two_minutes_at_most_and_saving_two_percent(monkeypat
         now[0] += 0.25
         if clock.is_due(end_of_epoch=False):
             longest = max(longest, now[0] - last)
-            with clock.taking():
+            with clock.timed():
                 now[0] += cost
             costs, last = costs + cost, now[0]
     assert 0 < longest <= 120.5
-    # The first comes before anybody knows what it costs.
+    # The cost of the first one is not known before.
     assert (costs - cost) / now[0] < 0.02
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's events: asked for in one line where the package is missing, and what is in them."""
+"""TensorBoard: the refusal without the package, and the events."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lab.data.pixels import to_float
 from lab.errors import Mistake
 from lab.models import DISCRIMINATORS, build
 from lab.report import figures
-from lab.training import checked, progress
+from lab.training import check_options, progress
 
 GREY, COLOUR = (1, 28, 28), (3, 20, 20)
 
 
 @pytest.mark.parametrize("content", ["raise RuntimeError('of another kind')", "", "1 +"])
-def test_what_is_only_called_tensorboard_is_refused_in_one_line(
+def test_another_package_called_tensorboard_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     (tmp_path / "tensorboard.py").write_text(content)
@@ -29,33 +29,33 @@ def test_what_is_only_called_tensorboard_is_refused_in_one_line(
         monkeypatch.delitem(sys.modules, name)
     try:
         with pytest.raises(Mistake, match=r"^--tensorboard: .* does not work \(\w+: .*pip install"):
-            checked(Options(tensorboard=True), {})
+            check_options(Options(tensorboard=True), {})
     finally:
         for name in of_tensorboard():
             del sys.modules[name]
 
 
 def of_tensorboard() -> list[str]:
-    """The modules that were imported from the package, and torch's door to it."""
+    """The imported modules of the package and of torch.utils.tensorboard."""
     doors = ("tensorboard", "torch.utils.tensorboard")
     return [name for name in sys.modules if name.startswith(doors)]
 
 
-def test_epochs_that_come_again_stand_in_tensorboard_once(tmp_path: Path) -> None:
+def test_repeated_epochs_are_in_tensorboard_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the optional tensorboard package is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for first, last in ((0, 5), (4, 6)):  # killed after epoch 5, its last checkpoint of epoch 3
         with progress.TensorBoard(tmp_path, first) as board:
             for epoch in range(max(1, first), last + 1):
-                board.row({"epoch": epoch, "d_loss": last + epoch / 10})
+                board.add_row({"epoch": epoch, "d_loss": last + epoch / 10})
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     found = [(event.step, round(event.value, 1)) for event in events.Scalars("d_loss")]
     assert found == [(1, 5.1), (2, 5.2), (3, 5.3), (4, 6.4), (5, 6.5), (6, 6.6)]
 
 
-def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboards_histograms_are_of_d(monkeypatch: pytest.MonkeyPatch) -> None:
     written = {}
 
     class Writer:
@@ -68,7 +68,7 @@ def test_tensorboards_histograms_are_of_what_they_say(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     discriminator = build(DISCRIMINATORS, "mlp", shape=GREY, hidden=(8,), dropout=0.5)
     shown = [torch.full((1, *GREY), level).byte() for level in (255, 0)]
-    progress.TensorBoard(Path("none")).histograms(1, discriminator, *shown, None)
+    progress.TensorBoard(Path("none")).add_histograms(1, discriminator, *shown, None)
     assert discriminator.training
     discriminator.eval()  # without dropout
     for name, image in zip(("D(x)", "D(G(z))"), shown, strict=True):
@@ -83,9 +83,9 @@ def test_tensorboard_gets_scalars_grid_and_histograms(tmp_path: Path, shape) -> 
     images = torch.zeros(4, *shape, dtype=torch.uint8)
     discriminator = build(DISCRIMINATORS, "mlp", shape=shape, hidden=(8,))
     with progress.TensorBoard(tmp_path) as board:
-        board.row({"epoch": 1, "d_loss": 1.3, "fcd_train_5k": 90.0})
-        board.grid(1, figures.grid(images, 2))
-        board.histograms(1, discriminator, images, images, None)
+        board.add_row({"epoch": 1, "d_loss": 1.3, "fcd_train_5k": 90.0})
+        board.add_grid(1, figures.grid(images, 2))
+        board.add_histograms(1, discriminator, images, images, None)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     tags = events.Tags()

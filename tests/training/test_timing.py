@@ -1,4 +1,4 @@
-"""lab/training/timing.py and length.py, on a clock that the tests move."""
+"""lab/training/timing.py and length.py, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDING = 7.0  # seconds from the last epoch to the end of the command
 
 
 class Machine:
-    """A machine on which everything takes its time, by a clock of its own."""
+    """A simulated machine with its own clock."""
 
     def __init__(self, options: Options, step: float, scoring: float = 0.0, start: float = 5.0):
         self.options, self.step, self.scoring = options, step, scoring
@@ -28,7 +28,7 @@ class Machine:
             length=length,
             epoch=0,
             step=0,
-            steps_made=0,
+            schedule_step=0,
             totals=torch.zeros(4),
             device=torch.device("cpu"),
         )
@@ -44,14 +44,16 @@ class Machine:
         while state.epoch < state.length.epochs:
             while state.step < state.length.steps_of(state.epoch):
                 self.now += self.step * (20 if not (state.epoch or state.step) else 1)
-                state.steps_made = state.epoch * 100 + state.step
-                self.factors.append(state.length.lr_factor(state.steps_made, self.options))
+                state.schedule_step = state.epoch * 100 + state.step
+                self.factors.append(state.length.lr_factor(state.schedule_step, self.options))
                 state.step += 1
-                state.steps_made += 1
+                state.schedule_step += 1
                 self.said += self.budget.after_step()
-            began, self.steps_made = self.now, state.steps_made
+            began, self.schedule_step = self.now, state.schedule_step
             state.epoch, state.step = state.epoch + 1, 0
-            has_grid = state.epoch >= state.length.epochs or state.epoch % self.budget.every == 0
+            has_grid = (
+                state.epoch >= state.length.epochs or state.epoch % self.budget.sample_every == 0
+            )
             if has_grid:
                 self.now += self.scoring * (1 if self.grids else 3)
                 self.grids.append(state.epoch)
@@ -80,7 +82,7 @@ def whole(steps: int, **more: object) -> Options:
 
 
 @given(st.integers(1, 40), st.integers(1, 3_000), st.integers(1, 50_000))
-def test_a_length_comes_back_from_the_images_that_it_shows(batch, images, steps):
+def test_a_length_follows_from_its_images_shown(batch, images, steps):
     images = max(images, batch)
     length = Length(images, batch, steps)
     options = Options(epochs=length.epochs, images_shown=length.images_shown, batch_size=batch)
@@ -91,17 +93,17 @@ def test_a_length_comes_back_from_the_images_that_it_shows(batch, images, steps)
     assert length.steps_of(length.epochs) == 0 < length.steps_of(length.epochs - 1)
 
 
-def test_whole_epochs_are_those_that_epochs_says():
+def test_epochs_gives_whole_epochs():
     length = Length.of(whole(1_200), IMAGES)
     assert (length.epochs, length.steps, length.images_shown) == (12, 1_200, 12 * IMAGES)
-    # Of a recipe whose images are not those that --epochs shows.
+    # --epochs contradicts the images_shown of the recipe.
     assert Length.of(Options(epochs=3, batch_size=BATCH), IMAGES).steps == 300
 
 
-# What is said where nothing is asked for
+# Forecasts
 
 
-def test_a_long_run_says_once_how_long_it_takes_and_what_makes_it_shorter():
+def test_a_long_run_has_one_forecast_that_names_minutes():
     said = Machine(whole(12_000), step=0.057).train().said
     assert len(said) == 1
     assert said[0] == "This run will take about 12 minutes; --minutes 5 ends it in five."
@@ -109,19 +111,19 @@ def test_a_long_run_says_once_how_long_it_takes_and_what_makes_it_shorter():
     assert said == "This run will take about 70 seconds."
 
 
-def test_a_run_that_goes_on_is_not_offered_what_it_would_refuse():
+def test_the_forecast_of_a_resumed_run_does_not_name_minutes():
     machine = Machine(whole(12_000, resume="fashion-001"), step=0.06)
     machine.state.epoch = 20
     assert machine.train().said == ["This will take about 11 minutes."]
 
 
-def test_a_run_of_seconds_says_nothing():
+def test_a_run_of_seconds_has_no_forecast():
     assert Machine(whole(1_000), step=0.001).train().said == []
 
 
 def test_a_forecast_changes_nothing():
     machine = Machine(whole(12_000), step=0.06).train()
-    assert machine.state.length.steps == machine.steps_made == 12_000
+    assert machine.state.length.steps == machine.schedule_step == 12_000
 
 
 # Minutes
@@ -130,10 +132,10 @@ def test_a_forecast_changes_nothing():
 @pytest.mark.parametrize("scoring", [0.0, 0.3, 3.0])
 @pytest.mark.parametrize("step", [0.0005, 0.005, 0.05])
 @pytest.mark.parametrize("asked", [2, 5, 15])
-def test_a_command_ends_when_it_was_asked_to(asked, step, scoring):
+def test_a_command_ends_after_its_minutes(asked, step, scoring):
     machine = Machine(minutes(asked), step, scoring).train()
     assert 0.9 < machine.now / (60 * asked) < 1.03
-    assert machine.steps_made == machine.state.length.steps
+    assert machine.schedule_step == machine.state.length.steps
     if machine.state.length.epochs >= 10:
         assert 8 <= len(machine.grids) <= 20
     chosen, *notes, fixed = machine.said
@@ -143,7 +145,7 @@ def test_a_command_ends_when_it_was_asked_to(asked, step, scoring):
     assert fixed.endswith(f"to repeat it: python gan_lab.py --images-shown {shown}")
 
 
-def test_a_speed_that_changes_is_followed_until_the_rate_falls():
+def test_the_length_follows_the_speed_until_the_rate_falls():
     machine, looks = Machine(minutes(5), 0.01), []
     after_step = machine.budget.after_step
 
@@ -164,8 +166,8 @@ SPEEDS = st.lists(st.floats(0.0005, 0.2), min_size=1, max_size=6)
 
 @settings(max_examples=60, deadline=None)
 @given(SPEEDS, st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.8, 0.9]), st.floats(0, 5))
-def test_the_rates_are_those_of_a_run_that_knew_its_length(speeds, decay, scoring):
-    """However the speed changes: the command that repeats the run makes the same steps."""
+def test_the_rates_equal_those_of_a_run_of_the_final_length(speeds, decay, scoring):
+    """Even if the speed changes, the printed command makes the same steps."""
     machine = Machine(minutes(0.5, lr_decay=decay), speeds[0], scoring)
     after_step = machine.budget.after_step
 
@@ -178,37 +180,37 @@ def test_the_rates_are_those_of_a_run_that_knew_its_length(speeds, decay, scorin
     again = Length.of(
         Options(images_shown=machine.state.length.images_shown, batch_size=BATCH), IMAGES
     )
-    assert again.steps == machine.steps_made
+    assert again.steps == machine.schedule_step
     found = [again.lr_factor(step, machine.options) for step in range(again.steps)]
     assert found == machine.factors
     assert "to repeat it" in machine.said[-1]
     assert sum("to repeat it" in line for line in machine.said) == 1
 
 
-def test_too_short_a_run_says_what_would_make_sense():
+def test_a_note_on_too_short_a_run_names_a_sensible_length():
     machine = Machine(minutes(0.5), step=0.06).train()
     assert machine.said[1].startswith("note: so short a run learns little; --minutes 1.5 is the l")
     assert machine.now < 33
-    late = Machine(minutes(0.5), step=0.06, start=60.0).train()  # a slow start took it all
-    assert late.steps_made < 100 and late.said[1].startswith("note: ")
+    late = Machine(minutes(0.5), step=0.06, start=60.0).train()  # the start took all the time
+    assert late.schedule_step < 100 and late.said[1].startswith("note: ")
 
 
-def test_a_run_that_is_stopped_at_once_has_a_length_by_then():
+def test_a_run_that_is_stopped_at_once_has_a_length():
     machine = Machine(minutes(5), step=0.01)
     usual = machine.state.length.steps
     for machine.state.step in (1, 2, 3):
-        machine.state.steps_made = machine.state.step
+        machine.state.schedule_step = machine.state.step
         machine.now += 0.01
         said = machine.budget.after_step(stops=machine.state.step == 3)
     assert said and machine.state.length.steps != usual
 
 
-def test_grids_that_were_asked_for_stay():
+def test_sample_every_overrides_the_choice():
     machine = Machine(minutes(2, sample_every=7), step=0.01).train()
     assert [epoch % 7 for epoch in machine.grids[:-1]] == [0] * (len(machine.grids) - 1)
 
 
-# Words
+# Text
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_the_command_is_repeated_without_its_minutes(typed):
     assert without_minutes(words) == ["gan_lab.py", "--seed", "5", "--out", "o"]
 
 
-def test_durations_are_said_roughly():
+def test_durations_are_rounded():
     assert [in_words(each) for each in (3, 44, 89, 91, 720, 5_399, 9_000)] == [
         *("10 seconds", "40 seconds", "90 seconds", "2 minutes", "12 minutes", "90 minutes"),
         "2.5 hours",

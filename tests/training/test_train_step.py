@@ -1,4 +1,4 @@
-"""gan_lab.py's training step and loop against a plain restatement of them."""
+"""gan_lab.py's training step and loop against a literal implementation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_trainings import CPU, MAPS, begun, images, small_options, trained
+from small_trainings import CPU, MAPS, images, small_options, small_state, trained
 from torch import nn
 
 import gan_lab
@@ -19,7 +19,7 @@ from lab.training import LOSSES, STEP_FIGURES
 
 @pytest.fixture
 def float64(monkeypatch):
-    """All in float64: Adam makes a whole step of a gradient that is nothing but rounding."""
+    """Use float64, because Adam makes full steps even for gradients that are rounding errors."""
     torch.set_default_dtype(torch.float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     monkeypatch.setattr(gan_lab, "to_float", lambda shown: to_float(shown).double())
@@ -28,7 +28,7 @@ def float64(monkeypatch):
 
 
 def plain_step(options, networks, optimizers, real, labels, latent, step) -> None:
-    """The same update in the most literal terms: two passes, no reuse, Adam from torch's loop."""
+    """The same update without optimisations, and with torch's Adam."""
     generator, discriminator, ema = networks
     optimizer_g, optimizer_d = optimizers
     criterion = nn.BCELoss()
@@ -71,9 +71,9 @@ def plain_step(options, networks, optimizers, real, labels, latent, step) -> Non
         ("dcgan", (*MAPS, "--conditional")),
     ],
 )
-def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
+def test_the_loop_equals_plain_steps(recipe, more, float64):
     options, dataset = small_options(recipe, *more), images(1000)
-    state = begun(options)
+    state = small_state(options)
     networks = tuple(
         copy.deepcopy(net).requires_grad_(True)
         for net in (state.generator, state.discriminator, state.ema)
@@ -101,16 +101,16 @@ def test_the_loop_computes_what_plain_steps_do(recipe, more, float64):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_steps_figures_are_its_losses_and_opinions(name):
+def test_a_step_returns_its_losses_and_discriminator_outputs(name):
     options, loss = small_options("classic", "--loss", name), LOSSES[name]
-    state = begun(options)
+    state = small_state(options)
     real = to_float(images(1000).train_images[:50])
     with torch.no_grad():
         latents = stream(options.seed, "latents")
         made = state.generator(torch.randn(50, 8, generator=latents))
         logits = state.discriminator(real), state.discriminator(made)
     figures = gan_lab.train_step(options, state, real, None, penalised=False)
-    with torch.no_grad():  # the generator is told what the discriminator thinks by now
+    with torch.no_grad():  # the generator's loss uses the updated discriminator
         real_logits = state.discriminator(real) if loss.needs_real_logits else None
         g_loss = loss.generator(real_logits, state.discriminator(made))
     expected = (
@@ -121,11 +121,11 @@ def test_a_steps_figures_are_its_losses_and_opinions(name):
     assert not figures.requires_grad
 
 
-def test_the_penalty_moves_the_discriminator_only_where_it_is_due():
+def test_the_penalty_changes_the_discriminator_only_if_due():
     options = small_options("modern", "--r1-gamma", "100")
     found = []
     for penalised in (True, False):
-        state = begun(options)
+        state = small_state(options)
         real = to_float(images(1000).train_images[:50])
         gan_lab.train_step(options, state, real, None, penalised)
         found.append(state.discriminator.layers[0].weight.clone())
@@ -133,7 +133,7 @@ def test_the_penalty_moves_the_discriminator_only_where_it_is_due():
 
 
 def watched(monkeypatch, *typed: str) -> list[tuple]:
-    """What the steps of a training are given: images, whether penalised, rates, precision."""
+    """The arguments of each step: images, whether penalised, learning rates, precision."""
     steps = []
 
     def step(options, state, real, labels, penalised):
@@ -143,11 +143,11 @@ def watched(monkeypatch, *typed: str) -> list[tuple]:
 
     monkeypatch.setattr(gan_lab, "train_step", step)
     options = small_options("modern", *typed)
-    rows = trained(options, begun(options), images(1020))
+    rows = trained(options, small_state(options), images(1020))
     return steps, rows
 
 
-def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(monkeypatch):
+def test_each_epoch_shows_every_image_once_in_a_new_order(monkeypatch):
     steps, _ = watched(monkeypatch, "--epochs", "3")
     marks = to_float(images(1020).train_images).flatten(1).sum(1)
     epochs = torch.cat([real for real, *_ in steps]).flatten(1).sum(1).view(3, -1)
@@ -160,7 +160,7 @@ def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(monkeypatch):
     assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(epochs[1], epochs[2])
 
 
-def test_the_penalty_comes_every_so_many_steps_and_first_in_an_epoch(monkeypatch):
+def test_the_penalty_comes_in_the_first_step_of_an_epoch_and_every_few_steps(monkeypatch):
     steps, _ = watched(monkeypatch, "--epochs", "2", "--r1-every", "7")
     due = [step for step, (_, penalised, *_) in enumerate(steps) if penalised]
     assert due == [0, 7, 14, 20, 27, 34]
@@ -187,14 +187,14 @@ def test_history_has_the_mean_of_each_epochs_steps(monkeypatch):
         assert [row[name] for name in STEP_FIGURES] == pytest.approx([1.5, 3, 0.9, 0.6])
 
 
-# What it begins with
+# The initial state
 
 
 def test_the_options_of_both_networks_reach_them():
     more = ("--batch-norm", "--activation", "relu", "--output", "clip", "--dropout", "0.3")
     for recipe, maps in (("modern", ()), ("dcgan", MAPS)):
         options = small_options(recipe, *maps, *more)
-        state = begun(options)
+        state = small_state(options)
         given = {**vars(options), "shape": (1, 28, 28)}
         for network, end in ((state.generator, "_g"), (state.discriminator, "_d")):
             assert {"shape", "hidden"} < set(network.config)
@@ -206,9 +206,9 @@ def test_the_options_of_both_networks_reach_them():
 
 def test_networks_are_chosen_by_name_one_by_one():
     maps = ("--channels-g", "6", "4")
-    state = begun(small_options("modern", *maps))
+    state = small_state(small_options("modern", *maps))
     assert (state.generator.kind, state.discriminator.kind) == ("dcgan", "mlp")
-    state = begun(small_options("modern", *maps, "--network-g", "mlp"))
+    state = small_state(small_options("modern", *maps, "--network-g", "mlp"))
     assert state.generator.kind == "mlp"
 
 
@@ -218,16 +218,16 @@ def test_networks_are_of_the_sets_shape():
     dataset = dataclasses.replace(images(100), spec=spec, train_images=colour)
     for recipe, maps in (("modern", ()), ("dcgan", MAPS)):
         options = small_options(recipe, *maps)
-        state = gan_lab.begin(options, dataset, CPU)
+        state = gan_lab.initial_state(options, dataset, CPU)
         (row,) = trained(options, state, dataset)
         assert row["d_loss"] > 0
         assert state.ema(torch.zeros(2, 8)).shape == (2, *spec.shape)
 
 
-def test_the_seed_decides_first_weights_and_dropout():
+def test_the_seed_decides_initial_weights_and_dropout():
     found = []
     for seed in ("0", "1"):
-        state = begun(small_options("modern", "--seed", seed))
+        state = small_state(small_options("modern", "--seed", seed))
         weights = (state.generator.layers[0].weight, state.discriminator.layers[0].weight)
-        found.append((*weights, torch.rand(3)))  # dropout knows only the global stream
+        found.append((*weights, torch.rand(3)))  # dropout uses the global generator
     assert not any(torch.equal(one, two) for one, two in zip(*found, strict=True))

@@ -1,19 +1,19 @@
-"""Train the denoisers and the samplers that ship with the lab, one of each for each set.
+"""Train the denoiser and the sampler that ship with the lab for each data set.
 
     python lab/models/weights/train_denoisers.py --data-dir FOLDER_WITH_THE_FULL_SETS
 
 Writes `denoiser_mnist.pth`, `sampler_mnist.pth` and those of Fashion-MNIST (float16), and
-`SHA256SUMS`, beside this file. It is the training of `denoise_images.py --train-denoiser` and
-`--train-sampler`. Settings were chosen with the last 2,000 training images held out; the networks
-that ship then learn from all 60,000. Test images are not looked at. Another kind of processor, or
-another number of threads, rounds differently and so ends at slightly other weights.
+`SHA256SUMS`, beside this file. The training is that of `denoise_images.py --train-denoiser` and
+`--train-sampler`. The settings were chosen with the last 2,000 training images held out; the
+networks that ship train on all 60,000. Test images are not used. Another kind of processor, or
+another number of threads, rounds differently and gives slightly other weights.
 """
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3]))  # the lab, wherever this is started from
+sys.path.insert(0, str(Path(__file__).parents[3]))  # for `import lab`
 
 import torch
 
@@ -30,17 +30,17 @@ NAMES = ("mnist", "fashion")
 
 @dataclass(frozen=True)
 class Options:
-    """What can be asked for on the command line."""
+    """The command-line options."""
 
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
-    dataset: str | None = option(None, "train only for this one; else both", choices=NAMES)
-    denoiser_images: int = option(1_500_000, "how long, in images; 0 keeps it", low=0, high=10**9)
-    sampler_images: int = option(100_000, "how long, in images; 0 keeps it", low=0, high=10**9)
-    seed: int = option(0, "decides weights, order and noise", low=0, high=2**31)
+    dataset: str | None = option(None, "train only for this set", choices=NAMES)
+    denoiser_images: int = option(1_500_000, "images shown; 0: no training", low=0, high=10**9)
+    sampler_images: int = option(100_000, "images shown; 0: no training", low=0, high=10**9)
+    seed: int = option(0, "seed of weights, order and noise", low=0, high=2**31)
 
 
 def train(options: Options, dataset: Dataset) -> None:
-    """A denoiser, and the sampler that begins as it does."""
+    """Train a denoiser, and the sampler that is initialised with its weights."""
     images, spec, facts = dataset.train_images, dataset.spec, {"fingerprint": dataset.fingerprint}
     if shown := options.denoiser_images:
         path = WEIGHTS / file_of("denoiser", spec.name)
@@ -56,7 +56,7 @@ def train(options: Options, dataset: Dataset) -> None:
 
 
 def main() -> None:
-    """Train what is asked for, for each set."""
+    """Train the chosen networks for each data set."""
     options = parse(Options)
     set_up_torch()
     for name in [options.dataset] if options.dataset else NAMES:

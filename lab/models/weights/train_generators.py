@@ -1,11 +1,10 @@
-"""Train the conditional generators that ship with the lab, one for each set.
+"""Train the conditional generators that ship with the lab, one for each data set.
 
     python lab/models/weights/train_generators.py --data-dir FOLDER_WITH_THE_FULL_SETS
 
-It starts gan_lab.py as anybody would, and keeps the generator, as float16, as `generator_mnist.pth`
-and `generator_fashion.pth` beside this file, with `SHA256SUMS`. Another processor, or another
-number of threads, rounds differently and so ends at slightly other weights. The command that made a
-file stands in its facts.
+Runs gan_lab.py and writes the generators, as float16, to `generator_mnist.pth` and
+`generator_fashion.pth` beside this file, and `SHA256SUMS`. Another processor, or another number of
+threads, rounds differently and gives slightly other weights. The facts in a file have its command.
 """
 
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3]))  # the lab, wherever this is started from
+sys.path.insert(0, str(Path(__file__).parents[3]))  # for `import lab`
 
 import torch
 
@@ -28,22 +27,22 @@ from lab.text import command_line
 LAB = Path(__file__).parents[3]
 NAMES = ("mnist", "fashion")
 RECIPE = ("--recipe", "best", "--conditional", "--final-images", "0")
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 
 
 @dataclass(frozen=True)
 class Options:
-    """What can be asked for on the command line."""
+    """The command-line options."""
 
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
-    dataset: str | None = option(None, "train only this one; else both", choices=NAMES)
-    images_shown: int = option(1_800_000, "how long, in images", low=1, high=10**9)
-    seed: int = option(0, "decides weights, order and latents", low=0, high=2**31)
-    run: Path | None = option(None, "keep the generator of this run instead of training one")
+    dataset: str | None = option(None, "train only for this set", choices=NAMES)
+    images_shown: int = option(1_800_000, "training images over all epochs", low=1, high=10**9)
+    seed: int = option(0, "seed of the run", low=0, high=2**31)
+    run: Path | None = option(None, "use the generator of this run instead of training one")
 
 
 def main() -> None:
-    """Train the generators asked for, then list the checksums of the files that are there."""
+    """Train the chosen generators and update SHA256SUMS."""
     options = parse(Options)
     if options.run:
         keep(Run.open("--run", options.run))
@@ -55,19 +54,19 @@ def main() -> None:
 
 
 def train(name: str, options: Options, outputs: Path) -> Run:
-    """A run of gan_lab.py in `outputs`; Fault if it fails."""
-    how_long = ("--images-shown", str(options.images_shown), "--seed", str(options.seed))
-    where = ("--data-dir", str(options.data_dir)) if options.data_dir else ()
-    words = ["gan_lab.py", "--dataset", name, *RECIPE, *how_long]
+    """Run gan_lab.py in `outputs`; Fault if it fails."""
+    length = ("--images-shown", str(options.images_shown), "--seed", str(options.seed))
+    data = ("--data-dir", str(options.data_dir)) if options.data_dir else ()
+    words = ["gan_lab.py", "--dataset", name, *RECIPE, *length]
     print(command_line(["python", *words]), flush=True)
-    done = subprocess.run([sys.executable, *words, *where, "--out", str(outputs)], cwd=LAB)
-    if done.returncode:
-        raise Fault(f"gan_lab.py ended with {done.returncode}")
+    process = subprocess.run([sys.executable, *words, *data, "--out", str(outputs)], cwd=LAB)
+    if process.returncode:
+        raise Fault(f"gan_lab.py ended with {process.returncode}")
     return Run.newest(outputs)
 
 
 def keep(run: Run) -> None:
-    """Put the run's generator among the weights that ship, as float16."""
+    """Save the run's generator to lab/models/weights, as float16."""
     if run.config.data.is_sample:
         raise Mistake("--data-dir: the full set is needed, not the sample")
     weights = run.load_generator()
@@ -75,13 +74,15 @@ def keep(run: Run) -> None:
     if name not in NAMES or not getattr(weights.network, "classes", 0):
         raise Mistake(f"--run {run}: has no conditional generator of {' or '.join(NAMES)}")
     path = WEIGHTS / file_of("generator", name)
-    chosen, config = run.options, run.config  # without the folders of the machine that made it
-    how = f"--images-shown {chosen['images_shown']} --seed {chosen['seed']}"
-    words = f"--dataset {name} --recipe {chosen['recipe']} {config.other_than_recipe} {how}"
+    options, changes = run.options, run.config.other_than_recipe
+    words = (  # the run's command without folders of this machine
+        f"--dataset {name} --recipe {options['recipe']} {changes} "
+        f"--images-shown {options['images_shown']} --seed {options['seed']}"
+    )
     facts = {**weights.facts, "command": f"python gan_lab.py {words}"}
     save_weights(path, weights.network, weights.spec, dtype=torch.float16, **facts)
-    if path.stat().st_size > MOST_BYTES:
-        raise Fault(f"{path}: has {path.stat().st_size:,} bytes, at most {MOST_BYTES:,} ship")
+    if path.stat().st_size > MAX_BYTES:
+        raise Fault(f"{path}: has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} ship")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-// Classes of a conditional generator. Its rows of numbers are a latent, then a number a class: 1 for
-// the class that is asked for, 0 for the others; between two classes both have a share.
+// Classes of a conditional generator. Its input rows are a latent followed by a weight for each
+// class: 1 for a single class, or two weights to interpolate between two classes.
 
-function setClass(generator, row, place) {
-  // place: 2 is class 2, 2.5 is halfway to class 3.
-  const low = Math.min(Math.floor(place), generator.classes.length - 1);
-  row.fill(0, generator.noise);
-  row[generator.noise + low] = 1 - (place - low);
-  if (place > low) row[generator.noise + low + 1] = place - low;
+function setClass(generator, row, position) {
+  // position: 2 is class 2, 2.5 is halfway to class 3.
+  const low = Math.min(Math.floor(position), generator.classes.length - 1);
+  row.fill(0, generator.latentSize);
+  row[generator.latentSize + low] = 1 - (position - low);
+  if (position > low) row[generator.latentSize + low + 1] = position - low;
 }
 
 function classOf(generator, row) {
-  const shares = row.subarray(generator.noise);
-  return shares.indexOf(Math.max(...shares));
+  const weights = row.subarray(generator.latentSize);
+  return weights.indexOf(Math.max(...weights));
 }
 
-function nameBetween({ classes }, place) {
-  const low = Math.floor(place);
-  const share = Math.round(100 * (place - low));
+function nameBetween({ classes }, position) {
+  const low = Math.floor(position);
+  const share = Math.round(100 * (position - low));
   if (share === 0) return classes[low];
   return `${100 - share}% ${classes[low]}, ${share}% ${classes[low + 1]}`;
 }
 
-// A button that shows an image, and its canvas.
+// A button with a canvas for an image; returns both.
 function pictureButton(generator, click) {
   const button = document.createElement("button");
   button.type = "button";
@@ -33,7 +33,7 @@ function pictureButton(generator, click) {
   return [button, canvas];
 }
 
-// The present latent in every class, a button each; a click asks for that class.
+// A button for each class with the current latent's image in it; `choose(label)` handles clicks.
 class ClassRow {
   constructor(generator, choose) {
     this.generator = generator;

@@ -1,40 +1,40 @@
-// Cover a part of a sample, and have it filled in: a projection that compares only what is left.
+// Inpainting: project a sample with a hidden part, comparing the visible pixels only.
 
 function startFilling(generator) {
-  const SIGMA = 0.05; // on [0, 1]: how far the projection may be off where nothing is hidden
-  const LEAST_STEPS = 10; // of a projection, before it begins anew for a hole that still grows
+  const SIGMA = 0.05; // noise level of the visible pixels, on [0, 1]
+  const LEAST_STEPS = 10; // of a projection before it restarts while the mask is still drawn
   const [, height, width] = generator.shape;
-  const places = height * width;
+  const pixels = height * width;
   const [covered, brush] = [find("covered"), find("brush")];
-  const hole = new Uint8Array(places); // 1 where the picture is hidden, in all its channels
-  const isSeen = (i) => !hole[i % places];
-  let [whole, label, bank, descent, last] = [null, 0, null, null, null];
-  let [isStale, isRunning] = [false, false];
+  const mask = new Uint8Array(pixels); // 1 where the image is hidden
+  const isVisible = (i) => !mask[i % pixels];
+  let [whole, label, candidates, descent, last] = [null, 0, null, null, null];
+  let [isStale, isRunning] = [false, false]; // isStale: the mask has changed since the start
 
-  function showHole() {
+  function showMask() {
     const context = covered.getContext("2d");
     draw(covered, whole, generator.shape);
-    hole.forEach((hidden, i) => {
+    mask.forEach((hidden, i) => {
       if (hidden) context.clearRect(i % width, Math.floor(i / width), 1, 1);
     });
-    const share = hole.reduce((sum, hidden) => sum + hidden, 0) / places;
+    const share = mask.reduce((sum, hidden) => sum + hidden, 0) / pixels;
     find("hidden-share").textContent = share ? `${Math.ceil(100 * share)}% hidden` : "";
   }
 
   function change() {
     isStale = true;
-    showHole();
+    showMask();
     if (!isRunning) requestAnimationFrame(advance);
     isRunning = true;
     find("filled").setAttribute("aria-busy", true);
   }
 
-  // A step of the projection for each frame. For another hole it begins anew: where it stood, it
-  // knew pixels that are hidden now.
+  // One step of the projection per animation frame. It restarts when the mask changes, because the
+  // present latent depends on pixels that are hidden now.
   function advance() {
     if (isStale && !(last && descent?.step < LEAST_STEPS)) {
-      bank ??= drawBank(generator, label);
-      descent = new Descent(generator, whole, SIGMA, label, bank, isSeen);
+      candidates ??= drawCandidates(generator, label);
+      descent = new Descent(generator, whole, SIGMA, label, candidates, isVisible);
       isStale = false;
     }
     isRunning = descent !== null && (isStale || !descent.finished);
@@ -42,35 +42,35 @@ function startFilling(generator) {
     if (!isRunning) return;
     descent.advance();
     draw(find("filled"), descent.best, generator.shape);
-    const error = squaredError(descent.best, whole, (i) => !isSeen(i));
+    const error = squaredError(descent.best, whole, (i) => !isVisible(i));
     find("psnr-filled").textContent = decibels(error);
     requestAnimationFrame(advance);
   }
 
   function clear() {
-    hole.fill(0);
-    [descent, isStale, played.hole] = [null, false, []];
+    mask.fill(0);
+    [descent, isStale, viewState.hidden] = [null, false, []];
     find("filled").getContext("2d").clearRect(0, 0, width, height);
     find("psnr-filled").textContent = "";
-    showHole();
+    showMask();
   }
 
   function newSample(from = seed) {
-    played.whole = seed = from;
+    viewState.whole = seed = from;
     const row = generator.sample(1);
-    [whole, label, bank] = [generator.images(row), classOf(generator, row), null];
+    [whole, label, candidates] = [generator.images(row), classOf(generator, row), null];
     if (generator.classes.length) find("class-whole").textContent = generator.classes[label];
     draw(find("whole"), whole, generator.shape);
     clear();
   }
 
   function hide(isHidden) {
-    for (let i = 0; i < places; i++) hole[i] ||= isHidden(i % width, Math.floor(i / width));
-    played.hole = [...hole.keys()].filter((i) => hole[i]);
+    for (let i = 0; i < pixels; i++) mask[i] ||= isHidden(i % width, Math.floor(i / width));
+    viewState.hidden = [...mask.keys()].filter((i) => mask[i]);
     change();
   }
 
-  // The brush goes straight from where it was to where it is.
+  // Hide the pixels near the straight line from the last position of the pointer.
   function stroke(event) {
     const box = covered.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * width - 0.5;
@@ -96,7 +96,7 @@ function startFilling(generator) {
   find("cover-half").addEventListener("click", () => hide((column, row) => row >= height / 2));
   find("clear-hole").addEventListener("click", clear);
   find("new-whole").addEventListener("click", () => newSample());
-  const { hole: hidden = [] } = played;
-  newSample(played.whole);
+  const { hidden = [] } = viewState; // newSample clears it
+  newSample(viewState.whole);
   if (hidden.length) hide((column, row) => hidden.includes(row * width + column));
 }

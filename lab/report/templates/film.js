@@ -1,6 +1,6 @@
 "use strict";
-// The film. Everything the page's scripts work on stands in the page itself: <script id="data"> and
-// <script id="weights">. page.py joins the scripts, this one first.
+// The film of sample grids. page.py joins all scripts, this one first. Their data are in the page:
+// <script id="data"> and <script id="weights">.
 
 const find = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -8,11 +8,11 @@ const data = JSON.parse(find("data").textContent);
 document.documentElement.classList.add("scripted");
 
 function nearestFrame(epoch) {
-  const away = data.frames.map((frame) => Math.abs(frame.epoch - epoch));
-  return away.indexOf(Math.min(...away));
+  const distances = data.frames.map((frame) => Math.abs(frame.epoch - epoch));
+  return distances.indexOf(Math.min(...distances));
 }
 
-// One slider moves the grid, the sentence and the cursor of every chart.
+// The slider selects the grid, the sentence and the cursor position in every chart.
 function startFilm() {
   const slider = find("film-slider");
   if (!slider) return;
@@ -34,9 +34,9 @@ function startFilm() {
       const cursor = chart.querySelector(".cursor");
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
-      for (const place of chart.querySelectorAll("[data-column]")) {
-        const value = (rows.get(epoch) || {})[place.dataset.column];
-        place.textContent = value === undefined ? "–" : value.toFixed(value < 10 ? 2 : 1);
+      for (const cell of chart.querySelectorAll("[data-column]")) {
+        const value = (rows.get(epoch) || {})[cell.dataset.column];
+        cell.textContent = value === undefined ? "–" : value.toFixed(value < 10 ? 2 : 1);
       }
     }
   }

@@ -1,8 +1,8 @@
-// The generator, forwards and backwards, without a library: a list of operations on rows of numbers.
-// lab/report/web_export.py writes the list and says what each operation is.
+// Forward and backward pass of the generator, as a list of operations without a library.
+// lab/report/web_export.py exports the list and documents the operations.
 
 function decodeWeights(text) {
-  // float16, little-endian, base64 -> Float32Array; a table has the 65,536 values there are.
+  // base64 of little-endian float16 -> Float32Array, through a table of all 65,536 values.
   const values = new Float32Array(65536);
   for (let code = 0; code < 65536; code++) {
     const exponent = (code >> 10) & 31;
@@ -30,10 +30,10 @@ function buildOperations(list, weights) {
   }));
 }
 
-const IMAGES_AT_ONCE = 4; // each weight is fetched once for four images
+const IMAGES_AT_ONCE = 4; // a weight is loaded once for so many images
 
 function linearOfOne(x, [weight, bias]) {
-  // A single image: four sums that do not wait for each other, where one sum would wait for itself.
+  // For a single image: four independent sums, which the processor can compute in parallel.
   const most = x.length - (x.length % 4);
   return bias.map((start, o) => {
     const row = o * x.length;
@@ -51,46 +51,46 @@ function linearOfOne(x, [weight, bias]) {
 
 function linear(x, [weight, bias], count) {
   if (count === 1) return linearOfOne(x, [weight, bias]);
-  const wide = bias.length;
-  const narrow = x.length / count;
-  const y = new Float32Array(count * wide);
+  const outputSize = bias.length;
+  const inputSize = x.length / count;
+  const y = new Float32Array(count * outputSize);
   for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
-    // Past the last image the last is computed again: cheaper than asking in the inner loop.
+    // If fewer than four images are left, the last one is computed repeatedly.
     const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1));
-    const [xa, xb, xc, xd] = [a, b, c, d].map((i) => x.subarray(i * narrow, (i + 1) * narrow));
-    for (let o = 0; o < wide; o++) {
-      const row = o * narrow;
+    const [xa, xb, xc, xd] = [a, b, c, d].map((i) => x.subarray(i * inputSize, (i + 1) * inputSize));
+    for (let o = 0; o < outputSize; o++) {
+      const row = o * inputSize;
       let [sa, sb, sc, sd] = [0, 0, 0, 0];
-      for (let i = 0; i < narrow; i++) {
+      for (let i = 0; i < inputSize; i++) {
         const w = weight[row + i];
         sa += w * xa[i];
         sb += w * xb[i];
         sc += w * xc[i];
         sd += w * xd[i];
       }
-      y[a * wide + o] = sa + bias[o];
-      y[b * wide + o] = sb + bias[o];
-      y[c * wide + o] = sc + bias[o];
-      y[d * wide + o] = sd + bias[o];
+      y[a * outputSize + o] = sa + bias[o];
+      y[b * outputSize + o] = sb + bias[o];
+      y[c * outputSize + o] = sc + bias[o];
+      y[d * outputSize + o] = sd + bias[o];
     }
   }
   return y;
 }
 
 function linearBackward(dy, x, [weight, bias], count) {
-  const wide = bias.length;
-  const narrow = x.length / count;
-  // Rows up to a whole number of fours; those past the last image are never read.
-  const dx = new Float32Array(Math.ceil(count / IMAGES_AT_ONCE) * IMAGES_AT_ONCE * narrow);
+  const outputSize = bias.length;
+  const inputSize = x.length / count;
+  // Padded to a multiple of four images; the padding is discarded.
+  const dx = new Float32Array(Math.ceil(count / IMAGES_AT_ONCE) * IMAGES_AT_ONCE * inputSize);
   for (let n = 0; n < count; n += IMAGES_AT_ONCE) {
-    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1) * wide);
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.min(n + i, count - 1) * outputSize);
     const [da, db, dc, dd] = [0, 1, 2, 3].map((i) =>
-      dx.subarray((n + i) * narrow, (n + i + 1) * narrow),
+      dx.subarray((n + i) * inputSize, (n + i + 1) * inputSize),
     );
-    for (let o = 0; o < wide; o++) {
-      const row = o * narrow;
+    for (let o = 0; o < outputSize; o++) {
+      const row = o * inputSize;
       const [ga, gb, gc, gd] = [dy[a + o], dy[b + o], dy[c + o], dy[d + o]];
-      for (let i = 0; i < narrow; i++) {
+      for (let i = 0; i < inputSize; i++) {
         const w = weight[row + i];
         da[i] += ga * w;
         db[i] += gb * w;
@@ -102,55 +102,58 @@ function linearBackward(dy, x, [weight, bias], count) {
   return dx.subarray(0, x.length);
 }
 
-// The transposed convolution of DCGAN, kernel 4 x 4, stride 2: maps of height x width become maps of
-// twice both; with stride 1, of the same. What one number of a map adds to the next maps is 4 x 4 of
-// them; a margin around these saves asking where the maps end.
-function sizesOfMaps({ height, width, stride, weights: [, bias] }) {
-  const [tall, wide] = [stride * (height - 1) + 4, stride * (width - 1) + 4]; // with the margin
-  const size = bias.length * height * width * stride * stride; // numbers of an image's next maps
-  return { tall, wide, size };
+// The transposed convolution of DCGAN, with a 4 x 4 kernel: stride 2 doubles height and width,
+// stride 1 keeps them. Each input pixel is added to 4 x 4 output pixels; the output is computed with
+// a margin, so that the inner loops need no bounds checks.
+function outputSizes({ height, width, stride, weights: [, bias] }) {
+  const paddedWidth = stride * (width - 1) + 4;
+  return {
+    paddedWidth,
+    paddedMap: (stride * (height - 1) + 4) * paddedWidth, // pixels of one output map with margin
+    outputSize: bias.length * height * width * stride * stride, // all output maps without margin
+  };
 }
 
-// visit(place in the next maps, place in them with their margin, numbers) for every row.
-function eachRowOfMaps(step, visit) {
-  const { tall, wide } = sizesOfMaps(step);
-  const [rows, numbers] = [step.stride * step.height, step.stride * step.width];
+// visit(index without margin, index with margin, length) for every row of every output map.
+function forEachOutputRow(step, visit) {
+  const { paddedWidth, paddedMap } = outputSizes(step);
+  const [rows, length] = [step.stride * step.height, step.stride * step.width];
   for (let row = 0; row < step.weights[1].length * rows; row++) {
     const map = Math.floor(row / rows);
-    visit(row * numbers, (map * tall + (row % rows) + 1) * wide + 1, numbers);
+    visit(row * length, map * paddedMap + ((row % rows) + 1) * paddedWidth + 1, length);
   }
 }
 
 function transposed(x, step, count) {
   const { height, width, stride, weights: [weight, bias] } = step;
-  const { tall, wide, size } = sizesOfMaps(step);
-  const narrow = x.length / count;
-  const maps = narrow / (height * width);
-  const y = new Float32Array(count * size);
+  const { paddedWidth, paddedMap, outputSize } = outputSizes(step);
+  const inputSize = x.length / count;
+  const inputMaps = inputSize / (height * width);
+  const y = new Float32Array(count * outputSize);
   for (let n = 0; n < count; n++) {
-    const padded = new Float32Array(bias.length * tall * wide);
-    bias.forEach((start, o) => padded.fill(start, o * tall * wide, (o + 1) * tall * wide));
-    for (let pair = 0; pair < maps * bias.length; pair++) {
-      const from = n * narrow + Math.floor(pair / bias.length) * height * width;
-      const to = (pair % bias.length) * tall * wide;
+    const padded = new Float32Array(bias.length * paddedMap);
+    bias.forEach((start, o) => padded.fill(start, o * paddedMap, (o + 1) * paddedMap));
+    for (let pair = 0; pair < inputMaps * bias.length; pair++) {
+      const from = n * inputSize + Math.floor(pair / bias.length) * height * width;
+      const to = (pair % bias.length) * paddedMap;
       for (let k = 0; k < 4; k++) {
-        // One row of the kernel at a time, over all rows of the map.
+        // One kernel row at a time, for all pixels of the map.
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
         for (let h = 0; h < height; h++) {
-          let place = to + (stride * h + k) * wide;
-          for (let w = from + h * width; w < from + (h + 1) * width; w++, place += stride) {
-            const v = x[w];
-            padded[place] += v * ka;
-            padded[place + 1] += v * kb;
-            padded[place + 2] += v * kc;
-            padded[place + 3] += v * kd;
+          let o = to + (stride * h + k) * paddedWidth;
+          for (let i = from + h * width; i < from + (h + 1) * width; i++, o += stride) {
+            const v = x[i];
+            padded[o] += v * ka;
+            padded[o + 1] += v * kb;
+            padded[o + 2] += v * kc;
+            padded[o + 3] += v * kd;
           }
         }
       }
     }
-    eachRowOfMaps(step, (plain, inner, numbers) => {
-      y.set(padded.subarray(inner, inner + numbers), n * size + plain);
+    forEachOutputRow(step, (index, paddedIndex, length) => {
+      y.set(padded.subarray(paddedIndex, paddedIndex + length), n * outputSize + index);
     });
   }
   return y;
@@ -158,29 +161,26 @@ function transposed(x, step, count) {
 
 function transposedBackward(dy, x, step, count) {
   const { height, width, stride, weights: [weight, bias] } = step;
-  const { tall, wide, size } = sizesOfMaps(step);
-  const narrow = x.length / count;
-  const maps = narrow / (height * width);
+  const { paddedWidth, paddedMap, outputSize } = outputSizes(step);
+  const inputSize = x.length / count;
+  const inputMaps = inputSize / (height * width);
   const dx = new Float32Array(x.length);
   for (let n = 0; n < count; n++) {
-    const padded = new Float32Array(bias.length * tall * wide);
-    eachRowOfMaps(step, (plain, inner, numbers) => {
-      padded.set(dy.subarray(n * size + plain, n * size + plain + numbers), inner);
+    const padded = new Float32Array(bias.length * paddedMap);
+    forEachOutputRow(step, (index, paddedIndex, length) => {
+      const start = n * outputSize + index;
+      padded.set(dy.subarray(start, start + length), paddedIndex);
     });
-    for (let pair = 0; pair < maps * bias.length; pair++) {
-      const to = n * narrow + Math.floor(pair / bias.length) * height * width;
-      const from = (pair % bias.length) * tall * wide;
+    for (let pair = 0; pair < inputMaps * bias.length; pair++) {
+      const to = n * inputSize + Math.floor(pair / bias.length) * height * width;
+      const from = (pair % bias.length) * paddedMap;
       for (let k = 0; k < 4; k++) {
         const at = pair * 16 + 4 * k;
         const [ka, kb, kc, kd] = [weight[at], weight[at + 1], weight[at + 2], weight[at + 3]];
         for (let h = 0; h < height; h++) {
-          let place = from + (stride * h + k) * wide;
-          for (let w = to + h * width; w < to + (h + 1) * width; w++, place += stride) {
-            dx[w] +=
-              padded[place] * ka +
-              padded[place + 1] * kb +
-              padded[place + 2] * kc +
-              padded[place + 3] * kd;
+          let o = from + (stride * h + k) * paddedWidth;
+          for (let i = to + h * width; i < to + (h + 1) * width; i++, o += stride) {
+            dx[i] += padded[o] * ka + padded[o + 1] * kb + padded[o + 2] * kc + padded[o + 3] * kd;
           }
         }
       }
@@ -214,71 +214,70 @@ const KINDS = {
   ],
   clip: [
     (step, x) => x.map((v) => Math.max(-1, Math.min(1, v))),
-    (step, dy, x) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // as layers.Clip says
+    (step, dy, x) => dy.map((g, i) => g * (1 - Math.tanh(x[i]) ** 2)), // see layers.Clip
   ],
 };
 
 class Generator {
   constructor(facts, weights) {
-    this.noise = facts.latent; // random numbers; after them a row has a number for each class
-    this.classes = facts.classes || []; // names; none of an unconditional generator
-    this.latent = this.noise + this.classes.length;
+    // An input row is a latent, followed by a weight for each class of a conditional generator.
+    this.latentSize = facts.latent;
+    this.classes = facts.classes || []; // names
+    this.rowSize = this.latentSize + this.classes.length;
     this.shape = facts.shape; // channels, height, width
     this.pixels = facts.shape.reduce((product, side) => product * side, 1);
     this.operations = buildOperations(facts.operations, weights);
   }
 
-  // Row n of several, and image n of several.
+  // The n-th of several input rows, and of several images.
   row(rows, n) {
-    return rows.subarray(n * this.latent, (n + 1) * this.latent);
+    return rows.subarray(n * this.rowSize, (n + 1) * this.rowSize);
   }
 
   image(images, n) {
     return images.subarray(n * this.pixels, (n + 1) * this.pixels);
   }
 
-  // Rows of random numbers, each of the class of that label; without one, of any class.
+  // `count` random input rows of class `label`, or of random classes.
   sample(count, label) {
-    const rows = new Float32Array(count * this.latent);
+    const rows = new Float32Array(count * this.rowSize);
     for (let n = 0; n < count; n++) {
-      rows.set(normals(this.noise), n * this.latent);
+      rows.set(normals(this.latentSize), n * this.rowSize);
       if (this.classes.length) {
-        const any = Math.floor(uniform() * this.classes.length);
-        rows[n * this.latent + this.noise + (label ?? any)] = 1;
+        const random = Math.floor(uniform() * this.classes.length);
+        rows[n * this.rowSize + this.latentSize + (label ?? random)] = 1;
       }
     }
     return rows;
   }
 
-  // Along the sphere from one row to another, and straight from class to class.
+  // Spherical interpolation of the latents, linear interpolation of the classes.
   between(a, b, share) {
     const row = a.map((v, i) => v + share * (b[i] - v));
-    row.set(slerp(a.subarray(0, this.noise), b.subarray(0, this.noise), share));
+    row.set(slerp(a.subarray(0, this.latentSize), b.subarray(0, this.latentSize), share));
     return row;
   }
 
-  // Float32Array of count latents -> every result, the last one the pixels in [-1, 1], of each
-  // image channel after channel.
-  results(latents) {
-    const count = latents.length / this.latent;
-    const results = [latents];
+  // Input rows -> the results of all operations. The last are pixels (N, C, H, W) in [-1, 1].
+  results(rows) {
+    const count = rows.length / this.rowSize;
+    const results = [rows];
     for (const step of this.operations) {
       results.push(KINDS[step.kind][0](step, results[results.length - 1], count));
     }
     return results;
   }
 
-  images(latents) {
-    return this.results(latents)[this.operations.length];
+  images(rows) {
+    return this.results(rows)[this.operations.length];
   }
 
-  // The gradient at the latents, from the gradient at the pixels, by the chain rule.
-  gradient(results, atPixels) {
-    const count = results[0].length / this.latent;
+  // Backpropagation: the gradient of the input rows from the gradient of the pixels.
+  gradient(results, pixelGradient) {
+    const count = results[0].length / this.rowSize;
     return this.operations.reduceRight(
-      (dy, step, place) =>
-        KINDS[step.kind][1](step, dy, results[place], results[place + 1], count),
-      atPixels,
+      (dy, step, i) => KINDS[step.kind][1](step, dy, results[i], results[i + 1], count),
+      pixelGradient,
     );
   }
 }

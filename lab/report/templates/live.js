@@ -1,28 +1,28 @@
-// The page of a run under way: it loads itself again now and then, which needs no server, and leaves
-// the reader where he was and with the samples he had, as the newer generator makes them. Once the
-// run has ended the page that is loaded does so no more.
+// The page of an unfinished run reloads itself, which needs no server. Scroll position, inputs and
+// samples are kept; the samples are then those of the newer generator. The page of a finished run
+// does not reload.
 
-const RENEWED_EVERY = 20; // seconds; the run writes the page no oftener
-const UNDISTURBED = 5; // seconds since the reader last did something here
-const SILENT_AFTER = 300; // seconds: a run that goes on writes its page about each minute
+const RELOAD_EVERY = 20; // seconds; the run does not write the page more often
+const IDLE_FOR = 5; // seconds without input from the reader before a reload
+const SILENT_AFTER = 300; // seconds; a running training writes the page about every minute
 
-const placeKey = `place in ${location.pathname}`;
-const touchable = () => all("a, button, input, select, summary, [tabindex]");
-const fields = () => all("#play input, #play select");
+const viewKey = `view of ${location.pathname}`;
+const focusable = () => all("a, button, input, select, summary, [tabindex]");
+const inputs = () => all("#play input, #play select");
 
-function savePlace() {
+function saveView() {
   const sections = all("section").map((each) => [each.id, each.getBoundingClientRect().top]);
   const slider = find("film-slider");
-  const place = {
+  const view = {
     section: sections.filter(([, top]) => top <= 1).pop(),
     scrolled: scrollY,
-    epoch: slider && +slider.value < +slider.max ? data.frames[slider.value].epoch : null, // or the end
-    fields: fields().map(({ value, checked }) => ({ value, checked })),
-    played: { ...played, seed },
+    epoch: slider && +slider.value < +slider.max ? data.frames[slider.value].epoch : null, // null: last
+    inputs: inputs().map(({ value, checked }) => ({ value, checked })),
+    viewState: { ...viewState, seed },
     open: all("details").map((each) => each.open),
-    focus: touchable().indexOf(document.activeElement),
+    focus: focusable().indexOf(document.activeElement),
   };
-  sessionStorage.setItem(placeKey, JSON.stringify(place));
+  sessionStorage.setItem(viewKey, JSON.stringify(view));
 }
 
 function move(field, state) {
@@ -32,36 +32,36 @@ function move(field, state) {
   for (const type of ["input", "change"]) field.dispatchEvent(new Event(type));
 }
 
-function restorePlace() {
-  const place = JSON.parse(sessionStorage.getItem(placeKey));
-  sessionStorage.removeItem(placeKey);
-  if (!place) return;
-  Object.assign(played, place.played);
-  all("details").forEach((each, i) => (each.open = place.open[i]));
-  if (place.epoch !== null && find("film-slider")) {
-    move(find("film-slider"), { value: String(nearestFrame(place.epoch)) });
+function restoreView() {
+  const view = JSON.parse(sessionStorage.getItem(viewKey));
+  sessionStorage.removeItem(viewKey);
+  if (!view) return;
+  Object.assign(viewState, view.viewState);
+  all("details").forEach((each, i) => (each.open = view.open[i]));
+  if (view.epoch !== null && find("film-slider")) {
+    move(find("film-slider"), { value: String(nearestFrame(view.epoch)) });
   }
-  const section = place.section && find(place.section[0]);
-  const moved = section ? section.getBoundingClientRect().top - place.section[1] : place.scrolled;
+  const section = view.section && find(view.section[0]);
+  const moved = section ? section.getBoundingClientRect().top - view.section[1] : view.scrolled;
   scrollBy({ top: moved, behavior: "instant" });
-  // What one plays with is there only after the first paint.
+  // The generator starts only after the first paint.
   requestAnimationFrame(() =>
     setTimeout(() => {
-      fields().forEach((each, i) => place.fields[i] && move(each, place.fields[i]));
-      if (place.played.restored) find("project").click();
-      if (place.focus >= 0) touchable()[place.focus]?.focus({ preventScroll: true });
+      inputs().forEach((each, i) => view.inputs[i] && move(each, view.inputs[i]));
+      if (view.viewState.restored) find("project").click();
+      if (view.focus >= 0) focusable()[view.focus]?.focus({ preventScroll: true });
     }),
   );
 }
 
-function keepRenewing(note) {
+function reloadRegularly(note) {
   const written = new Date(1000 * note.dataset.written);
   const loaded = Date.now();
-  let disturbed = 0;
+  let lastInput = 0;
   let pressed = false;
   for (const type of ["pointerdown", "pointerup", "pointermove", "keydown", "wheel", "touchmove"]) {
     addEventListener(type, (event) => {
-      disturbed = Date.now();
+      lastInput = Date.now();
       if (type !== "pointermove") pressed = type === "pointerdown";
     }, { passive: true });
   }
@@ -74,20 +74,20 @@ function keepRenewing(note) {
       const today = written.toDateString() === new Date(now).toDateString();
       const time = written.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
       const day = today ? "" : ` on ${written.toLocaleDateString("en-CA")}`;
-      note.textContent = `No sign of life since ${time}${day}: gan_lab.py --resume goes on with it.`;
+      note.textContent = `No sign of life since ${time}${day}: gan_lab.py --resume continues the run.`;
     }
-    const busy = pressed || now - disturbed < 1000 * UNDISTURBED || document.querySelector(".playing");
-    const due = now - loaded > 1000 * RENEWED_EVERY * (silent ? 3 : 1);
+    const busy = pressed || now - lastInput < 1000 * IDLE_FOR || document.querySelector(".playing");
+    const due = now - loaded > 1000 * RELOAD_EVERY * (silent ? 3 : 1);
     if (!due || busy || document.hidden || !getSelection().isCollapsed) return;
-    clearInterval(timer); // a page that loads slowly shall not be asked for again
-    savePlace();
+    clearInterval(timer); // reload only once, even if loading is slow
+    saveView();
     location.reload();
   }, 1000);
 }
 
 try {
-  restorePlace();
-  if (find("alive")) keepRenewing(find("alive"));
+  restoreView();
+  if (find("alive")) reloadRegularly(find("alive"));
 } catch (error) {
-  if (error.name !== "SecurityError") throw error; // a browser that keeps nothing: no renewal
+  if (error.name !== "SecurityError") throw error; // without sessionStorage there are no reloads
 }

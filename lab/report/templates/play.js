@@ -1,24 +1,23 @@
-// What one can do with the generator: steer a sample, walk between samples.
+// Interactive latent directions, and interpolation between samples.
 
-// ---- Chance, interpolation, drawing ----
+// ---- Random numbers, interpolation, drawing ----
 
-// A page opens the same each time, and a sample can be drawn again by the seed before it.
+// The state of the random generator. A sample can be reproduced from the state before it.
 let seed = 7;
 
 function uniform() {
-  // In [0, 1): mulberry32.
+  // A uniform random number in [0, 1): mulberry32.
   seed = (seed + 0x6d2b79f5) | 0;
   let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
   t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
 }
 
-// What the reader looks at that is left to chance, by its seed. live.js keeps it when a page renews
-// itself; the panels then begin with it.
-const played = {};
+// The seeds of the samples on the page. live.js restores them after a reload.
+const viewState = {};
 
 function normals(count) {
-  // Box and Muller 1958.
+  // Standard normal numbers: Box and Muller 1958.
   return new Float32Array(count).map(
     () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
   );
@@ -27,7 +26,7 @@ function normals(count) {
 const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
 
 function slerp(a, b, share) {
-  // Shoemake 1985; for latents: White 2016, "Sampling generative networks".
+  // Spherical interpolation: Shoemake 1985; for latents: White 2016, "Sampling generative networks".
   const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
   const angle = Math.acos(Math.max(-1, Math.min(1, cosine)));
   if (Math.sin(angle) < 1e-4) return a.map((v, i) => v + share * (b[i] - v));
@@ -37,31 +36,31 @@ function slerp(a, b, share) {
 
 const level = (pixel) => Math.max(0, Math.min(255, Math.round((pixel + 1) * 127.5)));
 
-// pixels: one image of shape [channels, height, width], grey or colour.
-function draw(canvas, pixels, [channels, height, width], x = 0, y = 0) {
+// image: of shape [channels, height, width], grey or colour.
+function draw(canvas, image, [channels, height, width], x = 0, y = 0) {
   const picture = new ImageData(width, height);
-  const places = height * width;
-  for (let i = 0; i < places; i++) {
-    for (let band = 0; band < 3; band++) {
-      picture.data[4 * i + band] = level(pixels[(band % channels) * places + i]);
+  const pixels = height * width;
+  for (let i = 0; i < pixels; i++) {
+    for (let channel = 0; channel < 3; channel++) {
+      picture.data[4 * i + channel] = level(image[(channel % channels) * pixels + i]);
     }
     picture.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(picture, x, y);
 }
 
-// ---- Steer a sample ----
+// ---- Latent directions ----
 
 function startSteering(generator, directions) {
   const sliders = all(".direction");
   const strip = find("strip");
   const MOST_KEPT = 24;
-  const morph = find("morph"); // only on the page of a conditional generator
+  const morph = find("morph"); // of a conditional generator only
   const classRow = morph && new ClassRow(generator, ask);
-  const { samples = [], base: shown } = played;
+  const { samples = [], base: shown } = viewState;
   let base = null;
   let kept = 0;
-  played.samples = [];
+  viewState.samples = [];
 
   function steered() {
     const latent = base.slice();
@@ -87,14 +86,14 @@ function startSteering(generator, directions) {
     show();
   }
 
-  // origin: { from, label }, the seed of a sample and the class that was asked for, if any.
+  // origin: { from, label }, the seed of a sample and its class, if one was chosen.
   function drawn(origin) {
     seed = origin.from;
     return generator.sample(1, origin.label);
   }
 
-  function take(latent, origin = played.base) {
-    played.base = origin;
+  function take(latent, origin = viewState.base) {
+    viewState.base = origin;
     base = latent.slice();
     for (const slider of sliders) slider.value = 0;
     if (morph) morph.value = classOf(generator, base);
@@ -110,7 +109,7 @@ function startSteering(generator, directions) {
     draw(canvas, generator.images(latent), generator.shape);
     strip.prepend(button);
     if (strip.children.length > MOST_KEPT) strip.lastChild.remove();
-    played.samples = [...played.samples, origin].slice(-MOST_KEPT);
+    viewState.samples = [...viewState.samples, origin].slice(-MOST_KEPT);
     return latent;
   }
 
@@ -135,15 +134,15 @@ function startSteering(generator, directions) {
   else sample(16);
 }
 
-// ---- Walk between four corners ----
+// ---- Interpolation between four samples ----
 
 function startWalk(generator) {
-  const SIDE = 8; // images a side
-  const STEPS = 4 * (SIDE - 1); // of the arrow keys from one side to the other
+  const SIDE = 8; // images per side of the grid
+  const STEPS = 4 * (SIDE - 1); // steps with an arrow key from one side to the other
   const [, height, width] = generator.shape;
   const area = find("walk-area");
   let corners = [];
-  let place = played.place ?? [0.5, 0.5]; // from left, from top
+  let position = viewState.position ?? [0.5, 0.5]; // from left, from top
 
   const between = (u, v) =>
     generator.between(
@@ -153,10 +152,10 @@ function startWalk(generator) {
     );
 
   function fill() {
-    const latents = new Float32Array(SIDE * SIDE * generator.latent);
+    const latents = new Float32Array(SIDE * SIDE * generator.rowSize);
     for (let i = 0; i < SIDE * SIDE; i++) {
       const [u, v] = [(i % SIDE) / (SIDE - 1), Math.floor(i / SIDE) / (SIDE - 1)];
-      latents.set(between(u, v), i * generator.latent);
+      latents.set(between(u, v), i * generator.rowSize);
     }
     const images = generator.images(latents);
     for (let i = 0; i < SIDE * SIDE; i++) {
@@ -167,13 +166,13 @@ function startWalk(generator) {
   }
 
   function go(u, v) {
-    place = played.place = [u, v].map((share) => Math.max(0, Math.min(1, share)));
+    position = viewState.position = [u, v].map((share) => Math.max(0, Math.min(1, share)));
     const marker = find("walk-marker");
-    [marker.style.left, marker.style.top] = place.map(
+    [marker.style.left, marker.style.top] = position.map(
       (share) => `${(100 * (0.5 + share * (SIDE - 1))) / SIDE}%`,
     );
-    draw(find("walk-here"), generator.images(between(...place)), generator.shape);
-    const [right, down] = place.map((share) => `${Math.round(100 * share)}%`);
+    draw(find("walk-here"), generator.images(between(...position)), generator.shape);
+    const [right, down] = position.map((share) => `${Math.round(100 * share)}%`);
     find("walk-place").textContent = `${right} to the right, ${down} down`;
   }
 
@@ -187,10 +186,10 @@ function startWalk(generator) {
   }
 
   function begin(from = seed) {
-    played.corners = seed = from;
+    viewState.corners = seed = from;
     corners = [0, 1, 2, 3].map(() => generator.sample(1));
     fill();
-    go(...place);
+    go(...position);
   }
 
   area.addEventListener("pointerdown", (event) => {
@@ -203,10 +202,10 @@ function startWalk(generator) {
     const move = moves[event.key];
     if (!move) return;
     event.preventDefault();
-    go(place[0] + move[0] / STEPS, place[1] + move[1] / STEPS);
+    go(position[0] + move[0] / STEPS, position[1] + move[1] / STEPS);
   });
   find("new-corners").addEventListener("click", () => begin());
-  begin(played.corners);
+  begin(viewState.corners);
 }
 
 function startGenerator() {
@@ -215,9 +214,9 @@ function startGenerator() {
   startWalk(generator);
   startRestoring(generator);
   startFilling(generator);
-  seed = played.seed ?? seed;
+  seed = viewState.seed ?? seed;
   document.documentElement.classList.add("playable");
-  // For the console, and for the tests: latents in, rows of levels out.
+  // For the console and for tests: input rows -> pixel levels of each image.
   window.lab = {
     generate: (latents) => {
       const images = generator.images(Float32Array.from(latents.flat()));
