@@ -24,7 +24,7 @@ from lab.training.optim import Adam
 # Under half the multiplications of the widths that the class has by default.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}
 IMAGES_SHOWN = 190_000  # whatever the set's size
-ESTIMATOR_IMAGES = 400_000  # at most that many: more teach the estimator little
+ESTIMATOR_IMAGES = 400_000  # at most: told the truth, a denoiser restores hardly better
 LR = 2e-3  # Adam's learning rate at its highest
 # And Muon's, for the convolutions between the first and the last: after 60,000 images these restore
 # 0.26 to 0.52 dB better than with Adam.

@@ -16,7 +16,7 @@ class Gaussian(Corruption):
 
     name = "gaussian"
     examples = ("0.3", "0.7")
-    trained = (0.02, 1.0)
+    trained = (0.02, 1.4)  # beyond `most`: at an end of the range networks restore 0.2 dB worse
     is_linear = is_pixelwise = True
     clips = False  # whether the result is clipped to [0, 1], as in a file
 
