@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
+from pages import SETS
 from quality import run_script_of_lab, save_picture, trained
 
 from lab.data import DATASETS
@@ -75,7 +76,7 @@ def main() -> None:
     """Train and evaluate what is missing, then write the table and the picture."""
     options = parse(Options)
     rows, pictured = [], {}
-    for dataset in DATASETS:
+    for dataset in SETS:
         arguments = arguments_of(options, dataset)
         run = trained(options, f"dcgan-{dataset}-{options.seed}", *arguments)
         run = evaluated(options, run)
@@ -84,7 +85,7 @@ def main() -> None:
     facts = run.config.machine
     published = [
         f"- {spec.title}: " + "; ".join(f"{what} {fid}" for what, fid in spec.published_fid)
-        for spec in DATASETS.values()
+        for spec in map(DATASETS.get, SETS)
     ]
     text = (
         "# The convolutional recipe at length\n\n"

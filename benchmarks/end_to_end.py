@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import torch
-from pages import write_section
+from pages import SETS, write_section
 
 from lab.data import DATASETS
 from lab.device import describe_machine
@@ -34,7 +34,7 @@ class Options:
     """Every option of the benchmark."""
 
     data_dir: Path | None = option(None, "folder with both full sets", folder=True)
-    dataset: str | None = option(None, "only this set; left out, both", choices=DATASETS)
+    dataset: str | None = option(None, "only this set; left out, both", choices=SETS)
     out: Path = option(Path("outputs/end-to-end"), "folder for the runs")
 
 
@@ -96,7 +96,7 @@ def rows_of(options: Options, dataset: str) -> list[str]:
 def main() -> None:
     """Measure both sets, then write the report."""
     options = parse(Options)
-    datasets = (options.dataset,) if options.dataset else DATASETS
+    datasets = (options.dataset,) if options.dataset else SETS
     rows = [row for dataset in datasets for row in rows_of(options, dataset)]
     only = f" --dataset {options.dataset}" if options.dataset else ""
     facts = describe_machine(torch.device("cpu"))

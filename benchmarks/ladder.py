@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
+from pages import SETS
 from quality import trained
 from training import CPU
 
@@ -103,7 +104,7 @@ def main() -> None:
     options = parse(Options)
     lines = [
         row_of(options, dataset, label, arguments)
-        for dataset in DATASETS
+        for dataset in SETS
         for label, arguments in commands(options.tried)
     ]
     facts = describe_machine(CPU)

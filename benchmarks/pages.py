@@ -6,6 +6,8 @@ from pathlib import Path
 
 from lab.files import write_text
 
+SETS = ("mnist", "fashion")  # that every table has
+
 
 def write_section(path: Path, introduction: str, heading: str, body: str) -> None:
     """Write the page `path`: its introduction, and `body` below `heading`, anew.

@@ -4,8 +4,8 @@
 
 Runs gan_lab.py as a user would. The modern recipe runs as it is by default; the classic one gets as
 many epochs as take the same time on this machine, which is found by timing steps of both in turn:
-other work on the machine then slows both alike. Writes benchmarks/QUALITY.md and the picture of the
-README, benchmarks/figures/recipes.png. Runs that are there already, from a call that was stopped,
+other work on the machine then slows both alike. Writes benchmarks/QUALITY.md and its picture,
+benchmarks/figures/recipes.png. Runs that are there already, from a call that was stopped,
 are not made again.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
+from pages import SETS
 from PIL import Image
 from training import CPU, timed, training_options
 
@@ -173,14 +174,14 @@ def main() -> None:
     ratio = known_cost_ratio(options)
     print(f"an epoch of the modern recipe takes as long as {ratio:.2f} of the classic", flush=True)
     rows, pictured = [], {}
-    for dataset in DATASETS:
+    for dataset in SETS:
         for seed in options.seeds:
             for recipe, run in compared(options, dataset, seed, ratio).items():
                 rows.append(row_of(dataset, recipe, seed, run))
                 pictured.setdefault((dataset, recipe), run)
     more = [
         row_of(dataset, "modern", seed, default_run(options, dataset, seed))
-        for dataset in DATASETS
+        for dataset in SETS
         for seed in options.more_seeds
     ]
     facts = describe_machine(CPU)
@@ -198,6 +199,7 @@ def main() -> None:
         f"{verdicts(rows)}\n\n"
         "What convolutions would take off the rest, and what other changes to fully connected "
         "networks do not, stands at the end of LADDER.md.\n\n"
+        "![Sample grids of both recipes on both sets](figures/recipes.png)\n\n"
         f"## Every run\n\n{table(rows + more)}\n"
     )
     write_text(HERE / "QUALITY.md", text)

@@ -23,6 +23,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from pages import SETS
+
 from lab.data import DATASETS, Dataset, load
 from lab.data.pixels import to_unit
 from lab.device import describe_machine, full_precision, set_up_torch
@@ -37,7 +39,6 @@ from lab.restoration.corruptions import parse as parse_corruption
 from lab.restoration.restorers import SAMPLES, Context, applicable
 from lab.restoration.scoring import CleanImages, scores
 
-SETS = ("mnist", "fashion")
 SLOW = ("nlm", "bm3d", "biharmonic", "tv")
 LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 # The denoiser of 75439fa, which knew Gaussian noise alone, on the first 1,000 test images.
