@@ -75,7 +75,7 @@ def small_sampler() -> torch.nn.Module:
 @pytest.fixture
 def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it without denoiser and sampler; none ships, either."""
-    monkeypatch.setattr(networks, "load_restorer", lambda *_: None)
+    monkeypatch.setattr(networks, "load_shipped", lambda *_: None)
     copied = tmp_path / "outputs" / "mnist-001"
     shutil.copytree(finished, copied, ignore=shutil.ignore_patterns("denois*", "sampler*"))
     return copied
@@ -157,7 +157,7 @@ def test_the_shipped_denoiser_is_used_until_an_own_one_is_trained(
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
+    monkeypatch.setattr(networks, "load_shipped", shipped.load_shipped)
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", denoising.BATCH)
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
     scores, file = own_run / "denoising_results" / "scores.json", "denoiser_mnist.pth"
@@ -189,7 +189,7 @@ def test_a_damaged_shipped_denoiser_is_left_out(
     shutil.copytree(shipped.WEIGHTS, weights)
     (weights / "denoiser_mnist.pth").write_bytes(b"altered")
     monkeypatch.setattr(shipped, "WEIGHTS", weights)
-    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
+    monkeypatch.setattr(networks, "load_shipped", shipped.load_shipped)
     run_script(monkeypatch, "--run", own_run, "--sigma", 0.5, *FEW)
     said = capsys.readouterr().out
     assert said.count("is not the file that SHA256SUMS beside it lists") == 1
@@ -226,7 +226,7 @@ def test_every_option_has_its_effect(
     purposes = {given[-1] for given, _ in calls["per_image_noise"]}
     assert purposes == {"noise", "regeneration"}
     assert [str(given[2]) for given, _ in calls["find_latents"]] == of_two
-    assert len(calls["denoise"]) == 2
+    assert len(calls["denoise"]) == 3  # of the blur once more, for the known operator
     assert [given[3:] for given, _ in calls["find_latents"]] == [(2, 10)] * 2
     assert [given[2:] for given, _ in calls["sample"]] == [(8, 7), (8, 7), (2, 7), (2, 7)]
 
@@ -443,7 +443,7 @@ def test_estimated_corruptions_are_passed_to_the_restorers(
 def test_own_images_without_corruption_are_kept(
     monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, capsys
 ) -> None:
-    monkeypatch.setattr(networks, "load_restorer", shipped.load_restorer)
+    monkeypatch.setattr(networks, "load_shipped", shipped.load_shipped)
     own, out = tmp_path / "own", tmp_path / "out"
     own.mkdir()
     clean = load_sample("mnist").test_images[:1]
@@ -481,7 +481,10 @@ def test_own_images_without_corruption_are_kept(
         (("--sigma", "25"), "give a number from 0 to 1; of levels 0 to 255 that is 0.098"),
         (("--clip",), "--clip: is --corruption gaussian-clipped:0.3 now"),
         (("--regenerate", "3"), "--regenerate: is now called --samples"),
-        (("--restorer", "x"), "choose one of regeneration, projection, denoiser, sampler"),
+        (
+            ("--restorer", "x"),
+            "choose one of regeneration, projection, denoiser, consistent, sampler",
+        ),
         (("--corruption", "gaussian:0.1", "--sigma", 0.1), "leave --sigma out"),
     ],
 )

@@ -186,7 +186,7 @@ def test_waiting_for_a_lock(tmp_path):
 
 def test_a_killed_program_has_no_lock(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from lab.files import held\n"
+        "import sys, time; from pathlib import Path; from lab.files import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

@@ -278,7 +278,7 @@ def test_without_a_run_the_shipped_generator_is_used(generator, tmp_path, monkey
         make(monkeypatch, "--pretrained", "mnist")
     monkeypatch.setattr(generators, "sets_with_generator", lambda: [FASHION])
     loaded = generators.load_weights(generator, "generator")
-    monkeypatch.setattr(generators, "load_generator", lambda spec: loaded)
+    monkeypatch.setattr(generators, "load_shipped", lambda role, spec: loaded)
     make(monkeypatch)
     assert "there is no run yet" in capsys.readouterr().out
     make(monkeypatch, "--pretrained", "fashion", "--per-class", 2)

@@ -62,16 +62,19 @@ def test_every_file_of_the_layout_exists():
 @pytest.mark.parametrize(
     ("table", "row", "form"),
     [
-        ("QUALITY.md", r"\| Fashion-MNIST \| ([\d.]+) \|", "the classic one has {} after"),
-        ("DCGAN.md", r"\| MNIST .*?\*\*([\d.]+)\*\*", "FID of {} and"),
-        ("DCGAN.md", r"\| Fashion-MNIST .*?\*\*([\d.]+)\*\*", "and {} (`benchmarks/DCGAN.md`)"),
         ("END_TO_END.md", r"--dataset fashion` \| (\d+) \|", "takes {} s"),
-        ("END_TO_END.md", r"dcgan --dataset fashion` \| (\d+) \|", "after {} s (AVX2)"),
         (
             "END_TO_END.md",
-            r"dcgan --dataset fashion` \| \d+ \| FCD ([\d.]+)",
-            "ends at {} on Fashion-MNIST",
+            r"`python gan_lab.py --dataset fashion` \| \d+ \| FCD ([\d.]+), MLP FCD 0.39",
+            "(modern) | 261 s on two AVX2 cores | {} | 0.39 |",
         ),
+        (
+            "END_TO_END.md",
+            r"dcgan --dataset fashion` \| 279 \| FCD ([\d.]+), MLP FCD 0.97",
+            "--recipe dcgan` | 279 s on two AVX2 cores | {} | 0.97 |",
+        ),
+        ("CONDITIONAL.md", r"\| FCD \(.*?\*\*([\d.]+)\*\*", "ends at an FCD of {} and"),
+        ("CONDITIONAL.md", r"\| MLP FCD \(.*?\*\*([\d.]+)\*\*", "and an MLP FCD of {} (real"),
     ],
 )
 def test_its_figures_are_those_of_the_tables(table, row, form):

@@ -32,11 +32,6 @@ def load_classifier(spec: DatasetSpec) -> nn.Module | None:
     return found and found.network
 
 
-def load_restorer(spec: DatasetSpec, role: str) -> Weights | None:
-    """The denoiser or the sampler for the data set; None if none ships."""
-    return load_shipped(role, spec)
-
-
 def sets_with_generator() -> list[DatasetSpec]:
     """The data sets for which a generator ships."""
     return [spec for spec in DATASETS.values() if _ships("generator", spec)]

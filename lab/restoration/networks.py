@@ -12,7 +12,7 @@ from torch import nn
 from lab.data.datasets import Dataset, DatasetSpec
 from lab.errors import Fault, on_interrupt
 from lab.models.serialization import Weights, load_weights, save_weights
-from lab.models.shipped import load_restorer
+from lab.models.shipped import load_shipped
 from lab.restoration import denoising, posterior
 
 
@@ -90,7 +90,7 @@ def _load_shipped(role: RestorerRole, spec: DatasetSpec, required: bool) -> Weig
     """
     weights, reason = None, f"none ships for {spec.title}"
     try:
-        weights = load_restorer(spec, role.name)
+        weights = load_shipped(role.name, spec)
     except (Fault, OSError) as error:
         reason = str(error)
     if weights:

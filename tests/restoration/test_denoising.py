@@ -219,7 +219,7 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", 2 * denoising.BATCH)
-    monkeypatch.setattr(networks, "load_restorer", lambda *_: None)
+    monkeypatch.setattr(networks, "load_shipped", lambda *_: None)
     dataset, device = datasets.load_sample("mnist"), torch.device("cpu")
     path = tmp_path / "denoiser.pth"
     assert networks.find(DENOISER, path, dataset, device, seed=7) is None
@@ -286,7 +286,7 @@ LEAST = {"mnist": (29.0, 20.0), "fashion": (26.5, 19.2)}  # dB at sigma 0.1 and 
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
 def test_the_networks_that_ship_restore_everything(name: str) -> None:
     dataset = datasets.load_sample(name)
-    found = [shipped.load_restorer(dataset.spec, role) for role in ("denoiser", "sampler")]
+    found = [shipped.load_shipped(role, dataset.spec) for role in ("denoiser", "sampler")]
     for weights, most in zip(found, (1_500_000, 2_000_000), strict=True):
         assert weights.path.stat().st_size < most and weights.spec == dataset.spec
     denoiser, sampler = (weights.network for weights in found)
@@ -305,7 +305,7 @@ def test_the_networks_that_ship_restore_everything(name: str) -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
 def test_what_is_wrong_with_a_picture_is_estimated(name: str) -> None:
     dataset = datasets.load_sample(name)
-    denoiser = shipped.load_restorer(dataset.spec, "denoiser").network
+    denoiser = shipped.load_shipped("denoiser", dataset.spec).network
     clean, right, near = to_unit(dataset.train_images[100:140]), 0, 0
     typed = ("gaussian-clipped:0.3", "salt-pepper:0.2", "poisson:5", "blur:1.5")
     for corruption in map(parse, typed):

@@ -21,7 +21,7 @@ from lab.data.datasets import Dataset, load
 from lab.device import set_up_torch
 from lab.errors import Mistake, run_script
 from lab.models.serialization import save_weights
-from lab.models.shipped import WEIGHTS, file_of, load_restorer, write_checksums
+from lab.models.shipped import WEIGHTS, file_of, load_shipped, write_checksums
 from lab.options import option, parse
 from lab.restoration import denoising, posterior
 
@@ -48,7 +48,7 @@ def train(options: Options, dataset: Dataset) -> None:
         save_weights(path, denoiser, spec, dtype=torch.float16, images_shown=shown, **facts)
         write_checksums()
     if shown := options.sampler_images:
-        denoiser = load_restorer(spec, "denoiser").network
+        denoiser = load_shipped("denoiser", spec).network
         sampler = posterior.train(images, denoiser, options.seed, shown)
         path = WEIGHTS / file_of("sampler", spec.name)
         save_weights(path, sampler, spec, dtype=torch.float16, images_shown=shown, **facts)
