@@ -37,7 +37,7 @@ from lab.report.figures import save_sheet
 from lab.restoration import classical, corruptions, denoising, restorers
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import ALL, CORRUPTIONS, Gaussian, GaussianClipped
-from lab.restoration.examples import cleaning
+from lab.restoration.examples import cleaning_condition
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context
@@ -184,7 +184,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     """Lab sheet (c): denoise generated images, compare their FCD, and show a few of them."""
 
     def denoised(images: Tensor) -> Tensor:
-        return denoising.denoise(context.denoiser, images, cleaning(images))
+        return denoising.denoise(context.denoiser, images, cleaning_condition(images))
 
     made = generated_images(context.generator, QUICK_COUNT, clean.device)
     cleaned = unit_to_levels(denoised(to_unit(made)))

@@ -35,7 +35,7 @@ from lab.restoration import (
     restorers,
     samples,
 )
-from lab.restoration.corruption import in_levels
+from lab.restoration.corruption import quantised
 from lab.restoration.corruptions import Gaussian, parse
 from lab.restoration.examples import KINDS
 from lab.runs.run import Run
@@ -447,7 +447,7 @@ def test_own_images_without_corruption_are_kept(
     own, out = tmp_path / "own", tmp_path / "out"
     own.mkdir()
     clean = load_sample("mnist").test_images[:1]
-    broken = unit_to_levels(in_levels(parse("salt-pepper:0.2").apply(to_unit(clean), 0)))
+    broken = unit_to_levels(quantised(parse("salt-pepper:0.2").apply(to_unit(clean), 0)))
     for name, image in (("clean", clean), ("broken", broken)):
         Image.fromarray(image[0, 0].numpy()).save(own / f"{name}.png")
     run_script(monkeypatch, "--run", own_run, "--images", own, "--out", out, *SOON)

@@ -1,4 +1,4 @@
-"""The convolutional denoiser, and the sampler of what a corrupted picture may show."""
+"""The convolutional denoiser, and the sampler of possible clean images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lab.text import sized
 class Denoiser(nn.Module):
     """Convolutional denoiser: corrupted images (N, *shape), NaN where pixels are missing -> clean.
 
-    Blind, as Guo et al. 2019, "CBDNet": a network of its own estimates what was done to a picture
-    and how much (`Estimator`), and the denoiser is told of it. It works on pixel-unshuffled images
-    and is given the level as a map, as Zhang et al. 2018, "FFDNet"; here with a second scale, a
-    quarter of the side, where each place sees the whole image. What it adds to its input is scaled
-    with the level as in Karras et al. 2022, "Elucidating the design space of diffusion-based
-    generative models", table 1: it predicts the noise where there is little of it and the image
-    where there is much.
+    It is blind as that of Guo et al. 2019, "CBDNet": a second network (`Estimator`) estimates the
+    kind of corruption and its level, and the denoiser is conditioned on the estimate. It works on
+    pixel-unshuffled images with the level as a map, as Zhang et al. 2018, "FFDNet", and at a second
+    scale, a quarter of the side, where fully connected layers see the whole image. Input and output
+    are scaled with the level as in Karras et al. 2022, "Elucidating the design space of
+    diffusion-based generative models", table 1: at low levels the network predicts the noise, at
+    high levels the image.
 
-    corruptions: how many kinds it tells apart. overview_width: of fully connected layers that look
-    at the whole image; each place has numbers of its own, too. In sets whose images are all placed
-    alike both gain 0.12 to 0.18 dB for a thirtieth of the multiplications.
+    corruptions: the number of kinds, with "none". overview_width: width of the fully connected
+    layers. These and a learnt bias for each position gain 0.12 to 0.18 dB, where all images are
+    centred, for a thirtieth of the multiplications.
     ValueError for sides that cannot be halved twice.
     """
 
@@ -46,11 +46,11 @@ class Denoiser(nn.Module):
             raise ValueError(f"the denoiser halves the side twice, which {sized(shape)} refuses")
         half, quarter = ((height // part, width_of_image // part) for part in (2, 4))
         small = 4 * maps  # pixels of 2 x 2 become maps
-        facts = 1 + corruptions
+        conditions = 1 + corruptions
         self.latent_shape = (self.latent_maps, *half)
         self.estimator = Estimator(maps, corruptions)
         self.enter = nn.Sequential(
-            nn.Conv2d(small + 4 + facts + self.latent_maps, width, 3, padding=1),
+            nn.Conv2d(small + 4 + conditions + self.latent_maps, width, 3, padding=1),
             ResidualConvolutions(width),
         )
         self.down = nn.Conv2d(width, inner_width, 2, stride=2)
@@ -58,7 +58,7 @@ class Denoiser(nn.Module):
             ResidualConvolutions(inner_width), ResidualConvolutions(inner_width)
         )
         self.up = nn.Sequential(nn.Conv2d(inner_width, 4 * width, 1), nn.PixelShuffle(2))
-        seen = math.prod(shape) + math.prod(quarter) + facts + math.prod(self.latent_shape)
+        seen = math.prod(shape) + math.prod(quarter) + conditions + math.prod(self.latent_shape)
         self.overview = Overview(seen, quarter, overview_width, inner_width)
         self.places = nn.Parameter(torch.zeros(1, width, *half))
         self.leave = nn.Sequential(
@@ -66,47 +66,48 @@ class Denoiser(nn.Module):
         )
 
     def forward(
-        self, corrupted: Tensor, facts: Tensor | None = None, latents: Tensor | None = None
+        self, corrupted: Tensor, condition: Tensor | None = None, latents: Tensor | None = None
     ) -> Tensor:
-        """(N, *shape) from corrupted images and what is known of them, else estimated.
+        """(N, *shape): the restored images.
 
-        facts: (N, 1 + kinds), the level and how likely each kind is. latents: of a sampler,
-        (N, latent_maps, H / 2, W / 2), standard normal.
+        condition: (N, 1 + kinds), the level and the probability of each kind; left out, it is
+        estimated. latents: of a sampler, (N, latent_maps, H / 2, W / 2), standard normal.
         """
-        if facts is None:
-            facts = self.estimator.facts(corrupted)
+        if condition is None:
+            condition = self.estimator.condition(corrupted)
         missing = corrupted.isnan()
         images = corrupted.nan_to_num(nan=0.0)
-        level = facts[:, :1, None, None]
+        level = condition[:, :1, None, None]
         total = (level**2 + self.SPREAD**2).sqrt()  # standard deviation of image and noise
         latents = images.new_zeros(len(images), *self.latent_shape) if latents is None else latents
-        answer = self.body(images / total, missing[:, :1].to(images.dtype), facts, latents).float()
-        return (self.SPREAD / total) ** 2 * images + self.scale(facts) * answer
+        holes = missing[:, :1].to(images.dtype)
+        answer = self.body(images / total, holes, condition, latents).float()
+        return (self.SPREAD / total) ** 2 * images + self.scale(condition) * answer
 
-    def scale(self, facts: Tensor) -> Tensor:
-        """(N, 1 + kinds) -> (N, 1, 1, 1): what the network's answer is multiplied with."""
-        level = facts[:, :1, None, None]
+    def scale(self, condition: Tensor) -> Tensor:
+        """(N, 1 + kinds) -> (N, 1, 1, 1): the scale of the network's output."""
+        level = condition[:, :1, None, None]
         return level * self.SPREAD / (level**2 + self.SPREAD**2).sqrt()
 
-    def body(self, images: Tensor, missing: Tensor, facts: Tensor, latents: Tensor) -> Tensor:
-        """The network itself, on images of standard deviation 1; missing: (N, 1, H, W), 0 or 1."""
+    def body(self, images: Tensor, missing: Tensor, condition: Tensor, latents: Tensor) -> Tensor:
+        """The layers, on images of standard deviation 1; missing: (N, 1, H, W), 0 or 1."""
         small = pixel_unshuffle(torch.cat((images, missing), 1), 2)  # (N, 4 C + 4, H / 2, W / 2)
-        maps = facts[:, :, None, None].expand(-1, -1, *small.shape[2:])
+        maps = condition[:, :, None, None].expand(-1, -1, *small.shape[2:])
         outer = self.enter(torch.cat((small, maps, latents), 1))  # (N, width, H / 2, W / 2)
         inner = self.down(outer)  # (N, inner_width, H / 4, W / 4)
-        whole = [images, avg_pool2d(missing, 4), facts, latents]
+        whole = [images, avg_pool2d(missing, 4), condition, latents]
         inner = inner + self.overview(torch.cat([part.flatten(1) for part in whole], 1))
         return self.leave(outer + self.places + self.up(self.inner(inner)))
 
 
 class Sampler(Denoiser):
-    """A denoiser with latents: each shows one clean picture that the corrupted one may be of."""
+    """A denoiser with latents: each latent gives one possible clean image."""
 
     latent_maps = 2
 
 
 class Estimator(nn.Module):
-    """What was done to corrupted images (N, C, H, W), and how much: read from their texture."""
+    """Estimates the kind and the level of corruption of images (N, C, H, W) by their texture."""
 
     def __init__(self, maps: int, kinds: int, width: int = 24) -> None:
         super().__init__()
@@ -124,26 +125,26 @@ class Estimator(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, corrupted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the kinds (N, kinds), the strength of each if it is it, log of the level (N,).
+        """Logits of the kinds (N, kinds), the strength of each kind (N, kinds), log level (N,).
 
-        Strengths are 0 at the mildest and 1 at the strongest that networks are trained on. The
-        level is the standard deviation of noise, of other kinds the root of the mean squared error.
+        Strengths are 0 at the mildest and 1 at the strongest training examples. The level is the
+        standard deviation of the noise, or for other kinds the root mean squared error.
         """
         missing = corrupted[:, :1].isnan().to(corrupted.dtype)
         found = self.layers(torch.cat((corrupted.nan_to_num(nan=0.0), missing), 1)).float()
         logits, strengths, level = found.split((self.kinds, self.kinds, 1), 1)
         return logits, strengths, level.squeeze(1)
 
-    def facts(self, corrupted: Tensor) -> Tensor:
-        """(N, 1 + kinds): the level and how likely each kind is."""
+    def condition(self, corrupted: Tensor) -> Tensor:
+        """(N, 1 + kinds): the level and the probability of each kind."""
         logits, _, level = self(corrupted)
         return torch.cat((level.exp().clamp(0.01, 1.5)[:, None], logits.softmax(1)), 1)
 
 
 class Overview(nn.Module):
-    """Two fully connected layers from `numbers` to `maps` at a quarter of the side."""
+    """Two fully connected layers from `numbers` inputs to `maps` maps at a quarter of the side."""
 
-    MAPS = 16  # between the layers and the `maps` that are asked for
+    MAPS = 16  # of the second layer, before a convolution makes `maps` of them
 
     def __init__(self, numbers: int, places: tuple[int, int], width: int, maps: int) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) ->
 
     Rudin et al. 1992, with the known operator A, so that it also deblurs, enlarges and inpaints.
     """
-    operator = corruption.of_each(corrupted)
+    operator = corruption.per_image(corrupted)
     image = filled(corrupted).clamp(0, 1).requires_grad_()
     adam = torch.optim.Adam([image], TV_LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, TV_STEPS)
@@ -75,7 +75,7 @@ def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) ->
 
 def richardson_lucy(corrupted: Tensor, corruption: Corruption, steps: float) -> Tensor:
     """Richardson 1972 and Lucy 1974; the transposed operator comes from automatic derivatives."""
-    operator = corruption.of_each(corrupted)
+    operator = corruption.per_image(corrupted)
     image = corrupted.clamp(min=1e-3).requires_grad_()
 
     def transposed(values: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ class Corruption:
         other.severity = severity
         return other
 
-    def of_each(self, images: Tensor) -> Corruption:
+    def per_image(self, images: Tensor) -> Corruption:
         """A copy with one severity for each of N images, on their device."""
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return self.with_severity(severity.expand(len(images)))
@@ -158,6 +158,6 @@ def filled(corrupted: Tensor) -> Tensor:
     return corrupted.nan_to_num(nan=0.0)
 
 
-def in_levels(images: Tensor) -> Tensor:
+def quantised(images: Tensor) -> Tensor:
     """Images as a file stores them: clipped to [0, 1] and rounded to 256 levels."""
     return images.clamp(0, 1).mul(255).round() / 255

@@ -24,14 +24,14 @@ from lab.training.optim import Adam
 # Under half the multiplications of the widths that the class has by default.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}
 IMAGES_SHOWN = 190_000  # whatever the set's size
-ESTIMATOR_IMAGES = 400_000  # at most: told the truth, a denoiser restores hardly better
+ESTIMATOR_IMAGES = 400_000  # at most: denoisers that know the truth restore hardly better
 LR = 2e-3  # Adam's learning rate at its highest
-# And Muon's, for the convolutions between the first and the last: after 60,000 images these restore
-# 0.26 to 0.52 dB better than with Adam.
+# Muon's learning rate, for all convolutions but the first and the last: after 60,000 images the
+# denoiser restores 0.26 to 0.52 dB better than with Adam.
 LR_HIDDEN = 0.01
 LR_ESTIMATOR = 5e-3
-LEAST_ERROR = 0.01  # added to an error before its logarithm, so that easy images do not decide all
-FAINT = 0.06  # restored pixels below it, or below half the noise level, are background
+LEAST_ERROR = 0.01  # added to errors before the logarithm, lest easy images dominate
+FAINT = 0.06  # restored pixels below this, or below half the noise level, are set to 0
 
 
 def untrained(shape: Sequence[int], seed: int) -> nn.Module:
@@ -47,8 +47,8 @@ def untrained(shape: Sequence[int], seed: int) -> nn.Module:
 def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     """A denoiser trained on uint8 images (N, C, H, W), on their device, with a bar to watch.
 
-    Each time an image is shown it is corrupted anew, see `examples`. A CPU with matrix units for
-    bfloat16 computes in that: more than twice the images a second.
+    Each time an image is shown, it gets a new corruption, see `examples`. A CPU with matrix units
+    computes in bfloat16, which more than doubles the images per second.
     """
     device = images.device
     network = untrained(images.shape[1:], seed)
@@ -58,7 +58,7 @@ def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     muon, adam = optimizers(network)
     for step, done in progress("training the denoiser, part 2 of 2", images_shown, BATCH):
         adam.lr, muon.lr = (lr * one_cycle(done) for lr in (LR, LR_HIDDEN))
-        loss = train_step(network, draw(images, rng), told=step % 2 == 0)
+        loss = train_step(network, draw(images, rng), known=step % 2 == 0)
         network.zero_grad()
         loss.backward()
         adam.step()
@@ -69,7 +69,7 @@ def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
 def train_estimator(
     estimator: nn.Module, images: Tensor, rng: torch.Generator, images_shown: int
 ) -> None:
-    """Have it learn what was done to images, as far as that can be seen, and then keep it."""
+    """Train the estimator to see kind, strength and level of a corruption; then freeze it."""
     adam = Adam(list(estimator.parameters()), LR_ESTIMATOR, betas=(0.9, 0.99))
     for _, done in progress("training the denoiser, part 1 of 2", images_shown, BATCH):
         adam.lr = LR_ESTIMATOR * one_cycle(done)
@@ -87,7 +87,7 @@ def train_estimator(
 
 
 def optimizers(network: nn.Module) -> tuple[Muon, Adam]:
-    """Muon for the convolutions between the denoiser's first and its last, Adam for the rest."""
+    """Muon for all convolutions but the first and the last, Adam for the other weights."""
     parts = [network.enter, network.down, network.inner, network.up]
     layers = [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Conv2d)]
     layers += [network.overview.layers[-1], *network.leave[0].layers[::2]]
@@ -115,50 +115,50 @@ def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
 
 
 def one_cycle(done: float) -> float:
-    """The share of the highest learning rate when a share `done` of the training is behind.
+    """The share of the peak learning rate after a share `done` of the training.
 
-    Up in the first twentieth, then down to nothing: Smith and Topin 2018, "Super-convergence", but
-    along cosines rather than straight lines.
+    It rises in the first twentieth, then falls to 0: Smith and Topin 2018, "Super-convergence",
+    along cosines instead of straight lines.
     """
     up = 0.05
     way = done / up if done < up else (1 - done) / (1 - up)  # from 0 to 1 and back to 0
     return (1 - math.cos(math.pi * way)) / 2
 
 
-def train_step(network: nn.Module, examples: Examples, told: bool = True) -> Tensor:
-    """The loss, a scalar, on a batch.
+def train_step(network: nn.Module, examples: Examples, known: bool = True) -> Tensor:
+    """The loss of a batch, a scalar.
 
-    The squared error of each image is divided by the square of what the network's answer is scaled
-    with, so that every level weighs the same (Karras et al. 2022, eq. 8, lambda = 1 / c_out^2). Of
-    each group, which was corrupted in one way, the logarithm of the mean counts, so that every
-    corruption weighs the same (Kendall et al. 2018, "Multi-task learning using uncertainty to weigh
-    losses", eq. 7 at its best sigma). Else the error in holes, which nobody can fill for certain,
-    is most of the loss, and noise is restored up to half a decibel worse. told: whether the
-    denoiser is told what was done, or what is estimated.
+    The squared error of each image is divided by the square of the output's scale, so that every
+    noise level has the same weight (Karras et al. 2022, eq. 8, lambda = 1 / c_out^2). The loss is
+    the mean over the groups of the logarithm of their mean error, so that every kind of corruption
+    has the same weight (Kendall et al. 2018, "Multi-task learning using uncertainty to weigh
+    losses", eq. 7 at its best sigma). Without the logarithm the error in holes, which cannot be
+    known, dominates the loss, and noisy images are restored up to half a decibel worse. known:
+    whether the condition is the true one, or the estimator's.
     """
     with torch.no_grad():
-        facts = examples.facts if told else network.estimator.facts(examples.corrupted)
+        condition = examples.condition if known else network.estimator.condition(examples.corrupted)
     device = examples.clean.device
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
-        restored = network(examples.corrupted, facts)
-    error = ((restored - examples.clean) / network.scale(facts)).square().flatten(1).mean(1)
+        restored = network(examples.corrupted, condition)
+    error = ((restored - examples.clean) / network.scale(condition)).square().flatten(1).mean(1)
     of_groups = error.view(-1, GROUP).mean(1)  # (batch / GROUP,)
     return (of_groups[examples.kinds[::GROUP] > 0] + LEAST_ERROR).log().mean()
 
 
 @torch.no_grad()
-def denoise(network: nn.Module, corrupted: Tensor, facts: Tensor | None = None) -> Tensor:
-    """Restored images (N, C, H, W) in [0, 1] of corrupted ones; facts as the network takes them."""
-    facts = network.estimator.facts(corrupted) if facts is None else facts
-    parts = zip(corrupted.split(500), facts.split(500), strict=True)
-    return without_haze(torch.cat([network(*part) for part in parts]), facts)
+def denoise(network: nn.Module, corrupted: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Restore corrupted images (N, C, H, W), in [0, 1]; condition: left out, it is estimated."""
+    condition = network.estimator.condition(corrupted) if condition is None else condition
+    parts = zip(corrupted.split(500), condition.split(500), strict=True)
+    return without_haze(torch.cat([network(*part) for part in parts]), condition)
 
 
-def without_haze(restored: Tensor, facts: Tensor) -> Tensor:
-    """Restored images in [0, 1], what is faint for the level of what was done to them black.
+def without_haze(restored: Tensor, condition: Tensor) -> Tensor:
+    """Restored images in [0, 1], with pixels set to 0 that are faint for the noise level.
 
-    Half of all pixels are black, and a network that is taught to expect the mean leaves a haze
-    there. Without it PSNR is no lower and SSIM up to 0.16 higher, on training images.
+    Half of all pixels are black, where a network trained on the squared error leaves a haze.
+    Without the haze, PSNR is no lower and SSIM up to 0.16 higher, on training images.
     """
-    faint = (facts[:, 0] / 2).clamp(max=FAINT).view(-1, 1, 1, 1)
+    faint = (condition[:, 0] / 2).clamp(max=FAINT).view(-1, 1, 1, 1)
     return torch.where(restored < faint, 0.0, restored.clamp(max=1))

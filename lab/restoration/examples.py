@@ -1,4 +1,4 @@
-"""What the denoiser and the sampler are trained on: clean images, and what becomes of them."""
+"""Training examples of the denoiser and the sampler: clean images, and corrupted ones of them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from lab.data.pixels import to_unit
-from lab.restoration.corruption import Corruption, filled, in_levels
+from lab.restoration.corruption import Corruption, filled, quantised
 from lab.restoration.corruptions import CORRUPTIONS
 
-# By their place in what a network is told: "none", a picture as it was, and the rows.
+# In the order of a network's condition: "none", a clean picture, and each corruption.
 KINDS = ("none", *(name for name, kind in CORRUPTIONS.items() if kind.trained))
-CLEANING = 0.1  # the noise that the denoiser is told of in generated images
+CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 BATCH = 32  # at equal cost, many small steps restore a decibel better than few large ones
-GROUP = 4  # images of a batch that are corrupted in one way
-# Of the first groups; others at random.
+GROUP = 4  # images of a batch that have the same kind of corruption
+# The kinds of the first groups of a batch; those of the others are drawn at random.
 ALWAYS = ("gaussian", "gaussian", "gaussian", "gaussian-clipped")
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A batch for training: corrupted images (N, C, H, W), the clean ones, and what was done.
+    """A training batch: clean and corrupted images (N, C, H, W), and how they were corrupted.
 
     kinds: (N,), indices of KINDS. strengths: (N,), 0 to 1. levels: (N,), the standard deviation of
-    noise, of other kinds the root of the mean squared error.
+    the noise, or for other kinds the root mean squared error.
     """
 
     clean: Tensor
@@ -36,35 +36,35 @@ class Examples:
     levels: Tensor
 
     @property
-    def facts(self) -> Tensor:
-        """What a network may be told, (N, 1 + kinds)."""
-        return told(self.kinds, self.levels)
+    def condition(self) -> Tensor:
+        """What a network is conditioned on, (N, 1 + kinds)."""
+        return condition_for(self.kinds, self.levels)
 
 
-def told(kinds: Tensor, levels: Tensor) -> Tensor:
-    """Kinds (N,) and levels (N,) as a network is told of them, (N, 1 + kinds)."""
+def condition_for(kinds: Tensor, levels: Tensor) -> Tensor:
+    """The condition (N, 1 + kinds) of a network: the level (N,), and the kind (N,) as one-hot."""
     certain = torch.nn.functional.one_hot(kinds, len(KINDS)).to(levels.dtype)
     return torch.cat((levels.clamp(0.01, 1.5)[:, None], certain), 1)
 
 
-def facts_of(estimator: nn.Module, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """What a network is told of a corruption that is known; the level of most is estimated."""
+def given_condition(estimator: nn.Module, corrupted: Tensor, corruption: Corruption) -> Tensor:
+    """The condition for a corruption that the user named; the level of most kinds is estimated."""
     kinds = torch.full((len(corrupted),), KINDS.index(corruption.name), device=corrupted.device)
     if corruption.name in ALWAYS:
-        return told(kinds, corruption.of_each(corrupted).severity)
-    return told(kinds, estimator(corrupted)[2].exp())
+        return condition_for(kinds, corruption.per_image(corrupted).severity)
+    return condition_for(kinds, estimator(corrupted)[2].exp())
 
 
-def cleaning(images: Tensor) -> Tensor:
-    """What the denoiser is told of generated images (N, C, H, W): a little Gaussian noise."""
+def cleaning_condition(images: Tensor) -> Tensor:
+    """The condition for generated images (N, C, H, W): a little Gaussian noise."""
     kinds = torch.full((len(images),), KINDS.index("gaussian"), device=images.device)
-    return told(kinds, torch.full((len(images),), CLEANING, device=images.device))
+    return condition_for(kinds, torch.full((len(images),), CLEANING, device=images.device))
 
 
 def draw(
     images: Tensor, rng: torch.Generator, batch: int = BATCH, always: Sequence[str] = ALWAYS
 ) -> Examples:
-    """`batch` of uint8 `images` (M, C, H, W), corrupted in many ways, often strongly."""
+    """`batch` examples drawn from uint8 `images` (M, C, H, W), more often of high strength."""
     device = images.device
     rows = torch.randint(len(images), (batch,), generator=rng, device=device)
     clean = to_unit(images[rows])
@@ -79,7 +79,7 @@ def draw(
         name = always[index] if index < len(always) else others[choice % len(others)]
         kinds.append(torch.full((GROUP,), KINDS.index(name), device=device))
         if name == "none":
-            parts.append(in_levels(some))
+            parts.append(quantised(some))
             levels.append(0 * strength)
             continue
         corruption = CORRUPTIONS[name].of_strength(strength, some.shape[2], variant)

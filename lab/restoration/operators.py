@@ -11,7 +11,7 @@ from torch import Tensor
 from lab.data.pictures import as_image
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.data.writers import as_picture
-from lab.restoration.corruption import Corruption, in_levels
+from lab.restoration.corruption import Corruption, quantised
 
 # Of `Separable.consistent`; the best of several values on training images, by about a decibel.
 DAMPING, CONSISTENCY_STEPS = 0.03, 100
@@ -24,7 +24,7 @@ class Separable(Corruption):
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """Apply the operator and round to 256 levels; `noise` is not used."""
-        return in_levels(self.expected(images))
+        return quantised(self.expected(images))
 
     def expected(self, images: Tensor) -> Tensor:
         """R image C'."""
@@ -142,7 +142,7 @@ class Jpeg(Corruption):
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """Compress and decompress each image."""
-        qualities = self.of_each(images).severity.round().int().tolist()
+        qualities = self.per_image(images).severity.round().int().tolist()
         pictures = map(as_picture, unit_to_levels(images.clone()))
         made = [through_jpeg(*each) for each in zip(pictures, qualities, strict=True)]
         return to_unit(torch.stack(made)).to(images.device)

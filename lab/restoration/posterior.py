@@ -106,10 +106,10 @@ def train_step(
     latents = torch.randn(2 * BATCH, *network.latent_shape, generator=rng, device=device)
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
         with torch.no_grad():
-            facts = denoiser.estimator.facts(corrupted)
-            answer = denoiser(corrupted, facts)
-        scale = network.scale(facts)
-        both = network(corrupted.repeat(2, 1, 1, 1), facts.repeat(2, 1), latents)
+            condition = denoiser.estimator.condition(corrupted)
+            answer = denoiser(corrupted, condition)
+        scale = network.scale(condition)
+        both = network(corrupted.repeat(2, 1, 1, 1), condition.repeat(2, 1), latents)
         first, second = both.chunk(2)
         shown = (corrupted, answer, scale)
 
@@ -133,11 +133,11 @@ def train_step(
 @torch.no_grad()
 def sample(network: nn.Module, corrupted: Tensor, count: int, seed: int) -> Tensor:
     """`count` restorations of each corrupted image, (N, count, C, H, W) in [0, 1]."""
-    facts = network.estimator.facts(corrupted)
+    condition = network.estimator.condition(corrupted)
     found = []
     for index in range(count):
         latents = per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {index}")
-        inputs = (each.split(500) for each in (corrupted, facts, latents.to(corrupted.device)))
+        inputs = (each.split(500) for each in (corrupted, condition, latents.to(corrupted.device)))
         restored = torch.cat([network(*batch) for batch in zip(*inputs, strict=True)])
-        found.append(without_haze(restored, facts))
+        found.append(without_haze(restored, condition))
     return torch.stack(found, 1)

@@ -149,7 +149,7 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Corruption]]:
     """Batches of the images and their corruption, small enough for `repeats` latents each."""
     size = max(1, BATCH_PIXELS // (corrupted[0].numel() * repeats))
-    severities = corruption.of_each(corrupted).severity.split(size)
+    severities = corruption.per_image(corrupted).severity.split(size)
     return zip(corrupted.split(size), map(corruption.with_severity, severities), strict=True)
 
 

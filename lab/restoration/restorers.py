@@ -17,7 +17,7 @@ from lab.errors import Mistake
 from lab.models.sampling import generate
 from lab.restoration import denoising, posterior, projection
 from lab.restoration.corruption import Corruption
-from lab.restoration.examples import KINDS, facts_of
+from lab.restoration.examples import KINDS, given_condition
 from lab.restoration.operators import Separable
 from lab.seeding import per_image_noise
 
@@ -84,10 +84,10 @@ def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tens
 
 def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The denoiser's restorations."""
-    network, facts = context.denoiser, None
+    network, condition = context.denoiser, None
     if context.corruption_is_given:
-        facts = facts_of(network.estimator, corrupted, corruption)
-    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, facts))
+        condition = given_condition(network.estimator, corrupted, corruption)
+    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, condition))
 
 
 def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separable) -> Tensor:

@@ -91,7 +91,7 @@ def test_a_severity_may_be_one_for_each_image(corruption: Corruption) -> None:
     clean = torch.rand(3, 1, 12, 12)
     other = corruption.with_severity(corruption.severity / 2 if corruption.severity > 3 else 2)
     levels = torch.tensor([float(corruption.severity), float(other.severity)])
-    each = corruption.with_severity(levels).of_each(clean[:2])
+    each = corruption.with_severity(levels).per_image(clean[:2])
     for mine, first, second in (
         (each.apply(clean[:2], 0), corruption.apply(clean[:2], 0), other.apply(clean[:2], 0)),
         (each.expected(clean[:2]), corruption.expected(clean[:2]), other.expected(clean[:2])),

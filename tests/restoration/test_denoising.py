@@ -17,10 +17,10 @@ from lab.errors import Fault
 from lab.models import DENOISERS, build, shipped
 from lab.models.serialization import save_weights
 from lab.restoration import denoising, networks, posterior
-from lab.restoration.corruption import filled, in_levels
+from lab.restoration.corruption import filled, quantised
 from lab.restoration.corruptions import Gaussian, examples, parse
 from lab.restoration.estimation import estimate
-from lab.restoration.examples import KINDS, draw, told
+from lab.restoration.examples import KINDS, condition_for, draw
 from lab.restoration.networks import DENOISER
 from lab.restoration.scoring import scores
 from lab.seeding import stream
@@ -55,11 +55,11 @@ def test_the_convolutions_but_the_first_and_the_last_are_muons() -> None:
 def test_every_place_sees_all_of_the_image_and_its_holes() -> None:
     network = network_of((3, 20, 24))
     noisy = torch.rand(1, 3, 20, 24)
-    facts = torch.full((1, 1 + len(KINDS)), 0.5)
+    condition = torch.full((1, 1 + len(KINDS)), 0.5)
     with torch.no_grad():
-        before = network(noisy, facts)[0, 0, 0, 0]
+        before = network(noisy, condition)[0, 0, 0, 0]
         noisy[0, :, -1, -1] = torch.nan
-        holed = network(noisy, facts)
+        holed = network(noisy, condition)
     assert holed.isfinite().all() and holed[0, 0, 0, 0] != before
 
 
@@ -69,11 +69,11 @@ def test_a_denoiser_that_answers_nothing_shrinks_towards_black(sigma: float) -> 
     nn.init.zeros_(network.leave[1].weight)
     nn.init.zeros_(network.leave[1].bias)
     noisy = torch.full((1, 1, 28, 28), 0.5)
-    facts = told(torch.tensor([1]), torch.tensor([sigma]))
+    condition = condition_for(torch.tensor([1]), torch.tensor([sigma]))
     c_skip = 0.35**2 / (sigma**2 + 0.35**2)  # Karras et al. 2022, table 1
-    assert torch.allclose(network(noisy, facts), c_skip * noisy)
+    assert torch.allclose(network(noisy, condition), c_skip * noisy)
     c_out = sigma * 0.35 / math.hypot(sigma, 0.35)
-    assert network.scale(facts).item() == pytest.approx(c_out)
+    assert network.scale(condition).item() == pytest.approx(c_out)
 
 
 def test_examples_are_of_every_kind_and_decided_by_their_chance(squares: torch.Tensor) -> None:
@@ -85,18 +85,18 @@ def test_examples_are_of_every_kind_and_decided_by_their_chance(squares: torch.T
     for each in drawn:
         holes = each.corrupted.isnan().flatten(1).any(1)
         assert (each.kinds[holes] == KINDS.index("mask")).all()
-        assert (each.facts[:, 1:].argmax(1) == each.kinds).all()
+        assert (each.condition[:, 1:].argmax(1) == each.kinds).all()
         noise = each.kinds == KINDS.index("gaussian")
         level = (each.corrupted - each.clean)[noise].flatten(1).std(1)
-        assert torch.allclose(each.facts[noise, 0], level, rtol=0.15)
+        assert torch.allclose(each.condition[noise, 0], level, rtol=0.15)
 
 
 def test_a_sampler_begins_as_its_denoiser_and_learns_to_differ(squares: torch.Tensor) -> None:
     denoiser = network_of().eval().requires_grad_(False)
     begun = posterior.from_denoiser(denoiser, 0)
     noisy = Gaussian(0.5).apply(to_unit(squares[:4]), 0)
-    facts = denoiser.estimator.facts(noisy)
-    assert torch.allclose(begun(noisy, facts), denoiser(noisy, facts), atol=1e-6)
+    condition = denoiser.estimator.condition(noisy)
+    assert torch.allclose(begun(noisy, condition), denoiser(noisy, condition), atol=1e-6)
     one, other = (posterior.train(squares, denoiser, seed, 4 * posterior.BATCH) for seed in (0, 1))
     again = posterior.train(squares, denoiser, 0, 4 * posterior.BATCH)
     assert torch.equal(one.enter[0].weight, again.enter[0].weight)
@@ -126,8 +126,10 @@ def test_training_learns(squares: torch.Tensor, learnt: nn.Module) -> None:
 
 def test_what_is_faint_for_its_noise_is_background() -> None:
     restored = torch.tensor([0.0, 0.009, 0.011, 0.059, 0.061, 1.0]).expand(2, 1, 1, -1)
-    facts = told(torch.tensor([1, 1]), torch.tensor([0.02, 1.0]))
-    at_little_noise, at_much = denoising.denoise(lambda *_: restored, restored, facts).flatten(1)
+    condition = condition_for(torch.tensor([1, 1]), torch.tensor([0.02, 1.0]))
+    at_little_noise, at_much = denoising.denoise(lambda *_: restored, restored, condition).flatten(
+        1
+    )
     assert at_little_noise.tolist() == pytest.approx([0, 0, 0.011, 0.059, 0.061, 1])
     assert at_much.tolist() == pytest.approx([0, 0, 0, 0, 0.061, 1])
 
@@ -135,7 +137,7 @@ def test_what_is_faint_for_its_noise_is_background() -> None:
 def test_what_was_done_is_learnt(squares: torch.Tensor, learnt: nn.Module) -> None:
     clean = to_unit(squares)
     mild, strong = (Gaussian(sigma).apply(clean, 0) for sigma in (0.05, 0.8))
-    levels = [float(learnt.estimator.facts(noisy)[:, 0].mean()) for noisy in (mild, strong)]
+    levels = [float(learnt.estimator.condition(noisy)[:, 0].mean()) for noisy in (mild, strong)]
     assert levels[0] < 0.3 < levels[1]
 
 
@@ -147,7 +149,7 @@ def test_the_denoisers_chance_is_decided_by_the_seed(squares, monkeypatch) -> No
     def drawing(images, rng) -> None:
         drawn.append(torch.rand(3, generator=rng))
 
-    def train_step(network, examples, told) -> torch.Tensor:
+    def train_step(network, examples, known) -> torch.Tensor:
         return sum(weight.sum() for weight in network.parameters())
 
     monkeypatch.setattr(denoising, "draw", drawing)
@@ -165,10 +167,10 @@ class OffBy(nn.Module):
         super().__init__()
         self.answer = clean + torch.tensor(errors).view(-1, 1, 1, 1)
 
-    def scale(self, facts: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(facts), 1, 1, 1)
+    def scale(self, condition: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(condition), 1, 1, 1)
 
-    def forward(self, corrupted: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+    def forward(self, corrupted: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         return self.answer
 
 
@@ -309,7 +311,7 @@ def test_what_is_wrong_with_a_picture_is_estimated(name: str) -> None:
     clean, right, near = to_unit(dataset.train_images[100:140]), 0, 0
     typed = ("gaussian-clipped:0.3", "salt-pepper:0.2", "poisson:5", "blur:1.5")
     for corruption in map(parse, typed):
-        tiles = in_levels(corruption.apply(clean, 0))
+        tiles = quantised(corruption.apply(clean, 0))
         found = estimate(denoiser, tiles, [1] * len(tiles))
         same = [each for each in found if each and each.name == corruption.name]
         right += len(same)

@@ -14,7 +14,7 @@ from lab.models.sampling import generate
 from lab.restoration import denoising, posterior, projection
 from lab.restoration.corruption import Corruption
 from lab.restoration.corruptions import Gaussian, examples, parse
-from lab.restoration.examples import KINDS, told
+from lab.restoration.examples import KINDS, condition_for
 from lab.restoration.operators import Separable
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context, applicable
 from lab.runs.results import OWN_FOLDERS
@@ -85,8 +85,8 @@ def test_every_restorer_does_what_its_name_says(context: Context, typed: str) ->
 def test_the_denoiser_can_be_given_the_corruption(context: Context) -> None:
     noisy, noise = torch.rand(3, *SHAPE), parse("gaussian:0.4")
     one = RESTORERS["denoiser"].restore(replace(context, corruption_is_given=True), noisy, noise)
-    facts = told(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
-    assert torch.equal(one, denoising.denoise(context.denoiser, noisy, facts))
+    condition = condition_for(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
+    assert torch.equal(one, denoising.denoise(context.denoiser, noisy, condition))
 
 
 @pytest.mark.parametrize("typed", ["blur:1", "motion-blur:5", "downsample:2"])
@@ -96,7 +96,7 @@ def test_a_known_operator_explains_the_corrupted_picture(typed: str, each_its_ow
     clean[0, :, 5:15, 8:12] = clean[1, :, 3:6, 2:18] = 1.0
     corruption = parse(typed)
     corrupted = corruption.apply(clean, 0)
-    known = corruption.of_each(clean) if each_its_own else corruption
+    known = corruption.per_image(clean) if each_its_own else corruption
     start = (clean + 0.2 * torch.randn(clean.shape, generator=stream(0, "test"))).clamp(0, 1)
     found = known.consistent(start, corrupted)
     assert found.min() >= 0 and found.max() <= 1
