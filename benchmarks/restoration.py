@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -33,9 +34,10 @@ from lab.files import read_json, write_json, write_text
 from lab.models.shipped import load_shipped
 from lab.options import option, parse
 from lab.restoration import classical
-from lab.restoration.corruption import Corruption, filled
+from lab.restoration.corruption import Corruption, filled, quantised
 from lab.restoration.corruptions import examples
 from lab.restoration.corruptions import parse as parse_corruption
+from lab.restoration.estimation import estimate
 from lab.restoration.restorers import SAMPLES, Context, applicable
 from lab.restoration.scoring import CleanImages, scores
 
@@ -64,7 +66,8 @@ class Options:
     report: Path = option(Path(__file__).parent, "folder for RESTORATION.md and restoration.json")
     count: int = option(1_000, "test images for fast methods", low=2, high=10_000)
     slow_count: int = option(200, "test images for slow methods", low=2, high=10_000)
-    projected: int = option(200, "test images that are projected", low=2, high=10_000)
+    projected: int = option(50, "test images that are projected", low=2, high=10_000)
+    dataset: str | None = option(None, "only this set", choices=SETS)
     seed: int = option(0, "decides the noise", low=0, high=2**63 - 1)
 
 
@@ -76,8 +79,10 @@ def score_set(options: Options, dataset: Dataset, scored: dict[str, Any]) -> Non
     clean = CleanImages.of(dataset, options.count, torch.device("cpu"))
     tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT])
     counts = dict.fromkeys(SLOW, options.slow_count) | {"projection": options.projected}
-    table = scored.setdefault(dataset.name, {})
-    table["clean"] = clean.scores(clean.clean)["accuracy"]
+    of_set = scored.setdefault(dataset.name, {"corruptions": {}})
+    of_set["accuracy"] = clean.scores(clean.clean)["accuracy"]
+    of_set["estimates"] = score_estimates(context.denoiser, clean.clean, options.seed)
+    table = of_set["corruptions"]
     gaussian = [f"gaussian:{level:g}" for level in (*LEVELS, 0.4)]
     every = {str(each): each for each in [*map(parse_corruption, gaussian), *examples()]}
     for typed, corruption in every.items():
@@ -98,6 +103,31 @@ def score_set(options: Options, dataset: Dataset, scored: dict[str, Any]) -> Non
             print(
                 f"{dataset.title:<14}{typed:<24}{name:<16}{row[name]['psnr']:7.2f} dB", flush=True
             )
+
+
+def score_estimates(denoiser: nn.Module, clean: Tensor, seed: int) -> dict[str, list[float]]:
+    """How often the kind of corruption of a picture in a file is found, and its level within 20 %.
+
+    The share of pictures with the right kind, and of these the share with the right level.
+    """
+    found = {"none": [_share(each is None for each in _estimates(denoiser, clean))]}
+    for corruption in examples():
+        if corruption.is_estimated:
+            guesses = _estimates(denoiser, corruption.apply(clean, seed))
+            right = [each for each in guesses if type(each) is type(corruption)]
+            near = (abs(each.severity / corruption.severity - 1) < 0.2 for each in right)
+            found[str(corruption)] = [round(len(right) / len(clean), 4), _share(near)]
+    return found
+
+
+def _estimates(denoiser: nn.Module, images: Tensor) -> list[Corruption | None]:
+    """The estimated corruption of each picture, as it would be read from a file."""
+    return estimate(denoiser, quantised(images), [1] * len(images))
+
+
+def _share(values: Iterable[bool]) -> float:
+    values = list(values)
+    return round(sum(values) / max(len(values), 1), 4)
 
 
 def methods(context: Context, corruption: Corruption, tuning: Tensor) -> dict[str, Any]:
@@ -130,10 +160,11 @@ def report_lines(scored: dict[str, Any]) -> list[str]:
         "classifier. `restoration.json` has SSIM, images a second, and each classical method.",
     ]
     for name, table in scored.items():
-        rows = {typed: row for typed, row in table.items() if typed != "clean"}
-        lines += ["", *_psnr_lines(DATASETS[name].title, rows)]
-        lines += ["", *_accuracy_lines(DATASETS[name].title, rows, table["clean"])]
-        lines += ["", *_sample_lines(DATASETS[name].title, rows)]
+        title, rows = DATASETS[name].title, table["corruptions"]
+        lines += ["", *_psnr_lines(title, rows)]
+        lines += ["", *_accuracy_lines(title, rows, table["accuracy"])]
+        lines += ["", *_sample_lines(title, rows)]
+        lines += ["", *_estimate_lines(title, table["estimates"])]
     lines += ["", *_gaussian_lines(scored), "", "## Published figures", ""]
     lines += ["| here | what | figure |", "| --- | --- | --- |"]
     return [*lines, *(f"| {' | '.join(row)} |" for row in PUBLISHED)]
@@ -210,6 +241,22 @@ def _sample_lines(title: str, rows: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _estimate_lines(title: str, estimates: dict[str, list[float]]) -> list[str]:
+    """What is estimated of one's own pictures."""
+    lines = [
+        f"## {title}: the corruption of a picture, estimated",
+        "",
+        "Of test images as a file has them. A level is right within 20 %, of the right kind.",
+        "",
+        "| corruption | right kind | right level |",
+        "| --- | ---: | ---: |",
+    ]
+    for typed, shares in estimates.items():
+        cells = [f"{share:.0%}" for share in shares]
+        lines.append(f"| {typed} | {' | '.join(cells)}{' |' * (3 - len(cells))}")
+    return lines
+
+
 def _gaussian_lines(scored: dict[str, Any]) -> list[str]:
     """One denoiser for all corruptions, beside one that knew Gaussian noise alone."""
     lines = [
@@ -221,7 +268,7 @@ def _gaussian_lines(scored: dict[str, Any]) -> list[str]:
         f"| --- |{' ---: |' * len(LEVELS)}",
     ]
     for name, table in scored.items():
-        now = [table[f"gaussian:{level:g}"]["denoiser"]["psnr"] for level in LEVELS]
+        now = [table["corruptions"][f"gaussian:{level:g}"]["denoiser"]["psnr"] for level in LEVELS]
         for said, values in (("before", BEFORE[name]), ("now", now)):
             cells = " | ".join(f"{value:.2f}" for value in values)
             lines.append(f"| {DATASETS[name].title}, {said} | {cells} |")
@@ -236,7 +283,7 @@ def main() -> None:
     path = options.report / "restoration.json"
     scored = read_json(path) if path.is_file() else {}
     with full_precision():
-        for name in SETS:
+        for name in [options.dataset] if options.dataset else SETS:
             score_set(options, load(name, options.data_dir), scored)
     write_text(options.report / "RESTORATION.md", "\n".join(report_lines(scored)) + "\n")
 

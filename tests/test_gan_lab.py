@@ -182,7 +182,7 @@ def test_a_conditional_run_has_one_row_per_class_and_can_be_resumed(tmp_path):
         *("img_000_t-shirt.png", "img_009_ankle-boot.png"),
         "img_011_trouser.png",
     )
-    assert "Asked for in turn: T-shirt, Trouser," in (folder / "report.html").read_text()
+    assert "Classes in turn: T-shirt, Trouser," in (folder / "report.html").read_text()
 
 
 # The training loop

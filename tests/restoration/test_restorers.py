@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lab.data.pixels import to_unit
 from lab.models import DENOISERS, GENERATORS, SAMPLERS, build
 from lab.models.sampling import generate
-from lab.restoration import denoising, posterior, projection
-from lab.restoration.corruption import Corruption
+from lab.restoration import classical, denoising, posterior, projection
+from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import Gaussian, examples, parse
 from lab.restoration.examples import KINDS, condition_for
 from lab.restoration.operators import Separable
@@ -132,3 +132,19 @@ def test_a_new_restorer_is_one_row(context: Context, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(RESTORERS, "mine", row)
     assert applicable(context, Gaussian(0.1))["mine"] is row
     assert isinstance(context.generator, nn.Module)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("method", ["nlm", "bm3d", "biharmonic"])
+def test_methods_of_other_packages_restore_grey_and_colour(method: str, channels: int) -> None:
+    row = classical.CLASSICAL[method]
+    pytest.importorskip(row.package)
+    corruption = parse("mask:0.5" if method == "biharmonic" else "gaussian:0.3")
+    clean = torch.zeros(3, channels, 20, 20)
+    for index, image in enumerate(clean):
+        image[:, 5 : 12 + index, 4:15] = 1.0
+    corrupted = corruption.apply(clean, 0)
+    restored = row.restore(corrupted, corruption, 0.3)
+    assert restored.shape == clean.shape
+    error = [(images - clean).square().mean() for images in (filled(corrupted), restored)]
+    assert error[1] < error[0] / 4
