@@ -66,7 +66,7 @@ class Options:
     report: Path = option(Path(__file__).parent, "folder for RESTORATION.md and restoration.json")
     count: int = option(1_000, "test images for fast methods", low=2, high=10_000)
     slow_count: int = option(200, "test images for slow methods", low=2, high=10_000)
-    projected: int = option(50, "test images that are projected", low=2, high=10_000)
+    projected: int = option(20, "test images that are projected", low=2, high=10_000)
     dataset: str | None = option(None, "only this set", choices=SETS)
     seed: int = option(0, "decides the noise", low=0, high=2**63 - 1)
 
