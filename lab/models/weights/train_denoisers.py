@@ -35,7 +35,7 @@ class Options:
     data_dir: Path | None = option(None, "folder with the full sets as IDX files", folder=True)
     dataset: str | None = option(None, "train only for this set", choices=NAMES)
     denoiser_images: int = option(1_500_000, "images shown; 0: no training", low=0, high=10**9)
-    sampler_images: int = option(300_000, "images shown; 0: no training", low=0, high=10**9)
+    sampler_images: int = option(100_000, "images shown; 0: no training", low=0, high=10**9)
     seed: int = option(0, "seed of weights, order and noise", low=0, high=2**31)
 
 
