@@ -19,7 +19,7 @@ from lab.text import progress_bar
 
 BANK_SIZE = 4_000  # generated images from which the starting latents are chosen
 MODEL_ERROR = 0.07  # standard deviation per pixel of what even the best latent cannot reproduce
-BATCH_PIXELS = 2_000 * 28 * 28  # pixels in a batch; more is no faster and costs memory
+BATCH_PIXELS = 1_568_000  # in a batch; more is no faster and costs memory
 FINALISTS = 3  # starts of each image that are optimised to the end
 LBFGS_MEMORY = 10  # steps that L-BFGS remembers
 FIRST_STEP = 0.02  # length of the first step, as a multiple of the gradient
