@@ -82,7 +82,7 @@ def matrix_products(
 
     With bfloat16 the factors are rounded to 8 bits of mantissa; sums and everything else stay
     float32. CPUs without instructions for it (AMX, AVX-512 BF16) use float32. On CUDA both mean
-    TF32, with 10 bits.
+    TF32, with 10 bits, unless feature maps are bfloat16.
     convolutions: where `bfloat16_is_fast`, keep feature maps in bfloat16 too, since converting them
     would take longer than the convolutions.
     """
@@ -116,7 +116,9 @@ def _matmul_precision(precision: str) -> Iterator[None]:
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device is a CPU with matrix units (AMX)."""
+    """Whether the device has matrix units for it: CPUs with AMX, NVIDIA GPUs since Ampere."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and _instructions() == "AVX512" and _processor_has_amx()
 
 

@@ -84,6 +84,12 @@ def test_feature_maps_are_bfloat16_with_convolutions_only(monkeypatch):
         assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_gpus_since_ampere_have_units_for_bfloat16(monkeypatch, capability, fast):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert device.bfloat16_is_fast(torch.device("cuda")) is fast
+
+
 def test_precision_is_restored_after_an_error():
     before = torch.get_float32_matmul_precision()
     for context in (device.matrix_products("bfloat16", torch.device("cpu")),):
