@@ -102,11 +102,14 @@ def long_run(place: Place) -> Tries:
         note_after((epochs // 5, epochs - 1), notes, held)
 
     ended = train(place, "--out", place.folder, "--epochs", epochs, first=plant)
+    if complaint := ended.complaint(0):
+        yield complaint
+        return
     early, late = ([int(word) for word in line.split()] for line in notes.open())
     grown = f"memory {early[0]} -> {late[0]}, files {early[1]} -> {late[1]}"
     fine = late[0] - early[0] < 10_000_000 and late[1] == early[1]
     print(f"    {grown}")
-    yield ended.complaint(0) or ("" if fine else grown)
+    yield "" if fine else grown
 
 
 def backwards() -> None:

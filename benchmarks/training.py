@@ -31,15 +31,15 @@ from torchvision import datasets, transforms
 
 import gan_lab
 from lab.data import Dataset, load
-from lab.device import PRECISIONS, describe_machine, set_up_torch
+from lab.device import DEVICES, PRECISIONS, describe_machine, pick_device, set_up_torch
 from lab.errors import run_script
 from lab.options import option, parse
 from lab.training import MAX_EPOCHS, TrainingState, complete_options
 
 REPORT = Path(__file__).parent / "SPEED.md"
-CPU = torch.device("cpu")
 RECIPES = ("classic", "modern")
 BATCHES = (64, 128)
+WARM_UP = 50  # steps; CUDA graphs are recorded at the fourth step of either kind
 GROWTH = (1, 2, 4, 8)  # epochs
 INTRODUCTION = """# How fast the lab trains
 
@@ -55,7 +55,7 @@ each in a process of its own: the lab's and the floor's with the lab's settings 
 memory kept), the textbook's as torch comes. A machine that has more is made an AVX2 one by
 `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`.
 """  # noqa: E501
-SECTION = """`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed}`, {images:,} images,
+SECTION = """`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed} --device {device}`, {images:,} images,
 {cores} cores, Python {python}, torch {torch}.
 
 | recipe | precision | batch | textbook, images/s | lab, images/s | lab over textbook | lab's time over the floor | floor over textbook |
@@ -78,6 +78,7 @@ class Options:
     rounds: int = option(7, "timed rounds of each side", low=5, high=100)
     steps: int = option(150, "steps a round", low=8, high=10_000)
     seed: int = option(0, "decides weights and order", low=0, high=2**63 - 1)
+    device: str = option("cpu", "where to compute", choices=DEVICES)
 
 
 def training_options(*words: object) -> gan_lab.Options:
@@ -116,11 +117,13 @@ def textbook_loop(
         TextbookImages(dataset), batch_size=options.batch_size, shuffle=True, drop_last=True
     )
     for _ in range(options.epochs):
-        for real, _ in loader:
-            valid, invalid = torch.ones(len(real)), torch.zeros(len(real))
+        for images, _ in loader:
+            real = images.to(state.device)
+            valid = torch.ones(len(real), device=state.device)
+            invalid = torch.zeros(len(real), device=state.device)
 
             optimizer_g.zero_grad()
-            made = generator(torch.randn(len(real), options.latent_dim))
+            made = generator(torch.randn(len(real), options.latent_dim, device=state.device))
             g_loss = criterion(discriminator(made), valid)
             g_loss.backward()
             optimizer_g.step()
@@ -163,17 +166,22 @@ def lab_loop(
 
 
 def floor_loop(
-    options: gan_lab.Options, _: TrainingState, dataset: Dataset, after_step: Callable[[], object]
+    options: gan_lab.Options,
+    state: TrainingState,
+    dataset: Dataset,
+    after_step: Callable[[], object],
 ) -> None:
     """Only the matrix products of a step of `options`, without penalty or pyramid."""
-    products = list(step_products(options, math.prod(dataset.spec.shape)))
+    products = list(step_products(options, math.prod(dataset.spec.shape), state.device))
     while True:
         for left, right in products:
             torch.mm(left, right)
         after_step()
 
 
-def step_products(options: gan_lab.Options, pixels: int) -> Iterator[tuple[Tensor, Tensor]]:
+def step_products(
+    options: gan_lab.Options, pixels: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The factors of every matrix product of a step of fully connected networks.
 
     For a layer (i -> o) and n rows: forward n x i x o, the gradient of the weights o x n x i, the
@@ -185,7 +193,7 @@ def step_products(options: gan_lab.Options, pixels: int) -> Iterator[tuple[Tenso
     widths_d = (pixels, *options.hidden_d, 1)
 
     def layer(rows: int, i: int, o: int, weights: bool, inputs: bool) -> Iterator:
-        x, w, g = torch.randn(rows, i), torch.randn(o, i), torch.randn(rows, o)
+        x, w, g = (torch.randn(*size, device=device) for size in ((rows, i), (o, i), (rows, o)))
         yield x, w.T
         if weights:
             yield g.T, x
@@ -207,10 +215,12 @@ LOOPS = {"textbook": textbook_loop, "lab": lab_loop, "floor": floor_loop}
 class Side:
     """One of LOOPS in a process of its own, which stands still unless it is its turn."""
 
-    def __init__(self, name: str, options: gan_lab.Options, data_dir: Path | None) -> None:
+    def __init__(
+        self, name: str, options: gan_lab.Options, data_dir: Path | None, device: torch.device
+    ) -> None:
         context = multiprocessing.get_context("spawn")  # nothing of this process goes along
         self.pipe, far_end = context.Pipe()
-        arguments = (name, options, data_dir, far_end)
+        arguments = (name, options, data_dir, device, far_end)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         far_end.close()  # so that the end of the process is noticed here
@@ -226,19 +236,27 @@ class Side:
         self.process.join()
 
 
-def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Connection) -> None:
+def serve(
+    name: str,
+    options: gan_lab.Options,
+    data_dir: Path | None,
+    device: torch.device,
+    pipe: Connection,
+) -> None:
     """The life of a Side's process: steps are asked for until 0 are."""
     if name != "textbook":
         set_up_torch()
     dataset = load("fashion", data_dir)
     options = replace(complete_options(options, dataset), epochs=MAX_EPOCHS)
-    state = gan_lab.initial_state(options, dataset, CPU)
+    state = gan_lab.initial_state(options, dataset, device)
     left = pipe.recv()
 
     def after_step() -> None:
         nonlocal left
         left -= 1
         if left == 0:
+            if device.type == "cuda":
+                torch.cuda.synchronize()  # steps are only launched so far
             pipe.send("done")
             left = pipe.recv()
             if left == 0:
@@ -248,20 +266,21 @@ def serve(name: str, options: gan_lab.Options, data_dir: Path | None, pipe: Conn
 
 
 def timed(
-    settings: dict[str, tuple[str, gan_lab.Options]],
-    data_dir: Path | None,
-    rounds: int,
-    steps: int,
+    settings: dict[str, tuple[str, gan_lab.Options]], benchmark: Options, device: torch.device
 ) -> dict[str, list[float]]:
     """Seconds a step of each side: all of them in turn, `rounds` times, after a warm-up.
 
     settings: for each side, which of LOOPS it is and the options of its training.
     """
-    sides = {name: Side(loop, options, data_dir) for name, (loop, options) in settings.items()}
+    steps = benchmark.steps
+    sides = {
+        name: Side(loop, options, benchmark.data_dir, device)
+        for name, (loop, options) in settings.items()
+    }
     for side in sides.values():
-        side(max(8, steps // 5))
+        side(max(WARM_UP, steps // 5))
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
+    for _ in range(benchmark.rounds):
         for name, side in sides.items():
             began = time.perf_counter()
             side(steps)
@@ -277,7 +296,7 @@ def spread(values: list[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
-def measure(options: Options, precisions: Sequence[str]) -> list[str]:
+def measure(options: Options, precisions: Sequence[str], device: torch.device) -> list[str]:
     """A row of the table for each recipe, precision and batch size."""
     rows = []
     for recipe, precision, batch in itertools.product(RECIPES, precisions, BATCHES):
@@ -285,7 +304,7 @@ def measure(options: Options, precisions: Sequence[str]) -> list[str]:
         own = training_options("--recipe", recipe, "--precision", precision, *common)
         textbook = training_options("--recipe", "classic", *common)
         sides = {"textbook": ("textbook", textbook), "lab": ("lab", own), "floor": ("floor", own)}
-        seconds = timed(sides, options.data_dir, options.rounds, options.steps)
+        seconds = timed(sides, options, device)
         rate = {name: [batch / each for each in times] for name, times in seconds.items()}
         gain, over, most = (
             [a / b for a, b in zip(seconds[one], seconds[two], strict=True)]
@@ -300,11 +319,11 @@ def measure(options: Options, precisions: Sequence[str]) -> list[str]:
     return rows
 
 
-def growth(options: Options, image_count: int) -> list[str]:
+def growth(options: Options, image_count: int, device: torch.device) -> list[str]:
     """A row of the second table for each of GROWTH."""
     setting = training_options("--seed", options.seed)
-    side = Side("lab", setting, options.data_dir)
-    side(50)  # warm up
+    side = Side("lab", setting, options.data_dir, device)
+    side(WARM_UP)
     rows = []
     for epochs in GROWTH:
         steps = epochs * (image_count // setting.batch_size)
@@ -322,18 +341,22 @@ def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
     image_count = len(load("fashion", options.data_dir).train_images)
-    facts = describe_machine(CPU)
-    precisions = PRECISIONS if "AVX2" not in facts["processor"] else ("float32",)
+    device = pick_device(options.device)
+    facts = describe_machine(device)
+    # On a GPU both are TF32.
+    precisions = PRECISIONS if "AVX512" in facts["processor"] else ("float32",)
     text = SECTION.format(
         rounds=options.rounds,
         steps=options.steps,
         seed=options.seed,
+        device=device.type,
         images=image_count,
-        rows="\n".join(measure(options, precisions)),
-        growth="\n".join(growth(options, image_count)),
+        rows="\n".join(measure(options, precisions, device)),
+        growth="\n".join(growth(options, image_count, device)),
         **facts,
     )
-    write_section(REPORT, INTRODUCTION, facts["processor"], text)
+    where = "" if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}, beside "
+    write_section(REPORT, INTRODUCTION, where + facts["processor"], text)
     print(f"done: {REPORT}")
 
 

@@ -84,7 +84,7 @@ def test_the_verdict_depends_on_the_distance(tmp_path: Path) -> None:
 
 
 def test_shares_are_not_rounded_twice() -> None:
-    shares = [0.1205, 0.1795, *[0.1] * 7]
+    shares = [0.1205, 0.1795, *[0.1] * 6, 0.1 + 1e-10]
     assert summary.shares_of(dict(enumerate(shares))) == shares and sum(shares) != 1
     assert summary.shares_of({"0": 1, "1": 3}) == [0.25, 0.75]
     assert summary.shares_of({"0": 0, "1": 0}) == summary.shares_of({}) == []
