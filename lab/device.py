@@ -1,7 +1,5 @@
 """The device, the number of threads, the precision of matrix products, and free memory."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -1,7 +1,5 @@
 """Exceptions, signals and exit codes: every error is one line on stderr, without a traceback."""
 
-from __future__ import annotations
-
 import atexit
 import builtins
 import contextlib

@@ -1,7 +1,5 @@
 """Atomic writing, reading of untrusted files, locks on folders, and checks of paths in options."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -4,8 +4,6 @@
 command line, `options_from_config` from a `config.json`.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import difflib

@@ -4,8 +4,6 @@ Because they are independent, drawing more numbers for one purpose (more sample 
 does not change another (the initial weights).
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import torch

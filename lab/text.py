@@ -1,7 +1,5 @@
 """Formatting of text for the screen, shell commands, and progress bars."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The user's own sets in the form of arrays: an npz file, or IDX files of any square size."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from dataclasses import dataclass, field

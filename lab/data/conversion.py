@@ -3,8 +3,6 @@
 The folders that pictures are in determine their half and their class.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math

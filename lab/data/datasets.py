@@ -3,8 +3,6 @@
 Code outside lab/data does not depend on particular sets; it takes shapes and classes from the spec.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import hashlib

@@ -4,8 +4,6 @@ A big-endian header holds a type byte, the number of dimensions and the dimensio
 follow. Files may be hostile, so sizes are checked before memory is allocated.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct

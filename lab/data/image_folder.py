@@ -3,8 +3,6 @@
 Notices name the files that cannot be read. `shape` is that (C, H, W) of the set's images.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Sequence

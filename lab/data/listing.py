@@ -3,8 +3,6 @@
 Nothing is unpacked to disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -5,8 +5,6 @@ pixels, classes by their names. If there is no test half, the hash selects a ten
 that adding pictures does not move others from one half to the other.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

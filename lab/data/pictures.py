@@ -4,8 +4,6 @@ Files may be hostile: the size is checked before the pixels are decoded, and any
 becomes Unreadable. A picture is read even if its metadata (EXIF, texts, profiles) is damaged.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings

@@ -1,7 +1,5 @@
 """Pixel ranges: 0..255 in files, [-1, 1] for the GAN, [0, 1] for corruptions."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

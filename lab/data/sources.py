@@ -3,8 +3,6 @@
 A source finds its files below a folder, reads them, and downloads them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import math
@@ -38,7 +36,7 @@ class Part:
     label_digest: str
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor | None) -> Part:
+    def of(cls, images: Tensor, labels: Tensor | None) -> "Part":
         """Compute the digests; labels may have any integer type."""
         values = (images.numpy(), b"" if labels is None else labels.numpy())
         digests = (hashlib.sha256(each).hexdigest() for each in values)

@@ -3,8 +3,6 @@
 A set of the user's own has a DatasetSpec, too, but no row.
 """
 
-from __future__ import annotations
-
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +43,7 @@ class DatasetSpec:
         return {"name": self.name, "title": self.title, **lists}
 
     @classmethod
-    def from_facts(cls, facts: Any) -> DatasetSpec:
+    def from_facts(cls, facts: Any) -> "DatasetSpec":
         """The spec from the result of `as_facts`; ValueError with a short reason if it is invalid.
 
         Also accepts the name of a row of DATASETS, as stored by the first version of the lab.

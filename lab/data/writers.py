@@ -8,8 +8,6 @@
 in memory.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import shutil

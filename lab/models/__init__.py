@@ -6,8 +6,6 @@ A network keeps its `kind`, a key of the table, and its `config`, the keyword ar
 can be rebuilt from a file.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any

@@ -5,8 +5,6 @@ discriminator on pixels overlooks, because most of an image's energy is in the l
 sees the noise if its inputs are frequency bands, scaled to similar variances.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any

@@ -3,8 +3,6 @@
 Each takes images (N, *shape) in [-1, 1]; `features_and_logits` returns both in one pass.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The convolutional generator and discriminator: Radford et al. 2016, "DCGAN"."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The convolutional denoiser, and the sampler of possible clean images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Export of a generator to ONNX and safetensors, whose packages are optional."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Callable

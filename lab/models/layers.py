@@ -1,7 +1,5 @@
 """Layers that several networks share, and bounds on their sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The fully connected generator and discriminator."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The images that generate_images.py is to make: their seeds and classes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +39,7 @@ class Request:
             else:
                 yield seed, self.classes[seed % len(self.classes)]
 
-    def test_part(self) -> Request:
+    def test_part(self) -> "Request":
         """The request for the test part of a set: a sixth as many of the following seeds."""
         first = self.seeds[-1].stop
         count = max(1, sum(map(len, self.seeds)) // 6)

@@ -3,8 +3,6 @@
 The image of a seed is the same whatever other seeds are in its batch.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Weights files: a network, the config that rebuilds it, and the data set it was trained on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 A file is loaded only if its checksum is the one listed in SHA256SUMS; otherwise a Fault is raised.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from torch import nn

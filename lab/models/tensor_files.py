@@ -3,8 +3,6 @@
 They are read with `weights_only=True`, after their sizes were checked.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickletools

@@ -4,8 +4,6 @@ The strength of each method is chosen on a few training images. scikit-image and
 they are installed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Clean images are float32 (N, C, H, W) in [0, 1]. The pixels of corrupted images 
 range, and missing pixels are NaN, so that no separate mask has to be passed around.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -46,7 +44,7 @@ class Corruption:
         return f"{self.name}:{self.severity:g}"
 
     @classmethod
-    def parsed(cls, text: str) -> Corruption:
+    def parsed(cls, text: str) -> "Corruption":
         """The corruption whose severity is written in `text`; ValueError if it is invalid."""
         severity = float(text) + 0.0  # -0 is 0
         if not cls.least <= severity <= cls.most:  # NaN fails every comparison
@@ -119,7 +117,7 @@ class Corruption:
     # Severities
 
     @classmethod
-    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Corruption:
+    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> "Corruption":
         """Severities (N,) for training: strengths (N,) 0 to 1 run from the first of `trained` on.
 
         side: of the images, in pixels. variant: any integer; selects one of several patterns.
@@ -127,18 +125,18 @@ class Corruption:
         mildest, strongest = cls.trained
         return cls(mildest * (strongest / mildest) ** strength)
 
-    def with_severity(self, severity: float | Tensor) -> Corruption:
+    def with_severity(self, severity: float | Tensor) -> "Corruption":
         """A copy with another severity."""
         other = copy.copy(self)
         other.severity = severity
         return other
 
-    def per_image(self, images: Tensor) -> Corruption:
+    def per_image(self, images: Tensor) -> "Corruption":
         """A copy with one severity for each of N images, on their device."""
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return self.with_severity(severity.expand(len(images)))
 
-    def at_mean_severity(self) -> Corruption:
+    def at_mean_severity(self) -> "Corruption":
         """A copy with a single severity, the mean of the severities (N,)."""
         return self.with_severity(self.severity.mean())
 

@@ -4,8 +4,6 @@ corruption = CORRUPTIONS["gaussian"](0.3)
 corrupted = corruption.apply(images, seed=0)
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 

@@ -3,8 +3,6 @@
 Images are float32 (N, C, H, W) on the [0, 1] scale, NaN where pixels are missing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Estimates which corruption a picture has, and how severe it is, from the picture alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Training examples of the denoiser and the sampler: clean images, and corrupted ones of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

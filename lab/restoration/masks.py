@@ -1,7 +1,5 @@
 """Missing pixels."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
@@ -33,7 +31,7 @@ class Mask(Corruption):
         return f"{self.name}:{self.pattern}{size}"
 
     @classmethod
-    def parsed(cls, text: str) -> Mask:
+    def parsed(cls, text: str) -> Corruption:
         """A share, as `0.5`, or a pattern, as `box14`, `top20`, `stripes`."""
         if text == "stripes":
             return cls(4, text)
@@ -42,7 +40,7 @@ class Mask(Corruption):
         return super().parsed(text)
 
     @classmethod
-    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Mask:
+    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Corruption:
         """`variant` selects the pattern; boxes and rows take up to 0.9 of the side."""
         pattern = ("", "box", "top", "stripes")[variant % 4]
         low, high = cls.trained

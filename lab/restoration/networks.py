@@ -1,7 +1,5 @@
 """Finds or trains the denoiser and the sampler of a set; prefers the user's own to shipped ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

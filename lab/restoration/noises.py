@@ -1,7 +1,5 @@
 """Noise: corruptions that change each pixel independently of the others."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

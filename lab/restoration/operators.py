@@ -1,7 +1,5 @@
 """Corruptions that mix pixels: blur, low resolution, compression. Results have 256 levels."""
 
-from __future__ import annotations
-
 import io
 
 import torch
@@ -104,7 +102,7 @@ class Downsample(Separable):
     trained = (2.0, 4.0)
 
     @classmethod
-    def parsed(cls, text: str) -> Downsample:
+    def parsed(cls, text: str) -> Corruption:
         """Only 2 and 4 are valid."""
         if text not in cls.examples:
             raise ValueError(text)
@@ -116,11 +114,11 @@ class Downsample(Separable):
         return "2 or 4"
 
     @classmethod
-    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Downsample:
+    def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Corruption:
         """2 for the weaker half of strengths, 4 for the stronger."""
         return cls(torch.where(strength < 0.5, 2.0, 4.0))
 
-    def at_mean_severity(self) -> Downsample:
+    def at_mean_severity(self) -> Corruption:
         """The coarsest of the severities, since a mean of 2 and 4 is no valid factor."""
         return self.with_severity(self.severity.max())
 

@@ -1,7 +1,5 @@
 """Restores the user's own pictures; the corruption of each is given, or else estimated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

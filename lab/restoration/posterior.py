@@ -11,8 +11,6 @@ image x and two samples a and b. Its expectation is least if samples of a pixel 
 its clean value is, so the reward needs no weight to be tuned.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle, relu

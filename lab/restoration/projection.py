@@ -4,8 +4,6 @@ Images are float32 (N, C, H, W) in [0, 1]; corrupted ones may lie outside. For a
 generator a latent has one more column, the class label, which the optimisation does not change.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 

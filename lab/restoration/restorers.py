@@ -4,8 +4,6 @@ for name, restorer in applicable(context, corruption).items():
     restored = restorer.restore(context, corrupted, corruption)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

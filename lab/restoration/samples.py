@@ -1,7 +1,5 @@
 """The sheet of `--samples N`: several restorations of each image, their mean and their spread."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Scores of restored images against the clean ones."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -44,7 +42,7 @@ class CleanImages:
     classifier: nn.Module | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, count: int, device: torch.device) -> CleanImages:
+    def of(cls, dataset: Dataset, count: int, device: torch.device) -> "CleanImages":
         """The first `count` test images of a set; a damaged classifier costs a note only."""
         classifier, clean = None, to_unit(dataset.test_images[:count]).to(device)
         try:

@@ -1,7 +1,5 @@
 """Sheets of restored images: draws them and records their scores in scores.json."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ the augmentation. The generator does not learn to draw augmented images, because
 the same grey gaps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

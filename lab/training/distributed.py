@@ -11,8 +11,6 @@ backward works. Only process 0 writes files, prints and computes scores.
 In a single process these functions do nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys
@@ -65,7 +63,7 @@ def run_distributed(main: Callable[[], None]) -> None:
             _leave(error, store)
 
 
-def _leave(error: BaseException, store: dist.Store) -> NoReturn:
+def _leave(error: BaseException, store: "dist.Store") -> NoReturn:
     """Raise the error in the first process that arrives here and end the others silently."""
     number = dist.get_rank()
     with handle_signals(lambda _: None):  # torchrun signals the others once a process has ended
@@ -158,7 +156,7 @@ def pick_local_device(name: str) -> torch.device:
     return torch.device(pick_device("cuda").type, place)
 
 
-def broadcast_state(state: TrainingState, dataset: Dataset) -> None:
+def broadcast_state(state: "TrainingState", dataset: Dataset) -> None:
     """Copy the training state of process 0 to all; Mistake if a process has other images."""
     if processes() == 1:
         return
@@ -220,7 +218,7 @@ def all_reduce_max(number: int) -> int:
 # The training loop of processes 1, 2, ...
 
 
-def follow(train: Callable, options: Any, state: TrainingState, dataset: Dataset) -> None:
+def follow(train: Callable, options: Any, state: "TrainingState", dataset: Dataset) -> None:
     """Train with process 0, without writing, printing or scoring anything."""
     stop = StopSwitch(all_reduce_max)
     with (
@@ -233,7 +231,7 @@ def follow(train: Callable, options: Any, state: TrainingState, dataset: Dataset
 class Follower:
     """Replaces report.Recorder: makes the same calls between processes, and writes nothing."""
 
-    def __init__(self, options: Any, state: TrainingState, stop: StopSwitch) -> None:
+    def __init__(self, options: Any, state: "TrainingState", stop: StopSwitch) -> None:
         self.options, self.state, self.stop = options, state, stop
 
     def save_samples(self) -> None:

@@ -1,7 +1,5 @@
 """The length of a run in steps and epochs, and the learning-rate schedule over it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +20,7 @@ class Length:
     steps: int
 
     @classmethod
-    def of(cls, options: Any, images: int) -> Length:
+    def of(cls, options: Any, images: int) -> "Length":
         """The length that --images-shown gives; whole epochs if --epochs contradicts it."""
         epoch_steps, shown = images // options.batch_size, options.images_shown
         epochs = options.epochs or math.ceil(shown / images)

@@ -4,8 +4,6 @@ Logits are (N,), positive for "real". `discriminator(real, fake, label_smoothing
 `generator(real, fake)` return the scalar that each network minimises, a mean over the batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log

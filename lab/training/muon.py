@@ -1,7 +1,5 @@
 """Muon, an optimizer for the weight matrices of hidden layers: Jordan et al. 2024, "Muon"."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

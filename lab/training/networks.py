@@ -3,8 +3,6 @@
 `end` is "g" for the generator or "d" for the discriminator, as in --hidden-g and --hidden-d.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -5,8 +5,6 @@ torch.optim.Adam(fused=True), bit for bit. torch's own class loads torch.compile
 (150 MB and a second), and its bookkeeping takes a twentieth of a step of small networks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

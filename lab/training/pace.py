@@ -1,7 +1,5 @@
 """Limits on how often a training writes files that take time."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

@@ -3,8 +3,6 @@
 `options` is the Options dataclass of gan_lab.py throughout.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path

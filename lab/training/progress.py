@@ -1,7 +1,5 @@
 """Progress of a training: a bar, one line per epoch, and events for TensorBoard."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import shutil

@@ -4,8 +4,6 @@ A checkpoint holds the networks, the moving average, the optimizers, the random 
 position in the epoch, so that a resumed training equals an uninterrupted one, on a CPU bit for bit.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

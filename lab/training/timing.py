@@ -1,7 +1,5 @@
 """How long a run takes on this machine: a forecast, or with --minutes a length that fits."""
 
-from __future__ import annotations
-
 import math
 import time
 from bisect import bisect_right
