@@ -1,7 +1,6 @@
 """Finds or trains the denoiser and the sampler of a set; prefers the user's own to shipped ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,42 +12,11 @@ from lab.models.serialization import Weights, load_weights, save_weights
 from lab.models.shipped import load_shipped
 from lab.restoration import denoising, posterior
 
-
-@dataclass(frozen=True)
-class RestorerRole:
-    """What sets the denoiser and the sampler apart.
-
-    train: (uint8 images, seed, denoiser or None) -> network.
-    """
-
-    name: str
-    train: Callable[[torch.Tensor, int, nn.Module | None], nn.Module]
-
-    @property
-    def option(self) -> str:
-        """The option that trains one."""
-        return f"--train-{self.name}"
-
-
-def train_denoiser(images: torch.Tensor, seed: int, _: nn.Module | None) -> nn.Module:
-    """Train a denoiser."""
-    return denoising.train(images, seed, denoising.IMAGES_SHOWN)
-
-
-def train_sampler(images: torch.Tensor, seed: int, denoiser: nn.Module | None) -> nn.Module:
-    """Train a sampler, whose weights start from those of the denoiser; Fault without one."""
-    if denoiser is None:
-        raise Fault("a sampler starts from a denoiser, and there is none: add --train-denoiser")
-    return posterior.train(images, denoiser, seed, posterior.IMAGES_SHOWN)
-
-
-DENOISER = RestorerRole("denoiser", train_denoiser)
-SAMPLER = RestorerRole("sampler", train_sampler)
 DURATION = "some ten minutes on two cores"  # of training either
 
 
 def find(
-    role: RestorerRole,
+    role: str,
     path: Path,
     dataset: Dataset,
     device: torch.device,
@@ -59,11 +27,12 @@ def find(
 ) -> Weights | None:
     """The network of a set on `device`: the user's own at `path`, else the one that ships.
 
-    required: if there is neither, one is trained and stored at `path`; without it, returns None.
-    retrain: one is trained in any case.
+    role: "denoiser", or "sampler", which is trained from `denoiser`. required: if there is neither,
+    one is trained and stored at `path`; without it, returns None. retrain: one is trained in any
+    case.
     """
     if path.exists() and not path.is_file():
-        raise Fault(f"{path}: is not a file, so no {role.name} can be stored there; remove it")
+        raise Fault(f"{path}: is not a file, so no {role} can be stored there; remove it")
     weights = None
     if not retrain and not path.is_file():
         weights = _load_shipped(role, dataset.spec, required)
@@ -73,68 +42,68 @@ def find(
         weights = load(role, path, dataset.spec)
         if weights.facts.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
             print(
-                f"note: the {role.name} was trained on other images of the set than these; "
-                f"{role.option} trains a new one"
+                f"note: the {role} was trained on other images of the set than these; "
+                f"--train-{role} trains a new one"
             )
     if weights:
         weights.network.to(device)
     return weights
 
 
-def _load_shipped(role: RestorerRole, spec: DatasetSpec, required: bool) -> Weights | None:
+def _load_shipped(role: str, spec: DatasetSpec, required: bool) -> Weights | None:
     """The network that ships for a set, None if there is none; prints which.
 
     required: one will be trained if there is none, so the hint to do so is left out.
     """
     weights, reason = None, f"none ships for {spec.title}"
     try:
-        weights = load_shipped(role.name, spec)
+        weights = load_shipped(role, spec)
     except (Fault, OSError) as error:
         reason = str(error)
     if weights:
-        print(
-            f"{role.name}: the lab's own for {spec.title}, {weights.path.name}; "
-            f"{role.option} trains one of yours"
-        )
+        own = f"the lab's own for {spec.title}, {weights.path.name}"
+        print(f"{role}: {own}; --train-{role} trains one of yours")
     else:
-        cure = "" if required else f"; {role.option} trains one, in {DURATION}"
-        print(f"no {role.name} ({reason}){cure}")
+        cure = "" if required else f"; --train-{role} trains one, in {DURATION}"
+        print(f"no {role} ({reason}){cure}")
     return weights
 
 
 def _train_and_store(
-    role: RestorerRole,
+    role: str,
     path: Path,
     dataset: Dataset,
     device: torch.device,
     seed: int,
     denoiser: nn.Module | None,
 ) -> None:
-    print(
-        f"training a {role.name} on {len(dataset.train_images):,} images, once for this "
-        f"generator's folder: {DURATION}",
-        flush=True,
-    )
-    with on_interrupt(f"a half-trained {role.name} is not kept, {role.option} starts over"):
-        network = role.train(dataset.train_images.to(device), seed, denoiser)
+    where = f"once for this generator's folder: {DURATION}"
+    print(f"training a {role} on {len(dataset.train_images):,} images, {where}", flush=True)
+    images = dataset.train_images.to(device)
+    with on_interrupt(f"a half-trained {role} is not kept, --train-{role} starts over"):
+        if role == "denoiser":
+            network = denoising.train(images, seed, denoising.IMAGES_SHOWN)
+        elif denoiser:
+            network = posterior.train(images, denoiser, seed, posterior.IMAGES_SHOWN)
+        else:
+            raise Fault("a sampler starts from a denoiser, and there is none: add --train-denoiser")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, network, dataset.spec, fingerprint=dataset.fingerprint)
-    print(f"{role.name}: {path}", flush=True)
+    print(f"{role}: {path}", flush=True)
 
 
-def load(role: RestorerRole, path: Path, spec: DatasetSpec) -> Weights:
+def load(role: str, path: Path, spec: DatasetSpec) -> Weights:
     """The network in a file; Fault if it is damaged or belongs to another set than `spec`."""
+    cure = f"train a new one with --train-{role}"
     try:
-        weights = load_weights(path, role.name)
+        weights = load_weights(path, role)
     except Fault as fault:
-        raise Fault(f"{fault}; delete it, or train a new one with {role.option}") from None
+        raise Fault(f"{fault}; delete it, or {cure}") from None
     if weights.spec != spec:
-        raise Fault(
-            f"{path}: a {role.name} of {weights.spec.title}, {spec.title} is needed; "
-            f"delete it, or train a new one with {role.option}"
-        )
+        others = f"a {role} of {weights.spec.title}, {spec.title} is needed"
+        raise Fault(f"{path}: {others}; delete it, or {cure}")
     if weights.network.config.get("corruptions") != len(denoising.KINDS):
-        raise Fault(f"{path}: was trained on other corruptions; train a new one with {role.option}")
+        raise Fault(f"{path}: was trained on other corruptions; {cure}")
     return weights
 
 
@@ -152,6 +121,6 @@ def find_both(
     there is none. retrain: whether each is trained in any case.
     """
     common = (dataset, device, seed)
-    denoiser = find(DENOISER, path_of("denoiser"), *common, needs_denoiser, retrain[0])
+    denoiser = find("denoiser", path_of("denoiser"), *common, needs_denoiser, retrain[0])
     start = denoiser and denoiser.network
-    return denoiser, find(SAMPLER, path_of("sampler"), *common, False, retrain[1], start)
+    return denoiser, find("sampler", path_of("sampler"), *common, False, retrain[1], start)

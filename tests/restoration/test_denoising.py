@@ -21,7 +21,6 @@ from lab.restoration.corruption import filled, quantised
 from lab.restoration.corruptions import Gaussian, examples, parse
 from lab.restoration.estimation import estimate
 from lab.restoration.examples import KINDS, condition_for, draw
-from lab.restoration.networks import DENOISER
 from lab.restoration.scoring import scores
 from lab.seeding import stream
 
@@ -224,23 +223,23 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     monkeypatch.setattr(networks, "load_shipped", lambda *_: None)
     dataset, device = datasets.load_sample("mnist"), torch.device("cpu")
     path = tmp_path / "denoiser.pth"
-    assert networks.find(DENOISER, path, dataset, device, seed=7) is None
+    assert networks.find("denoiser", path, dataset, device, seed=7) is None
     said = capsys.readouterr().out
     assert said.startswith("no denoiser (none ships for MNIST); --train-denoiser trains one, in")
-    trained = networks.find(DENOISER, path, dataset, device, seed=7, required=True).network
+    trained = networks.find("denoiser", path, dataset, device, seed=7, required=True).network
     of_its_seed = denoising.train(dataset.train_images, 7, denoising.IMAGES_SHOWN)
     for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
         assert torch.equal(weight, other)
     written = path.read_bytes()
-    loaded = networks.find(DENOISER, path, dataset, device, seed=8, required=True).network
+    loaded = networks.find("denoiser", path, dataset, device, seed=8, required=True).network
     assert path.read_bytes() == written
     for weight, other in zip(trained.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(weight, other)
     assert capsys.readouterr().out.count("training a denoiser") == 1
     fewer = dataclasses.replace(dataset, fingerprint="of fewer images")
-    networks.find(DENOISER, path, fewer, device, seed=7)
+    networks.find("denoiser", path, fewer, device, seed=7)
     assert "trained on other images" in capsys.readouterr().out
-    networks.find(DENOISER, path, dataset, device, seed=8, retrain=True)
+    networks.find("denoiser", path, dataset, device, seed=8, retrain=True)
     assert path.read_bytes() != written
 
 
@@ -251,13 +250,13 @@ def test_the_denoiser_that_ships_is_used_where_the_user_has_none(
     dataset, device = datasets.load_sample("fashion"), torch.device("cpu")
     path = tmp_path / "denoiser.pth"
     for must in (False, True):
-        found = networks.find(DENOISER, path, dataset, device, 0, must)
+        found = networks.find("denoiser", path, dataset, device, 0, must)
         assert found.path == shipped.WEIGHTS / "denoiser_fashion.pth" and not path.exists()
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("denoiser: the lab's own for Fashion-MNIST, denoiser_fashion.pth;")
-    assert networks.find(DENOISER, path, dataset, device, 0, retrain=True).path == path
+    assert networks.find("denoiser", path, dataset, device, 0, retrain=True).path == path
     capsys.readouterr()
-    own = networks.find(DENOISER, path, dataset, device, 0)
+    own = networks.find("denoiser", path, dataset, device, 0)
     assert own.path == path and not capsys.readouterr().out
 
 
@@ -275,10 +274,10 @@ def test_a_denoiser_that_ships_but_is_damaged_is_one_line(
     else:
         (file if damage == "missing" else weights / "SHA256SUMS").unlink()
     path, dataset = tmp_path / "denoiser.pth", datasets.load_sample("mnist")
-    assert networks.find(DENOISER, path, dataset, torch.device("cpu"), 0) is None
+    assert networks.find("denoiser", path, dataset, torch.device("cpu"), 0) is None
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("no denoiser (") and str(weights) in line
-    trained = networks.find(DENOISER, path, dataset, torch.device("cpu"), 0, required=True)
+    trained = networks.find("denoiser", path, dataset, torch.device("cpu"), 0, required=True)
     assert trained.path == path and path.is_file()
 
 
@@ -330,7 +329,7 @@ def test_what_is_in_the_denoisers_place_is_seen_before_it_is_trained(
     with pytest.raises(Fault, match="is not a file, so no denoiser"):
         networks.find(
             *(
-                DENOISER,
+                "denoiser",
                 tmp_path / "denoiser.pth",
                 datasets.load_sample("mnist"),
                 torch.device("cpu"),
@@ -344,4 +343,4 @@ def test_the_denoiser_of_another_set_is_refused(tmp_path: Path) -> None:
     network = network_of()
     save_weights(tmp_path / "denoiser.pth", network, datasets.DATASETS["fashion"])
     with pytest.raises(Fault, match=r"denoiser of Fashion-MNIST, MNIST is needed"):
-        networks.load(DENOISER, tmp_path / "denoiser.pth", datasets.DATASETS["mnist"])
+        networks.load("denoiser", tmp_path / "denoiser.pth", datasets.DATASETS["mnist"])
