@@ -41,9 +41,8 @@ from lab.restoration.examples import cleaning_condition
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context
-from lab.restoration.samples import show_samples
 from lab.restoration.scoring import CleanImages, json_values, table_row
-from lab.restoration.sheets import Sheets
+from lab.restoration.sheets import Sheets, show_samples
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
 from lab.text import listed, printable

@@ -37,7 +37,7 @@ from lab.restoration import classical
 from lab.restoration.corruption import Corruption, filled, quantised
 from lab.restoration.corruptions import examples
 from lab.restoration.corruptions import parse as parse_corruption
-from lab.restoration.estimation import estimate
+from lab.restoration.own_pictures import estimate
 from lab.restoration.restorers import SAMPLES, Context, applicable
 from lab.restoration.scoring import CleanImages, scores
 

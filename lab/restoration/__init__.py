@@ -9,9 +9,7 @@ posterior    a conditional GAN that samples possible clean images
 examples     training data of the denoiser and the sampler
 networks     finds or trains the denoiser and the sampler of a set
 classical    CLASSICAL, methods without a network, one row each
-estimation   estimates how a picture was corrupted
-own_pictures restores the user's own pictures
+own_pictures restores the user's own pictures, and estimates how they were corrupted
 scoring      PSNR, SSIM and accuracy of restored images
-samples      the sheet that `--samples` draws
-sheets       draws sheets of restored images and records their scores
+sheets       draws sheets of restored images and of samples, and records their scores
 """

@@ -25,7 +25,7 @@ class Corruption:
     and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
     gradients pass through `expected`. likelihood: in words, the distribution of a corrupted pixel
     given the clean image. is_pixelwise: whether each pixel is corrupted independently of the
-    others. is_estimated: whether `estimation` looks for it in the user's own pictures.
+    others. is_estimated: whether `estimate` looks for it in the user's own pictures.
     """
 
     name = ""

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.data.image_folder import Picture, save_pictures
 from lab.data.pixels import unit_to_levels
 from lab.restoration.corruption import Corruption, filled
-from lab.restoration.estimation import estimate
+from lab.restoration.corruptions import CORRUPTIONS
+from lab.restoration.examples import KINDS
 from lab.restoration.restorers import RESTORERS, Context, Restorer, projected_classes
 from lab.restoration.sheets import MAX_SHOWN, Sheets
 from lab.text import counted, listed, printable
@@ -87,3 +88,27 @@ def restore_tiles(
         sample = restorer.sample
         restored[rows] = sample(*batch, count) if sample else restorer.restore(*batch)[:, None]
     return restored
+
+
+@torch.no_grad()
+def estimate(denoiser: nn.Module, tiles: Tensor, sizes: Sequence[int]) -> list[Corruption | None]:
+    """The corruption of each picture, None where it has none, from its tiles (N, C, H, W).
+
+    sizes: how many tiles each picture has. Only corruptions with `is_estimated` are considered.
+    """
+    logits, strengths, _ = denoiser.estimator(tiles)
+    excluded = [name in CORRUPTIONS and not CORRUPTIONS[name].is_estimated for name in KINDS]
+    logits = logits.masked_fill(torch.tensor(excluded, device=tiles.device), -torch.inf)
+    parts = (part.split(list(sizes)) for part in (logits.log_softmax(1), strengths))
+    return [_estimate_one(*each) for each in zip(*parts, strict=True)]
+
+
+def _estimate_one(log_probabilities: Tensor, strengths: Tensor) -> Corruption | None:
+    """The most likely corruption of all tiles of a picture, at their mean strength."""
+    kind = int(log_probabilities.sum(0).argmax())
+    if KINDS[kind] not in CORRUPTIONS:
+        return None
+    found = CORRUPTIONS[KINDS[kind]]
+    strength = strengths[:, kind].mean().clamp(0, 1)
+    severity = float(found.of_strength(strength).severity)
+    return found(round(min(severity, found.most), 3))  # networks are trained on stronger ones, too

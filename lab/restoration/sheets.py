@@ -4,14 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lab.data.datasets import Dataset
 from lab.data.pixels import unit_to_levels
+from lab.errors import Mistake
+from lab.restoration.corruption import Corruption, filled
+from lab.restoration.restorers import Context, applicable
+from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Sheet
 
 MAX_SHOWN = 16  # images in a row of a sheet; all images are scored
+MAX_SAMPLED = 8  # rows of the sheet of --samples
 
 
 @dataclass(frozen=True)
@@ -49,3 +55,35 @@ class Sheets:
             *(name, sheet, self.networks),
             draw=lambda path: self.draw(path, shown, title, footnote, columns[:most]),
         )
+
+
+def show_samples(
+    context: Context, sheets: Sheets, corruption: Corruption, clean: Tensor, count: int
+) -> None:
+    """The sheet of --samples: `count` restorations of each image, their mean and their spread.
+
+    clean: (N, C, H, W). The spread is twice the standard deviation of a pixel.
+    """
+    clean = clean[:MAX_SAMPLED]
+    samplers = [row for row in applicable(context, corruption).values() if row.sample]
+    if not samplers:
+        cure = "--train-sampler trains a network that can"
+        raise Mistake(f"--samples {count}: there is no sampler for {corruption}; {cure}")
+    corrupted = corruption.apply(clean, context.seed)
+    found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
+    score = CleanImages(clean).scores_of_samples(found)
+    print(table_row(str(corruption), f"mean of {count} samples", score), flush=True)
+    spread = found.std(1, correction=0)
+    parts = (clean, filled(corrupted), found.mean(1), (2 * spread).clamp(max=1))
+    rows = torch.cat([*(part[:, None] for part in parts), found], 1)
+    sheets.save(
+        f"samples_{corruption.file_stem}.png",
+        f"{sheets.dataset.title}, {corruption.title}: {count} restorations to choose from",
+        [(f"image {index}", row) for index, row in enumerate(rows)],
+        {
+            **corruption.facts(),
+            **{"images": len(clean), "seed": context.seed, "of_samples": json_values(score)},
+        },
+        columns=("clean", "given", "mean", "spread", *map(str, range(1, count + 1))),
+        most=4 + count,
+    )

@@ -19,8 +19,8 @@ from lab.models.serialization import save_weights
 from lab.restoration import denoising, networks, posterior
 from lab.restoration.corruption import filled, quantised
 from lab.restoration.corruptions import Gaussian, examples, parse
-from lab.restoration.estimation import estimate
 from lab.restoration.examples import KINDS, condition_for, draw
+from lab.restoration.own_pictures import estimate
 from lab.restoration.scoring import scores
 from lab.seeding import stream
 
