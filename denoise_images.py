@@ -37,7 +37,7 @@ from lab.report.figures import save_sheet
 from lab.restoration import classical, corruptions, denoising, restorers
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import ALL, CORRUPTIONS, Gaussian, GaussianClipped
-from lab.restoration.examples import cleaning_condition
+from lab.restoration.examples import given_condition
 from lab.restoration.networks import find_both
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context
@@ -48,6 +48,7 @@ from lab.runs.results import Networks
 from lab.text import listed, printable
 
 COUNT = 16  # test images to restore, unless --count is given
+CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     """Lab sheet (c): denoise generated images, compare their FCD, and show a few of them."""
 
     def denoised(images: Tensor) -> Tensor:
-        return denoising.denoise(context.denoiser, images, cleaning_condition(images))
+        assumed = given_condition(context.denoiser.estimator, images, Gaussian(CLEANING))
+        return denoising.denoise(context.denoiser, images, assumed)
 
     made = generated_images(context.generator, QUICK_COUNT, clean.device)
     cleaned = unit_to_levels(denoised(to_unit(made)))

@@ -98,12 +98,7 @@ def optimizers(network: nn.Module) -> tuple[Muon, Adam]:
 def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
     """Each step and the share that is behind, with a bar; without a terminal a line a tenth."""
     steps = -(-images // batch)
-    with progress_bar(
-        total=steps * batch,
-        desc=what,
-        unit=" images",
-        unit_scale=True,
-    ) as bar:
+    with progress_bar(total=steps * batch, desc=what, unit=" images", unit_scale=True) as bar:
         for step in range(steps):
             yield step, step / steps
             bar.update(batch)

@@ -12,7 +12,6 @@ from lab.restoration.corruptions import CORRUPTIONS
 
 # In the order of a network's condition: "none", a clean picture, and each corruption.
 KINDS = ("none", *(name for name, kind in CORRUPTIONS.items() if kind.trained))
-CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 BATCH = 32  # at equal cost, many small steps restore a decibel better than few large ones
 GROUP = 4  # images of a batch that have the same kind of corruption
 # The kinds of the first groups of a batch; those of the others are drawn at random.
@@ -53,12 +52,6 @@ def given_condition(estimator: nn.Module, corrupted: Tensor, corruption: Corrupt
     return condition_for(kinds, estimator(corrupted)[2].exp())
 
 
-def cleaning_condition(images: Tensor) -> Tensor:
-    """The condition for generated images (N, C, H, W): a little Gaussian noise."""
-    kinds = torch.full((len(images),), KINDS.index("gaussian"), device=images.device)
-    return condition_for(kinds, torch.full((len(images),), CLEANING, device=images.device))
-
-
 def draw(
     images: Tensor, rng: torch.Generator, batch: int = BATCH, always: Sequence[str] = ALWAYS
 ) -> Examples:
@@ -81,9 +74,7 @@ def draw(
             levels.append(0 * strength)
             continue
         corruption = CORRUPTIONS[name].of_strength(strength, some.shape[2], variant)
-        made = corruption.with_noise(some, its_noise)
-        parts.append(made)
-        error = (filled(made) - some).square().flatten(1).mean(1).sqrt()
+        parts.append(corruption.with_noise(some, its_noise))
+        error = (filled(parts[-1]) - some).square().flatten(1).mean(1).sqrt()
         levels.append(corruption.severity if name in ALWAYS else error)
-    joined = (torch.cat(each) for each in (parts, kinds))
-    return Examples(clean, *joined, strengths, torch.cat(levels))
+    return Examples(clean, torch.cat(parts), torch.cat(kinds), strengths, torch.cat(levels))
