@@ -49,12 +49,10 @@ class Mask(Corruption):
 
     @classmethod
     def severities(cls) -> str:
-        """The valid shares and patterns."""
         return "a share from 0 to 1, boxN, topN or stripes"
 
     @property
     def title(self) -> str:
-        """`50% of the pixels missing`."""
         shapes = {
             "": f"{100 * self.severity:g}% of the pixels",
             "box": f"a box of {self.severity:g} pixels",

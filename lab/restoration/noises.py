@@ -19,26 +19,21 @@ class Gaussian(Corruption):
     clips = False  # whether the result is clipped to [0, 1], as in a file
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Add noise, without clipping."""
         return images + self.broadcast_severity(images) * noise
 
     @property
     def variance(self) -> float | Tensor:
-        """sigma squared."""
         return self.severity**2
 
     @property
     def title(self) -> str:
-        """`noise of sigma 0.3`."""
         return f"noise of sigma {self.severity:g}"
 
     @property
     def file_stem(self) -> str:
-        """`sigma_0.3`."""
         return f"sigma_{self.severity:g}"
 
     def facts(self) -> dict[str, Any]:
-        """Has sigma and whether the noise was clipped, too."""
         return {**super().facts(), "sigma": self.severity, "clipped": self.clips}
 
 
@@ -52,21 +47,17 @@ class GaussianClipped(Gaussian):
     clips = True
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Add noise and clip."""
         return super().with_noise(images, noise).clamp(0, 1)
 
     def expected(self, images: Tensor) -> Tensor:
-        """The mean of the clipped pixels."""
         return clipped_mean(images, self.broadcast_severity(images))
 
     @property
     def title(self) -> str:
-        """`noise of sigma 0.3 clipped`."""
         return f"{super().title} clipped"
 
     @property
     def file_stem(self) -> str:
-        """`sigma_0.3_clipped`."""
         return f"{super().file_stem}_clipped"
 
 
@@ -86,7 +77,6 @@ class SaltPepper(Corruption):
         return torch.where(torch.special.ndtr(-noise) < tail, 1, images)
 
     def expected(self, images: Tensor) -> Tensor:
-        """The pixel with probability 1 - severity, else black or white."""
         share = self.broadcast_severity(images)
         return (1 - share) * images + share / 2
 
@@ -113,7 +103,6 @@ class SignalDependent(Corruption):
         raise NotImplementedError
 
     def expected(self, images: Tensor) -> Tensor:
-        """The mean of a clipped Gaussian."""
         return clipped_mean(images, (self.variance_of(images) + 1e-9).sqrt())
 
     def negative_log_likelihood(
@@ -135,11 +124,9 @@ class Speckle(SignalDependent):
     trained = (0.1, 1.0)
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Multiply with 1 + severity * noise, and clip."""
         return (images + images * self.broadcast_severity(images) * noise).clamp(0, 1)
 
     def variance_of(self, images: Tensor) -> Tensor:
-        """(severity * pixel) squared."""
         return (images * self.broadcast_severity(images)).square()
 
 
@@ -182,7 +169,5 @@ def clipped_mean(images: Tensor, sigma: Tensor) -> Tensor:
     sigma = sigma.clamp(min=1e-3)
     low, high = -images / sigma, (1 - images) / sigma
     below, above = torch.special.ndtr(low), torch.special.ndtr(-high)
-    bell_low, bell_high = (
-        (-0.5 * bound**2).exp() / math.sqrt(2 * math.pi) for bound in (low, high)
-    )
+    bell_low, bell_high = ((-0.5 * x**2).exp() / math.sqrt(2 * math.pi) for x in (low, high))
     return images * (1 - below - above) + sigma * (bell_low - bell_high) + above

@@ -25,7 +25,6 @@ class Separable(Corruption):
         return quantised(self.expected(images))
 
     def expected(self, images: Tensor) -> Tensor:
-        """R image C'."""
         rows, columns = self.matrices(images)
         return rows @ images @ columns.mT
 
@@ -73,7 +72,6 @@ class Blur(Separable):
     is_estimated = True
 
     def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
-        """A Gaussian of the distance."""
         return (-0.5 * (distances(images, side) / self.broadcast_severity(images)).square()).exp()
 
 
@@ -103,14 +101,12 @@ class Downsample(Separable):
 
     @classmethod
     def parsed(cls, text: str) -> Corruption:
-        """Only 2 and 4 are valid."""
         if text not in cls.examples:
             raise ValueError(text)
         return cls(int(text))
 
     @classmethod
     def severities(cls) -> str:
-        """The two factors."""
         return "2 or 4"
 
     @classmethod
@@ -123,7 +119,6 @@ class Downsample(Separable):
         return self.with_severity(self.severity.max())
 
     def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
-        """1 for two pixels of the same square, else 0."""
         squares = torch.arange(side, device=images.device)[None] // self.broadcast_severity(images)
         return (squares.mT == squares).to(images.dtype)
 
@@ -139,7 +134,6 @@ class Jpeg(Corruption):
     likelihood = "Gaussian about the image"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Compress and decompress each image."""
         qualities = self.per_image(images).severity.round().int().tolist()
         pictures = map(as_picture, unit_to_levels(images.clone()))
         made = [through_jpeg(*each) for each in zip(pictures, qualities, strict=True)]
