@@ -136,9 +136,6 @@ def cache_folder() -> Path:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "gan-lab"
 
 
-# Locks
-
-
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[None]:
     """Lock `folder` for this process during the block.
@@ -171,9 +168,6 @@ def is_locked(folder: Path) -> bool:
         return True
     except (OSError, NotImplementedError):
         return False
-
-
-# Paths in options
 
 
 def at_home(text: str) -> Path:

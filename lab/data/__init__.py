@@ -22,15 +22,3 @@ from lab.data.specs import DATASETS, DatasetSpec
 
 # What --dataset accepts, for the help text.
 OF_SETS = f"{', '.join(DATASETS)}, or the path of a folder, zip or npz of your own"
-
-__all__ = [
-    "DATASETS",
-    "MAX_IMAGES",
-    "OF_SETS",
-    "Dataset",
-    "DatasetSpec",
-    "colour_asked",
-    "load",
-    "load_sample",
-    "to_float",
-]

@@ -176,9 +176,6 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str
     ]
 
 
-# Arrays
-
-
 def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
     """Convert arrays, each image in the same way as a picture."""
     halves = [images for images, _ in found.halves]
@@ -204,9 +201,6 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
     return UnsortedSet(
         images, classes or [""] * count, is_test, found.notices + remarks.lines() + lines
     )
-
-
-# Both
 
 
 def _common_side(sizes: Iterable[tuple[int, int]]) -> int:

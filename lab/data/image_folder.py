@@ -66,9 +66,6 @@ def _read(
     return cut.permute(1, 3, 0, 2, 4).reshape(-1, *shape), columns
 
 
-# Scoring
-
-
 def read_images(
     found: Listing, most: int, shape: Sequence[int], invert: bool = False
 ) -> tuple[Tensor, list[str]]:
@@ -88,9 +85,6 @@ def read_images(
     if not images:
         raise Unreadable(notices[-1])
     return torch.cat(images), notices
-
-
-# Restoration
 
 
 @dataclass(frozen=True)

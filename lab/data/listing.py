@@ -149,9 +149,6 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
-# Zips
-
-
 @contextlib.contextmanager
 def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
     """Open a zip file; Mistake, about `flag`, if it is damaged, encrypted or has unsafe names."""

@@ -74,9 +74,6 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     return own_set
 
 
-# Sorting
-
-
 def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     """Sort the images by their hashes, in two halves, with labels by the names of classes."""
     images, notices = found.images, found.notices
@@ -124,9 +121,6 @@ def _reorder_in_place(images: Tensor, order: Sequence[int]) -> None:
     flat, indices = images.view(len(images), -1), torch.tensor(order)
     for columns in flat.split(256, dim=1):
         columns.copy_(columns[indices])
-
-
-# The cache of converted pictures
 
 
 def _cache_path(path: Path, *how: object) -> Path:

@@ -163,9 +163,6 @@ def _torchvision_class(name: str) -> Any:
     return getattr(datasets, name)
 
 
-# The network
-
-
 class NoDownload(Exception):
     """The download failed: no network, a full disk, or an unexpected answer."""
 

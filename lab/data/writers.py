@@ -72,9 +72,6 @@ class Writer:
     refusal: Callable[[Contents], str] = lambda contents: ""
 
 
-# Pictures
-
-
 @contextlib.contextmanager
 def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
     """`seed000042.png`; with labels in one folder per class: `3/`, `5_sandal/`."""
@@ -136,9 +133,6 @@ def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Ad
             save(f"{folder}seed{seed:06d}.png", picture.getvalue())
 
     return add
-
-
-# Arrays
 
 
 @contextlib.contextmanager

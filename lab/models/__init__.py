@@ -18,21 +18,6 @@ from lab.models.denoiser import Denoiser, Sampler
 from lab.models.mlp import MLPDiscriminator, MLPGenerator
 from lab.models.sampling import generate
 
-__all__ = [
-    "CLASSIFIERS",
-    "DENOISERS",
-    "DISCRIMINATORS",
-    "GENERATORS",
-    "ROLES",
-    "SAMPLERS",
-    "build",
-    "channels_for",
-    "count_parameters",
-    "generate",
-    "is_convolutional",
-    "parameters_of",
-]
-
 GENERATORS: dict[str, type[nn.Module]] = {"mlp": MLPGenerator, "dcgan": DCGANGenerator}
 DISCRIMINATORS: dict[str, type[nn.Module]] = {"mlp": MLPDiscriminator, "dcgan": DCGANDiscriminator}
 DENOISERS: dict[str, type[nn.Module]] = {"blind": Denoiser}

@@ -84,9 +84,6 @@ def _facts(weights: Weights, file: str, difference: float) -> dict[str, object]:
     }
 
 
-# ONNX
-
-
 def _write_onnx(generator: nn.Module, path: Path) -> None:
     inputs = _inputs(generator, 2)
     with warnings.catch_warnings():

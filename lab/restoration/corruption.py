@@ -64,8 +64,6 @@ class Corruption:
         """Images from files, which were corrupted in this way, with NaN for missing pixels."""
         return images
 
-    # How images are corrupted
-
     def apply(self, images: Tensor, seed: int) -> Tensor:
         """Corrupt images with noise that depends on the seed and the index of each image only.
 
@@ -98,8 +96,6 @@ class Corruption:
         weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + model_error**2)
         return weight * residual(corrupted, self.expected(images)).square().flatten(1).sum(1)
 
-    # Names and titles
-
     @property
     def title(self) -> str:
         """The title of a sheet of restored images, as `noise of sigma 0.3`."""
@@ -113,8 +109,6 @@ class Corruption:
     def facts(self) -> dict[str, Any]:
         """The entries that scores.json has about the corruption."""
         return {"corruption": str(self)}
-
-    # Severities
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> "Corruption":

@@ -102,9 +102,6 @@ def _d_outputs(means: Sequence[float]) -> str:
     return f"D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
 
 
-# TensorBoard, an optional package
-
-
 def tensorboard_refusal() -> str:
     """Why the tensorboard package cannot be used; "" if it can."""
     if importlib.util.find_spec("tensorboard") is None:

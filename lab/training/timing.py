@@ -87,8 +87,6 @@ class TimeBudget:
         if self.is_scored:
             self.scoring, self.has_scored = self.grid_cost, True
 
-    # Costs
-
     def _measure(self) -> None:
         """Add a measurement and drop those of the first half of the training time."""
         trained = self.measured_at - self.first_step - self.between_epochs
@@ -115,8 +113,6 @@ class TimeBudget:
         training = (steps - self.state.schedule_step) * self.step_cost
         between = (ends - grids) * self.epoch_cost + grids * self.grid_cost + real_images
         return self.measured_at - self.began + training + between + ending
-
-    # --minutes
 
     def _lr_falls(self) -> bool:
         """Whether the next step has lower learning rates than the first step."""
