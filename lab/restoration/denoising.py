@@ -16,8 +16,7 @@ from lab.models import DENOISERS, build
 from lab.restoration.examples import BATCH, GROUP, KINDS, Examples, draw
 from lab.seeding import seed_for, stream
 from lab.text import progress_bar
-from lab.training.muon import Muon
-from lab.training.optim import Adam
+from lab.training.optim import Adam, Muon
 
 # Under half the multiplications of the widths that the class has by default.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}

@@ -2,8 +2,7 @@
 
 losses        adversarial losses and the gradient penalty
 augmentation  augmentation of the discriminator's inputs, for small training sets
-optim         Adam, the moving average of the generator's weights
-muon          the optimizer of convolutional denoisers
+optim         Adam, Muon, the moving average of the generator's weights
 state         everything that changes from step to step, and its checkpoint
 networks      generator and discriminator as the options describe them
 plan          checks and defaults of the options, the printed plan

@@ -1,11 +1,11 @@
-"""lab/training/muon.py: orthogonalised gradients."""
+"""Muon in lab/training/optim.py: orthogonalised gradients."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from lab.training.muon import Muon, orthogonalised
+from lab.training.optim import Muon, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
