@@ -93,10 +93,8 @@ class TorchvisionSet:
         except MemoryError:
             raise
         except Exception as error:  # torchvision may raise anything for a damaged file
-            home, reason = folder / self.folders[0], _reason(error)
-            raise Fault(
-                f"{home}: is damaged ({reason}); remove it, and download it again"
-            ) from None
+            damaged = f"is damaged ({_reason(error)}); remove it, and download it again"
+            raise Fault(f"{folder / self.folders[0]}: {damaged}") from None
         return Part.of(images, labels)
 
     def download(self, folder: Path) -> None:
@@ -180,11 +178,8 @@ def await_answer(url: str) -> None:
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
                 answers.put("")
-        except (
-            OSError,
-            ValueError,
-            http.client.HTTPException,
-        ) as error:  # ValueError: a malformed proxy
+        # ValueError: a malformed proxy.
+        except (OSError, ValueError, http.client.HTTPException) as error:
             answers.put(_reason(error))
 
     threading.Thread(target=ask, daemon=True).start()

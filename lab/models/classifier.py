@@ -77,14 +77,9 @@ class RandomFeatures(nn.Module):
     of ImageNet; this network is far smaller.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        chance: torch.Generator,
-        widths: Sequence[int] = (32, 64, 128),
-        features: int = 64,
-    ) -> None:
+    def __init__(self, shape: Sequence[int], chance: torch.Generator) -> None:
         super().__init__()
+        widths, features = (32, 64, 128), 64
         layers: list[nn.Module] = []
         for width_in, width in pairwise((shape[0], *widths)):
             layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]

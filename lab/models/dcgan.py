@@ -140,12 +140,11 @@ def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, i
     """
     factor = 2 ** len(channels)
     height, width = shape[1:]
-    if not channels or height % factor or width % factor:
-        raise ValueError(
-            f"images of {sized(shape)} cannot be halved {len(channels)} times, once per channel"
-            if channels
-            else "it has no channels"
-        )
+    if not channels:
+        raise ValueError("it has no channels")
+    if height % factor or width % factor:
+        times = f"{len(channels)} times, once per channel"
+        raise ValueError(f"images of {sized(shape)} cannot be halved {times}")
     return height // factor, width // factor
 
 

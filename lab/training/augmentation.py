@@ -6,7 +6,6 @@ the augmentation. The generator does not learn to draw augmented images, because
 the same grey gaps.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,21 +19,17 @@ FEW = 5_000  # with fewer training images, augmentation is on unless --no-augmen
 SHIFT = 0.125  # largest translation, as a share of the side
 HOLE = 0.5  # side of the cut-out square, as a share of the image's side
 
-Transform = Callable[[Tensor, Tensor], Tensor]  # images, uniform numbers (N, 3) -> images
-
 
 class Augmentation:
     """Augments each image of a batch (N, C, H, W) in [-1, 1] with random numbers of its own.
 
     options: those of gan_lab.py. Without --augment images stay as they are and no random numbers
-    are drawn.
+    are drawn. A transform takes images and uniform numbers (N, 3).
     """
 
     def __init__(self, options: Any, channels: int, device: torch.device) -> None:
         self.stream = stream(options.seed, "augmentation", device)
-        transforms: tuple[Transform, ...] = (translate, cutout)
-        if channels > 1:
-            transforms = (recolour, *transforms)
+        transforms = (recolour, translate, cutout) if channels > 1 else (translate, cutout)
         self.transforms = transforms if options.augment else ()
         self.batch_size = options.batch_size
 

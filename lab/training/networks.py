@@ -41,19 +41,16 @@ def _architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], s
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
     """The generator or the discriminator; ValueError for options that do not fit together."""
     own = {part: vars(options)[f"{part}_{end}"] for part in ("hidden", "channels")}
-    return build(
-        *_architecture(options, end), **{**vars(options), "shape": shape, **classes, **own}
-    )
+    arguments = {**vars(options), "shape": shape, **classes, **own}
+    return build(*_architecture(options, end), **arguments)
 
 
 def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
     """Mistake for channels or a pyramid that do not suit the architecture or the image shape."""
     for end in ("g", "d"):
         kinds, kind = _architecture(options, end)
-        channels, typed = (
-            vars(options)[f"channels_{end}"],
-            as_typed(f"channels_{end}", vars(options)),
-        )
+        channels = vars(options)[f"channels_{end}"]
+        typed = as_typed(f"channels_{end}", vars(options))
         parameters = parameters_of(kinds, kind)
         if channels and "channels" not in parameters:
             cure = f"give --channels-{end} none, or another --network-{end}"
