@@ -33,7 +33,6 @@ from lab.restoration import (
     posterior,
     projection,
     restorers,
-    samples,
 )
 from lab.restoration.corruption import quantised
 from lab.restoration.corruptions import Gaussian, parse
@@ -339,7 +338,6 @@ def test_results_before_a_fault_are_kept(
     def fail(*_: object, **__: object) -> None:
         raise Fault("something else")
 
-    monkeypatch.setattr(samples, "show_samples", fail)
     monkeypatch.setattr(denoise_images, "show_samples", fail)
     arguments = ("--run", finished, "--out", tmp_path, "--sigma", 0.2, "--samples", 2)
     with pytest.raises(Fault, match="something else"):
