@@ -184,10 +184,9 @@ def cpu_quota(root: Path = Path("/")) -> float:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a system file; [] if it does not exist."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return path.read_text().splitlines()
-    except (OSError, ValueError):
-        return []
+    return []
 
 
 def check_memory(count: int, size: int, said: str) -> None:
@@ -262,19 +261,15 @@ def cpu_seconds() -> tuple[float, float, float] | None:
 def describe_machine(device: torch.device) -> dict[str, str | int]:
     """Versions, device, processor and number of cores, for config.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    models = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
+    model = (models and models[0].partition(": ")[2]) or platform.processor() or "unknown"
     units = ", AMX" if bfloat16_is_fast(torch.device("cpu")) else ""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": platform.system(),
         "device": f"{device.type} ({name})",
-        "processor": f"{_processor_name()} ({_instructions()}{units})",
+        "processor": f"{model} ({_instructions()}{units})",
         "cores": available_cores(),
         **({"processes": processes()} if processes() > 1 else {}),
     }
-
-
-def _processor_name() -> str:
-    """The name of the processor."""
-    names = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
-    return (names and names[0].partition(": ")[2]) or platform.processor() or "unknown"

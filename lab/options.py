@@ -249,17 +249,14 @@ def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
 
 
 def _range_text(field: dataclasses.Field) -> str:
-    low, high = field.metadata["low"], field.metadata["high"]
-    if low is None and high is None:
+    """`from 1 to 100`; integers with all digits, since they may be typed, others shortened."""
+    low, high = (
+        f"{end:g}" if isinstance(end, float) else end
+        for end in (field.metadata["low"], field.metadata["high"])
+    )
+    if low is None:
         return ""
-    if high is None:
-        return f"from {_number(low)} up"
-    return f"from {_number(low)} to {_number(high)}"
-
-
-def _number(value: float) -> str:
-    """An integer with all digits, since it may be typed; other numbers shortened."""
-    return str(value) if isinstance(value, int) else f"{value:g}"
+    return f"from {low} up" if high is None else f"from {low} to {high}"
 
 
 def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:

@@ -118,7 +118,8 @@ class DCGANDiscriminator(nn.Module):
         if full_maps:
             layers += [_same_side(shape[0], full_maps), ACTIVATIONS["leaky-relu"]()]
         for maps_in, maps in pairwise((full_maps or shape[0], *channels)):
-            layers += [_halving(maps_in, maps), ACTIVATIONS["leaky-relu"]()]
+            halving = nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
+            layers += [halving, ACTIVATIONS["leaky-relu"]()]
         inputs = channels[-1] * height * width
         self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(inputs, hidden, dropout))
         features = self.layers[-1].in_features
@@ -151,11 +152,6 @@ def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, i
 def _same_side(maps_in: int, maps: int) -> nn.Conv2d:
     """Feature maps (N, C, H, W) -> (N, C', H, W)."""
     return nn.Conv2d(maps_in, maps, 3, padding=1)
-
-
-def _halving(maps_in: int, maps: int) -> nn.Conv2d:
-    """Feature maps (N, C, H, W) -> (N, C', H / 2, W / 2)."""
-    return nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
 
 
 def _doubling(maps_in: int, maps: int, bias: bool = True) -> nn.ConvTranspose2d:
