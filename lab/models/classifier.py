@@ -5,6 +5,7 @@ Each takes images (N, *shape) in [-1, 1]; `features_and_logits` returns both in 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -31,12 +32,13 @@ class Classifier(_Classifier):
         super().__init__()
         first, second, third, last = widths
         stride = 2 if shape[1] > LARGE else 1
+        conv = partial(nn.Conv2d, kernel_size=3, bias=False)  # batch normalisation has a bias
         self.layers = nn.Sequential(
-            *(_convolution(shape[0], first, stride=stride), nn.MaxPool2d(2)),
+            *(conv(shape[0], first, stride=stride, padding=1), nn.MaxPool2d(2)),
             *(nn.BatchNorm2d(first), nn.ReLU()),
-            *(_convolution(first, second), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU()),
-            *(_convolution(second, third), nn.BatchNorm2d(third), nn.ReLU()),
-            *(_convolution(third, last, padding=0), nn.BatchNorm2d(last)),
+            *(conv(first, second, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(second), nn.ReLU()),
+            *(conv(second, third, padding=1), nn.BatchNorm2d(third), nn.ReLU()),
+            *(conv(third, last), nn.BatchNorm2d(last)),
         )
         self.head = nn.Linear(last, classes)
 
@@ -103,10 +105,3 @@ class RandomFeatures(nn.Module):
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, None]:
         """(N, *shape) -> (N, features), and None, since there are no classes."""
         return (self.layers(images) - self.centre) / self.spread, None
-
-
-def _convolution(
-    channels_in: int, channels_out: int, padding: int = 1, stride: int = 1
-) -> nn.Conv2d:
-    """A 3 x 3 convolution without bias, for use before batch normalisation."""
-    return nn.Conv2d(channels_in, channels_out, 3, stride, padding, bias=False)
