@@ -24,8 +24,7 @@ class Corruption:
     trained on; None if they are not trained on it. is_known: whether a restorer may use `expected`
     and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
     gradients pass through `expected`. likelihood: in words, the distribution of a corrupted pixel
-    given the clean image. is_pixelwise: whether each pixel is corrupted independently of the
-    others. is_estimated: whether `estimate` looks for it in the user's own pictures.
+    given the clean image. is_estimated: whether `estimate` looks for it in the user's own pictures.
     """
 
     name = ""
@@ -34,7 +33,7 @@ class Corruption:
     examples: tuple[str, ...] = ("0.3",)
     trained: ClassVar[tuple[float, float] | None] = None
     is_known = is_differentiable = True
-    is_linear = is_pixelwise = is_estimated = False
+    is_linear = is_estimated = False
     likelihood = "Gaussian"
 
     def __init__(self, severity: float | Tensor) -> None:

@@ -19,7 +19,7 @@ class Mask(Corruption):
     name = "mask"
     examples = ("0.5", "box14", "top20", "stripes")
     trained = (0.05, 0.95)
-    is_linear = is_pixelwise = True
+    is_linear = True
     likelihood = "Gaussian where there is a pixel"
 
     def __init__(self, severity: float | Tensor, pattern: str = "") -> None:

@@ -15,7 +15,7 @@ class Gaussian(Corruption):
     name = "gaussian"
     examples = ("0.3", "0.7")
     trained = (0.02, 1.4)  # beyond `most`: at an end of the range networks restore 0.2 dB worse
-    is_linear = is_pixelwise = True
+    is_linear = True
     clips = False  # whether the result is clipped to [0, 1], as in a file
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class SaltPepper(Corruption):
     name = "salt-pepper"
     examples = ("0.09", "0.27")
     trained = (0.01, 0.7)
-    is_pixelwise = is_estimated = True
+    is_estimated = True
     likelihood = "Gaussian, or an outlier"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
@@ -95,7 +95,6 @@ class SaltPepper(Corruption):
 class SignalDependent(Corruption):
     """Noise that is stronger in lighter pixels; the result is clipped to [0, 1]."""
 
-    is_pixelwise = True
     likelihood = "Gaussian, its variance that of the image"
 
     def variance_of(self, images: Tensor) -> Tensor:

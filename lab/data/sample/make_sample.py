@@ -8,16 +8,15 @@ same bytes; their checksums are in `SHA256SUMS`.
 
 import gzip
 import hashlib
-import struct
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # finds the lab from any working directory
 
-from torch import Tensor
-
 from lab.data.datasets import load
+from lab.data.writers import WRITERS, Contents
 from lab.errors import Mistake, run_script
 from lab.options import option, parse
 
@@ -32,33 +31,26 @@ class Options:
     data_dir: Path | None = option(None, "folder with the IDX files of both sets", folder=True)
 
 
-def write_idx(path: Path, values: Tensor) -> str:
-    """Write uint8 `values` as a gzip IDX file and return its SHA-256."""
-    header = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
-    # mtime=0: the time of day must not change the file's checksum.
-    packed = gzip.compress(header + values.numpy().tobytes(), compresslevel=9, mtime=0)
-    path.write_bytes(packed)
-    return hashlib.sha256(packed).hexdigest()
-
-
 def main() -> None:
     """Write both samples and their checksums beside this file."""
     data_dir = parse(Options).data_dir
     if not data_dir:
         raise Mistake("--data-dir: is missing; name the folder with the IDX files of both sets")
-    here = Path(__file__).parent
-    sums = []
+    here, sums = Path(__file__).parent, []
     for full in [load(name, data_dir) for name in SETS]:
-        parts = {
-            "train-images-idx3": full.train_images[:TRAIN_COUNT, 0],
-            "train-labels-idx1": full.train_labels[:TRAIN_COUNT].byte(),
-            "t10k-images-idx3": full.test_images[:TEST_COUNT, 0],
-            "t10k-labels-idx1": full.test_labels[:TEST_COUNT].byte(),
-        }
         (here / full.name).mkdir(exist_ok=True)
-        for stem, values in parts.items():
-            digest = write_idx(here / full.name / f"{stem}-ubyte.gz", values)
-            sums.append(f"{digest}  {full.name}/{stem}-ubyte.gz\n")
+        contents = Contents(full.spec, (TRAIN_COUNT, TEST_COUNT), labelled=True)
+        with tempfile.TemporaryDirectory() as folder:
+            with WRITERS["idx"].open(Path(folder), contents) as add:
+                labels = full.train_labels[:TRAIN_COUNT].tolist()
+                add(0, full.train_images[:TRAIN_COUNT], [], labels)
+                add(1, full.test_images[:TEST_COUNT], [], full.test_labels[:TEST_COUNT].tolist())
+            raw = Path(folder, "raw")
+            for file in (*sorted(raw.glob("train-*")), *sorted(raw.glob("t10k-*"))):
+                # mtime=0: the time of day must not change the file's checksum.
+                packed = gzip.compress(file.read_bytes(), compresslevel=9, mtime=0)
+                (here / full.name / f"{file.name}.gz").write_bytes(packed)
+                sums.append(f"{hashlib.sha256(packed).hexdigest()}  {full.name}/{file.name}.gz\n")
     (here / "SHA256SUMS").write_text("".join(sums))
 
 
