@@ -36,7 +36,6 @@ def pick_device(name: str) -> torch.device:
 
 
 def _refusal(device: str) -> str | None:
-    """Why the device cannot be used; None if it can."""
     is_available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if device in is_available and not is_available[device]():
         return ABSENT
@@ -104,7 +103,6 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _matmul_precision(precision: str) -> Iterator[None]:
-    """Set torch's float32_matmul_precision inside the block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:

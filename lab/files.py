@@ -106,7 +106,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _depth(value: Any) -> int:
-    """The number of nested levels of a JSON value."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, inner), default=0)
 
@@ -226,6 +225,5 @@ def check_closed(flag: str, folder: Path) -> None:
 
 
 def _refuse_broken_link(flag: str, path: Path) -> None:
-    """Mistake if `path` is a link whose target does not exist."""
     if path.is_symlink() and not path.exists():
         raise Mistake(f"{flag} {path}: is a broken link; remove it")

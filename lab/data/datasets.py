@@ -139,7 +139,6 @@ def _find_own(dataset: str) -> Path:
 
 
 def _refuse_shape(spec: DatasetSpec, image_size: int | None, colour: bool | None) -> None:
-    """Mistake if the options ask for another shape than that of a named set."""
     if image_size not in (None, spec.shape[-1]):
         flag, what = f"--image-size {image_size}", f"are {sized(spec.shape)}"
     elif colour not in (None, spec.shape[0] == 3):

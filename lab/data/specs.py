@@ -34,7 +34,6 @@ class DatasetSpec:
 
     @property
     def has_sample(self) -> bool:
-        """Whether the lab contains a sample of the set's images."""
         return DATASETS.get(self.name) is self and (SAMPLE_FOLDER / self.name).is_dir()
 
     def as_facts(self) -> dict[str, Any]:

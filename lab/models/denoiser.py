@@ -155,7 +155,6 @@ class Overview(nn.Module):
         )
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """(N, numbers) -> (N, maps, H / 4, W / 4)."""
         return self.layers(numbers)
 
 
@@ -171,5 +170,4 @@ class ResidualConvolutions(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, width, H, W) -> the same shape."""
         return maps + self.layers(maps)

@@ -27,7 +27,6 @@ class Clip(nn.Module):
     """
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels of any shape -> pixels in [-1, 1]."""
         squashed = pixels.tanh()
         return pixels.detach().clamp(-1, 1) + (squashed - squashed.detach())
 

@@ -39,7 +39,6 @@ class Classical:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package can be imported."""
         return not self.package or find_spec(self.package) is not None
 
 

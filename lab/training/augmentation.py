@@ -34,7 +34,6 @@ class Augmentation:
         self.batch_size = options.batch_size
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images of the same shape."""
         for transform in self.transforms:
             images = transform(images, self._uniform(len(images), images.device))
         return images

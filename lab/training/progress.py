@@ -135,7 +135,6 @@ class TensorBoard(contextlib.AbstractContextManager):
         self.writer.close()
 
     def add_row(self, row: Mapping[str, Any]) -> None:
-        """Add every figure in a row of the history as a scalar."""
         for name, value in row.items():
             if name != "epoch" and value is not None:
                 self.writer.add_scalar(name, value, row["epoch"])

@@ -66,7 +66,6 @@ class TrainingState:
         return self.epoch * self.length.epoch_steps + self.step
 
     def set_rates(self, options: Any) -> None:
-        """Set the learning rates of both optimizers for the next step."""
         factor = self.length.lr_factor(self.schedule_step, options)
         self.optimizer_g.lr, self.optimizer_d.lr = options.lr_g * factor, options.lr_d * factor
 
