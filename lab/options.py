@@ -234,9 +234,8 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
     if met := re.search(begins + r"(\d+),(\d+)(,\d+)*(?![\w.,])", text):
         point, blank = f"{met[1]}.{met[2]}", f"{met[1]} {met[2]}"
         two = f", or {blank} if two are meant" * ("tuple[float" in str(field.type))
-        raise Mistake(
-            f"{flag_of(field.name)} {shortened(text, 80)!r}: write {point} with a point{two}"
-        )
+        typed = f"{flag_of(field.name)} {shortened(text, 80)!r}"
+        raise Mistake(f"{typed}: write {point} with a point{two}")
 
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:

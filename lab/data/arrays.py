@@ -62,9 +62,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.nda
                 read_header = np.lib.format.read_array_header_1_0
             shape, _, kind = read_header(file)
             if kind.hasobject:
-                raise Mistake(
-                    f"{flag}: {name} is pickled, which is unsafe to read; save plain numbers"
-                )
+                unsafe = f"{name} is pickled, which is unsafe to read; save plain numbers"
+                raise Mistake(f"{flag}: {unsafe}")
             check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, flag)
             if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
                 raise Mistake(f"{flag}: {name} is not as long as its header says; create it again")

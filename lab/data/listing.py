@@ -164,21 +164,18 @@ def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
 
 
 def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
-    infos = archive.infolist()
+    infos, cure = archive.infolist(), "unpack it, and name the folder"
     if len(infos) > MAX_FILES:
         raise Mistake(f"{flag}: announces {len(infos):,} files, at most {MAX_FILES:,} are read")
     for info in infos:
         name, place = printable(info.filename), path_in_zip(info)
         if info.flag_bits & 1:
-            raise Mistake(f"{flag}: {name} in it is encrypted; unpack it, and name the folder")
+            raise Mistake(f"{flag}: {name} in it is encrypted; {cure}")
         if ".." in place.parts or place.is_absolute() or ":" in (*place.parts, "")[0]:
-            raise Mistake(
-                f"{flag}: {name} in it is a path outside the zip; unpack it, and name the folder"
-            )
+            raise Mistake(f"{flag}: {name} in it is a path outside the zip; {cure}")
         is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
         if is_packed and not any(map(is_hidden, place.parts)):
-            nested = f"{name} in it is an archive, too; unpack it, and name the folder"
-            raise Mistake(f"{flag}: {nested}")
+            raise Mistake(f"{flag}: {name} in it is an archive, too; {cure}")
 
 
 def path_in_zip(info: zipfile.ZipInfo) -> PurePosixPath:

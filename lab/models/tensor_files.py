@@ -61,9 +61,8 @@ def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False
     """
     expected = network.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
-        raise Fault(
-            f"{path}: its weights are not those of the {type(network).__name__} it describes"
-        )
+        kind = type(network).__name__
+        raise Fault(f"{path}: its weights are not those of the {kind} it describes")
     for name, tensor in state.items():
         wanted = expected[name]
         if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape:

@@ -41,10 +41,8 @@ def find(
     if path.is_file():
         weights = load(role, path, dataset.spec)
         if weights.facts.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
-            print(
-                f"note: the {role} was trained on other images of the set than these; "
-                f"--train-{role} trains a new one"
-            )
+            other = "was trained on other images of the set than these"
+            print(f"note: the {role} {other}; --train-{role} trains a new one")
     if weights:
         weights.network.to(device)
     return weights

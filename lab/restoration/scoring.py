@@ -49,9 +49,8 @@ class CleanImages:
             classifier = load_classifier(dataset.spec)
         except (Fault, OSError) as error:
             print(f"note: accuracies were left out ({error})")
-        labels = (
-            None if dataset.test_labels is None else dataset.test_labels[: len(clean)].to(device)
-        )
+        labels = dataset.test_labels
+        labels = None if labels is None else labels[: len(clean)].to(device)
         return cls(clean, labels, classifier and classifier.to(device))
 
     @property

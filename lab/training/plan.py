@@ -45,10 +45,8 @@ def check_options(options: Any, given: dict[str, Any]) -> Any:
         options = dataclasses.replace(options, tensorboard=False)
     deciding = [name for name in ("minutes", "images_shown", "epochs") if name in given]
     if len(deciding) > 1:
-        other = flag_of(deciding[1])
-        raise Mistake(
-            f"{as_typed(deciding[0], given)}: {other} sets the length, too; give one of them"
-        )
+        typed, other = as_typed(deciding[0], given), flag_of(deciding[1])
+        raise Mistake(f"{typed}: {other} sets the length, too; give one of them")
     _check_processes(options)
     if "minutes" in given and options.lr_decay > MAX_LR_DECAY:
         why = "--minutes measures the speed before the rates fall"

@@ -153,10 +153,8 @@ class TimeBudget:
         if length.steps < FEWEST_STEPS:
             steps = max(self.state.schedule_step, FEWEST_STEPS)
             least = math.ceil(2 * self.seconds(steps) / PLANNED_SHARE / 60) / 2
-            short = "note: so short a run learns little"
-            lines.append(
-                f"{short}; --minutes {least:g} is the least that makes sense at this speed"
-            )
+            cure = f"--minutes {least:g} is the least that makes sense at this speed"
+            lines.append(f"note: so short a run learns little; {cure}")
         return lines
 
     def _final_length(self) -> str:
