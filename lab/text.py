@@ -48,16 +48,11 @@ def command_line(words: Sequence[str]) -> str:
 
 def progress_bar(**how: Any) -> Any:
     """tqdm's progress bar, in a notebook its notebook bar; disabled without a terminal."""
+    interactive = sys.modules.get("IPython")
+    if interactive and hasattr(interactive.get_ipython(), "kernel"):
+        from tqdm.auto import tqdm  # plain text where ipywidgets is missing
+
+        return tqdm(**how)
     from tqdm import tqdm  # late, because the import is slow
 
-    if not in_notebook():
-        return tqdm(**how, disable=not sys.stderr.isatty())
-    from tqdm.auto import tqdm as bar_of_notebooks  # plain text where ipywidgets is missing
-
-    return bar_of_notebooks(**how)
-
-
-def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
-    interactive = sys.modules.get("IPython")
-    return interactive is not None and hasattr(interactive.get_ipython(), "kernel")
+    return tqdm(**how, disable=not sys.stderr.isatty())
