@@ -108,9 +108,8 @@ def check_same_options(given: dict[str, Any]) -> dict[str, Any]:
         dist.all_gather_object(everyone, given)
     for number, other in enumerate(everyone):
         for name in {**everyone[0], **other}.keys() - MAY_DIFFER:
-            values = [
-                as_typed(name, each) if name in each else "none" for each in (everyone[0], other)
-            ]
+            both = (everyone[0], other)
+            values = [as_typed(name, each) if name in each else "none" for each in both]
             if values[0] != values[1]:
                 what = f"process 0 has {values[0]}, process {number} {values[1]}"
                 raise Mistake(f"{flag_of(name)}: {what}; start all with the same options")
