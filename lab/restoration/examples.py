@@ -18,6 +18,11 @@ GROUP = 4  # images of a batch that have the same kind of corruption
 ALWAYS = ("gaussian", "gaussian", "gaussian", "gaussian-clipped")
 
 
+# Standard deviation of the mildest and of the strongest Gaussian noise, which the file of a
+# trained network keeps: they are what its estimator calls strengths of 0 and of 1.
+NOISE_RANGE = list(CORRUPTIONS["gaussian"].trained)
+
+
 @dataclass(frozen=True)
 class Examples:
     """A training batch: clean and corrupted images (N, C, H, W), and how they were corrupted.

@@ -11,6 +11,7 @@ from lab.errors import Fault, on_interrupt
 from lab.models.serialization import Weights, load_weights, save_weights
 from lab.models.shipped import load_shipped
 from lab.restoration import denoising, posterior
+from lab.restoration.examples import NOISE_RANGE
 
 DURATION = "some ten minutes on two cores"  # of training either
 
@@ -43,6 +44,12 @@ def find(
         if weights.facts.get("fingerprint", dataset.fingerprint) != dataset.fingerprint:
             other = "was trained on other images of the set than these"
             print(f"note: the {role} {other}; --train-{role} trains a new one")
+        if role == "denoiser" and weights.facts.get("noise_range") != NOISE_RANGE:
+            print(
+                f"note: {path} is of an earlier version of the lab, which trained on other noise "
+                "levels; the levels it estimates are too high by up to 40 %, and --train-denoiser "
+                "trains a new one"
+            )
     if weights:
         weights.network.to(device)
     return weights
@@ -86,7 +93,8 @@ def _train_and_store(
         else:
             raise Fault("a sampler starts from a denoiser, and there is none: add --train-denoiser")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(path, network, dataset.spec, fingerprint=dataset.fingerprint)
+    facts = {"fingerprint": dataset.fingerprint, "noise_range": NOISE_RANGE}
+    save_weights(path, network, dataset.spec, **facts)
     print(f"{role}: {path}", flush=True)
 
 

@@ -19,7 +19,7 @@ from lab.models.serialization import save_weights
 from lab.restoration import denoising, networks, posterior
 from lab.restoration.corruption import filled, quantised
 from lab.restoration.corruptions import Gaussian, examples, parse
-from lab.restoration.examples import KINDS, condition_for, draw
+from lab.restoration.examples import KINDS, NOISE_RANGE, condition_for, draw
 from lab.restoration.own_pictures import estimate
 from lab.restoration.scoring import scores
 from lab.seeding import stream
@@ -241,6 +241,21 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     assert "trained on other images" in capsys.readouterr().out
     networks.find("denoiser", path, dataset, device, seed=8, retrain=True)
     assert path.read_bytes() != written
+
+
+def test_an_older_file_of_other_noise_levels_is_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    dataset, path = datasets.load_sample("mnist"), tmp_path / "denoiser.pth"
+    for facts in ({}, {"noise_range": [0.02, 1.0]}):
+        save_weights(path, network_of(), dataset.spec, **facts)
+        assert networks.find("denoiser", path, dataset, torch.device("cpu"), seed=0)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"note: {path} is of an earlier version of the lab")
+        assert "--train-denoiser" in line
+    save_weights(path, network_of(), dataset.spec, noise_range=NOISE_RANGE)
+    networks.find("denoiser", path, dataset, torch.device("cpu"), seed=0)
+    assert not capsys.readouterr().out
 
 
 def test_the_denoiser_that_ships_is_used_where_the_user_has_none(
