@@ -1,12 +1,14 @@
 """Atomic writing, reading of untrusted files, locks on folders, and checks of paths in options."""
 
 import contextlib
+import errno
 import io
 import json
 import os
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from lab.text import shortened
 MAX_TEXT_BYTES = 2**26  # of a JSON or CSV file
 MAX_LEVELS = 20  # of nested JSON
 RENAME_ATTEMPTS = 20 if os.name == "nt" else 1  # Windows cannot replace a file while it is open
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LOCK_FILE = ".lock"
 LOCK_TIMEOUT = 0.1  # seconds; `is_locked` of another program holds a lock for a moment
 
@@ -199,8 +202,12 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
     what = "is" if existing == folder else f"{existing} is"
     if not existing.is_dir():
         raise Mistake(f"{flag} {folder}: {what} a file, name a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise Mistake(f"{flag} {folder}: {what} not writable, {cure}")
+    try:  # permissions do not tell: by them, root may write to /proc
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".trial-"):
+            pass
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise Mistake(f"{flag} {folder}: {what} not writable, {cure}") from None
 
 
 def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:

@@ -238,6 +238,21 @@ def test_folders_that_cannot_be_written_to_are_named(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nowhere"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("folder", ["/proc/new", "/proc", "/sys/new", "/dev/null/new"])
+def test_folders_that_only_the_system_writes_to_are_named(folder):
+    with pytest.raises(Mistake, match=rf"^--out {folder}: .*is (not writable|a file), name"):
+        files.check_writable("--out", Path(folder))
+
+
+def test_a_full_disk_is_not_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", full)
+    files.check_writable("--out", tmp_path)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
 def test_a_folder_without_permission_is_named(tmp_path):
     tmp_path.chmod(0o500)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import re
@@ -88,7 +87,7 @@ def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
                 path.mkdir()
                 return path
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in files.FULL_DISK:
             raise  # a full disk is not the user's mistake
         raise Mistake(f"--out {outputs}: {error.strerror}; name another folder") from None
 
