@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lab.text import command_line, counted
@@ -160,7 +161,7 @@ class TimeBudget:
     def _final_length(self) -> str:
         """The final length, with the command that repeats the run."""
         length = self.state.length
-        command = command_line(["python", *without_minutes(self.words)])
+        command = command_line(["python", *repeatable(self.words, self.options)])
         return (
             f"the run has {counted(length.epochs, 'epoch')}, {length.images_shown:,} images shown; "
             f"to repeat it: {command} --images-shown {length.images_shown}"
@@ -175,13 +176,22 @@ class TimeBudget:
         return [f"This {run}will take about {in_words(whole)}{shorter}."]
 
 
-def without_minutes(words: Sequence[str]) -> list[str]:
-    """The words of a command without --minutes and its value."""
-    kept, is_value = [], False
-    for word in words:
-        if not is_value and word != "--minutes" and not word.startswith("--minutes="):
+def repeatable(words: Sequence[str], options: Any) -> list[str]:
+    """The words of a command for any working directory: without --minutes, its paths absolute.
+
+    options: those that the words stand for. `dataset` is a name or already an absolute path.
+    """
+    given = {"--dataset": options.dataset, "--data-dir": options.data_dir, "--out": options.out}
+    kept, left = [str(Path(words[0]).absolute())], iter(words[1:])
+    for word in left:
+        flag, has_value, _ = word.partition("=")
+        if flag not in ("--minutes", *given):
             kept.append(word)
-        is_value = word == "--minutes"
+            continue
+        if not has_value:
+            next(left)
+        if value := given.get(flag):
+            kept += [flag, str(value.absolute() if isinstance(value, Path) else value)]
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from gan_lab import Options
 from lab.training.length import Length
-from lab.training.timing import TimeBudget, in_words, without_minutes
+from lab.training.timing import TimeBudget, in_words, repeatable
 
+SCRIPT = str(Path("gan_lab.py").absolute())
 IMAGES, BATCH = 6_400, 64  # 100 steps an epoch
 ENDING = 7.0  # seconds from the last epoch to the end of the command
 
@@ -142,7 +144,7 @@ def test_a_command_ends_after_its_minutes(asked, step, scoring):
     assert all(note.startswith("note: so short a run") for note in notes)
     assert chosen.startswith(f"{asked} minutes are about ") and "until the learning rate" in chosen
     shown = machine.state.length.images_shown
-    assert fixed.endswith(f"to repeat it: python gan_lab.py --images-shown {shown}")
+    assert fixed.endswith(f"to repeat it: python {SCRIPT} --images-shown {shown}")
 
 
 def test_the_length_follows_the_speed_until_the_rate_falls():
@@ -217,8 +219,16 @@ def test_sample_every_overrides_the_choice():
     "typed", [["--minutes", "5"], ["--minutes=5"], ["--minutes", "5", "--minutes", "7"]]
 )
 def test_the_command_is_repeated_without_its_minutes(typed):
-    words = ["gan_lab.py", "--seed", "5", *typed, "--out", "o"]
-    assert without_minutes(words) == ["gan_lab.py", "--seed", "5", "--out", "o"]
+    words = ["gan_lab.py", "--seed", "5", *typed, "--activation", "relu"]
+    assert repeatable(words, Options()) == [SCRIPT, "--seed", "5", "--activation", "relu"]
+
+
+def test_the_command_can_be_repeated_in_another_folder():
+    options = Options(dataset="mnist", data_dir=Path("sets"), out=Path("../o"))
+    words = ["gan_lab.py", "--out=../o", "--dataset", "mnist", "--data-dir", "sets", "--seed", "5"]
+    out, data = (str(Path(path).absolute()) for path in ("../o", "sets"))
+    again = ["--out", out, "--dataset", "mnist", "--data-dir", data, "--seed", "5"]
+    assert repeatable(words, options) == [SCRIPT, *again]
 
 
 def test_durations_are_rounded():
