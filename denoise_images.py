@@ -264,8 +264,8 @@ def main() -> None:
         print(f"note: {notice}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
-    if not trained.was_trained_on(dataset):
-        print("note: the generator was trained on other images of the set than these")
+    if remark := trained.remark_on(dataset):
+        print(remark)
     denoiser, sampler = find_both(
         *(partial(results.network_path, trained.path), dataset, device, options.seed),
         needs_denoiser=bool(pictures) and not found,  # it estimates their corruption

@@ -140,6 +140,8 @@ def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:
         print(f"note: {notice}")
     if dataset.is_sample:
         print(SAMPLE_NOTICE)
+    if subject.trained and (remark := subject.trained.remark_on(dataset)):
+        print(remark)
 
 
 def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunFiles) -> list[str]:

@@ -114,6 +114,14 @@ def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, evalua
         evaluate("--run", copy)
 
 
+def test_a_generator_of_other_images_is_remarked_on(tiny_run: Path, tmp_path, evaluate):
+    path, generator = tmp_path / "generator.pth", Run(tiny_run).load_generator()
+    assert generator.facts["fingerprint"] == Run(tiny_run).config.data.fingerprint
+    save_weights(path, generator.network, generator.spec, fingerprint="of others")
+    said = evaluate("--generator", path, "--data-dir", SAMPLE, "--out", tmp_path / "out")
+    assert "note: the generator was trained on other images of the set than these\n" in said
+
+
 def test_the_diagnosis_uses_the_history_and_a_known_fid_is_kept(tiny_run: Path, tmp_path, evaluate):
     copy = shutil.copytree(tiny_run, tmp_path / "fashion-001")
     before = files.read_json(copy / "evaluation.json")

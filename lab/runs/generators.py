@@ -60,9 +60,25 @@ class TrainedGenerator:
             raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
         return load_dataset(self.run)
 
-    def was_trained_on(self, dataset: Dataset) -> bool:
-        """Whether `dataset` is that of its run; True if there is no run."""
-        return self.run is None or self.run.was_trained_on(dataset)
+    def remark_on(self, dataset: Dataset) -> str:
+        """A note if the generator was trained on other images than those of `dataset`, else "".
+
+        Files of earlier versions of the lab do not have the fingerprint of the images. For these,
+        the name of the set and the fingerprint in the run are compared.
+        """
+        if fingerprint := self.weights.facts.get("fingerprint"):
+            is_same = fingerprint == dataset.fingerprint
+        else:
+            of_run = self.run is None or self.run.was_trained_on(dataset)
+            is_same = of_run and self.spec.name == dataset.name
+        if is_same:
+            return ""
+        if self.spec.title == dataset.title:
+            return "note: the generator was trained on other images of the set than these"
+        return (
+            f"note: the generator was trained on {self.spec.title}, these are images of "
+            f"{dataset.title}"
+        )
 
 
 def find_generator(

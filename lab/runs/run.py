@@ -164,10 +164,9 @@ class Run(RunFiles):
     @cached_property
     def generator_sha256(self) -> str | None:
         """SHA-256 of generator.pth; None if it cannot be read."""
-        try:
+        with contextlib.suppress(Fault, OSError):
             return digest(self.generator_path)
-        except (Fault, OSError):
-            return None
+        return None
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -237,7 +236,8 @@ class Run(RunFiles):
     def save_network(self, role: str, network: nn.Module, spec: DatasetSpec, epoch: int) -> None:
         """Write generator.pth or discriminator.pth; `epoch`: the number of completed epochs."""
         self.__dict__.pop("generator_sha256", None)
-        save_weights(self.path / f"{role}.pth", network, spec, epoch=epoch)
+        images = self.config_or_default.data.fingerprint
+        save_weights(self.path / f"{role}.pth", network, spec, epoch=epoch, fingerprint=images)
 
 
 def _paths_in(outputs: Path) -> list[Path]:

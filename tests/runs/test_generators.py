@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import SAMPLE
 
-from lab.data import DATASETS
+from lab.data import DATASETS, Dataset
+from lab.data.datasets import DatasetSpec
 from lab.errors import Fault, Mistake
 from lab.files import write_json
 from lab.models import GENERATORS, build
@@ -21,13 +22,16 @@ from lab.runs.run import Run
 MNIST = DATASETS["mnist"]
 
 
+def small_network() -> torch.nn.Module:
+    return build(GENERATORS, "mlp", shape=MNIST.shape, latent_dim=8, hidden=(32,))
+
+
 @pytest.fixture
 def own_run(tmp_path: Path) -> Path:
     """A run folder with a small generator."""
     run = tmp_path / "outputs" / "mnist-001"
     run.mkdir(parents=True)
-    network = build(GENERATORS, "mlp", shape=MNIST.shape, latent_dim=8, hidden=(32,))
-    save_weights(run / "generator.pth", network, MNIST, epoch=1)
+    save_weights(run / "generator.pth", small_network(), MNIST, epoch=1)
     write_json(run / "config.json", {"options": {"dataset": "mnist", "data_dir": str(SAMPLE)}})
     return run
 
@@ -66,6 +70,29 @@ def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None
         find_generator(own_run, None)
     with pytest.raises(Fault, match="makes other images than"):
         find_generator(None, own_run / "generator.pth").load_dataset()
+
+
+def test_a_generator_of_another_set_of_ones_own_is_remarked_on(tmp_path: Path) -> None:
+    images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
+    leaves, trees = (
+        Dataset(DatasetSpec(*names, (1, 28, 28)), *(images, None) * 2, "a folder", False, "of some")
+        for names in (("leaves", "Leaves"), ("trees", "Trees"))
+    )
+    trees = dataclasses.replace(trees, fingerprint="of others")
+    run, network = Run(tmp_path), small_network()
+    run.write_config({}, "", leaves, {})
+    run.save_network("generator", network, leaves.spec, epoch=1)
+    found = find_generator(None, run.generator_path)
+    assert not found.remark_on(leaves)
+    assert found.remark_on(trees).endswith("was trained on Leaves, these are images of Trees")
+    moved = dataclasses.replace(leaves, spec=trees.spec)
+    assert not found.remark_on(moved)
+    more = dataclasses.replace(leaves, fingerprint="of others")
+    assert found.remark_on(more).endswith("trained on other images of the set than these")
+    save_weights(run.generator_path, network, leaves.spec)  # by an earlier version
+    older = find_generator(None, run.generator_path)
+    assert not older.remark_on(leaves)
+    assert older.remark_on(moved) and older.remark_on(trees) and older.remark_on(more)
 
 
 @pytest.mark.parametrize("by_file", [True, False])
