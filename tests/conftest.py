@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import settings
 
 import gan_lab
 from lab import files
@@ -18,6 +19,9 @@ from lab.evaluation import evaluator, metrics, reference, subject
 
 # One thread per process, since pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+settings.register_profile("lab", deadline=None)  # on a busy machine any example may take long
+settings.load_profile("lab")
 
 # In the background of a shell script Ctrl-C is ignored, and would be by the scripts that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
