@@ -23,7 +23,7 @@ def resume_options(kind: type[Options], given: dict[str, Any]) -> tuple[Options,
     kind: the Options class of gan_lab.py. given: the options on the command line. Raises Mistake
     or Fault if the run cannot be resumed with them.
     """
-    cure = "a resumed run keeps its own; with --resume only {} may be given"
+    cure = "a resumed run keeps its own; only {} may be given"
     refuse_others(given, ("resume", *MAY_CHANGE), cure)
     outputs = given.get("out", OUTPUTS)
     if given["resume"] == "newest":
