@@ -1,5 +1,6 @@
 """The overview of all runs: outputs/index.html, and the table of `gan_lab.py --list`."""
 
+import errno
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -29,7 +30,9 @@ def write(outputs: Path) -> None:
         cards.append(_row(run) | card | {"thumbnail": embedding.thumbnail(run, _shape_of(run))})
     try:
         write_text(path, render("index.html.jinja", rows=cards, note=summary.QUICK_NOTE))
-    except PermissionError:  # `outputs` may belong to another user
+    except OSError as error:  # `outputs` may belong to another user, or be mounted read-only
+        if not isinstance(error, PermissionError) and error.errno != errno.EROFS:
+            raise
         print(f"note: {path} could not be written, so the page of all runs is not up to date")
 
 

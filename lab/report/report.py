@@ -58,9 +58,9 @@ def look_at_runs(outputs: Path, run: Path | None, list_runs: bool) -> None:
         what = "is not a folder" if outputs.exists() else "there is no such folder"
         raise Mistake(f"--out {outputs}: {what}; name one that runs were made in")
     if list_runs:
+        print(index.table(outputs), flush=True)  # seen even if the disk is full
         if index.path_in(outputs).is_file():  # a run may have been deleted
             index.write(outputs)
-        print(index.table(outputs))
 
 
 def write_pages(run: Run) -> None:

@@ -1,6 +1,8 @@
 """lab/report/index.py: the page of all runs; --list and --report."""
 
+import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,25 @@ def test_report_and_list_options(tmp_path: Path, capsys) -> None:
     make_run(tmp_path, "fashion-002")
     report.look_at_runs(tmp_path, None, list_runs=True)
     assert "fashion-002" in index.path_in(tmp_path).read_text(encoding="utf-8")
+
+
+def test_runs_are_listed_where_nothing_can_be_written(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int, path: Path, _: str) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    run = make_run(tmp_path)
+    index.write(tmp_path)
+    for number in (errno.EROFS, errno.EACCES):
+        monkeypatch.setattr(index, "write_text", partial(refuse, number))
+        report.look_at_runs(tmp_path, None, list_runs=True)
+        said = capsys.readouterr().out
+        assert run.name in said and "so the page of all runs is not up to date" in said
+    monkeypatch.setattr(index, "write_text", partial(refuse, errno.ENOSPC))
+    with pytest.raises(OSError, match="No space"):
+        report.look_at_runs(tmp_path, None, list_runs=True)
+    assert run.name in capsys.readouterr().out
 
 
 def test_report_and_list_of_nothing_are_mistakes(tmp_path: Path) -> None:
