@@ -58,7 +58,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only file system refuses even this
+                part.unlink()
         if isinstance(error, OSError) and error.errno:  # messages must not name `part`
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise

@@ -35,6 +35,17 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_read_only_file_system_is_named_with_the_file(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(30, os.strerror(30), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        files.write_text(tmp_path / "file", "text")
+    assert caught.value.filename == str(tmp_path / "file")
+
+
 def test_a_file_that_another_program_has_open_is_tried_again(tmp_path, monkeypatch):
     path, replace, tries = tmp_path / "file", Path.replace, []
 
