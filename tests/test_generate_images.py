@@ -27,6 +27,7 @@ from lab.evaluation import classifiers
 from lab.models import CLASSIFIERS, GENERATORS, build, shipped
 from lab.models.serialization import save_weights
 from lab.runs import generators
+from lab.runs.generated import locate_outputs
 from lab.runs.run import Run
 
 FASHION = DATASETS["fashion"]
@@ -175,6 +176,16 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path
         else:
             make(monkeypatch, *arguments)
             assert out.with_suffix(f".{format}").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+@pytest.mark.parametrize(
+    ("flag", "cure"),
+    [("--out", "name another folder"), ("--run", "name one for the images with --out")],
+)
+def test_a_folder_that_is_not_writable_is_named(flag, cure):
+    with pytest.raises(Mistake, match=f"^{flag} /proc/new: /proc is not writable, {cure}$"):
+        locate_outputs(flag, Path("/proc/new/images"), "png", DATASETS["mnist"], [""])
 
 
 @pytest.mark.parametrize(

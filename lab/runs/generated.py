@@ -37,7 +37,8 @@ class GeneratedImages:
         flag: the option that decided the path.
         """
         files.check_path(flag, self.path)
-        files.check_writable(flag, self.path.parent)
+        cure = "name another folder" if flag == "--out" else "name one for the images with --out"
+        files.check_writable(flag, self.path.parent, cure)
         above = GeneratedImages(self.path.parent, self.kind)
         if above.path.name in (above._recorded() or {}):
             raise Mistake(f"{flag} {above}: has images of another format; name another folder")
