@@ -133,7 +133,7 @@ def _find_own(dataset: str) -> Path:
         what = "is neither a file nor a folder" if path.exists() else "does not exist"
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or "cannot be a path"
-    near = difflib.get_close_matches(dataset, DATASETS, n=1)
+    near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1)
     guess = f"did you mean {near[0]}?" if near else f"name a path, or {', '.join(DATASETS)}"
     raise Mistake(f"--dataset {shortened(dataset, 80)}: {what}; {guess}")
 

@@ -208,6 +208,7 @@ def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatc
 
 def test_anything_but_a_set_is_refused_in_one_line(tmp_path, leaves):
     assert "did you mean fashion?" in refusal(Path("fashoin"))
+    assert "did you mean mnist?" in refusal(Path("MNIST"))
     assert "does not exist" in refusal(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "has 0 pictures, at least 64" in refusal(tmp_path / "empty")
