@@ -14,5 +14,3 @@ latent_space  walks between latents, and nearest training images
 """
 
 from lab.evaluation.evaluator import Evaluator, Judgement
-
-__all__ = ["Evaluator", "Judgement"]

@@ -17,12 +17,3 @@ from lab.report.figures import save_images
 from lab.report.recorder import Recorder
 from lab.report.report import look_at_runs, write_pages
 from lab.report.results import save_evaluation, save_pictures
-
-__all__ = [
-    "Recorder",
-    "look_at_runs",
-    "save_evaluation",
-    "save_images",
-    "save_pictures",
-    "write_pages",
-]

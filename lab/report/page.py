@@ -9,15 +9,7 @@ from typing import Any
 from lab.text import command_line
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = (
-    "film.js",
-    "generator.js",
-    "classes.js",
-    "play.js",
-    "restore.js",
-    "fill.js",
-    "live.js",
-)
+SCRIPTS = ("film.js", "generator.js", "classes.js", "play.js", "restore.js", "fill.js", "live.js")
 
 
 def whole_options(line: str) -> Any:

@@ -1,7 +1,5 @@
 """Output of generate_images.py: images, and beside them a preview and dataset.json."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

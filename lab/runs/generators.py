@@ -1,7 +1,5 @@
 """The generator that a script uses: of a run, from a file, or one that ships with the lab."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

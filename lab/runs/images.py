@@ -1,7 +1,5 @@
 """The data set that a run was trained on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

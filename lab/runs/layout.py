@@ -1,7 +1,5 @@
 """File names in a run folder, and the number of a new folder."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

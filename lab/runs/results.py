@@ -4,8 +4,6 @@ Results of networks that have been replaced are removed, so that nobody takes th
 the present ones.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

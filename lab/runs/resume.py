@@ -1,7 +1,5 @@
 """The run that --resume names, and its options."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ The files are not trusted. Missing or damaged parts get their default values, an
 remark about damaged parts. A file that is not a JSON object raises Fault.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence
