@@ -16,7 +16,7 @@ from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
 from lab.runs.generators import TrainedGenerator, find_generator
 from lab.runs.images import load_training_dataset
-from lab.runs.layout import RunFiles, holds_a_run
+from lab.runs.layout import check_pictures
 from lab.runs.run import Run
 from lab.text import printable
 
@@ -105,10 +105,6 @@ def _pictures_in(folder: Path, options: Any) -> Subject:
         raise Mistake(
             f"--images {folder}: say with --dataset which set they are to be like: {OF_SETS}"
         )
-    if holds_a_run(folder):
-        raise Mistake(
-            f"--images {folder}: is a run folder, with grids and curves; name the "
-            f"{RunFiles(folder).final_folder.name} in it, or a folder of your own"
-        )
+    check_pictures(folder)
     found = image_folder.list_pictures(folder, below=True)
     return Subject(str(folder), options.dataset, pictures=found, invert=options.invert)

@@ -98,11 +98,13 @@ def is_run_folder(path: Path) -> bool:
         return False
 
 
-def holds_a_run(path: Path) -> bool:
-    """Whether the folder is a run, and not a folder of pictures with some config.json in it."""
-    run = RunFiles(path)
+def check_pictures(folder: Path) -> None:
+    """Mistake if --images is a run, and not a folder of pictures with some config.json in it."""
+    run = RunFiles(folder)
     parts = (run.generator_path, run.checkpoint_path, run.history_path, run.grid_folder)
-    return is_run_folder(path) and any(part.exists() for part in parts)
+    if is_run_folder(folder) and any(part.exists() for part in parts):
+        cure = f"name the {run.final_folder.name} in it, or a folder of your own"
+        raise Mistake(f"--images {folder}: is a run folder, with grids and curves; {cure}")
 
 
 def check_out(folder: Path) -> None:

@@ -14,7 +14,7 @@ from lab import files
 from lab.errors import Mistake
 from lab.models.shipped import WEIGHTS
 from lab.runs import schema
-from lab.runs.layout import RunFiles, holds_a_run
+from lab.runs.layout import RunFiles, check_pictures
 from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
@@ -70,9 +70,7 @@ class RestorationResults:
 
     def check_images(self, folder: Path) -> None:
         """Mistake if --images is a run folder, or one whose pictures would be overwritten."""
-        if holds_a_run(folder):
-            cure = "name the final_generated_images in it, or a folder of your own"
-            raise Mistake(f"--images {folder}: is a run folder, with grids and curves; {cure}")
+        check_pictures(folder)
         written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
         if folder.resolve() in [path.resolve() for path in written]:
             raise Mistake(f"--images {folder}: would be overwritten; give another --out")

@@ -20,7 +20,7 @@ from lab.models import DISCRIMINATORS, GENERATORS, build
 from lab.models.serialization import load_weights
 from lab.models.tensor_files import digest
 from lab.runs.images import load_dataset, load_training_dataset
-from lab.runs.layout import check_out, holds_a_run
+from lab.runs.layout import check_out, check_pictures
 from lab.runs.run import Run
 from lab.runs.schema import Comparison, Evaluation
 
@@ -413,9 +413,11 @@ def test_own_pictures_are_converted_as_before_and_found_after_a_move(tmp_path):
     (tmp_path / "gone" / "0.png").unlink()
     with pytest.raises(Fault, match="trained on other images"):
         load_training_dataset(Run(run.path), tmp_path / "gone")
-    assert not holds_a_run(pictures) and not holds_a_run(run.path)
+    check_pictures(pictures)
+    check_pictures(run.path)  # a config.json alone makes no run
     run.grid_folder.mkdir()
-    assert holds_a_run(run.path)
+    with pytest.raises(Mistake, match=r"is a run folder, .* name the final_generated_images in it"):
+        check_pictures(run.path)
 
 
 def test_without_a_fingerprint_any_images_are_accepted(tmp_path, sample):
