@@ -161,7 +161,8 @@ def _restoration_part(run: Run, most_bytes: int) -> dict[str, Any]:
     if scores.generator_sha256 != run.generator_sha256:  # results of older weights
         scores = Scores()
     sheets = tables.sorted_sheets(scores.sheets)
-    embedded, left_out = embedding.embed_pictures(list(map(results.sheet_path, sheets)), most_bytes)
+    paths = [results.folder / name for name in sheets]
+    embedded, left_out = embedding.embed_pictures(paths, most_bytes)
     for sheet in embedded:
         sheet["caption"] = sheets[sheet["name"]].title or sheet["name"]
     return {

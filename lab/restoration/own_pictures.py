@@ -39,7 +39,7 @@ def restore_own(
         if not restorer.own_folder or not count or getattr(context, restorer.needs) is None:
             continue
         restored = restore_tiles(restorer, context, tiles, found, sizes, count)
-        folder = sheets.results.own_folder(restorer.own_folder)
+        folder = sheets.results.folder / restorer.own_folder
         for index in range(count):
             ending = f"_{index + 1}" if restorer.sample else ""
             version = unit_to_levels(restored[:, index].clone())

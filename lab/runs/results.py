@@ -39,7 +39,7 @@ class Networks:
 
 
 class RestorationResults:
-    """A folder of restored images."""
+    """A folder with sheets of restored images, and those of --images in OWN_FOLDERS."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,14 +50,6 @@ class RestorationResults:
 
     # A description and the scores of every sheet.
     scores_path = property(lambda results: results.folder / "scores.json")
-
-    def sheet_path(self, name: str) -> Path:
-        """The path of a sheet: rows of clean, corrupted and restored images."""
-        return self.folder / name
-
-    def own_folder(self, name: str) -> Path:
-        """The folder for restored pictures of --images; name: one of OWN_FOLDERS."""
-        return self.folder / name
 
     def network_path(self, generator: Path, role: str) -> Path:
         """The path of a trained denoiser or sampler: beside the generator, if that is writable.
@@ -71,13 +63,13 @@ class RestorationResults:
     def check_images(self, folder: Path) -> None:
         """Mistake if --images is a run folder, or one whose pictures would be overwritten."""
         check_pictures(folder)
-        written = (self.folder, *map(self.own_folder, OWN_FOLDERS))
+        written = (self.folder, *(self.folder / own for own in OWN_FOLDERS))
         if folder.resolve() in [path.resolve() for path in written]:
             raise Mistake(f"--images {folder}: would be overwritten; give another --out")
 
     @cached_property
     def scores(self) -> Scores:
-        """scores.json; empty if the file is missing or damaged."""
+        """scores.json, read once; empty if the file is missing or damaged."""
         return self._read()
 
     def _read(self) -> Scores:
@@ -96,7 +88,7 @@ class RestorationResults:
             sheets = self._remove_outdated(networks, keep=sheet.pictures)
             if name in sheets:
                 self._remove_pictures(sheets[name], keep=sheet.pictures)
-            draw(self.sheet_path(name))
+            draw(self.folder / name)
             sheets[name] = sheet.model_copy(update=networks.restorers)
             self.scores = Scores(
                 dataset=networks.dataset,
@@ -118,8 +110,8 @@ class RestorationResults:
                 continue
             removed.append(name)
             self._remove_pictures(sheet, keep)
-            if _is_picture(name) and self.sheet_path(name).is_file():
-                self.sheet_path(name).unlink()
+            if _is_picture(name) and (self.folder / name).is_file():
+                (self.folder / name).unlink()
         if removed:
             print(f"removed, since these networks did not make them: {listed(removed)}")
         return kept
@@ -129,7 +121,7 @@ class RestorationResults:
         for name in sheet.pictures:
             if _is_picture(name) and name not in keep:
                 for own in OWN_FOLDERS:
-                    (self.own_folder(own) / name).unlink(missing_ok=True)
+                    (self.folder / own / name).unlink(missing_ok=True)
 
 
 def _is_picture(name: str) -> bool:

@@ -80,7 +80,7 @@ def test_sheets_stand_by_noise_level_each_with_its_own_title(tmp_path: Path) -> 
     results.folder.mkdir()
     levels = {"sigma_0.9.png": 0.9, "sigma_0.1.png": 0.1, "cleaned.png": None, "sigma_0.5.png": 0.5}
     for grey, name in enumerate(levels):
-        Image.new("L", (30, 30), grey).save(results.sheet_path(name))
+        Image.new("L", (30, 30), grey).save(results.folder / name)
     sheets = {name: {"title": f"of {name}", "sigma": level} for name, level in levels.items()}
     private = {"../../private.png": {"title": "private"}}
     Image.new("L", (30, 30), 99).save(tmp_path / "private.png")
@@ -89,7 +89,7 @@ def test_sheets_stand_by_noise_level_each_with_its_own_title(tmp_path: Path) -> 
     places = [html.index(f"<figcaption>of {name} ({name})") for name in sorted(levels)]
     assert places[1:] + places[:1] == sorted(places)  # without a level: last
     for name in levels:
-        assert caption_of(html, results.sheet_path(name)).startswith(f"of {name}")
+        assert caption_of(html, results.folder / name).startswith(f"of {name}")
     assert "private" not in html
     save_scores(run, sheets, sha256="another's")
     assert "of sigma_0.1.png" not in page_of(run)

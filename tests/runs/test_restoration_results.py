@@ -83,13 +83,13 @@ def test_sheets_of_other_networks_are_removed(
 
 def test_the_pictures_of_a_sheet_are_removed_with_it(results: RestorationResults) -> None:
     for name in ("denoised", "projected"):
-        results.own_folder(name).mkdir(parents=True)
+        (results.folder / name).mkdir(parents=True)
         for picture in ("one.png", "two.png", "notes.txt"):
-            (results.own_folder(name) / picture).touch()
+            (results.folder / name / picture).touch()
     save(results, "own.png", pictures=["one.png", "two.png", "notes.txt", "../own.png"])
     save(results, "own.png", pictures=["two.png"])
     for name in ("denoised", "projected"):
-        left = {path.name for path in results.own_folder(name).iterdir()}
+        left = {path.name for path in (results.folder / name).iterdir()}
         assert left == {"two.png", "notes.txt"}
     assert names_in(results) == {"own.png"}
 
@@ -125,7 +125,7 @@ def test_the_denoiser_is_stored_with_its_generator_if_possible(
 
 
 def test_pictures_that_could_be_overwritten_are_refused(results: RestorationResults) -> None:
-    for folder in (results.folder, results.own_folder("projected")):
+    for folder in (results.folder, results.folder / "projected"):
         with pytest.raises(Mistake, match="would be overwritten"):
             results.check_images(folder)
     results.check_images(results.folder.parent)
