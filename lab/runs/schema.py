@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,12 +27,6 @@ from lab.files import is_plain_name, read_json
 MAX_FIGURE = 1e30  # larger losses or scores are damage
 
 
-def _finite(value: float) -> float:
-    if not abs(value) < MAX_FIGURE:  # NaN, too
-        raise ValueError("is not a finite number")
-    return value
-
-
 def _finite_only(figures: Any) -> Any:
     """A dictionary without entries that are not finite numbers."""
     if not isinstance(figures, dict):
@@ -45,7 +38,7 @@ def _finite_only(figures: Any) -> Any:
     }
 
 
-Number = Annotated[int | float, AfterValidator(_finite)]
+Number = Annotated[int | float, Field(gt=-MAX_FIGURE, lt=MAX_FIGURE)]  # not NaN either
 Figures = Annotated[dict[str, Number], BeforeValidator(_finite_only)]
 
 
@@ -78,11 +71,7 @@ Kind = TypeVar("Kind", bound=Record)
 def read(path: Path, kind: type[Kind], remarks: list[str]) -> Kind:
     """Read a JSON file, with a remark on damaged parts; Fault if it is not a JSON object."""
     damaged: list[str] = []
-    content = kind.from_json(read_json(path))
-    try:
-        found = kind.model_validate(content, context=damaged)
-    except ValidationError as error:
-        raise Fault(f"{path}: damaged ({error.errors()[0]['msg']})") from None
+    found = kind.model_validate(kind.from_json(read_json(path)), context=damaged)
     if damaged:
         names = ", ".join(dict.fromkeys(damaged))
         remarks.append(f"{path}: damaged, ignored ({names})")
