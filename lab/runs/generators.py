@@ -42,21 +42,19 @@ class TrainedGenerator:
 
         data_dir: the folder of the data set, also of the user's own pictures.
         """
-        dataset = self._find_dataset(data_dir)
+        name = self.spec.name if self.spec.name in DATASETS else None
+        if data_dir and not name:
+            dataset = load_pictures(data_dir, self.spec.shape)
+        elif self.run:
+            dataset = load_dataset(self.run, data_dir, name)
+        elif name:
+            dataset = load(name, data_dir)
+        else:
+            what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
+            raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
         if dataset.spec.shape != self.spec.shape:
             raise Fault(f"{self.path}: makes other images than {dataset.source} has")
         return dataset
-
-    def _find_dataset(self, data_dir: Path | None) -> Dataset:
-        name = self.spec.name
-        if name in DATASETS:
-            return load_dataset(self.run, data_dir, name) if self.run else load(name, data_dir)
-        if data_dir:
-            return load_pictures(data_dir, self.spec.shape)
-        if not self.run:
-            what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
-            raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
-        return load_dataset(self.run)
 
     def remark_on(self, dataset: Dataset) -> str:
         """A note if the generator was trained on other images than those of `dataset`, else "".
