@@ -39,14 +39,14 @@ def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
         )
 
 
+@full_precision()
 def scores(generator: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, float]:
     """The accuracy on test images after training on generated images, and on real ones."""
     labels = labels_to_ask(generator, dataset, COUNT)
     latents = torch.randn(COUNT, generator.latent_dim, generator=stream(0, "cas/latents"))
-    with full_precision():
-        images = generate(generator, latents.to(device), labels.to(device))
-        generated = _accuracy(images, labels, dataset, device, "generated images")
-        real = _accuracy(dataset.train_images, dataset.train_labels, dataset, device, "real images")
+    images = generate(generator, latents.to(device), labels.to(device))
+    generated = _accuracy(images, labels, dataset, device, "generated images")
+    real = _accuracy(dataset.train_images, dataset.train_labels, dataset, device, "real images")
     return generated, real
 
 

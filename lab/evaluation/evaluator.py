@@ -100,13 +100,14 @@ class Evaluator:
         """The scores in an epoch's row of history.csv, from 5,000 generated images."""
         return self.quick_of_images(*self.images_of(generator, QUICK_COUNT))
 
+    @full_precision()
     def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """The same scores for uint8 images (N, C, H, W), as far as N suffices."""
         sample = self.sample(images, labels)
-        rows = {key: row for key, row in self._computable(sample).items() if row.history_column}
         return {
-            METRICS[key].history_column: round(value, METRICS[key].history_digits)
-            for key, value in self._figures(sample, rows).items()
+            row.history_column: round(row.compute(sample, self.reference), row.history_digits)
+            for row in self._computable(sample).values()
+            if row.history_column
         }
 
     def seconds_to_score(self) -> float:
@@ -121,14 +122,16 @@ class Evaluator:
         """All scores, from 10,000 generated images."""
         return self.full_of_images(*self.images_of(generator, FULL_COUNT))
 
+    @full_precision()
     def full_of_images(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
         """All scores of uint8 images (N, C, H, W) for which N, at least 1, suffices.
 
         labels: int64 (N,), the classes that a conditional generator was asked for.
         """
         sample, dataset, real = self.sample(images, labels), self.dataset, self.reference
+        scores = {key: row.compute(sample, real) for key, row in self._computable(sample).items()}
         record = Evaluation(
-            figures={"images": len(images), **self._figures(sample, self._computable(sample))},
+            figures={"images": len(images), **scores},
             judges={name: judge.description for name, judge in self.judges.items()},
             compared_with=Comparison(
                 set=dataset.title,
@@ -149,30 +152,23 @@ class Evaluator:
         return Judgement(images.cpu(), sample.classes, record, self._left_out(sample))
 
     @cached_property
+    @full_precision()
     def real_figures(self) -> dict[str, float]:
         """The scores of a perfect generator: those of training images in place of generated ones.
 
         `near_copies` compares test images with training images.
         """
-        reference, training = self.reference, self.reference.train
-        rows = self._computable(training)
-        with full_precision():
-            return {
-                key: row.real_value(reference)
-                if row.real_value
-                else row.compute(training, reference)
-                for key, row in rows.items()
-                if row.better and (not row.real_value or reference.count("test") >= row.min_images)
-            }
+        real, training = self.reference, self.reference.train
+        return {
+            key: row.real_value(real) if row.real_value else row.compute(training, real)
+            for key, row in self._computable(training).items()
+            if row.better and (not row.real_value or real.count("test") >= row.min_images)
+        }
 
     def sample(self, images: Tensor, labels: Tensor | None = None) -> Sample:
         """Apply all judges to uint8 images (N, C, H, W)."""
         outputs = {name: judge.apply(images, self.device) for name, judge in self.judges.items()}
         return Sample(images, outputs, labels)
-
-    def _figures(self, sample: Sample, rows: dict[str, Metric]) -> dict[str, float]:
-        with full_precision():
-            return {key: row.compute(sample, self.reference) for key, row in rows.items()}
 
     def _computable(self, sample: Sample) -> dict[str, Metric]:
         """The metrics for which these images and the set with its judges suffice."""
@@ -216,6 +212,7 @@ class Evaluator:
         return f"{counted(len(sample.images), 'image')}: {'; '.join(parts)}" if parts else ""
 
 
+@full_precision()
 def generated_images(
     generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
 ) -> Tensor:
@@ -224,7 +221,5 @@ def generated_images(
     labels: int64 (count,), for a conditional generator.
     """
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
-    with full_precision():
-        return generate(
-            generator, latents.to(device), labels if labels is None else labels.to(device)
-        )
+    labels = labels if labels is None else labels.to(device)
+    return generate(generator, latents.to(device), labels)

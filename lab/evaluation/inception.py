@@ -88,11 +88,12 @@ def load_network(device: torch.device) -> Any:
 
 
 @torch.inference_mode()
+@full_precision()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
     """(N, 2048) features of uint8 images (N, C, H, W); a bar, or a line every 1,000 images."""
     parts, done = [], 0
     bar = progress_bar(total=len(images), desc=title, unit=" images")
-    with full_precision(), bar:
+    with bar:
         for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
             if bar.disable and done % LINE_EVERY < len(batch):
                 print(f"{title}: {done:,} of {len(images):,}", flush=True)

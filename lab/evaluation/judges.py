@@ -48,11 +48,11 @@ class Judge:
     is_usable: bool = True  # whether its accuracy suffices
 
     @torch.inference_mode()
+    @full_precision()
     def apply(self, images: Tensor, device: torch.device) -> JudgeOutput:
         """Its output for uint8 images (N, C, H, W)."""
         show = self.network.features_and_logits
-        with full_precision():
-            found = [show(to_float(batch.to(device))) for batch in images.split(BATCH)]
+        found = [show(to_float(batch.to(device))) for batch in images.split(BATCH)]
         features, logits = zip(*found, strict=True)
         if logits[0] is None:
             return JudgeOutput(torch.cat(features))
@@ -77,11 +77,11 @@ def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
     return judges
 
 
+@full_precision()
 def _random_features(dataset: Dataset) -> RandomFeatures:
     """A random network, the same for all sets of a shape, standardised on training images."""
     network = RandomFeatures(dataset.spec.shape, stream(0, "random features")).eval()
     rng = stream(0, "random features/standard")
     chosen = torch.randperm(len(dataset.train_images), generator=rng)[:STANDARD_COUNT]
-    with full_precision():
-        network.standardise(to_float(dataset.train_images[chosen]))
+    network.standardise(to_float(dataset.train_images[chosen]))
     return network.requires_grad_(False)

@@ -187,6 +187,7 @@ class Recorder:
         """Save the averaged generator."""
         self.run.save_network("generator", self.state.ema, self.dataset.spec, self.state.epoch)
 
+    @full_precision()
     def generate(self, count: int, purpose: str, labels: Tensor | None = None) -> Tensor:
         """Images, uint8 (count, *shape), of the averaged generator; `purpose` seeds the latents.
 
@@ -197,5 +198,4 @@ class Recorder:
         latents = torch.randn(count, self.options.latent_dim, generator=random)
         if labels is not None:
             latents, labels = latents.repeat(len(labels) // count, 1), labels.to(self.state.device)
-        with full_precision():
-            return generate(self.state.ema, latents.to(self.state.device), labels)
+        return generate(self.state.ema, latents.to(self.state.device), labels)
