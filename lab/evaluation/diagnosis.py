@@ -54,17 +54,13 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
     skipped, since history.csv may have been edited.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
-    classes = _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
-    wrong = [
-        *_discriminator_trends(history).values(),
-        *_distance_trend(history).values(),
-        *classes,
-        *_copying(found.figures, options),
-    ]
-    return [
-        *_quality(found.figures),
-        *(wrong or [_healthy(history, bool(found.class_histogram))]),
-    ]
+    wrong = [*_discriminator_trends(history).values(), *_distance_trend(history).values()]
+    wrong += _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
+    if (copies := found.figures["near_copies"]) > COPYING:
+        cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
+        what = f"{copies:.1%} of the images are near-copies of training images"
+        wrong.append(f"Memorising: {what}{'' if options is None else cure}.")
+    return _quality(found.figures) + (wrong or [_healthy(history, bool(found.class_histogram))])
 
 
 def _quality(figures: Figures) -> list[str]:
@@ -198,14 +194,6 @@ def _cure(options: Options) -> str:
     missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)
     longer = "more --epochs while FCD still falls"
     return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
-
-
-def _copying(figures: Figures, options: Options) -> list[str]:
-    if figures["near_copies"] <= COPYING:
-        return []
-    cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
-    copies = f"{figures['near_copies']:.1%} of the images are near-copies of training images"
-    return [f"Memorising: {copies}{'' if options is None else cure}."]
 
 
 def _outputs(history: History) -> str:

@@ -44,15 +44,17 @@ def check(generated: int, dataset: Dataset) -> None:
     if tests < FEATURES:
         images = f"{tests:,} test images ({dataset.source})"
         raise Mistake(f"--fid: {images}, {needed} the full set with --data-dir")
-    checked_network_file()
 
 
 def network_file() -> Path:
-    """The network's file in the installed package; Mistake if it is not installed."""
+    """The network's file in the installed package; Mistake if absent, Fault if it is another."""
     found = importlib.util.find_spec(PACKAGE)  # does not execute the package
     for folder in (found.submodule_search_locations or []) if found else []:
-        if (Path(folder) / FILE).is_file():
-            return Path(folder) / FILE
+        path = Path(folder) / FILE
+        if path.is_file():
+            if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+                raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
+            return path
     raise Mistake(f"--fid: its Inception network is not installed; get it with: {INSTALL}")
 
 
@@ -71,20 +73,11 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
     return metrics.frechet_distance(real, generated)
 
 
-def checked_network_file() -> Path:
-    """`network_file`; Fault if its checksum is wrong."""
-    path = network_file()
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
-    return path
-
-
 def load_network(device: torch.device) -> Any:
-    """The TorchScript network; raises as `checked_network_file`."""
-    path = checked_network_file()
+    """The TorchScript network; raises as `network_file`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch deprecates this format
-        return torch.jit.load(path, map_location=device).eval()
+        return torch.jit.load(network_file(), map_location=device).eval()
 
 
 @torch.inference_mode()

@@ -84,7 +84,12 @@ def find_subject(options: Any) -> Subject:
     if options.images and other:
         raise Mistake(f"--images {options.images}: give it or a generator ({other}), not both")
     if options.images:
-        return _pictures_in(options.images, options)
+        if not options.dataset:
+            cure = f"say with --dataset which set they are to be like: {OF_SETS}"
+            raise Mistake(f"--images {options.images}: {cure}")
+        check_pictures(options.images)
+        found = image_folder.list_pictures(options.images, below=True)
+        return Subject(str(options.images), options.dataset, pictures=found, invert=options.invert)
     if options.invert:
         raise Mistake("--invert: is for pictures; leave it out without --images")
     trained = find_generator(options.run, options.generator)
@@ -98,13 +103,3 @@ def find_subject(options: Any) -> Subject:
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
     return Subject(str(run or trained.path), dataset or name, trained, run)
-
-
-def _pictures_in(folder: Path, options: Any) -> Subject:
-    if not options.dataset:
-        raise Mistake(
-            f"--images {folder}: say with --dataset which set they are to be like: {OF_SETS}"
-        )
-    check_pictures(folder)
-    found = image_folder.list_pictures(folder, below=True)
-    return Subject(str(folder), options.dataset, pictures=found, invert=options.invert)

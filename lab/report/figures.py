@@ -120,8 +120,7 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
     font = ImageFont.load_default(CAPTION_SIZE)
     height = CAPTION_SIZE + 10
     mode = "L" if picture.mode == "L" else "RGB"
-    canvas = Image.new(mode, (picture.width, picture.height + height), "white")
-    canvas.paste(picture.convert(mode))
+    canvas = ImageOps.expand(picture.convert(mode), (0, 0, 0, height), "white")
     middle = (picture.width / 2, picture.height + height / 2 - 2)
     ImageDraw.Draw(canvas).text(middle, text, fill="black", anchor="mm", font=font)
     return canvas

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lab.data import Dataset
@@ -161,7 +160,11 @@ class Recorder:
     def save_samples(self) -> None:
         """Save a sample grid, always of the same latents, and the generator's weights."""
         epoch = self.state.epoch
-        grid = self.sample_grid()
+        if self.options.conditional:
+            labels, columns = figures.rows_of_classes(len(self.dataset.spec.class_names))
+            grid = figures.grid(self.generate(columns, "grid", labels), columns)
+        else:
+            grid = figures.grid(self.generate(GRID_SIDE**2, "grid"), GRID_SIDE)
         self.run.grid_folder.mkdir(exist_ok=True)
         write_png(self.run.grid_path(epoch), grid)
         self.save_generator()
@@ -175,13 +178,6 @@ class Recorder:
                 labels = labels[:HISTOGRAM_IMAGES].to(self.state.device)
             fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
             self.board.add_histograms(epoch, self.state.discriminator, real, fake, labels)
-
-    def sample_grid(self) -> Image.Image:
-        """A grid, always of the same latents; with classes one row per class."""
-        if not self.options.conditional:
-            return figures.grid(self.generate(GRID_SIDE**2, "grid"), GRID_SIDE)
-        labels, columns = figures.rows_of_classes(len(self.dataset.spec.class_names))
-        return figures.grid(self.generate(columns, "grid", labels), columns)
 
     def save_generator(self) -> None:
         """Save the averaged generator."""
