@@ -6,7 +6,7 @@ set.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,7 @@ def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn
     Raises Fault if the file of a shipped one is damaged.
     """
     if shipped := load_classifiers(dataset.spec):
-        return {
-            kind: (weights.network, weights.facts["test_accuracy"])
-            for kind, weights in shipped.items()
-        }
+        return {kind: (each.network, each.facts["test_accuracy"]) for kind, each in shipped.items()}
     labelled = dataset.train_labels is not None and dataset.test_labels is not None
     if not labelled or len(dataset.spec.class_names) < 2:
         return {}
@@ -87,8 +84,7 @@ def load_cached_classifier(
         accuracy = float(weights.facts["test_accuracy"])
     except (Fault, OSError, KeyError, TypeError, ValueError):
         return None
-    found = {**weights.facts, **weights.network.config}
-    same = wanted == {name: found.get(name) for name in wanted}
+    same = wanted.items() <= {**weights.facts, **weights.network.config}.items()
     return (weights.network, accuracy) if same else None
 
 
@@ -99,13 +95,11 @@ def _cache_path(kind: str, fingerprint: str) -> Path:
 def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
     """The recipe for a set without shipped classifiers; larger sets get fewer epochs."""
     _, height, width = spec.shape
-    if kind == "mlp":
-        pixels, recipe = MLP.epochs * 60_000 * height * width, asdict(MLP)
-    else:
-        pixels, recipe = PIXELS_SHOWN, {"kind": kind, "shift": width // 14}
+    pixels = MLP.epochs * 60_000 * height * width if kind == "mlp" else PIXELS_SHOWN
     shown = pixels // (min(height, LARGE) * min(width, LARGE))
     epochs = max(1, min(MAX_EPOCHS, shown // images))
-    return Recipe(**{**recipe, "epochs": epochs, "most_images": shown})
+    recipe = MLP if kind == "mlp" else Recipe(kind, epochs, shift=width // 14)
+    return replace(recipe, epochs=epochs, most_images=shown)
 
 
 def _cached_or_trained(
@@ -206,10 +200,7 @@ def augment(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
 def accuracy_on(
     images: Tensor, labels: Tensor, classifier: nn.Module, device: torch.device
 ) -> float:
-    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes.
-
-    A classifier that always predicts the most frequent class has the accuracy of chance.
-    """
+    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes."""
     guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in images.split(250)]
     right = (torch.cat(guesses) == labels).double()
     return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())

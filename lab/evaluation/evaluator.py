@@ -153,10 +153,7 @@ class Evaluator:
     @cached_property
     @full_precision()
     def real_figures(self) -> dict[str, float]:
-        """The scores of a perfect generator: those of training images in place of generated ones.
-
-        `near_copies` compares test images with training images.
-        """
+        """The scores of training images taken as generated ones; of test images, `near_copies`."""
         real, training = self.reference, self.reference.train
         return {
             key: row.real_value(real) if row.real_value else row.compute(training, real)

@@ -100,10 +100,7 @@ def save_images(folder: Path, images: Tensor, in_turn: Sequence[str] = ()) -> No
 
 
 def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
-    """Join PNG files, each with its epoch, into an endless GIF with a longer last frame.
-
-    Damaged files are left out; without any frame no GIF is written.
-    """
+    """Join PNG files, each with its epoch, into an endless GIF; damaged files are left out."""
     pictures = []
     for epoch, frame in frames:
         with contextlib.suppress(Unreadable):
@@ -164,10 +161,7 @@ def save_class_sheet(
     title: str,
     footnote: str = "",
 ) -> None:
-    """Draw a histogram of the classes of `images` (N, C, H, W), and ten images of each class.
-
-    classes: (N,) labels. class_names: by label.
-    """
+    """Draw a histogram of `classes` (N,), and the first ten `images` (N, C, H, W) of each."""
     from matplotlib.ticker import PercentFormatter
 
     height = min(TALLEST, 1 + CLASS_ROW * len(class_names))

@@ -78,10 +78,7 @@ def _class_histogram(
 
 
 def published(spec: DatasetSpec | None, figures: Figures) -> list[tuple[str, str, bool]]:
-    """Published scores for the data set: (method, Inception FID, whether it is this run).
-
-    [] for a run without an Inception FID, since other distances are not comparable.
-    """
+    """(method, Inception FID, whether it is this run); [] for a run without an Inception FID."""
     if spec is None or not spec.published_fid or "fid" not in figures:
         return []
     rows = [(what, value, False) for what, value in spec.published_fid]

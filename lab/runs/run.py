@@ -68,10 +68,7 @@ class Run(RunFiles):
 
     @classmethod
     def all_in(cls, outputs: Path) -> list[Run]:
-        """Every run in `outputs`, the highest number first, runs without a number last.
-
-        Numbers are more reliable than dates, which change when a run is copied.
-        """
+        """Every run in `outputs`, the highest number first, runs without a number last."""
         found = [path for path in _paths_in(outputs) if is_run_folder(path)]
         found.sort(key=lambda path: (_number_of(path), path.name), reverse=True)
         return [cls(path) for path in found]
