@@ -44,7 +44,6 @@ class Metric:
         return max(self.min_images, self.min_per_class * classes)
 
     def shown(self, value: float) -> str:
-        """The value as tables show it."""
         return format(value, self.format)
 
 

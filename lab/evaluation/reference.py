@@ -68,7 +68,6 @@ class Reference:
 
     @cached_property
     def test(self) -> Sample:
-        """All test images."""
         return self._read(self.dataset.test_images, self.dataset.test_labels)
 
     @cached_property

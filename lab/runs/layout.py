@@ -48,7 +48,6 @@ class RunFiles:
         return str(self.path)
 
     def grid_path(self, epoch: int) -> Path:
-        """The sample grid of an epoch."""
         return self.grid_folder / f"epoch_{epoch:03d}.png"
 
     def grids(self) -> list[tuple[int, Path]]:
@@ -57,7 +56,6 @@ class RunFiles:
         return sorted((int(match[1]), path) for match, path in named if match)
 
     def final_images(self) -> list[Path]:
-        """The final images, in order."""
         return sorted(self.final_folder.glob("img_*.png"))
 
     def save_evaluation(self, evaluation: Evaluation) -> None:

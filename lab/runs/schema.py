@@ -145,7 +145,6 @@ class Evaluation(Record):
     machine: dict[str, str | int | float] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The content of the file."""
         rest = self.model_dump(exclude={"figures"}, exclude_defaults=True)
         return {**self.figures, **rest}
 
