@@ -200,7 +200,10 @@ def augment(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
 def accuracy_on(
     images: Tensor, labels: Tensor, classifier: nn.Module, device: torch.device
 ) -> float:
-    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes."""
+    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes.
+
+    A classifier that always predicts the most frequent class has the accuracy of chance.
+    """
     guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in images.split(250)]
     right = (torch.cat(guesses) == labels).double()
     return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())

@@ -99,15 +99,15 @@ class Evaluator:
         """The scores in an epoch's row of history.csv, from 5,000 generated images."""
         return self.quick_of_images(*self.images_of(generator, QUICK_COUNT))
 
-    @full_precision()
     def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
         """The same scores for uint8 images (N, C, H, W), as far as N suffices."""
         sample = self.sample(images, labels)
-        return {
-            row.history_column: round(row.compute(sample, self.reference), row.history_digits)
-            for row in self._computable(sample).values()
-            if row.history_column
-        }
+        with full_precision():
+            return {
+                row.history_column: round(row.compute(sample, self.reference), row.history_digits)
+                for row in self._computable(sample).values()
+                if row.history_column
+            }
 
     def seconds_to_score(self) -> float:
         """An estimate of the time of `quick` on this machine, measured on some hundred images."""
@@ -121,14 +121,15 @@ class Evaluator:
         """All scores, from 10,000 generated images."""
         return self.full_of_images(*self.images_of(generator, FULL_COUNT))
 
-    @full_precision()
     def full_of_images(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
         """All scores of uint8 images (N, C, H, W) for which N, at least 1, suffices.
 
         labels: int64 (N,), the classes that a conditional generator was asked for.
         """
         sample, dataset, real = self.sample(images, labels), self.dataset, self.reference
-        scores = {key: row.compute(sample, real) for key, row in self._computable(sample).items()}
+        rows = self._computable(sample)
+        with full_precision():
+            scores = {key: row.compute(sample, real) for key, row in rows.items()}
         record = Evaluation(
             figures={"images": len(images), **scores},
             judges={name: judge.description for name, judge in self.judges.items()},
@@ -151,15 +152,18 @@ class Evaluator:
         return Judgement(images.cpu(), sample.classes, record, self._left_out(sample))
 
     @cached_property
-    @full_precision()
     def real_figures(self) -> dict[str, float]:
-        """The scores of training images taken as generated ones; of test images, `near_copies`."""
+        """The scores of a perfect generator: those of training images in place of generated ones.
+
+        `near_copies` compares test images with training images.
+        """
         real, training = self.reference, self.reference.train
-        return {
-            key: row.real_value(real) if row.real_value else row.compute(training, real)
-            for key, row in self._computable(training).items()
-            if row.better and (not row.real_value or real.count("test") >= row.min_images)
-        }
+        with full_precision():
+            return {
+                key: row.real_value(real) if row.real_value else row.compute(training, real)
+                for key, row in self._computable(training).items()
+                if row.better and (not row.real_value or real.count("test") >= row.min_images)
+            }
 
     def sample(self, images: Tensor, labels: Tensor | None = None) -> Sample:
         """Apply all judges to uint8 images (N, C, H, W)."""
@@ -212,7 +216,10 @@ class Evaluator:
 def generated_images(
     generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
 ) -> Tensor:
-    """uint8 (count, C, H, W): images of the fixed latents of all evaluations, and of `labels`."""
+    """uint8 (count, C, H, W): the generator's images for the fixed latents of all evaluations.
+
+    labels: int64 (count,), for a conditional generator.
+    """
     latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
     labels = labels if labels is None else labels.to(device)
     return generate(generator, latents.to(device), labels)

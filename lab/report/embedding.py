@@ -97,7 +97,10 @@ def _png_url(content: bytes) -> str:
 
 
 def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
-    """A grid of `figures.grid` before its enlargement, with transparent gaps; else the picture."""
+    """A grid of `figures.grid` in its original resolution, with transparent gaps.
+
+    A picture that is not such a grid is returned as it is.
+    """
     picture = _grey_or_rgb(picture)
     if shape is None:
         return picture
