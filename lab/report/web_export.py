@@ -91,7 +91,7 @@ def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None
         in_turn = one_hot(classes_in_turn(len(latents), classes), classes)
         latents = torch.cat((latents, in_turn), 1)
     try:
-        pixels = evaluate(operations, latents)[-1]
+        pixels = evaluate(operations, latents)
     except RuntimeError:  # shapes that do not fit together
         raise NotExportable("its layers do not follow one after another") from None
     if not torch.isfinite(pixels).all():
@@ -150,26 +150,24 @@ def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
     raise NotExportable(f"the page does not support {type(layer).__name__}")
 
 
-def evaluate(operations: Sequence[Operation], latents: Tensor) -> list[Tensor]:
-    """The results (N, width) of all operations on latents (N, latent_dim), as in a page."""
-    results = [latents]
+def evaluate(operations: Sequence[Operation], latents: Tensor) -> Tensor:
+    """The result (N, width) of the operations on latents (N, latent_dim), as in a page."""
+    result = latents
     for step in operations:
-        inputs = results[-1]
         if step.kind == "linear":
-            result = functional.linear(inputs, *step.weights)
+            result = functional.linear(result, *step.weights)
         elif step.kind == "transposed":
             (weight, bias), (height, width, stride) = step.weights, step.facts.values()
-            maps = inputs.view(-1, len(weight), height, width)
+            maps = result.view(-1, len(weight), height, width)
             maps = functional.conv_transpose2d(maps, weight, bias, stride, padding=1)
             result = maps[:, :, : stride * height, : stride * width].flatten(1)
         elif step.kind == "affine":
-            result = inputs * step.weights[0] + step.weights[1]
+            result = result * step.weights[0] + step.weights[1]
         elif step.kind == "leaky_relu":
-            result = functional.leaky_relu(inputs, step.facts["slope"])
+            result = functional.leaky_relu(result, step.facts["slope"])
         else:
-            result = ACTIVATIONS[step.kind](inputs)
-        results.append(result)
-    return results
+            result = ACTIVATIONS[step.kind](result)
+    return result
 
 
 def principal_directions(
@@ -184,7 +182,7 @@ def principal_directions(
     activations = {"leaky_relu", *ACTIVATIONS}
     first = next(i for i, step in enumerate(operations, 1) if step.kind in activations)
     shares = torch.full((PROBES, classes), 1 / max(1, classes))  # the mean over all classes
-    activity = evaluate(operations[:first], torch.cat((latents, shares), 1))[-1]  # (PROBES, width)
+    activity = evaluate(operations[:first], torch.cat((latents, shares), 1))  # (PROBES, width)
     activity = activity - activity.mean(0)
     variances, axes = torch.linalg.eigh(activity.T @ activity / PROBES)  # ascending
     count = min(DIRECTIONS, len(variances), latent_dim)

@@ -111,7 +111,7 @@ def test_every_operation_runs_in_the_page_forwards_and_backwards(page, kind, con
     for step in steps:
         step.weights = [weight.half().double() for weight in step.weights]
     latents = torch.randn(3, 16, dtype=torch.float64, requires_grad=True)
-    pixels = web_export.evaluate(steps, latents)[-1]
+    pixels = web_export.evaluate(steps, latents)
     upstream = torch.randn_like(pixels)
     pixels.backward(upstream)
     found = page.evaluate(
