@@ -27,7 +27,7 @@ from lab.training.timing import TimeBudget
 
 GRID_SIDE = 5  # sample grids are 5 x 5, those of conditional generators have one row per class
 FIRST_PAGE = 0.3  # expected seconds to write the first page, see benchmarks/REPORT.md
-HISTOGRAM_IMAGES = 1_000  # real, and generated, for TensorBoard's histograms of D(x) and D(G(z))
+HISTOGRAM_IMAGES = 1_000  # real, and as many generated, for TensorBoard's histograms of D
 
 
 @dataclass
@@ -173,10 +173,10 @@ class Recorder:
         if self.board:
             self.board.add_grid(epoch, grid)
             real = self.dataset.train_images[:HISTOGRAM_IMAGES].to(self.state.device)
-            labels = self.dataset.train_labels if self.options.conditional else None
-            if labels is not None:
-                labels = labels[:HISTOGRAM_IMAGES].to(self.state.device)
-            fake = self.generate(HISTOGRAM_IMAGES, "opinions", labels)
+            labels = None
+            if self.options.conditional:
+                labels = self.dataset.train_labels[: len(real)].to(self.state.device)
+            fake = self.generate(len(real), "opinions", labels)
             self.board.add_histograms(epoch, self.state.discriminator, real, fake, labels)
 
     def save_generator(self) -> None:
