@@ -37,6 +37,7 @@ from lab.options import option, parse
 from lab.training import MAX_EPOCHS, TrainingState, complete_options
 
 REPORT = Path(__file__).parent / "SPEED.md"
+CPU = torch.device("cpu")
 RECIPES = ("classic", "modern")
 BATCHES = (64, 128)
 WARM_UP = 50  # steps; CUDA graphs are recorded at the fourth step of either kind
@@ -216,11 +217,11 @@ class Side:
     """One of LOOPS in a process of its own, which stands still unless it is its turn."""
 
     def __init__(
-        self, name: str, options: gan_lab.Options, data_dir: Path | None, device: torch.device
+        self, name: str, options: gan_lab.Options, data_dir: Path | None, device: torch.device = CPU
     ) -> None:
         context = multiprocessing.get_context("spawn")  # nothing of this process goes along
         self.pipe, far_end = context.Pipe()
-        arguments = (name, options, data_dir, device, far_end)
+        arguments = (name, options, data_dir, far_end, device)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         far_end.close()  # so that the end of the process is noticed here
@@ -240,8 +241,8 @@ def serve(
     name: str,
     options: gan_lab.Options,
     data_dir: Path | None,
-    device: torch.device,
     pipe: Connection,
+    device: torch.device = CPU,
 ) -> None:
     """The life of a Side's process: steps are asked for until 0 are."""
     if name != "textbook":
@@ -266,21 +267,23 @@ def serve(
 
 
 def timed(
-    settings: dict[str, tuple[str, gan_lab.Options]], benchmark: Options, device: torch.device
+    settings: dict[str, tuple[str, gan_lab.Options]],
+    data_dir: Path | None,
+    rounds: int,
+    steps: int,
+    device: torch.device = CPU,
 ) -> dict[str, list[float]]:
     """Seconds a step of each side: all of them in turn, `rounds` times, after a warm-up.
 
     settings: for each side, which of LOOPS it is and the options of its training.
     """
-    steps = benchmark.steps
     sides = {
-        name: Side(loop, options, benchmark.data_dir, device)
-        for name, (loop, options) in settings.items()
+        name: Side(loop, options, data_dir, device) for name, (loop, options) in settings.items()
     }
     for side in sides.values():
         side(max(WARM_UP, steps // 5))
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(benchmark.rounds):
+    for _ in range(rounds):
         for name, side in sides.items():
             began = time.perf_counter()
             side(steps)
@@ -304,7 +307,7 @@ def measure(options: Options, precisions: Sequence[str], device: torch.device) -
         own = training_options("--recipe", recipe, "--precision", precision, *common)
         textbook = training_options("--recipe", "classic", *common)
         sides = {"textbook": ("textbook", textbook), "lab": ("lab", own), "floor": ("floor", own)}
-        seconds = timed(sides, options, device)
+        seconds = timed(sides, options.data_dir, options.rounds, options.steps, device)
         rate = {name: [batch / each for each in times] for name, times in seconds.items()}
         gain, over, most = (
             [a / b for a, b in zip(seconds[one], seconds[two], strict=True)]
