@@ -237,7 +237,9 @@ def restore_all(
         restore_test_images(options, context, sheets, corruption, test, tuning)
     for corruption in found if options.samples else ():
         show_samples(context, sheets, corruption, test.clean, options.samples)
-    if context.denoiser and (evaluator := find_evaluator(dataset, device)):
+    if "denoiser" not in options.restorer or not context.denoiser:
+        return
+    if evaluator := find_evaluator(dataset, device):
         clean_generated(context, sheets, evaluator, test.clean)
 
 

@@ -95,7 +95,7 @@ def take_turns(options: gan_lab.Options, data_dir: Path | None, pipe: Connection
 def main() -> None:
     """Measure and write the report."""
     options = parse(Options)
-    own = training_options("--recipe", "dcgan")
+    own, facts = training_options("--recipe", "dcgan"), describe_machine(CPU)
     sides = {
         "one": Processes(1, 2, own, options.data_dir),
         "two": Processes(2, 1, own, options.data_dir),
@@ -111,7 +111,6 @@ def main() -> None:
             rates[name].append(shown / (time.perf_counter() - began))
     for side in sides.values():
         side(0)
-    facts = describe_machine(CPU)
     text = SECTION.format(
         rounds=options.rounds,
         steps=options.steps,

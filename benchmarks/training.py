@@ -352,11 +352,10 @@ def main() -> None:
         rounds=options.rounds,
         steps=options.steps,
         seed=options.seed,
-        device=device.type,
         images=image_count,
         rows="\n".join(measure(options, precisions, device)),
         growth="\n".join(growth(options, image_count, device)),
-        **facts,
+        **{**facts, "device": device.type},
     )
     where = "" if device.type == "cpu" else f"{torch.cuda.get_device_name(device)}, beside "
     write_section(REPORT, INTRODUCTION, where + facts["processor"], text)

@@ -245,6 +245,14 @@ def test_only_the_restorers_asked_for_are_used(
             run_script(monkeypatch, "--run", own_run, *asked, *FEW)
 
 
+def test_generated_images_are_denoised_only_if_the_denoiser_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, finished: Path
+) -> None:
+    monkeypatch.setattr(denoise_images, "clean_generated", lambda *_: pytest.fail("they were"))
+    asked = ("--restorer", "regeneration", "--sigma", 0.1)
+    run_script(monkeypatch, "--run", finished, *asked, *FEW)
+
+
 def test_all_corruptions_are_compared_with_classical_methods(
     monkeypatch: pytest.MonkeyPatch, own_run: Path
 ) -> None:
