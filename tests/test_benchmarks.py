@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+
 from conftest import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
