@@ -1,4 +1,4 @@
-"""benchmarks/: each script can be imported, so it finds what it uses of the lab and of the others."""
+"""benchmarks/: each script can be imported: it finds what it uses of the lab and of the others."""
 
 import subprocess
 import sys
