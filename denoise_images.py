@@ -72,7 +72,7 @@ class Options:
         None, f"how images are corrupted, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
     )
     sigma: tuple[float, ...] | None = option(
-        None, "short for gaussian noise, pixels being 0 to 1; else 0.1 0.3 0.5", low=0, most=12
+        None, "short for gaussian noise, from 0 to 1 as the pixels; else 0.1 0.3 0.5", most=12
     )
     clip: bool = option(False, "now --corruption gaussian-clipped:0.3", switch=True)
     restorer: tuple[str, ...] = option(
@@ -100,9 +100,10 @@ def check(options: Options) -> None:
         raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
     if options.invert and not options.images:
         raise Mistake("--invert: is for your own images; leave it out without --images")
-    if options.sigma and (sigma := max(options.sigma)) > 1:
-        levels = corruptions.level_hint(str(sigma))
-        raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
+    for sigma in options.sigma or ():
+        if not 0 <= sigma <= 1:  # NaN, too
+            levels = corruptions.level_hint(str(sigma))
+            raise Mistake(f"--sigma {sigma:g}: out of range, give a number from 0 to 1{levels}")
     if options.corruption and options.sigma:
         raise Mistake("--corruption: cannot be combined with --sigma; leave --sigma out")
     if options.images:

@@ -471,7 +471,7 @@ def test_own_images_without_corruption_are_kept(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--sigma", "-0.1"), "--sigma -0.1: out of range"),
+        (("--sigma", "-0.1"), "--sigma -0.1: out of range, give a number from 0 to 1"),
         (("--sigma", "nan"), "--sigma nan: out of range"),
         (("--sigma", "x"), "--sigma 'x'"),
         (("--sigma", "1.5"), "--sigma 1.5: out of range"),

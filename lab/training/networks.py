@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -15,13 +16,20 @@ from lab.models import DISCRIMINATORS, GENERATORS, build, channels_for, paramete
 from lab.options import as_typed
 
 
-def with_channels(options: Any, shape: tuple[int, int, int]) -> Any:
-    """The options with default channels for images of `shape` where none were given."""
+def with_channels(options: Any, shape: tuple[int, int, int], given: Collection[str] = ()) -> Any:
+    """The options with default channels for images of `shape` where none were given.
+
+    given: the options that were on the command line. Mistake for "none" where some are needed.
+    """
     default, filled = channels_for(shape), {}
     for end, channels in {"g": default, "d": default[::-1]}.items():
-        if not vars(options)[f"channels_{end}"]:
-            has_channels = "channels" in parameters_of(*_architecture(options, end))
-            filled[f"channels_{end}"] = channels if has_channels else ()
+        if not vars(options)[name := f"channels_{end}"]:
+            kinds, kind = _architecture(options, end)
+            has_channels = "channels" in parameters_of(kinds, kind)
+            if has_channels and name in given:
+                cure = f"leave it out, or give --network-{end} mlp"
+                raise Mistake(f"--channels-{end} none: the network {kind} needs some; {cure}")
+            filled[name] = channels if has_channels else ()
     return dataclasses.replace(options, **filled)
 
 

@@ -109,7 +109,7 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
     if options.conditional and dataset.train_labels is None:
         cure = "leave it out, or name a set with classes"
         raise Mistake(f"--conditional: {dataset.title} has no labels to ask for; {cure}")
-    options = with_channels(options, dataset.spec.shape)
+    options = with_channels(options, dataset.spec.shape, given)
     check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
         what = f"the {options.loss} loss has no labels; leave it out, or choose another --loss"

@@ -118,6 +118,10 @@ def test_the_penalty_comes_at_least_once_an_epoch():
             ["--network-g", "mlp", "--channels-g", "8"],
             r"--channels-g 8: the network mlp has no con",
         ),
+        (
+            ["--network-g", "dcgan", "--channels-g", "none"],
+            r"--channels-g none: the network dcgan needs some; leave it out, or give --network-g m",
+        ),
         (["--full-maps", "8"], r"--full-maps 8: the network mlp has none; leave it out, or give"),
         (["--loss", "hinge", "--label-smoothing", "0.1"], r"--label-smoothing 0.1: the hinge loss"),
         (["--images-shown", "3000000000"], r"--images-shown 3,000,000,000: is 300,000 epochs"),
