@@ -68,6 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr_decay": 0.8,
         "hidden_d": (256,),
         "channels_d": None,
+        "full_maps": None,
     },
 }
 LONGER = {"images_shown": 1_800_000, "full_maps": 32, "ema_decay": 0.9998}
@@ -129,7 +130,7 @@ class Options:
     channels_d: tuple[int, ...] | None = option(
         (), "channels of the discriminator's convolutions, before --hidden-d", **CHANNELS
     )
-    full_maps: int = option(
+    full_maps: int | None = option(
         0, "channels of a further convolution at full resolution", 0, layers.MAX_CHANNELS
     )
     activation: str = option(

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from lab.models.classifier import Classifier, MLPClassifier
-from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator, channels_for
+from lab.models.dcgan import DCGANDiscriminator, DCGANGenerator, channels_for, full_maps_for
 from lab.models.denoiser import Denoiser, Sampler
 from lab.models.mlp import MLPDiscriminator, MLPGenerator
 from lab.models.sampling import generate

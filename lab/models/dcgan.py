@@ -19,7 +19,8 @@ from lab.text import sized
 
 LEAST_SIDE = 4  # side of the smallest feature maps that `channels_for` chooses
 GREY_MAPS, COLOUR_MAPS = 32, 48  # channels that `channels_for` chooses at half the side
-FULL_SIDE = 32  # for larger images `channels_for` chooses fewer channels, to save time
+FULL_MAPS = 32  # channels that `full_maps_for` chooses for colour images
+FULL_SIDE = 32  # for larger images both choose fewer channels, to save time
 BAND_HIDDEN = (512, 128)  # hidden widths of the discriminator's fully connected branch
 
 
@@ -36,9 +37,21 @@ def channels_for(shape: Sequence[int]) -> tuple[int, ...]:
         for side in sides
     ):
         halvings += 1
-    most = GREY_MAPS if shape[0] == 1 else COLOUR_MAPS
-    least = max(8, int(most * min(1, FULL_SIDE / max(sides))) // 8 * 8)
+    least = _fewer(GREY_MAPS if shape[0] == 1 else COLOUR_MAPS, sides)
     return tuple(least * 2**power for power in reversed(range(halvings)))
+
+
+def full_maps_for(shape: Sequence[int]) -> int:
+    """Default `full_maps` for images of `shape` (C, H, W): none for grey ones, 32 for CIFAR-10.
+
+    Half the side is too coarse for the details of photographs: benchmarks/CIFAR10.md.
+    """
+    return 0 if shape[0] == 1 else _fewer(FULL_MAPS, shape[1:])
+
+
+def _fewer(channels: int, sides: Sequence[int]) -> int:
+    """So many channels, or fewer for images larger than FULL_SIDE; a multiple of 8."""
+    return max(8, int(channels * min(1, FULL_SIDE / max(sides))) // 8 * 8)
 
 
 class DCGANGenerator(nn.Module):

@@ -12,7 +12,14 @@ from torch import nn
 
 from lab.data.datasets import DatasetSpec
 from lab.errors import Mistake
-from lab.models import DISCRIMINATORS, GENERATORS, build, channels_for, parameters_of
+from lab.models import (
+    DISCRIMINATORS,
+    GENERATORS,
+    build,
+    channels_for,
+    full_maps_for,
+    parameters_of,
+)
 from lab.options import as_typed
 
 
@@ -21,14 +28,19 @@ def with_channels(options: Any, shape: tuple[int, int, int], given: Collection[s
 
     given: the options that were on the command line. Mistake for "none" where some are needed.
     """
-    default, filled = channels_for(shape), {}
+    parameters = {end: parameters_of(*_architecture(options, end)) for end in "gd"}
+    filled: dict[str, Any] = {}
+    if options.full_maps is None:
+        both = all("full_maps" in names for names in parameters.values())
+        filled["full_maps"] = full_maps_for(shape) if both else 0
+    default = channels_for(shape)
     for end, channels in {"g": default, "d": default[::-1]}.items():
         if not vars(options)[name := f"channels_{end}"]:
-            kinds, kind = _architecture(options, end)
-            has_channels = "channels" in parameters_of(kinds, kind)
+            has_channels = "channels" in parameters[end]
             if has_channels and name in given:
-                cure = f"leave it out, or give --network-{end} mlp"
-                raise Mistake(f"--channels-{end} none: the network {kind} needs some; {cure}")
+                kind, cure = _architecture(options, end)[1], f"give --network-{end} mlp"
+                what = f"the network {kind} needs some; leave it out, or {cure}"
+                raise Mistake(f"--channels-{end} none: {what}")
             filled[name] = channels if has_channels else ()
     return dataclasses.replace(options, **filled)
 

@@ -158,7 +158,8 @@ def print_plan(
         f"generator {count_parameters(state.generator):,} parameters, "
         f"discriminator {count_parameters(state.discriminator):,}"
     )
-    channels = [name for name in ("channels_g", "channels_d") if getattr(options, name)]
+    shapes = ("channels_g", "channels_d", "full_maps")
+    channels = [name for name in shapes if getattr(options, name)]
     if channels:
         print("convolutions:", *(as_typed(name, vars(options)) for name in channels))
     for notice in dataset.notices:

@@ -17,6 +17,7 @@ from lab.models import (
     build,
     channels_for,
     count_parameters,
+    full_maps_for,
     is_convolutional,
     parameters_of,
 )
@@ -64,20 +65,21 @@ def test_parameter_counts_of_colour_are_pinned():
 
 
 @pytest.mark.parametrize(
-    ("shape", "channels", "of_dcgan", "of_mlp"),
+    ("shape", "channels", "full_maps", "of_dcgan", "of_mlp"),
     [
-        (GREY, (64, 32), (2_219_105, 1_429_858), (979_216, 658_945)),
-        (COLOUR, (192, 96, 48), (2_524_051, 3_288_914), (2_152_960, 2_196_481)),
-        ((3, 64, 64), (192, 96, 48, 24), (2_541_355, 9_499_370), (6_880_768, 8_389_633)),
+        (GREY, (64, 32), 0, (2_219_105, 1_429_858), (979_216, 658_945)),
+        (COLOUR, (192, 96, 48), 32, (2_547_219, 3_312_082), (2_152_960, 2_196_481)),
+        ((3, 64, 64), (192, 96, 48, 24), 16, (2_546_795, 9_504_810), (6_880_768, 8_389_633)),
     ],
     ids=str,
 )
 def test_networks_suit_the_shape_and_their_parameter_counts_are_pinned(
-    shape, channels, of_dcgan, of_mlp
+    shape, channels, full_maps, of_dcgan, of_mlp
 ):
-    assert channels_for(shape) == channels
-    made = generator("dcgan", shape, channels=channels)
-    judge = discriminator("dcgan", shape, hidden=(256,), channels=channels[::-1], pyramid=True)
+    assert (channels_for(shape), full_maps_for(shape)) == (channels, full_maps)
+    made = generator("dcgan", shape, channels=channels, full_maps=full_maps)
+    wide = {"channels": channels[::-1], "full_maps": full_maps}
+    judge = discriminator("dcgan", shape, hidden=(256,), pyramid=True, **wide)
     assert (count_parameters(made), count_parameters(judge)) == of_dcgan
     assert judge(made(torch.randn(2, 100))).shape == (2,)
     made, judge = generator(shape=shape), discriminator(shape=shape, pyramid=True)

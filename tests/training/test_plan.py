@@ -234,7 +234,9 @@ def test_default_channels_suit_the_images(typed, shape, maps_g, maps_d, capsys):
     recipe = RECIPES[options.recipe]
     print_plan(options, recipe, set_of(60_000, shape), small_state(options, set_of(60_000, shape)))
     assert f"--channels-g {' '.join(map(str, maps_g))}" in capsys.readouterr().out
-    if typed == ["--recipe", "dcgan"]:
+    both = typed == ["--recipe", "dcgan"]
+    assert options.full_maps == (32 if both and shape[0] == 3 else 0)
+    if both:
         assert recipe_changes(options, recipe, shape) == ""
         fewer = dataclasses.replace(options, channels_g=(8,))
         assert recipe_changes(fewer, recipe, shape) == "--channels-g 8"
