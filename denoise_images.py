@@ -97,9 +97,9 @@ class Options:
 def check(options: Options) -> None:
     """Refuse options that contradict each other; raises Mistake."""
     if options.clip:
-        raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
+        raise Mistake("--clip: was replaced; give --corruption gaussian-clipped:0.3 instead")
     if options.invert and not options.images:
-        raise Mistake("--invert: is for your own images; leave it out without --images")
+        raise Mistake("--invert: is for your own pictures; leave it out without --images")
     for sigma in options.sigma or ():
         if not 0 <= sigma <= 1:  # NaN, too
             levels = corruptions.level_hint(str(sigma))
@@ -112,7 +112,7 @@ def check(options: Options) -> None:
         for name in ("sigma", "corruption"):
             if (given := getattr(options, name)) and (len(given) > 1 or given == (ALL,)):
                 raise Mistake(
-                    f"{flag_of(name)}: your own images have one corruption; give one value, or none"
+                    f"{flag_of(name)}: your own pictures have one corruption; give one, or none"
                 )
 
 
@@ -193,7 +193,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     column = evaluator.quick_distance
     label = column[:3].upper()
     before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
-    verdict = "better" if after < before else "worse: keep them as they are"
+    verdict = "better" if after < before else "worse: keep the originals"
     print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")
     generated = restorers.regenerate(context, clean, Gaussian(0))
     sheets.save(
@@ -283,7 +283,7 @@ def main() -> None:
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
-    with full_precision(), on_interrupt(f"the sheets that were finished are in {results}"):
+    with full_precision(), on_interrupt(f"the finished sheets are in {results}"):
         if pictures:
             tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
             restore_own(context, sheets, pictures, tiles, options.restorer, options.samples, found)
@@ -291,7 +291,7 @@ def main() -> None:
             restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
-        with os_errors_as_faults(f"all but {page} is saved: gan_lab.py --report makes that"):
+        with os_errors_as_faults(f"all but {page} is saved; gan_lab.py --report writes that"):
             report.write(trained.run)  # now with the new sheets
     print(f"done: {results}")
 

@@ -92,7 +92,7 @@ def main() -> None:
         save(subject, dataset, judgement, results)
     if options.fid:
         inception.check(len(images), dataset)  # some may have been unreadable
-        print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
+        print("\nInception FID: about half an hour on two cores, seconds on a GPU", flush=True)
         with on_interrupt(f"all figures but the FID are in {results}"):
             figures["fid"] = inception.distance(judgement.images, dataset, device)
         print(f"Inception FID {figures['fid']:.2f}")

@@ -196,7 +196,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
     folder = folder or output_folder(trained).export_folder / kind
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
-    print(f"largest difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
+    print(f"largest pixel difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
 
 
 # The script
