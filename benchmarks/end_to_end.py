@@ -1,4 +1,4 @@
-"""What a user waits for: whole runs of the scripts, wall time and peak memory, all included.
+"""Time and memory of whole commands: wall time and peak memory of the scripts, all included.
 
     python benchmarks/end_to_end.py --data-dir FOLDER --out FOLDER
 
@@ -101,7 +101,7 @@ def main() -> None:
     only = f" --dataset {options.dataset}" if options.dataset else ""
     facts = describe_machine(torch.device("cpu"))
     introduction = (
-        "# What a user waits for\n\n"
+        "# Time and memory of whole commands\n\n"
         "Full sets, seed 0, one run each. Seconds are the wall time of the whole process, from the "
         "start of the command to its end; peak memory is as the system counts it. A processor with "
         "more instructions is limited to AVX2 by `ONEDNN_MAX_CPU_ISA=AVX2 "
