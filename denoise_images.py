@@ -85,7 +85,7 @@ class Options:
         0, "samples of each image's restoration to show", low=0, high=20, old_name="regenerate"
     )
     train_denoiser: bool = option(
-        False, "train your own denoiser and keep it (default: use the pretrained one)", switch=True
+        False, "train your own denoiser and keep it, in place of the pretrained one", switch=True
     )
     train_sampler: bool = option(
         False, "train your own sampler (a conditional GAN) and keep it", switch=True

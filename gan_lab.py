@@ -161,7 +161,7 @@ class Options:
         None, "augment the discriminator's inputs (default: with fewer than 5,000 images)"
     )
     precision: str = option(
-        "bfloat16", "of matrix products, if the processor supports it", choices=device.PRECISIONS
+        "bfloat16", "precision of matrix products, where supported", choices=device.PRECISIONS
     )
     quality: bool = option(
         True, "compute scores with each sample grid and at the end", heading="output"
