@@ -2,7 +2,7 @@
 
     python denoise_images.py --corruption salt-pepper:0.2 blur:1.5 mask:top20 downsample:4
 
-Uses the newest run in outputs/ and the denoiser and the sampler that ship for its set, on real test
+Uses the newest run in outputs/ and the pretrained denoiser and sampler of its set, on real test
 images or, with --images, on your own pictures. Results go into the run's denoising_results/.
 """
 
@@ -55,51 +55,51 @@ CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 class Options:
     """The command-line options."""
 
-    run: Path | None = option(None, "run folder whose generator is used; else the newest")
+    run: Path | None = option(None, "run folder whose generator is used (default: the newest)")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
-    pretrained: str | None = option(None, "use the generator that ships for this set, as mnist")
+    pretrained: str | None = option(None, "use the pretrained generator of this set, such as mnist")
     data_dir: Path | None = option(
-        None, "folder with the files of a named set, or where your own pictures are", folder=True
+        None, "folder with the files of a named set, or with your own training set", folder=True
     )
     out: Path | None = option(
-        None, "folder for the results; else denoising_results in the run, or beside the runs"
+        None, "folder for the results (default: denoising_results in the run, or beside the runs)"
     )
     images: Path | None = option(
         None, "folder of your own pictures; the corruption of each is estimated", folder=True
     )
-    invert: bool = option(False, "your own images are dark on light: invert them", switch=True)
+    invert: bool = option(False, "invert your own pictures, if dark on light", switch=True)
     corruption: tuple[str, ...] | None = option(
-        None, f"how images are corrupted, as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
+        None, f"corruptions such as blur:1.5; all, or {', '.join(CORRUPTIONS)}", most=24
     )
     sigma: tuple[float, ...] | None = option(
-        None, "short for gaussian noise, from 0 to 1 as the pixels; else 0.1 0.3 0.5", most=12
+        None, "short for --corruption gaussian:SIGMA, from 0 to 1 (default: 0.1 0.3 0.5)", most=12
     )
-    clip: bool = option(False, "now --corruption gaussian-clipped:0.3", switch=True)
+    clip: bool = option(False, "replaced by --corruption gaussian-clipped:SIGMA", switch=True)
     restorer: tuple[str, ...] = option(
-        tuple(RESTORERS), "restore with these only", choices=tuple(RESTORERS), most=len(RESTORERS)
+        tuple(RESTORERS), "use only these restorers", choices=tuple(RESTORERS), most=len(RESTORERS)
     )
-    count: int | None = option(None, f"test images to restore; else {COUNT}", low=1, high=2_000)
-    restarts: int = option(10, "starts of a projection", low=1, high=100)
-    steps: int = option(250, "steps of a projection", low=0, high=100_000)
+    count: int | None = option(None, f"number of test images (default: {COUNT})", 1, 2_000)
+    restarts: int = option(10, "random starts of each projection", low=1, high=100)
+    steps: int = option(250, "optimisation steps of a projection", low=0, high=100_000)
     samples: int = option(
-        0, "plausible restorations of each image to show", low=0, high=20, old_name="regenerate"
+        0, "samples of each image's restoration to show", low=0, high=20, old_name="regenerate"
     )
     train_denoiser: bool = option(
-        False, "train a denoiser of your own and keep it; else the lab's is used", switch=True
+        False, "train your own denoiser and keep it, in place of the pretrained one", switch=True
     )
     train_sampler: bool = option(
-        False, "train a sampler of your own (a conditional GAN) and keep it", switch=True
+        False, "train your own sampler (a conditional GAN) and keep it", switch=True
     )
-    seed: int = option(0, "decides noise, fresh samples and training", low=0, high=2**63 - 1)
+    seed: int = option(0, "seed of noise, new samples and training", low=0, high=2**63 - 1)
     device: str = option("auto", "where to compute", choices=DEVICES)
 
 
 def check(options: Options) -> None:
     """Refuse options that contradict each other; raises Mistake."""
     if options.clip:
-        raise Mistake("--clip: is --corruption gaussian-clipped:0.3 now; give that")
+        raise Mistake("--clip: was replaced; give --corruption gaussian-clipped:0.3 instead")
     if options.invert and not options.images:
-        raise Mistake("--invert: is for your own images; leave it out without --images")
+        raise Mistake("--invert: is for your own pictures; leave it out without --images")
     for sigma in options.sigma or ():
         if not 0 <= sigma <= 1:  # NaN, too
             levels = corruptions.level_hint(str(sigma))
@@ -112,7 +112,7 @@ def check(options: Options) -> None:
         for name in ("sigma", "corruption"):
             if (given := getattr(options, name)) and (len(given) > 1 or given == (ALL,)):
                 raise Mistake(
-                    f"{flag_of(name)}: your own images have one corruption; give one value, or none"
+                    f"{flag_of(name)}: your own pictures have one corruption; give one, or none"
                 )
 
 
@@ -193,7 +193,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     column = evaluator.quick_distance
     label = column[:3].upper()
     before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
-    verdict = "better" if after < before else "worse: keep them as they are"
+    verdict = "better" if after < before else "worse: keep the originals"
     print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")
     generated = restorers.regenerate(context, clean, Gaussian(0))
     sheets.save(
@@ -283,7 +283,7 @@ def main() -> None:
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
-    with full_precision(), on_interrupt(f"the sheets that were finished are in {results}"):
+    with full_precision(), on_interrupt(f"the finished sheets are in {results}"):
         if pictures:
             tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
             restore_own(context, sheets, pictures, tiles, options.restorer, options.samples, found)
@@ -291,7 +291,7 @@ def main() -> None:
             restore_all(options, context, sheets, found, device)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
-        with os_errors_as_faults(f"all but {page} is saved: gan_lab.py --report makes that"):
+        with os_errors_as_faults(f"all but {page} is saved; gan_lab.py --report writes that"):
             report.write(trained.run)  # now with the new sheets
     print(f"done: {results}")
 

@@ -38,28 +38,28 @@ from lab.text import counted
 class Options:
     """The command-line options."""
 
-    run: Path | None = option(None, "run folder to score; default the newest")
+    run: Path | None = option(None, "run folder to score (default: the newest)")
     generator: Path | None = option(None, "generator.pth to score instead of a run's")
     images: Path | None = option(
         None, "folder of pictures to score, made by any program; needs --dataset", folder=True
     )
-    invert: bool = option(False, "the pictures are dark on light: invert them", switch=True)
-    dataset: str | None = option(None, f"set to compare with, default the generator's: {OF_SETS}")
+    invert: bool = option(False, "invert the pictures, if dark on light", switch=True)
+    dataset: str | None = option(None, f"set to compare with (default: the generator's): {OF_SETS}")
     image_size: int | None = option(
-        None, "pixels a side, if --dataset is your own; default the pictures' own or 32", 16, 64
+        None, "side of your own set's images (default: theirs, or 32), a multiple of 4", 16, 64
     )
     grey: bool = option(False, "convert your own set to grey", switch=True)
     colour: bool = option(False, "keep your own set in colour, even if most are grey", switch=True)
     data_dir: Path | None = option(
-        None, "folder with the files of a named set, or where the pictures are now", folder=True
+        None, "folder with the files of a named set, or with your own training set", folder=True
     )
     out: Path | None = option(
-        None, "folder in which a new one is made for the results of --generator and --images"
+        None, "folder in which a new one is made for the results of --generator or --images"
     )
-    fid: bool = option(False, f"also the Inception FID (needs: {inception.INSTALL})")
+    fid: bool = option(False, f"compute the Inception FID, too (needs: {inception.INSTALL})")
     cas: bool = option(
         False,
-        "also the classification accuracy score, of a conditional generator",
+        "compute the classification accuracy score of a conditional generator, too",
         switch=True,
     )
     device: str = option("auto", "where to compute", choices=DEVICES)
@@ -92,7 +92,7 @@ def main() -> None:
         save(subject, dataset, judgement, results)
     if options.fid:
         inception.check(len(images), dataset)  # some may have been unreadable
-        print("\nInception FID: some half an hour on two cores, on a GPU seconds", flush=True)
+        print("\nInception FID: about half an hour on two cores, seconds on a GPU", flush=True)
         with on_interrupt(f"all figures but the FID are in {results}"):
             figures["fid"] = inception.distance(judgement.images, dataset, device)
         print(f"Inception FID {figures['fid']:.2f}")

@@ -83,26 +83,26 @@ class Options:
         "fashion", f"training images: {OF_SETS}", heading="data and length of the training"
     )
     image_size: int | None = option(
-        None, "side length of your own pictures; default: theirs, or 32", 16, 64
+        None, "side of your own pictures (default: theirs, or 32), a multiple of 4", 16, 64
     )
     grey: bool = option(False, "convert your own pictures to grey", switch=True)
     colour: bool = option(False, "keep your own pictures in colour", switch=True)
     data_dir: Path | None = option(
-        None, "folder with the files of a named set; default: searched for", folder=True
+        None, "folder with the files of a named set (default: found or downloaded)", folder=True
     )
     out: Path = option(OUTPUTS, "folder in which run folders are made")
     recipe: str = option("modern", "default values of all options below", choices=RECIPES)
     epochs: int | None = option(
-        None, "passes over the training images; default: by --images-shown", 1, MAX_EPOCHS
+        None, "passes over the training images (default: by --images-shown)", 1, MAX_EPOCHS
     )
     images_shown: int = option(
         1_680_000,
-        "total training images over all epochs; a recipe's number is lower above 32 x 32",
+        "training images shown over all epochs; recipes show fewer if images exceed 32 x 32",
         1,
         MAX_EPOCHS * MAX_IMAGES,
     )
     minutes: float | None = option(
-        None, "choose the length so that the command ends after so many minutes", 0.5, 10_000
+        None, "choose the length so that the command takes about so many minutes", 0.5, 10_000
     )
     batch_size: int = option(128, "images per step", 2, 60_000)
     latent_dim: int = option(
@@ -110,12 +110,12 @@ class Options:
     )
     network_g: str | None = option(
         None,
-        "architecture of the generator; default: dcgan with --channels-g, else the recipe's",
+        "architecture of the generator (default: dcgan with --channels-g, else the recipe's)",
         choices=GENERATORS,
     )
     network_d: str | None = option(
         None,
-        "architecture of the discriminator; default: dcgan with --channels-d, else the recipe's",
+        "architecture of the discriminator (default: dcgan with --channels-d, else the recipe's)",
         choices=DISCRIMINATORS,
     )
     hidden_g: tuple[int, ...] = option(
@@ -131,7 +131,7 @@ class Options:
         (), "channels of the discriminator's convolutions, before --hidden-d", **CHANNELS
     )
     full_maps: int | None = option(
-        0, "channels of a further convolution at full resolution", 0, layers.MAX_CHANNELS
+        0, "channels of one more convolution at full resolution; 0: none", 0, layers.MAX_CHANNELS
     )
     activation: str = option(
         "leaky-relu", "activation of the generator", choices=layers.ACTIVATIONS
@@ -159,16 +159,16 @@ class Options:
         old_name="average",
     )
     augment: bool | None = option(
-        None, "augment the discriminator's inputs; default: with fewer than 5,000 images"
+        None, "augment the discriminator's inputs (default: with fewer than 5,000 images)"
     )
     precision: str = option(
-        "bfloat16", "of matrix products, if the processor has it", choices=device.PRECISIONS
+        "bfloat16", "precision of matrix products, where supported", choices=device.PRECISIONS
     )
     quality: bool = option(
         True, "compute scores with each sample grid and at the end", heading="output"
     )
     sample_every: int | None = option(
-        None, "epochs between sample grids; default: about ten grids", 1, 100_000
+        None, "epochs between sample grids (default: about ten grids in all)", 1, 100_000
     )
     final_images: int = option(100, "images generated at the end", 0, 100_000)
     tensorboard: bool = option(False, "also write events for TensorBoard", switch=True)

@@ -3,7 +3,7 @@
     python generate_images.py
     python generate_images.py --seeds 0-9999 --out digits.npz
 
-Uses the newest run in outputs/, or a generator that ships if there is no run. An image depends on
+Uses the newest run in outputs/, or a pretrained generator if there is no run. An image depends on
 its seed and class only. A sheet of the first images (made.png) and dataset.json are written, too.
 """
 
@@ -53,37 +53,37 @@ class Options:
     """The command-line options."""
 
     run: Path | None = option(
-        None, "run folder whose generator is used; else the newest", heading="which generator"
+        None, "run folder whose generator is used (default: the newest)", heading="which generator"
     )
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
-    pretrained: str | None = option(None, "use the generator that ships for this set, as mnist")
+    pretrained: str | None = option(None, "use the pretrained generator of this set, such as mnist")
     count: int | None = option(
-        None, f"how many images; else {COUNT}", 1, MAX_IMAGES, heading="which images"
+        None, f"number of images (default: {COUNT})", 1, MAX_IMAGES, heading="which images"
     )
     seeds: tuple[str, ...] | None = option(
-        None, "make the images of these seeds, as 0-99,200; else from 0 on", most=1_000
+        None, "seeds of the images, such as 0-99,200 (default: from 0 on)", most=1_000
     )
     classes: tuple[str, ...] | None = option(
-        None, "make these only, in turn, as 3,8 or sandal; with --seeds each seed in every class"
+        None, "only these classes, such as 3,8 or sandal; with --seeds all of them for each seed"
     )
-    per_class: int | None = option(None, "make this many of each class", 1, MAX_IMAGES)
-    truncation: float = option(1.0, "factor of the latents: less is more typical", 0, 1)
+    per_class: int | None = option(None, "number of images of each class", 1, MAX_IMAGES)
+    truncation: float = option(1.0, "factor on the latents; below 1: typical, less diverse", 0, 1)
     label_by_classifier: bool = option(
         False, "label the images of an unconditional generator by a classifier", switch=True
     )
     out: Path | None = option(
         None,
-        "folder or file for them; else generated_images in the run, or in a new folder of outputs",
+        "folder or file (default: generated_images in the run, or in a new folder in outputs)",
         heading="where, and in what form",
     )
     format: str | None = option(
-        None, "default by --out: .npz, .zip, or a folder of PNG files", choices=WRITERS
+        None, "file format (default: by the ending of --out, else PNG files)", choices=WRITERS
     )
     corruption: tuple[str, ...] | None = option(
-        None, f"also write corrupted copies, as blur:1.5: {', '.join(CORRUPTIONS)}", most=12
+        None, f"also write corrupted copies, such as blur:1.5: {', '.join(CORRUPTIONS)}", most=12
     )
     sigma: tuple[float, ...] | None = option(
-        None, "the same as --corruption gaussian:SIGMA", low=0, high=1, most=12
+        None, "short for --corruption gaussian:SIGMA", low=0, high=1, most=12
     )
     export: str | None = option(
         None, "write the generator itself, for other programs", choices=EXPORTS
@@ -196,7 +196,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
     folder = folder or output_folder(trained).export_folder / kind
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
-    print(f"largest difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
+    print(f"largest pixel difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
 
 
 # The script

@@ -115,13 +115,14 @@ def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float
     """CONVERGENCE.md."""
     facts = describe_machine(CPU)
     lines = [
-        "# How soon images are good",
+        "# How soon the images are good",
         "",
         f"`python benchmarks/convergence.py --data-dir FOLDER --rounds {options.rounds} --steps "
         f"{options.steps} --seed {options.seed}`: Fashion-MNIST, {facts['cores']} cores "
         f"({facts['device']}), torch {facts['torch']}. FCD is the Frechet classifier distance of "
-        "5,000 generated images to training images, less is better; scoring takes no part in the "
-        "times. Seconds are epochs times what an epoch takes, which was measured in turn.",
+        "5,000 generated images to training images, lower is better. Times exclude the scoring: "
+        "seconds are the number of epochs times the time of one epoch, which was measured for the "
+        "three trainings in turn.",
         "",
         "![FCD over training time](figures/convergence.png)",
         "",

@@ -88,12 +88,12 @@ def main() -> None:
         for spec in map(DATASETS.get, SETS)
     ]
     text = (
-        "# The convolutional recipe at length\n\n"
+        "# Long runs of the convolutional recipe\n\n"
         f"`python benchmarks/dcgan.py --data-dir FOLDER --seed {options.seed}` ({facts['device']}, "
-        f"torch {facts['torch']}), a run a set. FID is the Inception FID, 10,000 generated images "
-        "against the 10,000 test images, by `python evaluate_images.py --fid`; FCD the Frechet "
-        "distance in the features of the lab's own classifier. Test images chose nothing. Minutes "
-        "are those of the training steps, on the number of cores in brackets.\n\n"
+        f"torch {facts['torch']}), one run per set. FID is the Inception FID of 10,000 generated "
+        "images against the 10,000 test images, by `python evaluate_images.py --fid`; FCD is the "
+        "Frechet distance in the features of the lab's own classifier. Nothing was chosen by test "
+        "images. Minutes are those of the training steps, on the number of cores in brackets.\n\n"
         "| set | command | minutes (cores) | FID | FCD test | FCD train | MLP FCD test "
         "| precision | recall | density | coverage | near-copies | smallest class |\n"
         + "| --- " * 13

@@ -1,4 +1,4 @@
-"""What a user waits for: whole runs of the scripts, wall time and peak memory, all included.
+"""Time and memory of whole commands: wall time and peak memory of the scripts, all included.
 
     python benchmarks/end_to_end.py --data-dir FOLDER --out FOLDER
 
@@ -101,10 +101,12 @@ def main() -> None:
     only = f" --dataset {options.dataset}" if options.dataset else ""
     facts = describe_machine(torch.device("cpu"))
     introduction = (
-        "# What a user waits for\n\n"
-        "Full sets, seed 0, one run each. Wall time of the whole process, from the shell and back; "
-        "peak memory as the system counts it. A machine that has more is made an AVX2 one by "
-        "`ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`."
+        "# Time and memory of whole commands\n\n"
+        "Full sets, seed 0, one run each. Seconds are the wall time of the whole process, from the "
+        "start of the command to its end; peak memory is as the system counts it. A processor with "
+        "more instructions is limited to AVX2 by `ONEDNN_MAX_CPU_ISA=AVX2 "
+        "ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`. Each row is timed by `time`, or a "
+        "whole section by `python benchmarks/end_to_end.py --data-dir FOLDER`."
     )
     text = (
         f"`python benchmarks/end_to_end.py{only} --data-dir FOLDER`, {facts['cores']} cores, torch "

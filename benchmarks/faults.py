@@ -301,13 +301,13 @@ def write_table(path: Path, results: list[dict[str, Any]]) -> None:
         figures[f"| {result['row']}"] = f"| {result['row']} | {result['untried'] or tries} |"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
-        "# Faults injected, and survived",
+        "# Injected faults",
         "",
         "Made by `OMP_NUM_THREADS=1 python benchmarks/faults.py` on "
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}. Every try is a process of "
-        "the real scripts, or a call of the real reader for mutated files; signals, full disks and "
-        "read-only mounts are real. What each row does stands in that file and those it imports.",
+        "the real scripts or, for mutated files, a call of the real reader; signals, full disks "
+        "and read-only mounts are real. The code of the rows is in `benchmarks/faults*.py`.",
         "",
         "| what was done, and what must hold | tried | survived |",
         "| --- | ---: | ---: |",

@@ -51,7 +51,7 @@ SCORES = {
 }
 INTRODUCTION = """# Quality over training time
 
-Fashion-MNIST, full set, one run a row, 10,000 samples against the 10,000 test images; less is better of the three distances.
+Fashion-MNIST, full set, one run a row, 10,000 samples against the 10,000 test images; lower is better for the three distances.
 The GANs are `python gan_lab.py --dataset fashion --recipe R --minutes M --final-images 0 --data-dir FOLDER`, whose minutes hold
 the whole command. The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)), whose minutes are
 of training alone; training images chose its learning rate. All by `python benchmarks/frontier.py --data-dir FOLDER --minutes

@@ -111,15 +111,15 @@ def main() -> None:
     seeds = " ".join(map(str, options.seeds))
     asked = f"--seeds {seeds} --epochs {options.epochs}{' --tried' if options.tried else ''}"
     text = (
-        "# The ladder\n\n"
+        "# From the classic to the modern recipe, step by step\n\n"
         f"`python benchmarks/ladder.py --data-dir FOLDER {asked}`"
         f", {facts['cores']} cores ({facts['device']}), torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
-        "in its last column, and `--sample-every EPOCHS --final-images 0`, which change no weight. "
-        "FCD is the Frechet classifier distance to training images, MLP FCD that of the second "
-        "judge, which has no convolutions; medians over the seeds. Seconds "
-        "are those of training, and as noisy as the machine. Runs of other seeds may have gone on "
-        "at the same time, a core each.\n\n"
+        "in its last column, and `--sample-every EPOCHS --final-images 0`, which do not change the "
+        "weights. FCD is the Frechet classifier distance to training images, MLP FCD that of the "
+        "second classifier, which has no convolutions; both are medians over the seeds. Seconds "
+        "are those of training, and vary as the machine's speed does. Runs of other seeds may have "
+        "gone on at the same time, each on a core of its own.\n\n"
         "| set | recipe | FCD train | MLP FCD train | smallest class | seconds | options |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"
     )

@@ -74,11 +74,11 @@ def main() -> None:
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = (
-        f"Processor time, by `OMP_NUM_THREADS=1 python benchmarks/living_page.py --epochs "
+        f"Processor time, measured by `OMP_NUM_THREADS=1 python benchmarks/living_page.py --epochs "
         f"{options.epochs} --data-dir FOLDER`: the default recipe on the full set.\n\n"
         f"| what | measured |\n| --- | --- |\n{table}"
     )
-    write_section(REPORT, INTRODUCTION, "While the run goes on", text)
+    write_section(REPORT, INTRODUCTION, "While a run is training", text)
     print(table)
 
 

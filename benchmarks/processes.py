@@ -33,9 +33,9 @@ from lab.training.distributed import run_distributed
 REPORT = Path(__file__).parent / "PROCESSES.md"
 INTRODUCTION = """# Several processes on the same cores
 
-Images/s of `gan_lab.train` with the dcgan recipe, batch 64 in all: one process of two threads, and two processes of one
-thread each that average their gradients, as `torchrun --nproc-per-node 2 gan_lab.py --recipe dcgan` has them. Each figure
-is the median of so many rounds, with the least and the most; the two took turns, after a warm-up.
+Images/s of `gan_lab.train` with the dcgan recipe and a total batch of 64: one process of two threads, and two processes of one
+thread each that average their gradients, as `torchrun --nproc-per-node 2 gan_lab.py --recipe dcgan` starts them. Each figure is
+the median over the rounds, with minimum and maximum in brackets; the two took turns, after a warm-up.
 """  # noqa: E501
 SECTION = """`python benchmarks/processes.py --data-dir FOLDER --rounds {rounds} --steps {steps}`, {cores} cores, Python {python},
 torch {torch}.

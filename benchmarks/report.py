@@ -28,7 +28,7 @@ from lab.runs import OUTPUTS, Run
 from lab.seeding import stream
 
 REPORT = Path(__file__).parent / "REPORT.md"
-INTRODUCTION = "# What the report takes\n"
+INTRODUCTION = "# The cost of the report\n"
 SECONDS = 4.0  # that each figure is measured for
 COMPARED = 256  # images held against PyTorch's
 
@@ -123,9 +123,9 @@ def main() -> None:
     rows["machine"] = f"{cores}, {facts['system']}, torch {facts['torch']}"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     text = (
-        "By `python benchmarks/report.py` with a finished run of the default recipe's networks.\n"
-        "What must be reached: 30 images a second on 2 cores, at most 2 levels from PyTorch, at\n"
-        f"most 12 MB.\n\n| what | measured |\n| --- | --- |\n{table}"
+        "Measured by `python benchmarks/report.py` with a finished run of the default recipe's\n"
+        "networks. Targets: 30 images/s on 2 cores, differences from PyTorch of at most 2 levels,\n"
+        f"at most 12 MB.\n\n| what | measured |\n| --- | --- |\n{table}"
     )
     write_section(REPORT, INTRODUCTION, "In a browser", text)
     print(table)

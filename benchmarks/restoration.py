@@ -151,13 +151,14 @@ def report_lines(scored: dict[str, Any]) -> list[str]:
         "",
         "    python benchmarks/restoration.py --data-dir FOLDER",
         "",
-        f"{machine['processor']}, torch {machine['torch']}; seed 0 decides the noise. The",
-        "networks are those that ship (`lab/models/weights/`): projection is onto the generator,",
-        "the denoiser finds out by itself what was done, known operator makes its answer",
-        "consistent with the blur, the sampler gives 8 samples. No method was trained or tuned on",
-        "test images; a classical one has the strength that is best on 16 training images. PSNR is",
-        "in dB, image by image on pixels of 0 to 1, then averaged; accuracy is that of the lab's",
-        "classifier. `restoration.json` has SSIM, images a second, and each classical method.",
+        f"{machine['processor']}, torch {machine['torch']}; seed 0 determines the noise.",
+        "The networks are the pretrained ones (`lab/models/weights/`): projection is onto the",
+        'generator, the denoiser estimates the corruption by itself, "known operator" makes its',
+        "result consistent with the known blur, and the sampler draws 8 samples. No method was",
+        "trained or tuned on test images; a classical one has the strength that is best on 16",
+        "training images. PSNR, in dB, is computed for each image with pixels from 0 to 1, then",
+        "averaged. Accuracy is that of the lab's classifier. `restoration.json` has SSIM, images/s",
+        "and the scores of each classical method.",
     ]
     for name, table in scored.items():
         title, rows = DATASETS[name].title, table["corruptions"]
@@ -177,8 +178,9 @@ def _psnr_lines(title: str, rows: dict[str, Any]) -> list[str]:
     lines = [
         f"## {title}: PSNR",
         "",
-        f"Of the first {max(slow)} test images, projection of the first {projected}. The lead is",
-        "that of the best of the three columns before it over the best classical method.",
+        f"Of the first {max(slow)} test images, for projection of the first {projected}. The lead "
+        "is the difference",
+        "between the best of the three columns before it and the best classical method.",
         "",
         "| corruption | corrupted | best classical | projection | denoiser | known operator "
         "| mean of 8 | lead |",
@@ -196,15 +198,19 @@ def _psnr_lines(title: str, rows: dict[str, Any]) -> list[str]:
 
 
 def _accuracy_lines(title: str, rows: dict[str, Any], clean: float) -> list[str]:
-    """The classifier's accuracy, and how much of what a corruption takes is given back."""
+    """The classifier's accuracy, and how much of what a corruption takes is regained."""
+    count = max(row["denoiser"]["images"] for row in rows.values() if "denoiser" in row)
+    projected = max(row["projection"]["images"] for row in rows.values() if "projection" in row)
     lines = [
         f"## {title}: accuracy of the classifier",
         "",
-        f"{clean:.1%} of the clean images. Given back: of what the corruption takes, by the best",
-        "of the three columns before it, where it takes 5 points or more.",
+        f"Of {count:,} test images, for projection of the first {projected}; it is {clean:.1%} for "
+        "clean images.",
+        "Regained: the share of the accuracy lost to the corruption that the best of the three",
+        "columns before it restores, where 5 points or more are lost.",
         "",
         "| corruption | corrupted | projection | denoiser | known operator | mean of 8 "
-        "| given back |",
+        "| regained |",
         f"| --- |{' ---: |' * 6}",
     ]
     for typed, row in rows.items():
@@ -223,10 +229,11 @@ def _sample_lines(title: str, rows: dict[str, Any]) -> list[str]:
     lines = [
         f"## {title}: samples",
         "",
-        "Mean over denoiser and best of 8 over one sample: differences in PSNR. Within: how often",
-        "the truth lies between the least and the greatest of 8 where they differ; ideal is 78 %.",
+        "PSNR of one sample, and differences in PSNR: of the mean of 8 to the denoiser, and of the",
+        "best of 8 to one. Within: how often the true pixel lies between the least and the largest",
+        "of 8, where their standard deviation is above 0.05; ideal is 78 %.",
         "",
-        "| corruption | one sample | mean over denoiser | best of 8 over one | within |",
+        "| corruption | one sample | mean - denoiser | best of 8 - one | within |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for typed, row in rows.items():
@@ -246,9 +253,10 @@ def _estimate_lines(title: str, estimates: dict[str, list[float]]) -> list[str]:
     lines = [
         f"## {title}: the corruption of a picture, estimated",
         "",
-        "Of test images as a file has them. A level is right within 20 %, of the right kind.",
+        "Of test images with 256 levels, as in a file: the share whose kind of corruption is",
+        "found, and among these the share whose severity is right within 20 %.",
         "",
-        "| corruption | right kind | right level |",
+        "| corruption | right kind | right severity |",
         "| --- | ---: | ---: |",
     ]
     for typed, shares in estimates.items():
@@ -260,9 +268,9 @@ def _estimate_lines(title: str, estimates: dict[str, list[float]]) -> list[str]:
 def _gaussian_lines(scored: dict[str, Any]) -> list[str]:
     """One denoiser for all corruptions, beside one that knew Gaussian noise alone."""
     lines = [
-        "## Gaussian noise, beside a denoiser for nothing else",
+        "## Gaussian noise: one denoiser for all corruptions, and one for this noise only",
         "",
-        "PSNR of the denoiser; before: that of commit 75439fa, which knew Gaussian noise alone.",
+        'PSNR of the denoiser. "Before" is that of commit 75439fa, trained on Gaussian noise only.',
         "",
         f"| sigma | {' | '.join(f'{level:g}' for level in LEVELS)} |",
         f"| --- |{' ---: |' * len(LEVELS)}",

@@ -44,16 +44,16 @@ WARM_UP = 50  # steps; CUDA graphs are recorded at the fourth step of either kin
 GROWTH = (1, 2, 4, 8)  # epochs
 INTRODUCTION = """# How fast the lab trains
 
-Textbook is the loop of the tutorials on the classic recipe's networks, at the row's batch: DataLoader over
-torchvision's set with ToTensor and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. Lab is
-`gan_lab.train`, imported. The floor is the time that the matrix products of the lab's step alone take, in float32 and at
-their own shapes, without the recipe's gradient penalty; the last column is what a float32 step would gain that did
-nothing else. The modern recipe does more than the textbook (penalty, average, bands); bfloat16 rounds the factors of
-matrix products where the processor has units for them, so it may be faster than the float32 floor.
+"Textbook" is the training loop of the usual tutorials with the classic recipe's networks, at the row's batch size: DataLoader
+over torchvision's set with ToTensor and Normalize, Sigmoid and BCELoss, plain Adam, `.item()` every step. "Lab" is
+`gan_lab.train`, imported. The "floor" is the time of the matrix products of the lab's step alone, in float32 and at their own
+shapes, without the recipe's gradient penalty; the last column is how much faster than the textbook a float32 step would be that
+did nothing else. The modern recipe does more than the textbook (penalty, average, bands). bfloat16 rounds the factors of matrix
+products where the processor has units for them, so it may be faster than the float32 floor.
 
-Each figure is the median of so many rounds, with the least and the most. The loops of a row took turns, after a warm-up,
-each in a process of its own: the lab's and the floor's with the lab's settings (every core, denormals flushed, freed
-memory kept), the textbook's as torch comes. A machine that has more is made an AVX2 one by
+Each figure is the median over the rounds, with minimum and maximum in brackets. The loops of a row took turns, after a warm-up,
+each in a process of its own: the lab's and the floor's with the lab's settings (every core, denormals flushed, freed memory
+kept), the textbook's with torch's defaults. A processor with more instructions is limited to AVX2 by
 `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2`.
 """  # noqa: E501
 SECTION = """`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} --steps {steps} --seed {seed} --device {device}`, {images:,} images,
@@ -63,7 +63,7 @@ SECTION = """`python benchmarks/training.py --data-dir FOLDER --rounds {rounds} 
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-The cost of more epochs, modern recipe, full set, one after the other in one process:
+Speed over longer runs: modern recipe, full set, one run after the other in one process:
 
 | epochs | images shown | seconds | images/s |
 | --- | --- | --- | --- |

@@ -259,12 +259,12 @@ def _range_text(field: dataclasses.Field) -> str:
 
 
 def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:
-    """` (default 64; classic 128)`; nothing where the default is None, "not given"."""
-    if field.default is None:
+    """` (default: 64; classic: 128)`; nothing for a switch, or for None, "not given"."""
+    if field.default is None or field.metadata["switch"]:
         return ""
     values = {"default": field.default}
     values |= {name: row[field.name] for name, row in recipes.items() if field.name in row}
-    return f" ({'; '.join(f'{name} {_shown(value)}' for name, value in values.items())})"
+    return f" ({'; '.join(f'{name}: {_shown(value)}' for name, value in values.items())})"
 
 
 def _shown(value: Any) -> str:

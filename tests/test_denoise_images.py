@@ -173,7 +173,7 @@ def test_the_shipped_denoiser_is_used_until_an_own_one_is_trained(
     capsys.readouterr()
     run_script(monkeypatch, "--run", own_run, "--sigma", 0.1, "--train-denoiser", *FEW)
     said = capsys.readouterr().out
-    assert file not in said and "did not make them: own_images.png, sigma_0.5.png" in said
+    assert file not in said and "made by other networks: own_images.png, sigma_0.5.png" in said
     (sheet,) = json.loads(scores.read_text())["sheets"].values()
     assert sheet["denoiser_sha256"] == digest(own_run / "denoiser.pth")
 
@@ -238,8 +238,11 @@ def test_only_the_restorers_asked_for_are_used(
     sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(sheets["mask_top20.png"]["scores"]) == ["corrupted", "projection"]
     for asked, said in (
-        (("--restorer", "denoiser"), "cannot undo gaussian:0.1 here; regeneration, projection can"),
-        (("--samples", 2, "--sigma", 0.1), "--train-sampler trains a network that can"),
+        (
+            ("--restorer", "denoiser"),
+            "cannot restore gaussian:0.1 here; regeneration, projection can",
+        ),
+        (("--samples", 2, "--sigma", 0.1), "--train-sampler trains one"),
     ):
         with pytest.raises(Mistake, match=said):
             run_script(monkeypatch, "--run", own_run, *asked, *FEW)
@@ -483,9 +486,9 @@ def test_own_images_without_corruption_are_kept(
         (("--generator", "."), "--generator .: is a folder"),
         (("--run", "."), "--run .: is not a run folder"),
         (("--run", ".", "--generator", "x"), "not both"),
-        (("--invert",), "--invert: is for your own images"),
+        (("--invert",), "--invert: is for your own pictures"),
         (("--sigma", "25"), "give a number from 0 to 1; of levels 0 to 255 that is 0.098"),
-        (("--clip",), "--clip: is --corruption gaussian-clipped:0.3 now"),
+        (("--clip",), "--clip: was replaced; give --corruption gaussian-clipped:0.3"),
         (("--regenerate", "3"), "--regenerate: is now called --samples"),
         (
             ("--restorer", "x"),
@@ -510,7 +513,7 @@ def test_options_without_effect_on_own_images_are_refused(
     Image.new("L", (28, 28)).save(tmp_path / "one.png")
     for flags in (("--corruption", "all"), ("--sigma", 0.1, 0.2), ("--corruption", "blur:1", "x")):
         with pytest.raises(
-            Mistake, match=f"{flags[0]}: your own images have one corruption; give one"
+            Mistake, match=f"{flags[0]}: your own pictures have one corruption; give one"
         ):
             run_script(monkeypatch, "--run", finished, "--images", tmp_path, *flags)
 
@@ -551,7 +554,7 @@ def test_without_a_run_the_shipped_generator_is_used(
     monkeypatch.setattr(denoise_images, "find_evaluator", lambda *_: None)  # saves its time
     out = tmp_path / "out"
     run_script(monkeypatch, *("--count", 1, "--steps", 2, "--restarts", 1, "--out", out))
-    assert "the generator that ships for MNIST" in capsys.readouterr().out
+    assert "the pretrained generator of MNIST" in capsys.readouterr().out
     assert json.loads((out / "scores.json").read_text())["sheets"]
 
 
@@ -712,7 +715,7 @@ def test_own_images_that_cannot_be_restored_are_refused_before_any_training(
         run_script(monkeypatch, "--run", own_run, "--images", results, "--out", results, *SOON)
     with pytest.raises(Mistake, match="--count: is for test images"):
         run_script(monkeypatch, "--run", own_run, "--images", results, "--count", 3)
-    with pytest.raises(Mistake, match="give one value, or none"):
+    with pytest.raises(Mistake, match="give one, or none"):
         run_script(monkeypatch, "--run", own_run, "--images", results, "--sigma", 0.1, 0.2, *SOON)
     with pytest.raises(Mistake, match="is a run folder"):
         run_script(monkeypatch, "--run", own_run, "--images", own_run, *SOON)

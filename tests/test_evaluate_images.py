@@ -269,7 +269,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--images", "{pictures}"), "say with --dataset which set"),
+        (("--images", "{pictures}"), "name with --dataset the set to compare them with"),
         (("--images", "{pictures}", "--dataset", "minst"), "did you mean mnist?"),
         (("--images", "{pictures}", "--dataset", "mnist", "--colour"), "are grey"),
         (("--generator", "{weights}", "--image-size", "32"), "the generator has its own"),

@@ -54,8 +54,8 @@ def test_help_has_the_default_of_each_recipe(capsys):
     with pytest.raises(SystemExit):
         parse(Options, ["--help"], RECIPES)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "images per step, from 2 to 60000 (default 128; dcgan 64; best 64)" in shown
-    assert "(default clip; classic tanh; dcgan tanh; best tanh)" in shown
+    assert "images per step, from 2 to 60000 (default: 128; dcgan: 64; best: 64)" in shown
+    assert "(default: clip; classic: tanh; dcgan: tanh; best: tanh)" in shown
 
 
 def test_the_command_line_overrides_the_recipe_and_the_recipe_the_default():

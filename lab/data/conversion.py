@@ -196,7 +196,7 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
     classes = [str(label) for label in itertools.chain(*labels)]
     if labels and len(classes) != count:
         classes = []
-        lines.append("labels of one half only count as none")
+        lines.append("labels of one half only: the set counts as unlabelled")
     is_test = [index >= len(halves[0]) for index in range(count)] if halves[1:] else None
     return UnsortedSet(
         images, classes or [""] * count, is_test, found.notices + remarks.lines() + lines

@@ -24,8 +24,8 @@ DOWNLOAD_FOLDER = Path(__file__).parents[2] / "data"
 
 SAMPLE_NOTICE = (
     "*** This is the BUNDLED SAMPLE: 10,000 of 60,000 training images. Figures from it are not\n"
-    "*** comparable with the full set's. For that: train a new run where there is a network, or\n"
-    "*** with the set's IDX files (raw or .gz) in a folder that --data-dir names."
+    "*** comparable with the full set's. To train on the full set, start a new run with internet\n"
+    "*** access, or name the folder with its IDX files (raw or .gz) by --data-dir."
 )
 SAMPLE_EPOCHS = 6  # epochs of the bundled sample with as many steps as one of the full set
 
@@ -86,7 +86,7 @@ def load(
         return _load_named(dataset, data_dir, download)
     path = _find_own(dataset)
     if data_dir:
-        raise Mistake(f"--data-dir {data_dir}: is for sets that have a name; leave it out")
+        raise Mistake(f"--data-dir {data_dir}: is for named sets only; leave it out")
     parts, class_names, notices = own.read(path, image_size, colour, keep=download)
     name = own.run_name(path)
     spec = DatasetSpec(
@@ -120,7 +120,7 @@ def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:
 def colour_asked(grey: bool, colour: bool) -> bool | None:
     """True for --colour, False for --grey, None if neither was given; Mistake if both were."""
     if grey and colour:
-        raise Mistake("--grey --colour: contradict each other; give one of them, or none")
+        raise Mistake("--grey --colour: contradict each other; give only one of them, or none")
     return colour if grey or colour else None
 
 
@@ -179,8 +179,8 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
             print(f"note: {spec.title} {reason}")
         return load_sample(name)
     raise Fault(
-        f"{spec.title} is not here and {reason}; fetch {spec.files.wanted}, into "
-        f"{DOWNLOAD_FOLDER}, or name that FOLDER with --data-dir"
+        f"{spec.title} is not on this machine and {reason}; copy {spec.files.wanted}, into "
+        f"{DOWNLOAD_FOLDER}, or into a folder that --data-dir names"
     )
 
 
@@ -197,7 +197,7 @@ def read_folder(spec: DatasetSpec, folder: Path) -> Dataset:
         if owner and owner[0] != spec.name:
             raise WrongSet(
                 f"--data-dir: {folder} has the images of {DATASETS[owner[0]].title}, those of "
-                f"{spec.title} are wanted; name another folder, or ask for that set"
+                f"{spec.title} are wanted; name another folder, or another --dataset"
             )
     return _from_parts(spec, parts, str(folder))
 

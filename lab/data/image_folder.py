@@ -20,7 +20,7 @@ from lab.errors import Mistake
 from lab.seeding import stream
 from lab.text import sized
 
-LIGHT = "light background, unlike the sets; --invert exchanges dark and light"
+LIGHT = "light background, unlike the set's; --invert exchanges dark and light"
 MAX_TILES_PER_SIDE = 8
 MAX_TILES = 10_000  # in a folder
 PNG = ".png"
@@ -59,7 +59,7 @@ def _read(
         changes.append(LIGHT)
     if rows * columns > 1:
         found = f"{picture.width} x {picture.height} restored in {rows} x {columns} tiles of"
-        changes.append(f"{found} {sized(shape)}, make it {sized(shape)} if it is one image")
+        changes.append(f"{found} {sized(shape)}; resize it to {sized(shape)} if it is one image")
     for change in changes:
         remarks.add(change, entry.place)
     cut = image.view(channels, rows, height, columns, width)
@@ -114,7 +114,7 @@ def read_pictures(
         name = file if entry.place.suffix.lower() == PNG else file + PNG
         other = names.setdefault(name, file)
         if other != file:
-            raise Mistake(f"--images {folder}: {other} and {file} become the same; rename one")
+            raise Mistake(f"--images {folder}: {other} and {file} become {name}; rename one")
         if len(os.fsencode(name)) > MAX_NAME:
             raise Mistake(f"--images {folder}: {file}: give it a shorter name, .png is added")
         pictures.append(Picture(name, *read))

@@ -81,7 +81,7 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
         raise Mistake(f"{flag}: all of its images are blank; name a set of pictures")
     names = sorted(set(found.classes), key=_class_sort_key)
     if len(names) > MAX_CLASSES:
-        notices = [*notices, f"{len(names):,} classes are too many, and count as none"]
+        notices = [*notices, f"{len(names):,} classes are too many: the set counts as unlabelled"]
     if not 2 <= len(names) <= MAX_CLASSES:
         names = []
     label_of = {name: label for label, name in enumerate(names)}

@@ -65,8 +65,9 @@ class TorchvisionSet:
     @property
     def wanted(self) -> str:
         """What the user would have to download, in words."""
-        maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, download=True)"
-        return f"{self.folders[0]}, which {maker} makes where there is a network"
+        options = "".join(f"{name}={value!r}, " for name, value in self.options.items())
+        maker = f"torchvision.datasets.{self.torchvision_class}(FOLDER, {options}download=True)"
+        return f"{self.folders[0]}, which {maker} makes on a machine with internet access"
 
     def find(self, place: Path) -> Path | None:
         """`place` or its data/, whichever contains the set's folder; None if neither does."""
@@ -186,7 +187,7 @@ def await_answer(url: str) -> None:
     try:
         refusal = answers.get(timeout=NETWORK_PATIENCE)
     except queue.Empty:
-        refusal = "no answer from the network"
+        refusal = "no answer from the server"
     if refusal:
         raise NoDownload(refusal)
 

@@ -31,11 +31,11 @@ LEARNING_RATE = 0.01  # the peak of a one-cycle schedule (Smith and Topin 2018)
 def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
     """Mistake unless there is a conditional generator with the classes of the set."""
     if trained is None:
-        raise Mistake("--cas: pictures say no class that was asked for; leave it out with --images")
+        raise Mistake("--cas: needs a conditional generator; leave it out with --images")
     if labels_to_ask(trained.network, dataset, 1) is None:
         raise Mistake(
-            f"--cas: {trained.path} cannot be asked for the classes of {dataset.title}; leave it "
-            "out, or train a generator with gan_lab.py --conditional"
+            f"--cas: {trained.path} is no conditional generator of {dataset.title}; leave it "
+            "out, or train one with gan_lab.py --conditional"
         )
 
 

@@ -64,10 +64,10 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
 
 
 def _quality(figures: Figures) -> list[str]:
-    """`FCD 20.1 to the test images; real images have 0.1, less is better.`"""
+    """`FCD 20.1 to the test images; real images have 0.1, lower is better.`"""
     sentences = [
         f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
-        f"{figures[f'{key}_real']:.1f}, less is better."
+        f"{figures[f'{key}_real']:.1f}, lower is better."
         for key, label in DISTANCES.items()
         if {f"{key}_test", f"{key}_real"} <= figures.keys()
     ][:1]
@@ -86,7 +86,7 @@ def _healthy(history: History, has_classes: bool) -> str:
     if not history:
         return f"Healthy: {images}"
     if len(history) < FEWEST_ROWS:
-        return f"Too few epochs to say who is ahead; {images}"
+        return f"Too few epochs to say which network is ahead; {images}"
     return f"Healthy: the discriminator is not winning {_outputs(history)}, {images}"
 
 
@@ -157,8 +157,8 @@ def _foreign(found: Evaluation, options: Options) -> list[str]:
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
     if options is not None:
         return [f"{FAR.format(distance, COLLAPSED)} {seen}{_cure(options)}."]
-    reasons = f"{COLLAPSED} {seen}, of another --dataset, or dark on light (--invert)"
-    return [f"Hardly images of this set: {reasons}?"]
+    reasons = f"{COLLAPSED} {seen}, from another --dataset, or dark on light (--invert)"
+    return [f"The images hardly look like this set: are they {reasons}?"]
 
 
 def _named(name: str) -> str:

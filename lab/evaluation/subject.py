@@ -85,7 +85,7 @@ def find_subject(options: Any) -> Subject:
         raise Mistake(f"--images {options.images}: give it or a generator ({other}), not both")
     if options.images:
         if not options.dataset:
-            cure = f"say with --dataset which set they are to be like: {OF_SETS}"
+            cure = f"name with --dataset the set to compare them with: {OF_SETS}"
             raise Mistake(f"--images {options.images}: {cure}")
         check_pictures(options.images)
         found = image_folder.list_pictures(options.images, below=True)

@@ -37,7 +37,7 @@ def check_installed(kind: str) -> None:
     """Mistake, with the install command, if a package of the format is not installed."""
     missing = [name for name in EXPORTS[kind].packages if find_spec(name) is None]
     if missing:
-        raise Mistake(f"--export {kind}: needs optional packages; pip install {' '.join(missing)}")
+        raise Mistake(f"--export {kind}: needs other packages; pip install {' '.join(missing)}")
 
 
 def export(weights: Weights, kind: str, folder: Path) -> float:

@@ -71,7 +71,9 @@ def request_from_options(
     if by_classifier and classes:
         raise Mistake("--label-by-classifier: the generator is conditional; leave it out")
     if by_classifier and both:
-        raise Mistake("--seeds: do not decide the class without labels; give --count instead")
+        raise Mistake(
+            "--seeds: cannot choose --classes of an unconditional generator; give --count"
+        )
     labels: tuple[int | None, ...] = (None,)
     if "classes" in given:
         labels = parse_classes(given["classes"], names)

@@ -21,7 +21,7 @@ def write(outputs: Path) -> None:
     """Write the page of all runs; an index.html of another program is kept."""
     path = path_in(outputs)
     if path.is_file() and OWN_MARK not in path.read_bytes()[:1000]:
-        print(f"note: {path} is not by the lab and was not replaced")
+        print(f"note: {path} was not written by the lab, so it was not replaced")
         return
     cards = []
     for run in Run.all_in(outputs):

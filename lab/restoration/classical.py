@@ -192,7 +192,7 @@ def missing() -> str:
     """A line that names the methods whose packages are missing, and how to install these."""
     absent = [row for row in CLASSICAL.values() if not row.is_installed]
     if not absent:
-        return "classical methods beside the networks: all of them"
+        return "classical methods, for comparison: all are installed"
     labels = ", ".join(row.label for row in absent)
     packages = " ".join(dict.fromkeys(row.install for row in absent))
-    return f"left out, for their packages are missing: {labels} (pip install {packages})"
+    return f"left out, because packages are missing: {labels} (pip install {packages})"

@@ -40,7 +40,7 @@ def parse(text: str) -> Corruption:
     except ValueError:
         example = f"{name}:{kind.examples[0]}"
         levels = level_hint(severity) if issubclass(kind, Gaussian) else ""
-        words = f"say how strong, {kind.severities()}, as in {example}{levels}"
+        words = f"give its severity, {kind.severities()}, as in {example}{levels}"
         raise Mistake(f"--corruption {typed!r}: {words}") from None
 
 

@@ -13,7 +13,7 @@ from lab.models.shipped import load_shipped
 from lab.restoration import denoising, posterior
 from lab.restoration.examples import NOISE_RANGE
 
-DURATION = "some ten minutes on two cores"  # of training either
+DURATION = "about ten minutes on two cores"  # of training either
 
 
 def find(
@@ -60,14 +60,14 @@ def _load_shipped(role: str, spec: DatasetSpec, required: bool) -> Weights | Non
 
     required: one will be trained if there is none, so the hint to do so is left out.
     """
-    weights, reason = None, f"none ships for {spec.title}"
+    weights, reason = None, f"none is pretrained on {spec.title}"
     try:
         weights = load_shipped(role, spec)
     except (Fault, OSError) as error:
         reason = str(error)
     if weights:
-        own = f"the lab's own for {spec.title}, {weights.path.name}"
-        print(f"{role}: {own}; --train-{role} trains one of yours")
+        own = f"pretrained on {spec.title}, {weights.path.name}"
+        print(f"{role}: {own}; --train-{role} trains your own")
     else:
         cure = "" if required else f"; --train-{role} trains one, in {DURATION}"
         print(f"no {role} ({reason}){cure}")
@@ -82,16 +82,16 @@ def _train_and_store(
     seed: int,
     denoiser: nn.Module | None,
 ) -> None:
-    where = f"once for this generator's folder: {DURATION}"
+    where = f"once for this generator's folder; takes {DURATION}"
     print(f"training a {role} on {len(dataset.train_images):,} images, {where}", flush=True)
     images = dataset.train_images.to(device)
-    with on_interrupt(f"a half-trained {role} is not kept, --train-{role} starts over"):
+    with on_interrupt(f"the unfinished {role} was not kept; --train-{role} starts again"):
         if role == "denoiser":
             network = denoising.train(images, seed, denoising.IMAGES_SHOWN)
         elif denoiser:
             network = posterior.train(images, denoiser, seed, posterior.IMAGES_SHOWN)
         else:
-            raise Fault("a sampler starts from a denoiser, and there is none: add --train-denoiser")
+            raise Fault("training a sampler starts from a denoiser: add --train-denoiser")
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"fingerprint": dataset.fingerprint, "noise_range": NOISE_RANGE}
     save_weights(path, network, dataset.spec, **facts)

@@ -172,6 +172,6 @@ def select(wanted: Sequence[str], context: Context, corruption: Corruption) -> d
     usable = applicable(context, corruption)
     found = {name: row for name, row in usable.items() if name in wanted}
     if not found:
-        names = f"cannot undo {corruption} here; {', '.join(usable)} can"
+        names = f"cannot restore {corruption} here; {', '.join(usable)} can"
         raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
     return found

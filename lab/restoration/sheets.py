@@ -67,7 +67,7 @@ def show_samples(
     clean = clean[:MAX_SAMPLED]
     samplers = [row for row in applicable(context, corruption).values() if row.sample]
     if not samplers:
-        cure = "--train-sampler trains a network that can"
+        cure = "--train-sampler trains one"
         raise Mistake(f"--samples {count}: there is no sampler for {corruption}; {cure}")
     corrupted = corruption.apply(clean, context.seed)
     found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)

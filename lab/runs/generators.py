@@ -102,7 +102,7 @@ def find_generator(
             if not ships:
                 raise
             print(
-                f"note: there is no run yet, so this is the generator that ships for "
+                f"note: there is no run yet, so this is the pretrained generator of "
                 f"{ships[0].title}; gan_lab.py trains one, --pretrained names another"
             )
             return _shipped(ships[0].name)
@@ -128,8 +128,8 @@ def _own_weights(run: Run) -> Weights:
 def _shipped(name: str) -> TrainedGenerator:
     ships = [spec.name for spec in sets_with_generator()]
     if name not in ships:
-        cure = f"those there are: {', '.join(ships)}" if ships else "train one: python gan_lab.py"
-        raise Mistake(f"--pretrained {shortened(name, 80)!r}: no generator ships for it; {cure}")
+        cure = f"choose {' or '.join(ships)}" if ships else "train one: python gan_lab.py"
+        raise Mistake(f"--pretrained {shortened(name, 80)!r}: has no pretrained generator; {cure}")
     return TrainedGenerator(load_shipped("generator", DATASETS[name]), None, given_as_file=False)
 
 

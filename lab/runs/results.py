@@ -113,7 +113,7 @@ class RestorationResults:
             if _is_picture(name) and (self.folder / name).is_file():
                 (self.folder / name).unlink()
         if removed:
-            print(f"removed, since these networks did not make them: {listed(removed)}")
+            print(f"removed, because they were made by other networks: {listed(removed)}")
         return kept
 
     def _remove_pictures(self, sheet: Sheet, keep: Collection[str]) -> None:

@@ -107,12 +107,12 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
         what = f"the set has {image_count:,} training images"
         raise Mistake(f"--batch-size {options.batch_size}: {what}; give a smaller batch")
     if options.conditional and dataset.train_labels is None:
-        cure = "leave it out, or name a set with classes"
-        raise Mistake(f"--conditional: {dataset.title} has no labels to ask for; {cure}")
+        cure = "leave it out, or name a set with labels"
+        raise Mistake(f"--conditional: {dataset.title} has no labels; {cure}")
     options = with_channels(options, dataset.spec.shape, given)
     check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
-        what = f"the {options.loss} loss has no labels; leave it out, or choose another --loss"
+        what = f"the {options.loss} loss has no targets; leave it out, or choose another --loss"
         raise Mistake(f"--label-smoothing {options.label_smoothing:g}: {what}")
     if not options.resume:  # config.json of a resumed run has the final number
         shown = options.images_shown

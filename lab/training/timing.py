@@ -149,7 +149,7 @@ class TimeBudget:
         speed = length.batch_size / self.step_cost
         lines = [
             f"{minutes:g} minutes are about {length.steps / length.epoch_steps:,.1f} epochs, at "
-            f"{speed:,.0f} images/s; corrected until the learning rate begins to fall"
+            f"{speed:,.0f} images/s; adjusted until the learning rate begins to fall"
         ]
         if length.steps < FEWEST_STEPS:
             steps = max(self.state.schedule_step, FEWEST_STEPS)
@@ -172,7 +172,7 @@ class TimeBudget:
         self.has_reported = True
         whole = self.seconds(self.state.length.steps)
         run = "" if self.options.resume else "run "
-        shorter = "; --minutes 5 ends it in five" if run and whole > LONG else ""
+        shorter = "; --minutes 5 shortens it to five" if run and whole > LONG else ""
         return [f"This {run}will take about {in_words(whole)}{shorter}."]
 
 

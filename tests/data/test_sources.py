@@ -171,13 +171,15 @@ def test_a_set_without_sample_and_network_says_what_to_fetch(tmp_path, monkeypat
     monkeypatch.setattr(datasets, "DOWNLOAD_FOLDER", tmp_path / "data")
 
     def refuse(*_: object) -> None:
-        raise NoDownload("no answer from the network")
+        raise NoDownload("no answer from the server")
 
     monkeypatch.setattr(sources, "await_answer", refuse)
     with pytest.raises(Fault) as caught:
         load("cifar10")
     for words in ("no answer", "CIFAR10(FOLDER, download=True)", str(tmp_path), "--data-dir"):
         assert words in str(caught.value)
+    with pytest.raises(Fault, match=r"EMNIST\(FOLDER, split='balanced', download=True\)"):
+        load("emnist")
     assert not (tmp_path / "data").exists()
 
 

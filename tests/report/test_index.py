@@ -42,7 +42,7 @@ def test_an_index_of_another_program_is_kept(tmp_path: Path, capsys) -> None:
     index.path_in(tmp_path).write_text("my home page")
     index.write(tmp_path)
     assert index.path_in(tmp_path).read_text() == "my home page"
-    assert "not by the lab" in capsys.readouterr().out
+    assert "not written by the lab" in capsys.readouterr().out
 
 
 def test_names_from_files_do_not_steer_the_terminal(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_known_answers() -> None:
     ("typed", "said"),
     [
         ("blurr:2", "did you mean blur?"),
-        ("blur", "say how strong, a number from 0.1 to 20, as in blur:1"),
+        ("blur", "give its severity, a number from 0.1 to 20, as in blur:1"),
         ("gaussian:25", "of levels 0 to 255 that is 0.098"),
         ("downsample:3", "2 or 4"),
         ("mask:bx14", "a share from 0 to 1, boxN, topN or stripes"),

@@ -225,7 +225,7 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     path = tmp_path / "denoiser.pth"
     assert networks.find("denoiser", path, dataset, device, seed=7) is None
     said = capsys.readouterr().out
-    assert said.startswith("no denoiser (none ships for MNIST); --train-denoiser trains one, in")
+    assert said.startswith("no denoiser (none is pretrained on MNIST); --train-denoiser trains one")
     trained = networks.find("denoiser", path, dataset, device, seed=7, required=True).network
     of_its_seed = denoising.train(dataset.train_images, 7, denoising.IMAGES_SHOWN)
     for weight, other in zip(trained.parameters(), of_its_seed.parameters(), strict=True):
@@ -268,7 +268,7 @@ def test_the_denoiser_that_ships_is_used_where_the_user_has_none(
         found = networks.find("denoiser", path, dataset, device, 0, must)
         assert found.path == shipped.WEIGHTS / "denoiser_fashion.pth" and not path.exists()
         (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith("denoiser: the lab's own for Fashion-MNIST, denoiser_fashion.pth;")
+        assert line.startswith("denoiser: pretrained on Fashion-MNIST, denoiser_fashion.pth;")
     assert networks.find("denoiser", path, dataset, device, 0, retrain=True).path == path
     capsys.readouterr()
     own = networks.find("denoiser", path, dataset, device, 0)

@@ -74,7 +74,7 @@ def test_sheets_of_other_networks_are_removed(
     save(results, "first.png")
     save(results, "second.png", dataclasses.replace(NETWORKS, denoiser_sha256="of another"))
     assert names_in(results) == set(results.scores.sheets) == {"without.png", "second.png"}
-    assert "removed, since these networks did not make them: first.png" in capsys.readouterr().out
+    assert "removed, because they were made by other networks: first.png" in capsys.readouterr().out
     save(results, "third.png", without)  # without a denoiser
     assert len(results.scores.sheets) == 3
     save(results, "other.png", dataclasses.replace(NETWORKS, generator_sha256="of another"))

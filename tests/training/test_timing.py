@@ -108,7 +108,7 @@ def test_epochs_gives_whole_epochs():
 def test_a_long_run_has_one_forecast_that_names_minutes():
     said = Machine(whole(12_000), step=0.057).train().said
     assert len(said) == 1
-    assert said[0] == "This run will take about 12 minutes; --minutes 5 ends it in five."
+    assert said[0] == "This run will take about 12 minutes; --minutes 5 shortens it to five."
     (said,) = Machine(whole(1_000), step=0.06).train().said
     assert said == "This run will take about 70 seconds."
 
