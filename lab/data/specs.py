@@ -11,6 +11,8 @@ from typing import Any
 
 from lab.data.idx import MAX_SIDE
 from lab.data.sources import IdxFiles, TorchvisionSet
+from lab.files import is_plain_name
+from lab.text import printable
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 MAX_CLASSES = 1_000  # in a spec that is read from a file
@@ -55,9 +57,12 @@ class DatasetSpec:
         names = facts.get("class_names", ())
         sides, texts = (list(v) if isinstance(v, list | tuple) else [None] for v in (shape, names))
         texts += [name, title]
-        if not all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts):
+        are_texts = all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts)
+        are_plain = are_texts and all(printable(text) == text for text in texts)
+        if not are_plain or not is_plain_name(name):  # folders are called by the name
             raise ValueError("the name, title or classes of its set are damaged")
-        if len(sides) != 3 or not all(type(s) is int and 1 <= s <= MAX_SIDE for s in sides):
+        sound = len(sides) == 3 and all(type(s) is int and 1 <= s <= MAX_SIDE for s in sides)
+        if not sound or sides[0] not in (1, 3):
             raise ValueError("the shape of its images is damaged")
         if len(names) > MAX_CLASSES:
             raise ValueError(f"its set has more than {MAX_CLASSES:,} classes")

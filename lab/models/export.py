@@ -72,6 +72,7 @@ def _facts(weights: Weights, file: str, difference: float) -> dict[str, object]:
     generator = weights.network
     types = (f"float32 (N, {generator.latent_dim}), standard normal", "int64 (N,)")
     return {
+        **weights.facts,
         "file": file,
         "network": generator.kind,
         "config": generator.config,
@@ -80,7 +81,6 @@ def _facts(weights: Weights, file: str, difference: float) -> dict[str, object]:
         "outputs": {"images": "float32 (N, C, H, W) in [-1, 1]; a level is (x + 1) * 127.5"},
         "largest_difference": difference,
         "generator_sha256": weights.sha256,
-        **weights.facts,
     }
 
 

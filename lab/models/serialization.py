@@ -1,5 +1,6 @@
 """Weights files: a network, the config that rebuilds it, and the data set it was trained on."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,10 @@ def load_weights(path: Path, role: str) -> Weights:
         content = read_tensors(path, f"gan-lab {role}", versions=(1, FORMAT_VERSION))
         if digest(path) == sha256:
             break
+    if not isinstance(config := content.get("config"), dict):
+        raise Fault(f"{path}: its network's config is missing")
+    for name, value in config.items():
+        _check_size(path, name, value)
     if content["version"] == 1:
         content = _from_version_1(role, content)
     try:
@@ -83,8 +88,16 @@ def load_weights(path: Path, role: str) -> Weights:
     except ValueError as error:
         raise Fault(f"{path}: {error}; train with gan_lab.py") from None
     network = _rebuilt(path, role, content, spec)
-    facts = content.get("facts")
-    return Weights(network, spec, facts if isinstance(facts, dict) else {}, path, sha256)
+    return Weights(network, spec, _plain(content.get("facts")), path, sha256)
+
+
+def _plain(facts: Any) -> dict[str, Any]:
+    """The facts in a file; {} unless they are a dictionary that JSON could hold."""
+    try:
+        json.dumps(facts)
+    except (TypeError, ValueError, RecursionError):  # tensors, for example
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +105,8 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
 
     Version 1 stored the data set in the facts, had no kinds, and left out sizes that were fixed.
     """
-    parts = (content.get(part) for part in ("facts", "config", "state_dict"))
-    facts, config, state = (part if isinstance(part, dict) else {} for part in parts)
-    name = facts.get("dataset")
+    config, state = content["config"], content.get("state_dict")
+    name = _plain(content.get("facts")).get("dataset")
     spec = DATASETS.get(name) if isinstance(name, str) else None
     if not spec:
         return {**content, "dataset": None}
@@ -107,8 +119,9 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
     config = {"shape": list(spec.shape), **config}
     if role == "classifier":
         config["classes"] = len(spec.class_names)
-    first = state.get("layers.0.weight")
-    if config.get("pyramid") and isinstance(first, torch.Tensor) and first.ndim == 2:
+    first = state.get("layers.0.weight") if isinstance(state, dict) else None
+    is_matrix = isinstance(first, torch.Tensor) and first.ndim == 2 and first.is_contiguous()
+    if config.get("pyramid") and is_matrix:
         state = {**state, "layers.0.weight": first.T.contiguous()}  # was stored transposed
     return {**content, "kind": kind, "config": config, "dataset": name, "state_dict": state}
 
@@ -116,14 +129,15 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
 def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) -> nn.Module:
     """The network in `content`, read from `path`; Fault if config or weights do not fit."""
     kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
-    if not isinstance(config, dict) or not isinstance(kind, str):
-        raise Fault(f"{path}: its network's config is missing")
+    if not isinstance(kind, str):
+        raise Fault(f"{path}: the kind of its network is missing")
     if kind not in ROLES[role]:
         raise Fault(f"{path}: no {role} is called {kind!r}")
-    for name, value in config.items():
-        _check_size(path, name, value)
     if config.get("shape") != list(spec.shape):
         raise Fault(f"{path}: its network is for other images than those of {spec.title}")
+    classes = len(spec.class_names)
+    if config.get("classes", classes) != classes:
+        raise Fault(f"{path}: its network is for other classes than those of {spec.title}")
     if unknown := set(config) - parameters_of(ROLES[role], kind):
         names = listed(sorted(map(str, unknown)))
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")

@@ -32,7 +32,7 @@ def load_classifier(spec: DatasetSpec) -> nn.Module | None:
 
 def sets_with_generator() -> list[DatasetSpec]:
     """The data sets for which a generator ships."""
-    return [spec for spec in DATASETS.values() if _ships("generator", spec)]
+    return [spec for spec in DATASETS.values() if _listed(file_of("generator", spec.name), spec)]
 
 
 def file_of(role: str, name: str, kind: str = "cnn") -> str:
@@ -47,17 +47,21 @@ def write_checksums() -> None:
     write_text(WEIGHTS / CHECKSUMS, "".join(lines))
 
 
-def _ships(role: str, spec: DatasetSpec, kind: str = "cnn") -> str | None:
-    """The listed checksum of the network for a data set; None if none ships."""
-    lines = (line.split() for line in read_text(WEIGHTS / CHECKSUMS).splitlines())
-    checksums = {name: digest for digest, name in lines if DATASETS.get(spec.name) == spec}
-    return checksums.get(file_of(role, spec.name, kind))
+def _listed(file: str, spec: DatasetSpec) -> str:
+    """The line of SHA256SUMS about a file for a data set; "" if none ships."""
+    if DATASETS.get(spec.name) != spec:
+        return ""
+    lines = read_text(WEIGHTS / CHECKSUMS).splitlines()
+    return next((line for line in lines if line.endswith(f" {file}")), "")
 
 
 def load_shipped(role: str, spec: DatasetSpec, kind: str = "cnn") -> Weights | None:
     """The network for the data set, in a role of `models.ROLES`; None if none ships."""
-    path, checksum = WEIGHTS / file_of(role, spec.name, kind), _ships(role, spec, kind)
-    if checksum and digest(path) != checksum:
+    path = WEIGHTS / file_of(role, spec.name, kind)
+    listed = _listed(path.name, spec)
+    if not listed:
+        return None
+    if not listed.startswith(digest(path)):
         cure = "restore the original file; scores from another are not comparable"
         raise Fault(f"{path}: is not the file that {CHECKSUMS} beside it lists; {cure}")
-    return load_weights(path, role) if checksum else None
+    return load_weights(path, role)

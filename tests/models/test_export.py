@@ -19,7 +19,7 @@ FASHION = DATASETS["fashion"]
 def conditional(path) -> Weights:
     sizes = {"latent_dim": 8, "hidden": (16,), "channels": (4, 4), "batch_norm": True}
     generator = build(GENERATORS, "dcgan", shape=FASHION.shape, classes=10, **sizes)
-    save_weights(path, generator, FASHION, epoch=3)
+    save_weights(path, generator, FASHION, epoch=3, generator_sha256="of another")
     return load_weights(path, "generator")
 
 

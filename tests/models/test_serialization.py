@@ -176,7 +176,12 @@ def test_an_old_file_of_an_unknown_set_is_refused(tmp_path, facts):
 
 
 @pytest.mark.parametrize(
-    "change", [{"nonsense": 1}, {"pyramid": True, "channels": [4]}, {"hidden": [9]}, {"shape": [1]}]
+    "change",
+    [
+        *({"nonsense": 1}, {"pyramid": True, "channels": [4]}, {"hidden": [9]}, {"shape": [1]}),
+        *({"channels": torch.ones(3)}, {"pyramid": torch.ones(3)}),
+    ],
+    ids=str,
 )
 def test_an_old_config_is_checked_too(tmp_path, change):
     path = tmp_path / "old.pth"
@@ -184,6 +189,15 @@ def test_an_old_config_is_checked_too(tmp_path, change):
     content = torch.load(path, weights_only=True)
     torch.save({**content, "config": {**OLD_D, **change}}, path)
     refused(path, "discriminator")
+
+
+def test_old_weights_that_are_larger_than_their_file_are_not_copied(tmp_path):
+    path = tmp_path / "old.pth"
+    saved_as_version_1(path, "discriminator", {**OLD_D, "pyramid": True}, kind="mlp")
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["layers.0.weight"] = torch.zeros(1, 1).expand(10**7, 10**7)  # 400 TB
+    torch.save(content, path)
+    assert "has shape (10000000, 10000000)" in refused(path, "discriminator")
 
 
 def test_shipped_classifiers_have_their_checksums(tmp_path, monkeypatch):
@@ -200,6 +214,8 @@ def test_shipped_classifiers_have_their_checksums(tmp_path, monkeypatch):
     assert refused_classifier().endswith("this is 'gan-lab generator'")
     save_weights(tmp_path / "mnist.pth", small(), MNIST)
     assert "is not the file that SHA256SUMS beside it lists" in refused_classifier()
+    (tmp_path / "SHA256SUMS").write_text("damaged\n\n")
+    assert shipped.load_classifier(MNIST) is None
 
 
 def refused_classifier() -> str:
@@ -336,6 +352,9 @@ def test_a_pyramid_that_needs_too_much_memory_is_refused(tmp_path):
         {"class_names": [7]},
         {"class_names": ["x" * 201]},
         {"title": "\n" * 300},
+        {"title": "\x1b[2J"},
+        {"class_names": ["\x1b[2J"] * 10},
+        {"name": "../../elsewhere"},
     ],
 )
 def test_damaged_facts_of_the_set_are_refused(tmp_path, facts):
@@ -344,8 +363,22 @@ def test_damaged_facts_of_the_set_are_refused(tmp_path, facts):
     assert "\n" not in refused(saved(tmp_path / "g.pth", dataset=facts))
 
 
-def test_facts_that_are_not_a_dictionary_are_ignored(tmp_path):
-    assert load_weights(saved(tmp_path / "g.pth", facts=["epoch"]), "generator").facts == {}
+def test_facts_that_json_could_not_hold_are_ignored(tmp_path):
+    for facts in (["epoch"], {"epoch": torch.ones(3)}, {(1, 2): 3}):
+        assert load_weights(saved(tmp_path / "g.pth", facts=facts), "generator").facts == {}
+
+
+def test_images_that_are_neither_grey_nor_in_colour_are_refused(tmp_path):
+    path, spec = tmp_path / "g.pth", DatasetSpec("own", "Own", (2, 28, 28))
+    save_weights(path, build(GENERATORS, "mlp", shape=spec.shape, hidden=(8,)), spec)
+    assert "the shape of its images is damaged" in refused(path)
+
+
+def test_other_classes_than_those_of_the_set_are_refused(tmp_path):
+    path = tmp_path / "g.pth"
+    for spec, classes in ((MNIST, 20), (DatasetSpec("own", "Own", MNIST.shape), 2)):
+        save_weights(path, small(classes=classes), spec)
+        assert "is for other classes than those of" in refused(path)
 
 
 def test_loading_does_not_use_the_global_generator(tmp_path):
