@@ -1,13 +1,15 @@
 """The convolutional denoiser, and the sampler of possible clean images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
 from lab.text import sized
+
+MOST_AT_ONCE = 500  # images in a batch
 
 
 class Denoiser(nn.Module):
@@ -64,21 +66,18 @@ class Denoiser(nn.Module):
         )
 
     def forward(
-        self, corrupted: Tensor, condition: Tensor | None = None, latents: Tensor | None = None
+        self, corrupted: Tensor, condition: Tensor, latents: Tensor | None = None
     ) -> Tensor:
         """(N, *shape): the restored images.
 
-        condition: (N, 1 + kinds), the level and the probability of each kind; left out, it is
-        estimated. latents: of a sampler, (N, latent_maps, H / 2, W / 2), standard normal.
+        condition: (N, 1 + kinds), the level and the probability of each kind. latents: of a
+        sampler, (N, latent_maps, H / 2, W / 2), standard normal.
         """
-        if condition is None:
-            condition = self.estimator.condition(corrupted)
-        missing = corrupted.isnan()
         images = corrupted.nan_to_num(nan=0.0)
         level = condition[:, :1, None, None]
         total = (level**2 + self.SPREAD**2).sqrt()  # standard deviation of image and noise
         latents = images.new_zeros(len(images), *self.latent_shape) if latents is None else latents
-        holes = missing[:, :1].to(images.dtype)
+        holes = corrupted[:, :1].isnan().to(images.dtype)
         answer = self.body(images / total, holes, condition, latents).float()
         return (self.SPREAD / total) ** 2 * images + self.scale(condition) * answer
 
@@ -129,7 +128,8 @@ class Estimator(nn.Module):
         standard deviation of the noise, or for other kinds the root mean squared error.
         """
         missing = corrupted[:, :1].isnan().to(corrupted.dtype)
-        found = self.layers(torch.cat((corrupted.nan_to_num(nan=0.0), missing), 1)).float()
+        seen = torch.cat((corrupted.nan_to_num(nan=0.0), missing), 1)
+        found = in_batches(self.layers, seen).float()
         logits, strengths, level = found.split((self.kinds, self.kinds, 1), 1)
         return logits, strengths, level.squeeze(1)
 
@@ -137,6 +137,12 @@ class Estimator(nn.Module):
         """(N, 1 + kinds): the level and the probability of each kind."""
         logits, _, level = self(corrupted)
         return torch.cat((level.exp().clamp(0.01, 1.5)[:, None], logits.softmax(1)), 1)
+
+
+def in_batches(network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """The network's outputs (N, ...) for inputs (N, ...), computed in parts to save memory."""
+    batches = zip(*(each.split(MOST_AT_ONCE) for each in inputs), strict=True)
+    return torch.cat([network(*batch) for batch in batches])
 
 
 class Overview(nn.Module):

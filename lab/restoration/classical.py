@@ -27,7 +27,7 @@ TV_STEPS, TV_LR = 120, 0.05
 class Classical:
     """A method. restore: (corrupted images, corruption, strength) -> restored images.
 
-    strengths: those to choose from. package: a module it needs; install: its name for pip.
+    strengths: those to choose from. package: a module it needs, a key of PACKAGES.
     """
 
     label: str
@@ -35,7 +35,6 @@ class Classical:
     can_undo: Callable[[Corruption], bool]
     strengths: Sequence[float] = (0.0,)
     package: str = ""
-    install: str = ""
 
     @property
     def is_installed(self) -> bool:
@@ -119,8 +118,10 @@ def biharmonic(image: Any, _: float) -> Any:
     import numpy
     from skimage.restoration import inpaint_biharmonic
 
-    hole = numpy.isnan(image[..., 0])
-    return inpaint_biharmonic(numpy.nan_to_num(image), hole, channel_axis=2)
+    hole, black = numpy.isnan(image[..., 0]), numpy.nan_to_num(image)
+    if hole.all():  # scikit-image fails where nothing is known
+        return black
+    return inpaint_biharmonic(black, hole, channel_axis=2)
 
 
 def bm3d(corrupted: Tensor, _: Corruption, strength: float) -> Tensor:
@@ -129,17 +130,14 @@ def bm3d(corrupted: Tensor, _: Corruption, strength: float) -> Tensor:
     A call costs half a second, however small its image is.
     """
     import bm3d as package
+    from torchvision.utils import make_grid
 
     count, channels, height, width = corrupted.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    blank = corrupted.new_zeros(rows * columns - count, channels, height, width)
-    tiles = torch.cat((corrupted, blank)).view(rows, columns, channels, height, width)
-    mosaics = tiles.permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
-    made = [package.bm3d(mosaic.cpu().double().numpy(), strength) for mosaic in mosaics]
-    tiles = torch.stack([torch.as_tensor(each) for each in made])
-    tiles = tiles.view(channels, rows, height, columns, width).permute(1, 3, 0, 2, 4)
-    return tiles.reshape(-1, channels, height, width)[:count].to(corrupted)
+    mosaic = make_grid(corrupted, nrow=math.ceil(count**0.5), padding=0)  # three channels of grey
+    planes = mosaic[:channels].cpu().double().numpy()
+    made = torch.stack([torch.as_tensor(package.bm3d(plane, strength)) for plane in planes])
+    tiles = made.unfold(1, height, height).unfold(2, width, width)  # (C, rows, columns, H, W)
+    return tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)[:count].to(corrupted)
 
 
 def is_noise(corruption: Corruption) -> bool:
@@ -148,7 +146,7 @@ def is_noise(corruption: Corruption) -> bool:
 
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65)
-SKIMAGE = {"package": "skimage", "install": "scikit-image"}
+PACKAGES = {"skimage": "scikit-image", "bm3d": "bm3d"}  # module -> name for pip
 CLASSICAL: dict[str, Classical] = {
     "median": Classical("median", median, is_noise, (3, 5, 7)),
     "tv": Classical(
@@ -156,15 +154,16 @@ CLASSICAL: dict[str, Classical] = {
         (0.003, 0.01, 0.03, 0.1, 0.3, 0.7),
     ),
     "nlm": Classical(
-        "non-local means", for_each_image(non_local_means), is_noise, LEVELS, **SKIMAGE
+        "non-local means", for_each_image(non_local_means), is_noise, LEVELS, "skimage"
     ),
-    "bm3d": Classical("BM3D", bm3d, is_noise, LEVELS, "bm3d", "bm3d"),
+    "bm3d": Classical("BM3D", bm3d, is_noise, LEVELS, "bm3d"),
     "richardson-lucy": Classical(
         *("Richardson-Lucy", richardson_lucy, lambda each: isinstance(each, Separable)),
         (5, 15, 40, 100),
     ),
     "biharmonic": Classical(
-        *("biharmonic", for_each_image(biharmonic), lambda each: isinstance(each, Mask)), **SKIMAGE
+        *("biharmonic", for_each_image(biharmonic), lambda each: isinstance(each, Mask)),
+        package="skimage",
     ),
     "bicubic": Classical("bicubic", bicubic, lambda each: isinstance(each, Downsample)),
 }
@@ -194,5 +193,5 @@ def missing() -> str:
     if not absent:
         return "classical methods, for comparison: all are installed"
     labels = ", ".join(row.label for row in absent)
-    packages = " ".join(dict.fromkeys(row.install for row in absent))
+    packages = " ".join(dict.fromkeys(PACKAGES[row.package] for row in absent))
     return f"left out, because packages are missing: {labels} (pip install {packages})"

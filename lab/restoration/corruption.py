@@ -129,10 +129,6 @@ class Corruption:
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)
         return self.with_severity(severity.expand(len(images)))
 
-    def at_mean_severity(self) -> "Corruption":
-        """A copy with a single severity, the mean of the severities (N,)."""
-        return self.with_severity(self.severity.mean())
-
     def broadcast_severity(self, images: Tensor) -> Tensor:
         """The severity as a tensor that broadcasts with images: () or (N, 1, 1, 1)."""
         severity = torch.as_tensor(self.severity, dtype=images.dtype, device=images.device)

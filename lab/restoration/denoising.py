@@ -13,12 +13,13 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 from lab.device import bfloat16_is_fast
 from lab.errors import Fault
 from lab.models import DENOISERS, build
+from lab.models.denoiser import in_batches
 from lab.restoration.examples import BATCH, GROUP, KINDS, Examples, draw
 from lab.seeding import seed_for, stream
 from lab.text import progress_bar
 from lab.training.optim import Adam, Muon
 
-# Under half the multiplications of the widths that the class has by default.
+# The widths that the class has by default; given, so that they stand in the file.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}
 IMAGES_SHOWN = 190_000  # whatever the set's size
 ESTIMATOR_IMAGES = 400_000  # at most: denoisers that know the truth restore hardly better
@@ -142,8 +143,7 @@ def train_step(network: nn.Module, examples: Examples, known: bool = True) -> Te
 def denoise(network: nn.Module, corrupted: Tensor, condition: Tensor | None = None) -> Tensor:
     """Restore corrupted images (N, C, H, W), in [0, 1]; condition: left out, it is estimated."""
     condition = network.estimator.condition(corrupted) if condition is None else condition
-    parts = zip(corrupted.split(500), condition.split(500), strict=True)
-    return without_haze(torch.cat([network(*part) for part in parts]), condition)
+    return without_haze(in_batches(network, corrupted, condition), condition)
 
 
 def without_haze(restored: Tensor, condition: Tensor) -> Tensor:

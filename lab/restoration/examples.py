@@ -16,8 +16,6 @@ BATCH = 32  # at equal cost, many small steps restore a decibel better than few 
 GROUP = 4  # images of a batch that have the same kind of corruption
 # The kinds of the first groups of a batch; those of the others are drawn at random.
 ALWAYS = ("gaussian", "gaussian", "gaussian", "gaussian-clipped")
-
-
 # Standard deviation of the mildest and of the strongest Gaussian noise, which the file of a
 # trained network keeps: they are what its estimator calls strengths of 0 and of 1.
 NOISE_RANGE = list(CORRUPTIONS["gaussian"].trained)

@@ -114,10 +114,6 @@ class Downsample(Separable):
         """2 for the weaker half of strengths, 4 for the stronger."""
         return cls(torch.where(strength < 0.5, 2.0, 4.0))
 
-    def at_mean_severity(self) -> Corruption:
-        """The coarsest of the severities, since a mean of 2 and 4 is no valid factor."""
-        return self.with_severity(self.severity.max())
-
     def weights(self, images: Tensor, side: int, horizontal: bool = True) -> Tensor:
         squares = torch.arange(side, device=images.device)[None] // self.broadcast_severity(images)
         return (squares.mT == squares).to(images.dtype)
@@ -135,7 +131,7 @@ class Jpeg(Corruption):
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         qualities = self.per_image(images).severity.round().int().tolist()
-        pictures = map(as_picture, unit_to_levels(images.clone()))
+        pictures = map(as_picture, unit_to_levels(images))
         made = [through_jpeg(*each) for each in zip(pictures, qualities, strict=True)]
         return to_unit(torch.stack(made)).to(images.device)
 

@@ -18,6 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from lab.device import bfloat16_is_fast
 from lab.models import SAMPLERS, build
+from lab.models.denoiser import in_batches
 from lab.restoration.denoising import one_cycle, progress, without_haze
 from lab.restoration.examples import Examples, draw
 from lab.seeding import per_image_noise, seed_for, stream
@@ -135,7 +136,6 @@ def sample(network: nn.Module, corrupted: Tensor, count: int, seed: int) -> Tens
     found = []
     for index in range(count):
         latents = per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {index}")
-        inputs = (each.split(500) for each in (corrupted, condition, latents.to(corrupted.device)))
-        restored = torch.cat([network(*batch) for batch in zip(*inputs, strict=True)])
+        restored = in_batches(network, corrupted, condition, latents.to(corrupted.device))
         found.append(without_haze(restored, condition))
     return torch.stack(found, 1)

@@ -62,7 +62,8 @@ class Objective:
         Missing pixels are left out, and so is the square of the image itself, a constant per row.
         """
         # One severity for the whole bank is accurate enough to choose starts.
-        expected = self.corruption.at_mean_severity().expected(bank_images).flatten(1)
+        typical = self.corruption.with_severity(self.corruption.severity.median())
+        expected = typical.expected(bank_images).flatten(1)
         known = (~self.corrupted.isnan()).to(expected.dtype).flatten(1)  # (N, pixels)
         squares = torch.cat([known @ part.square().T for part in expected.split(500)], 1)
         return squares - 2 * filled(self.corrupted).flatten(1) @ expected.T
@@ -123,9 +124,8 @@ def _best(latents: Tensor, values: Tensor, images: int, count: int) -> Tensor:
 
 def decode(generator: nn.Module, latents: Tensor) -> Tensor:
     """The generator's images (N, C, H, W) in [0, 1], with gradients."""
-    labels = class_labels(generator, latents)
-    latents = latents[:, : generator.latent_dim]
-    return ((generator(latents) if labels is None else generator(latents, labels)) + 1) / 2
+    z, labels = latents[:, : generator.latent_dim], class_labels(generator, latents)
+    return (generator(z, labels) + 1) / 2
 
 
 def class_labels(generator: nn.Module, latents: Tensor) -> Tensor | None:

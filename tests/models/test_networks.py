@@ -100,8 +100,8 @@ def test_the_sides_are_halved_down_to_four_pixels(side):
 def test_parameter_counts_of_the_other_networks_are_pinned():
     # 9 * (1*32 + 32*64 + 64*128 + 128*128), 2 * (32+64+128+128), 128*10+10
     assert count_parameters(build(CLASSIFIERS, "cnn", shape=GREY, classes=10)) == 241_898
-    # 6*48*9+48 + 2*(48*48*9+48) + 48*96*4+96 + 4*(96*96*9+96) + 96*192+192
-    # + 2*(48*48*9+48) + 48*4*9+4
+    # 20*32*9+32 + 4*(32*32*9+32) + 32*64*4+64 + 4*(64*64*9+64) + 64*128+128 + 32*4*9+4, places
+    # 32*196, overview 845*256+256 + 256*784+784 + 16*64+64, estimator 20_711
     assert count_parameters(build(DENOISERS, "blind", shape=GREY, corruptions=11)) == 654_363
 
 
@@ -141,7 +141,16 @@ def test_classifier_and_denoiser_take_any_shape(shape):
     features, logits = classifier.features_and_logits(images)
     assert features.shape == (4, 128) and logits.shape == classifier(images).shape == (4, 7)
     denoiser = build(DENOISERS, "blind", shape=shape, corruptions=3, width=4, inner_width=6)
-    assert denoiser(images).shape == images.shape
+    assert denoiser(images, torch.rand(4, 4)).shape == images.shape
+
+
+def test_the_estimator_works_in_batches(monkeypatch):
+    monkeypatch.setattr("lab.models.denoiser.MOST_AT_ONCE", 3)
+    estimator, sizes = build(DENOISERS, "blind", shape=GREY, corruptions=3).estimator, []
+    estimator.layers.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    logits, strengths, level = estimator(torch.rand(7, *GREY))
+    assert sizes == [3, 3, 1]
+    assert logits.shape == strengths.shape == (7, 3) and level.shape == (7,)
 
 
 def test_clipped_pixels_reach_black_and_learn_like_tanh():

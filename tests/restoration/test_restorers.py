@@ -134,6 +134,14 @@ def test_a_new_restorer_is_one_row(context: Context, monkeypatch: pytest.MonkeyP
     assert isinstance(context.generator, nn.Module)
 
 
+def test_an_image_of_which_nothing_is_left_is_inpainted_in_black() -> None:
+    pytest.importorskip("skimage")
+    corrupted = torch.full((2, 3, 8, 8), torch.nan)
+    corrupted[1, :, 2:5] = 0.5
+    restored = classical.CLASSICAL["biharmonic"].restore(corrupted, parse("mask:0.9"), 0)
+    assert not restored[0].any() and torch.allclose(restored[1], torch.tensor(0.5), atol=0.2)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("method", ["nlm", "bm3d", "biharmonic"])
 def test_methods_of_other_packages_restore_grey_and_colour(method: str, channels: int) -> None:

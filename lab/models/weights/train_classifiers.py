@@ -64,8 +64,7 @@ def main() -> None:
             accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, CPU)
             print(f"{dataset.title}, {kind}: accuracy on test {accuracy:.2%}", flush=True)
             path = WEIGHTS / file_of("classifier", name, kind)
-            facts = {"test_accuracy": accuracy}
-            save_weights(path, classifier, dataset.spec, dtype=dtype, **facts)
+            save_weights(path, classifier, dataset.spec, dtype=dtype, test_accuracy=accuracy)
     write_checksums()
 
 
