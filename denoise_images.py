@@ -36,16 +36,16 @@ from lab.report import report
 from lab.report.figures import save_sheet
 from lab.restoration import classical, corruptions, denoising, restorers
 from lab.restoration.corruption import Corruption, filled
-from lab.restoration.corruptions import ALL, CORRUPTIONS, Gaussian, GaussianClipped
+from lab.restoration.corruptions import ALL, CORRUPTIONS, Gaussian
 from lab.restoration.examples import given_condition
-from lab.restoration.networks import find_both
+from lab.restoration.networks import find
 from lab.restoration.own_pictures import restore_own
 from lab.restoration.restorers import RESTORERS, SAMPLES, Context
 from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.restoration.sheets import Sheets, show_samples
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
-from lab.text import listed, printable
+from lab.text import printable
 
 COUNT = 16  # test images to restore, unless --count is given
 CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
@@ -111,9 +111,9 @@ def check(options: Options) -> None:
             raise Mistake("--count: is for test images; leave it out with --images")
         for name in ("sigma", "corruption"):
             if (given := getattr(options, name)) and (len(given) > 1 or given == (ALL,)):
-                raise Mistake(
-                    f"{flag_of(name)}: your own pictures have one corruption; give one, or none"
-                )
+                one = "your own pictures have one corruption; give one, or none"
+                raise Mistake(f"{flag_of(name)}: {one}")
+        restorers.select_for_own(options.restorer, options.samples)
 
 
 def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
@@ -121,8 +121,7 @@ def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
     texts, sigmas = options.corruption or (), options.sigma or ()
     if not (texts or sigmas or options.images):
         sigmas = (0.1, 0.3, 0.5)
-    gaussian = GaussianClipped if options.images else Gaussian  # files hold no value outside [0, 1]
-    return corruptions.requested(texts, sigmas, shape, gaussian)
+    return corruptions.requested(texts, sigmas, shape)
 
 
 # Test images
@@ -140,6 +139,7 @@ def restore_test_images(
 
     tuning: clean training images for classical methods, (N, C, H, W); None to leave these out.
     """
+    context.projected = []
     corrupted = corruption.apply(test.clean, context.seed)
     rows = {"corrupted": filled(corrupted)}
     found = {"corrupted": test.scores(rows["corrupted"])}
@@ -157,10 +157,8 @@ def restore_test_images(
             found[label] = test.scores(rows[label])
     for label, score in found.items():
         print(table_row(str(corruption), label, score), flush=True)
-    if classes := restorers.projected_classes(context, sheets.dataset.spec.class_names):
-        labels = sheets.dataset.test_labels[: len(classes)]
-        right = int((context.classes["projection"] == labels).sum())
-        print(f"{'':22}projected as {listed(classes, 16)}: right {right} of {len(classes)} times")
+    if classes := context.projected:
+        print(test.class_row(classes, sheets.dataset.spec.class_names))
     shown = [(f"{label}\n{found[label]['psnr']:.1f} dB", row) for label, row in rows.items()]
     below = "; below, the class projected" if classes else ""
     sheets.save(
@@ -169,8 +167,10 @@ def restore_test_images(
         [("clean", test.clean), *shown],
         {
             **corruption.facts(),
-            **{"images": len(test.clean), "seed": context.seed},
-            **{"restarts": context.restarts, "steps": context.steps},
+            "images": len(test.clean),
+            "seed": context.seed,
+            "restarts": context.restarts,
+            "steps": context.steps,
             "scores": {label: json_values(score) for label, score in found.items()},
             **({"classes": classes} if classes else {}),
         },
@@ -221,17 +221,15 @@ def find_evaluator(dataset: Dataset, device: torch.device) -> Evaluator | None:
 
 
 def restore_all(
-    options: Options,
-    context: Context,
-    sheets: Sheets,
-    found: Sequence[Corruption],
-    device: torch.device,
+    options: Options, context: Context, sheets: Sheets, found: Sequence[Corruption]
 ) -> None:
     """Corrupt and restore test images in every way asked for; then denoise generated images."""
+    for corruption in found:  # raises a Mistake before anything is written
+        restorers.select(options.restorer, context, corruption, options.samples)
     dataset, tuning = sheets.dataset, None
-    test = CleanImages.of(dataset, options.count or COUNT, device)
+    test = CleanImages.of(dataset, options.count or COUNT, context.device)
     if ALL in (options.corruption or ()):
-        tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(device)
+        tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT]).to(context.device)
         print(classical.missing())
     print(test.table_head)
     for corruption in found:
@@ -240,7 +238,7 @@ def restore_all(
         show_samples(context, sheets, corruption, test.clean, options.samples)
     if "denoiser" not in options.restorer or not context.denoiser:
         return
-    if evaluator := find_evaluator(dataset, device):
+    if evaluator := find_evaluator(dataset, context.device):
         clean_generated(context, sheets, evaluator, test.clean)
 
 
@@ -269,26 +267,28 @@ def main() -> None:
         print(SAMPLE_NOTICE)
     if remark := trained.remark_on(dataset):
         print(remark)
-    denoiser, sampler = find_both(
-        *(partial(results.network_path, trained.path), dataset, device, options.seed),
-        needs_denoiser=bool(pictures) and not found,  # it estimates their corruption
-        retrain=(options.train_denoiser, options.train_sampler),
-    )
+    path_of = partial(results.network_path, trained.path)
+    common = (dataset, device, options.seed)
+    estimates = bool(pictures) and not found  # the denoiser estimates their corruption
+    denoiser = find("denoiser", path_of("denoiser"), *common, estimates, options.train_denoiser)
+    sampler = find("sampler", path_of("sampler"), *common, False, options.train_sampler, denoiser)
     context = Context(
         trained.network.to(device),
-        *(each and each.network for each in (denoiser, sampler)),
+        denoiser and denoiser.network,
+        sampler and sampler.network,
         **{"seed": options.seed, "restarts": options.restarts, "steps": options.steps},
         corruption_is_given=bool(pictures and found),
+        class_names=trained.spec.class_names,
     )
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
     with full_precision(), on_interrupt(f"the finished sheets are in {results}"):
         if pictures:
-            tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(device)
-            restore_own(context, sheets, pictures, tiles, options.restorer, options.samples, found)
+            given = found[0] if found else None
+            restore_own(context, sheets, pictures, options.restorer, options.samples, given)
         else:
-            restore_all(options, context, sheets, found, device)
+            restore_all(options, context, sheets, found)
     if trained.run and results.folder == trained.run.restorations.folder:
         page = trained.run.report_path
         with os_errors_as_faults(f"all but {page} is saved; gan_lab.py --report writes that"):

@@ -75,7 +75,8 @@ def score_set(options: Options, dataset: Dataset, scored: dict[str, Any]) -> Non
     """Add what is not in `scored` yet, by corruption and method; it is written after each."""
     spec = dataset.spec
     loaded = [load_shipped(role, spec) for role in ("generator", "denoiser", "sampler")]
-    context = Context(*(weights.network for weights in loaded), seed=options.seed)
+    networks = (weights.network for weights in loaded)
+    context = Context(*networks, seed=options.seed, class_names=spec.class_names)
     clean = CleanImages.of(dataset, options.count, torch.device("cpu"))
     tuning = to_unit(dataset.train_images[: classical.TUNING_COUNT])
     counts = dict.fromkeys(SLOW, options.slow_count) | {"projection": options.projected}

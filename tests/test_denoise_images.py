@@ -30,6 +30,7 @@ from lab.restoration import (
     corruptions,
     denoising,
     networks,
+    own_pictures,
     posterior,
     projection,
     restorers,
@@ -243,9 +244,45 @@ def test_only_the_restorers_asked_for_are_used(
             "cannot restore gaussian:0.1 here; regeneration, projection can",
         ),
         (("--samples", 2, "--sigma", 0.1), "--train-sampler trains one"),
+        (("--train-sampler",), "--train-sampler: starts from a denoiser; add --train-denoiser"),
     ):
         with pytest.raises(Mistake, match=said):
             run_script(monkeypatch, "--run", own_run, *asked, *FEW)
+    assert list((own_run / "denoising_results").glob("*.png")) == [
+        own_run / "denoising_results" / "mask_top20.png"
+    ]
+
+
+def test_a_restorer_that_cannot_undo_one_corruption_is_refused_before_the_others(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    asked = ("--restorer", "consistent", "--corruption", "blur:2", "mask:0.5")
+    with pytest.raises(Mistake, match=r"--restorer consistent: cannot restore mask:0\.5 here"):
+        run_script(monkeypatch, "--run", finished, "--out", tmp_path / "out", *asked, *FEW)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("classes", [("",), ("oak", "elm"), ("ash", "birch", "elm", "oak")])
+def test_the_classes_of_projections_are_the_generators_on_any_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys, classes: tuple[str, ...]
+) -> None:
+    torch.manual_seed(0)
+    spec = datasets.DatasetSpec("leaves", "Leaves", (1, 16, 16), ("elm", "oak"))
+    conditional = build(GENERATORS, "mlp", shape=spec.shape, latent_dim=8, hidden=(9,), classes=2)
+    save_weights(tmp_path / "generator.pth", conditional, spec)
+    for index in range(80):
+        home = tmp_path / "own" / classes[index % len(classes)]
+        home.mkdir(parents=True, exist_ok=True)
+        picture = torch.randint(0, 256, (16, 16), dtype=torch.uint8)
+        Image.fromarray(picture.numpy()).save(home / f"{index}.png")
+    arguments = ("--generator", tmp_path / "generator.pth", "--data-dir", tmp_path / "own")
+    asked = ("--restorer", "projection", "--corruption", "mask:0.5", "--out", tmp_path / "out")
+    run_script(monkeypatch, *arguments, *asked, *FEW)
+    said = capsys.readouterr().out
+    (line,) = (line.strip() for line in said.splitlines() if "projected as" in line)
+    found = line.removeprefix("projected as ").partition(":")[0].split(", ")
+    assert len(found) == 3 and set(found) <= set(spec.class_names)
+    assert line.endswith(" of 3 times") == (classes != ("",))
 
 
 def test_generated_images_are_denoised_only_if_the_denoiser_is_asked_for(
@@ -435,9 +472,11 @@ def test_estimated_corruptions_are_passed_to_the_restorers(
     monkeypatch.setattr(projection, "find_latents", find_latents)
     monkeypatch.setattr(projection, "decode_in_batches", lambda *_: torch.ones(1, 1, 28, 28))
     arguments = ("--run", finished, "--images", own, "--out", out, *SOON)
-    for given in (("--sigma", 0.4), ("--corruption", "mask:top20"), ("--corruption", "blur:2")):
+    typed = ("gaussian:0.4", "mask:top20", "blur:2")
+    for given in (("--sigma", 0.4), *(("--corruption", each) for each in typed)):
         run_script(monkeypatch, *arguments, *given, "--samples", 2)
     assert found == [
+        ("gaussian-clipped", [pytest.approx(0.4)], 0),
         ("gaussian-clipped", [pytest.approx(0.4)], 0),
         ("mask", [20], 20 * 28),
         ("blur", [2], 0),
@@ -468,7 +507,58 @@ def test_own_images_without_corruption_are_kept(
             assert picture.tobytes() == clean.numpy().tobytes()
 
 
+def test_own_images_are_projected_onto_the_classes_of_each_corruption(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, capsys
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in "abc":
+        Image.new("L", (28, 28), 99).save(own / f"{name}.png")
+    conditional = build(GENERATORS, "mlp", shape=MNIST.shape, latent_dim=8, hidden=(9,), classes=10)
+    save_weights(own_run / "generator.pth", conditional, MNIST)
+    save_weights(own_run / "denoiser.pth", small_denoiser(), MNIST)
+    estimated = [parse("salt-pepper:0.2"), parse("poisson:5"), None]
+    monkeypatch.setattr(own_pictures, "estimate", lambda *_: estimated)
+    run_script(monkeypatch, "--run", own_run, "--images", own, *SOON)
+    lines = capsys.readouterr().out.splitlines()
+    found = [line.split() for line in lines if line.startswith("projected: ")]
+    assert [words[1:3] for words in found] == [["a.png", "as"], ["b.png", "as"]]
+    assert all(len(words) == 4 and words[3] in MNIST.class_names for words in found)
+
+
+def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    own, out = tmp_path / "own", tmp_path / "out"
+    own.mkdir()
+    Image.new("L", (28, 28), 51).save(own / "one.png")
+    asked = ("--restorer", "projection", "--samples", 2, "--sigma", 0.3)
+    run_script(monkeypatch, "--run", finished, "--images", own, "--out", out, *asked, *SOON)
+    assert {path.parent.name for path in out.glob("*/*.png")} == {"projected", "samples"}
+
+
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--restorer", "regeneration"), "projection, denoiser, sampler with --samples can"),
+        (("--restorer", "sampler"), "--restorer sampler: cannot restore your own pictures"),
+        (
+            ("--samples", 2, "--sigma", 0.1),
+            "--samples 2: there is no sampler for your own pictures",
+        ),
+        (("--restorer", "denoiser", "--sigma", 0.1), "own pictures; projection can"),
+    ],
+)
+def test_restorers_that_would_make_nothing_of_own_images_are_refused(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, asked, said: str
+) -> None:
+    Image.new("L", (28, 28), 51).save(tmp_path / "one.png")
+    with pytest.raises(Mistake, match=said):
+        run_script(monkeypatch, "--run", own_run, "--images", tmp_path, *asked, *SOON)
+    assert not (own_run / "denoising_results").exists() and not (own_run / "denoiser.pth").exists()
 
 
 @pytest.mark.parametrize(
@@ -521,7 +611,7 @@ def test_options_without_effect_on_own_images_are_refused(
 def test_a_corruption_that_does_not_fit_is_refused(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Mistake, match="--corruption mask:box99: the images have 28 x 28 pixels"):
+    with pytest.raises(Mistake, match="--corruption mask:box99: leaves none of the 28 x 28"):
         run_script(monkeypatch, "--run", finished, "--corruption", "mask:box99", "--out", tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -19,17 +19,16 @@ from lab.restoration.operators import Blur, Downsample, Jpeg, MotionBlur
 from lab.seeding import seed_for
 from lab.text import shortened
 
-KINDS = (
-    *(Gaussian, GaussianClipped, SaltPepper, Speckle, Poisson),
-    *(Blur, MotionBlur, Downsample, Mask, Jpeg),
-)
 ALL = "all"  # --corruption all: every row at its examples
-CORRUPTIONS: dict[str, type[Corruption]] = {kind.name: kind for kind in KINDS}
+NOISES = (Gaussian, GaussianClipped, SaltPepper, Speckle, Poisson)
+OPERATORS = (Blur, MotionBlur, Downsample, Mask, Jpeg)
+CORRUPTIONS: dict[str, type[Corruption]] = {kind.name: kind for kind in (*NOISES, *OPERATORS)}
 
 
 def parse(text: str) -> Corruption:
     """The corruption that `--corruption gaussian:0.3` names; Mistake if there is none."""
-    typed, (name, _, severity) = shortened(text, 80), text.partition(":")
+    typed = shortened(text, 80)
+    name, _, severity = text.partition(":")
     if name not in CORRUPTIONS:
         near = difflib.get_close_matches(name, CORRUPTIONS, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
@@ -66,19 +65,18 @@ def examples() -> list[Corruption]:
 
 
 def requested(
-    texts: Iterable[str],
-    sigmas: Iterable[float],
-    shape: Sequence[int],
-    gaussian: type[Gaussian] = Gaussian,
+    texts: Iterable[str], sigmas: Iterable[float], shape: Sequence[int]
 ) -> list[Corruption]:
-    """The corruptions of --corruption and --sigma (`gaussian`), each once.
+    """The corruptions of --corruption and --sigma, each once.
 
-    Raises Mistake if one does not exist, or does not fit images of `shape` (C, H, W).
+    Of `all` those are left out that do not fit images of `shape` (C, H, W). Raises Mistake if
+    another does not fit, or does not exist.
     """
-    found = []
+    found: list[Corruption] = []
     for text in texts:
-        found += examples() if text == ALL else [parse(text)]
-    found += [gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
+        fitting = [each for each in examples() if not each.refusal(shape)]
+        found += fitting if text == ALL else [parse(text)]
+    found += [Gaussian(sigma + 0.0) for sigma in sigmas]  # -0 is 0
     for corruption in found:
         if why := corruption.refusal(shape):
             raise Mistake(f"--corruption {corruption}: {why}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lab.restoration.corruption import Corruption
+from lab.text import sized
 
 
 class Mask(Corruption):
@@ -62,10 +63,10 @@ class Mask(Corruption):
         return f"{shapes[self.pattern]} missing"
 
     def refusal(self, shape: Sequence[int]) -> str:
-        """A box or rows that would leave no pixel are refused."""
-        least = min(shape[1:]) if self.pattern == "box" else shape[1]
-        fits = self.pattern in ("", "stripes") or self.severity < least
-        return "" if fits else f"the images have {shape[1]} x {shape[2]} pixels; give fewer"
+        """A mask that would leave no pixel is refused."""
+        sizes = {"": 1, "box": min(shape[1:]), "top": shape[1], "stripes": math.inf}
+        fits = self.severity < sizes[self.pattern]
+        return "" if fits else f"leaves none of the {sized(shape)} pixels; give less"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """Make all channels of the missing pixels NaN."""

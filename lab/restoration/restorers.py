@@ -4,7 +4,7 @@ for name, restorer in applicable(context, corruption).items():
     restored = restorer.restore(context, corrupted, corruption)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,9 +22,13 @@ from lab.seeding import per_image_noise
 SAMPLES = 8  # the sampler's answer is the mean of this many
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
-    """What restorers work with: networks on the device of the images, and the user's settings."""
+    """What restorers work with: networks on the device of the images, and the user's settings.
+
+    class_names: of a conditional generator, by label. projected: the class of each image in the
+    last projection; [] for an unconditional generator.
+    """
 
     generator: nn.Module
     denoiser: nn.Module | None = None
@@ -32,8 +36,14 @@ class Context:
     seed: int = 0
     restarts: int = 10  # of a projection
     steps: int = 250  # of a projection
-    classes: dict[str, Tensor] = field(default_factory=dict)  # (N,), of the last "projection"
     corruption_is_given: bool = False  # else the denoiser estimates it
+    class_names: Sequence[str] = ()
+    projected: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """That of the networks and the images."""
+        return next(self.generator.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -69,14 +79,14 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
 
 
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
-    """The generator's images that explain the corrupted ones best; also sets context.classes."""
+    """The generator's images that explain the corrupted ones best; also sets context.projected."""
     generator = context.generator
     latents = projection.find_latents(
         generator, corrupted, corruption, context.restarts, context.steps
     )
     labels = projection.class_labels(generator, latents)
     if labels is not None:
-        context.classes["projection"] = labels.cpu()
+        context.projected = [context.class_names[label] for label in labels.tolist()]
     return projection.decode_in_batches(generator, latents)
 
 
@@ -152,12 +162,6 @@ RESTORERS: dict[str, Restorer] = {
 }
 
 
-def projected_classes(context: Context, class_names: Sequence[str]) -> list[str]:
-    """The class of each image in the last projection; [] for an unconditional generator."""
-    found = context.classes.get("projection")
-    return [] if found is None else [class_names[label] for label in found.tolist()]
-
-
 def applicable(context: Context, corruption: Corruption) -> dict[str, Restorer]:
     """The rows of RESTORERS that can undo the corruption with the networks in `context`."""
     return {
@@ -167,11 +171,38 @@ def applicable(context: Context, corruption: Corruption) -> dict[str, Restorer]:
     }
 
 
-def select(wanted: Sequence[str], context: Context, corruption: Corruption) -> dict[str, Restorer]:
-    """The rows that --restorer names and that can undo the corruption; Mistake if none can."""
+def select(
+    wanted: Sequence[str], context: Context, corruption: Corruption, samples: int = 0
+) -> dict[str, Restorer]:
+    """The rows that --restorer names and that can undo the corruption.
+
+    Raises Mistake if none can, or if no row can make the `samples` of --samples.
+    """
     usable = applicable(context, corruption)
     found = {name: row for name, row in usable.items() if name in wanted}
     if not found:
         names = f"cannot restore {corruption} here; {', '.join(usable)} can"
         raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
+    if samples and not any(row.sample for row in usable.values()):
+        cure = "--train-sampler trains one"
+        raise Mistake(f"--samples {samples}: there is no sampler for {corruption}; {cure}")
+    return found
+
+
+def select_for_own(
+    wanted: Sequence[str], samples: int, usable: Mapping[str, Restorer] = RESTORERS
+) -> dict[str, Restorer]:
+    """The rows of `usable` that restore the user's own pictures and that the options ask for.
+
+    A sampler is asked for by --samples, the others by --restorer. Raises Mistake if there are none,
+    or no sampler for --samples.
+    """
+    own = {name: row for name, row in usable.items() if row.own_folder}
+    if samples and not any(row.sample for row in own.values()):
+        cure = "--train-sampler trains one"
+        raise Mistake(f"--samples {samples}: there is no sampler for your own pictures; {cure}")
+    found = {name: row for name, row in own.items() if (samples if row.sample else name in wanted)}
+    if not found:
+        can = ", ".join(name + " with --samples" * bool(row.sample) for name, row in own.items())
+        raise Mistake(f"--restorer {' '.join(wanted)}: cannot restore your own pictures; {can} can")
     return found

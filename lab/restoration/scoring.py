@@ -1,7 +1,9 @@
 """Scores of restored images against the clean ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from lab.data.pixels import to_float, to_unit, unit_to_levels
 from lab.device import full_precision
 from lab.errors import Fault
 from lab.models.shipped import load_classifier
+from lab.text import listed
 
 UNSURE = 0.05  # standard deviation of its samples above which a pixel counts as unsure
 
@@ -64,12 +67,20 @@ class CleanImages:
         head = f"{'corruption':<22}{'image':<20}{'PSNR/dB':>8}{'SSIM':>8}"
         return head + (f"{'accuracy':>10}" if self.have_accuracy else "")
 
+    def class_row(self, found: Sequence[str], class_names: Sequence[str]) -> str:
+        """A line of the printed table: the class found for each image, and how many are right."""
+        line = f"{'':22}projected as {listed(found, 16)}"
+        if self.labels is None:
+            return line
+        true = [class_names[label] for label in self.labels.tolist()]
+        return f"{line}: right {sum(map(eq, found, true))} of {len(true)} times"
+
     @torch.no_grad()
     def scores(self, images: Tensor) -> dict[str, float]:
         """PSNR, SSIM, and the accuracy of the classifier on the restored images."""
         found = scores(images, self.clean)
         if self.have_accuracy:
-            seen = self.classifier(to_float(unit_to_levels(images.clone()))).argmax(1)
+            seen = self.classifier(to_float(unit_to_levels(images))).argmax(1)
             found["accuracy"] = round(float((seen == self.labels).float().mean()), 4)
         return found
 
@@ -97,13 +108,13 @@ def table_row(corruption: str, label: str, score: dict[str, float]) -> str:
     """A line of the printed table, below `CleanImages.table_head`."""
     right = f"{score['accuracy']:10.1%}" if "accuracy" in score else ""
     within = f"  truth within the spread: {score['within']:.0%}" if "within" in score else ""
-    return f"{corruption:<22}{label:<20}{score['psnr']:8.2f}{score['ssim']:8.3f}{right}{within}"
+    names = f"{corruption + ' ':<22}{label:<20}"
+    return f"{names}{score['psnr']:8.2f}{score['ssim']:8.3f}{right}{within}"
 
 
 def json_values(score: dict[str, float]) -> dict[str, float | str | None]:
     """A score as JSON can hold it: null for infinity (the PSNR of equal images), a text for NaN."""
-    words = {math.inf: None, -math.inf: None}
     return {
-        name: "not a number" if math.isnan(value) else words.get(value, value)
+        name: "not a number" if math.isnan(value) else None if math.isinf(value) else value
         for name, value in score.items()
     }

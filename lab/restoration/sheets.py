@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lab.data.datasets import Dataset
 from lab.data.pixels import unit_to_levels
-from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.restorers import Context, applicable
 from lab.restoration.scoring import CleanImages, json_values, table_row
@@ -62,15 +61,13 @@ def show_samples(
 ) -> None:
     """The sheet of --samples: `count` restorations of each image, their mean and their spread.
 
-    clean: (N, C, H, W). The spread is twice the standard deviation of a pixel.
+    clean: (N, C, H, W). The spread is twice the standard deviation of a pixel. `restorers.select`
+    says whether there is a sampler.
     """
     clean = clean[:MAX_SAMPLED]
-    samplers = [row for row in applicable(context, corruption).values() if row.sample]
-    if not samplers:
-        cure = "--train-sampler trains one"
-        raise Mistake(f"--samples {count}: there is no sampler for {corruption}; {cure}")
+    sampler = next(row for row in applicable(context, corruption).values() if row.sample)
     corrupted = corruption.apply(clean, context.seed)
-    found = samplers[0].sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
+    found = sampler.sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
     score = CleanImages(clean).scores_of_samples(found)
     print(table_row(str(corruption), f"mean of {count} samples", score), flush=True)
     spread = found.std(1, correction=0)

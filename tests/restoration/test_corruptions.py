@@ -142,11 +142,18 @@ def test_invalid_corruptions_are_mistakes(typed: str, said: str) -> None:
 
 
 def test_a_mask_that_leaves_no_pixel_is_a_mistake() -> None:
-    for typed in ("mask:box99", "mask:top28"):
-        with pytest.raises(Mistake, match="have 28 x 28 pixels; give fewer"):
+    for typed in ("mask:box99", "mask:top28", "mask:1"):
+        with pytest.raises(Mistake, match=f"{typed}: leaves none of the 28 x 28 pixels; give less"):
             requested([typed], (), (1, 28, 28))
     found = requested(["blur:2", "mask:top20", "blur:2.0"], (), (1, 28, 28))
     assert [str(corruption) for corruption in found] == ["blur:2", "mask:top20"]
+
+
+def test_all_leaves_out_what_does_not_fit_small_images() -> None:
+    every, of_small = (
+        [str(each) for each in requested(["all"], (), (3, side, side))] for side in (28, 16)
+    )
+    assert set(every) - set(of_small) == {"mask:top20"} and set(of_small) < set(every)
 
 
 def test_samples_of_the_true_distribution_are_calibrated() -> None:
@@ -163,3 +170,5 @@ def test_the_table_has_a_column_of_accuracies_where_there_are_some() -> None:
         line = table_row("blur:2", "corrupted", test.scores(1 - clean))
         assert len(line) == len(test.table_head)
         assert ("accuracy" in test.table_head) == ("%" in line) == (None not in facts)
+        longest = table_row("gaussian-clipped:0.947", "corrupted", test.scores(clean))
+        assert longest.startswith("gaussian-clipped:0.947 corrupted ")

@@ -358,4 +358,16 @@ def test_the_denoiser_of_another_set_is_refused(tmp_path: Path) -> None:
     network = network_of()
     save_weights(tmp_path / "denoiser.pth", network, datasets.DATASETS["fashion"])
     with pytest.raises(Fault, match=r"denoiser of Fashion-MNIST, MNIST is needed"):
-        networks.load("denoiser", tmp_path / "denoiser.pth", datasets.DATASETS["mnist"])
+        networks.load("denoiser", tmp_path / "denoiser.pth", datasets.load_sample("mnist"))
+
+
+def test_the_denoiser_of_a_set_whose_folder_was_renamed_is_used(tmp_path: Path, capsys) -> None:
+    path, dataset = tmp_path / "denoiser.pth", datasets.load_sample("mnist")
+    facts = {"fingerprint": dataset.fingerprint, "noise_range": NOISE_RANGE}
+    before, other = (datasets.DatasetSpec("digits", "Digits", (1, side, side)) for side in (28, 16))
+    save_weights(path, network_of(), before, **facts)
+    assert networks.load("denoiser", path, dataset).spec == before
+    assert not capsys.readouterr().out
+    save_weights(path, network_of(other.shape), other, **facts)
+    with pytest.raises(Fault, match="denoiser of Digits, MNIST is needed"):
+        networks.load("denoiser", path, dataset)
