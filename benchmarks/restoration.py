@@ -139,7 +139,7 @@ def methods(context: Context, corruption: Corruption, tuning: Tensor) -> dict[st
     for name, row in applicable(context, corruption).items():
         if row.sample:
             found[name] = lambda images, row=row: row.sample(context, images, corruption, SAMPLES)
-        elif row.is_learned:
+        elif name != "regeneration":  # unrelated to the image
             found[name] = lambda images, row=row: row.restore(context, images, corruption)
     return found
 

@@ -52,18 +52,16 @@ class Restorer:
 
     label: its name in tables and beside images. needs: the field of Context that must not be None.
     restore: (context, corrupted images, corruption) -> images (N, C, H, W) in [0, 1].
-    can_undo: whether it applies to a corruption. is_learned: whether a network does the restoring,
-    so that the result should score better than the corrupted images. own_folder: the folder for
-    restored pictures of the user; "" if it does not restore them. sample: (context, corrupted
-    images, corruption, count) -> different restorations (N, count, C, H, W) of each image, whose
-    mean `restore` returns; None if it has one answer only.
+    can_undo: whether it applies to a corruption. own_folder: the folder for restored pictures of
+    the user; "" if it does not restore them. sample: (context, corrupted images, corruption, count)
+    -> different restorations (N, count, C, H, W) of each image, whose mean `restore` returns; None
+    if it has one answer only.
     """
 
     label: str
     needs: str
     restore: Callable[[Context, Tensor, Corruption], Tensor]
     can_undo: Callable[[Corruption], bool]
-    is_learned: bool = True
     own_folder: str = ""
     sample: Callable[[Context, Tensor, Corruption, int], Tensor] | None = None
 
@@ -129,7 +127,6 @@ RESTORERS: dict[str, Restorer] = {
         needs="generator",
         restore=regenerate,
         can_undo=lambda corruption: True,
-        is_learned=False,
     ),
     "projection": Restorer(
         label="projection",
