@@ -124,6 +124,8 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
         _check_size(path, name, value)
     if config.get("shape") != list(spec.shape):
         raise Fault(f"{path}: its network is for other images than those of {spec.title}")
+    if config.get("classes", 0) not in (0, len(spec.class_names)):
+        raise Fault(f"{path}: its network has other classes than {spec.title}")
     if unknown := set(config) - parameters_of(ROLES[role], kind):
         names = listed(sorted(map(str, unknown)))
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")
