@@ -64,10 +64,10 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
 
 
 def _quality(figures: Figures) -> list[str]:
-    """`FCD 20.1 to the test images; real images have 0.1, lower is better.`"""
+    """`FCD 20.13 to the test images; real images have 0.05, lower is better.`"""
     sentences = [
-        f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
-        f"{figures[f'{key}_real']:.1f}, lower is better."
+        f"{label} {figures[f'{key}_test']:.2f} to the test images; real images have "
+        f"{figures[f'{key}_real']:.2f}, lower is better."
         for key, label in DISTANCES.items()
         if {f"{key}_test", f"{key}_real"} <= figures.keys()
     ][:1]
