@@ -32,7 +32,7 @@ from torch import nn
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.classifiers import LEAST_ACCURACY, load_cached_classifier
-from lab.files import atomic_path
+from lab.files import atomic_path, check_writable
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
 from lab.models.request import COUNT, MAX_IMAGES, Request, request_from_options
 from lab.models.sampling import Batch, generate_parts
@@ -193,7 +193,9 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
         check_out(folder)
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
-    folder = folder or output_folder(trained).export_folder / kind
+    else:
+        folder = output_folder(trained).export_folder / kind
+        check_writable("--run", folder, "name a folder with --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
     print(f"largest pixel difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")

@@ -188,6 +188,15 @@ def test_a_folder_that_is_not_writable_is_named(flag, cure):
         locate_outputs(flag, Path("/proc/new/images"), "png", DATASETS["mnist"], [""])
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypatch):
+    trained = generators.find_generator(None, generator)
+    monkeypatch.setattr(generate_images, "output_folder", lambda _: Run(Path("/proc/new")))
+    options = generate_images.Options(export="safetensors")
+    with pytest.raises(Mistake, match=r"^--run /proc/new/.* not writable, name a folder with"):
+        generate_images.save_export(options, trained)
+
+
 def test_images_of_another_format_in_a_run_are_kept(tmp_path):
     place = ("--run", tmp_path / "generated_images")
     (png,) = locate_outputs(*place, "png", FASHION, [""])

@@ -97,12 +97,11 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     late = row is not None and 2 * row["epoch"] >= (options.get("epochs") or 0)
     if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
-        found["classes"] = (
-            f"{FAR.format(distance, COLLAPSED)}{_cure(options)}."
-            if distance >= FOREIGN
-            else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
-            f"than three tenths of their share of the images{_cure(options)}."
-        )
+        have = "1 class has" if thin == 1 else f"{thin} classes have"
+        what = f"Mode collapse, {have} less than three tenths of their share of the images"
+        if distance >= FOREIGN:
+            what = FAR.format(distance, COLLAPSED)
+        found["classes"] = f"{what}{_cure(options)}."
     return found
 
 
