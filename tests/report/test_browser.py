@@ -194,9 +194,13 @@ def restore(page) -> None:
 
 
 def test_the_page_fits_any_width(page) -> None:
-    for width in (1280, 860, 375):
+    side = (
+        "[...document.querySelectorAll('.restore-side')].map((e) => e.scrollWidth - e.clientWidth)"
+    )
+    for width in (1280, 861, 860, 375):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(side) == [0, 0]
 
 
 def test_long_names_of_classes_fit_any_width(browser, tmp_path) -> None:
