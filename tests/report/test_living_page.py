@@ -173,16 +173,16 @@ def test_a_page_reloads_although_the_generator_is_gone(browser, tmp_path, monkey
     run, errors = running(tmp_path), []
     page = browser.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.clock.install()
     page.goto(run.report_path.as_uri())
     page.wait_for_selector(".playable")
     page.click("#project")
+    page.focus("#film-slider")
     monkeypatch.setattr(web_export, "MAX_BYTES", 0)
     with run.locked():
         page_of(run)
-    with page.expect_navigation():
-        page.clock.run_for(21_000)
-    page.clock.run_for(1_000)
+    page.evaluate("saveView()")
+    page.reload()
+    wait_until(page, "document.activeElement !== document.body")  # the last thing restored
     assert "does not run in the page" in page.inner_text("#play") and errors == []
     page.close()
 
