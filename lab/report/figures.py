@@ -28,6 +28,7 @@ MAX_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid with one row per class
 SAMPLES = 10  # images of each class in a class sheet
 CLASS_ROW, TALLEST = 0.44, 20  # height of a row in a class sheet, and of the sheet, in inches
 SHORT = 5  # longer column names are rotated
+MAX_LABEL = 24  # characters of a column's or a class's name
 FRAME_TIME = 400  # milliseconds per frame of a GIF
 CAPTION_SIZE = 18  # font size of its captions
 DPI = 120
@@ -138,7 +139,7 @@ def save_sheet(
     columns = len(rows[0][1])
     scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
-    labels = [shortened(printable(name), 24) for name in names]
+    labels = [shortened(printable(name), MAX_LABEL) for name in names]
     longest = max(map(len, labels), default=0)
     width = max(5, 1.6 + sheet.width / DPI)  # wide enough for the title
     figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.085 * longest)
@@ -177,7 +178,8 @@ def save_class_sheet(
     bars.axvline(fair, color="tab:blue", linestyle="--")
     for row, share in zip(rows, shares, strict=True):
         bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
-    bars.set_yticks(rows, class_names, parse_math=False)  # a class may be called $5_to_$9
+    labels = [shortened(name, MAX_LABEL) for name in class_names]
+    bars.set_yticks(rows, labels, parse_math=False)  # a class may be called $5_to_$9
     bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the images
     bars.set_xlim(0, widest)
     bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
