@@ -72,10 +72,8 @@ def _quality(figures: Figures) -> list[str]:
         if {f"{key}_test", f"{key}_real"} <= figures.keys()
     ][:1]
     if "asked_class" in figures:
-        share = f"{figures['asked_class']:.1%}"
-        sentences.append(
-            f"The classifier sees the class that was asked for in {share} of the images."
-        )
+        share = f"in {figures['asked_class']:.1%} of the images"
+        sentences.append(f"The classifier sees the class that was asked for {share}.")
     return sentences
 
 
