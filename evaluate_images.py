@@ -149,7 +149,7 @@ def save(subject: Subject, dataset: Dataset, judgement: Judgement, results: RunF
     options = subject.options
     run_facts = [f"{key} {options[key]}" for key in ("recipe", "seed") if key in (options or {})]
     facts = [dataset.title, *run_facts, counted(len(judgement.images), "image")]
-    title = f"{Path(subject.name).name}: {', '.join(facts)}"
+    title = f"{Path(subject.name).resolve().name}: {', '.join(facts)}"
     words = save_evaluation(
         *(results, judgement, dataset, title),
         *(subject.run.history if subject.run else (), options),

@@ -32,7 +32,7 @@ from torch import nn
 from lab.data.writers import WRITERS, Contents, kind_of
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.classifiers import LEAST_ACCURACY, load_cached_classifier
-from lab.files import atomic_path
+from lab.files import atomic_path, check_writable
 from lab.models.export import EXPORTS, LATENTS, check_installed, export
 from lab.models.request import COUNT, MAX_IMAGES, Request, request_from_options
 from lab.models.sampling import Batch, generate_parts
@@ -43,7 +43,7 @@ from lab.restoration.corruptions import CORRUPTIONS, Corruption, corrupted_copie
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, locate_outputs
 from lab.runs.generators import TrainedGenerator, find_generator, output_folder
-from lab.text import command_line, counted, progress_bar
+from lab.text import command_line, counted, printable, progress_bar
 
 SHOWN = 100  # images in the sheet
 
@@ -193,7 +193,9 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
         check_out(folder)
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
-    folder = folder or output_folder(trained).export_folder / kind
+    else:
+        folder = output_folder(trained).export_folder / kind
+        check_writable("--run", folder, "name a folder with --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
     print(f"largest pixel difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
@@ -208,7 +210,7 @@ def main() -> None:
     options = Options(**given)
     device = pick_device(options.device)
     if options.export:
-        allowed = ("export", "run", "generator", "pretrained", "out", "device")
+        allowed = ("export", "run", "generator", "pretrained", "out")
         refuse_others(given, allowed, "has no effect with --export")
         check_installed(options.export)
     trained = find_generator(options.run, options.generator, options.pretrained)
@@ -225,7 +227,8 @@ def main() -> None:
     into = find_places(options, trained, corruptions, contents)
     set_up_torch()
     total, began = sum(contents.counts), time.monotonic()
-    print(f"{counted(total, 'image')} like {spec.title}, by {trained.path}{trained.stage}")
+    title = printable(spec.title)  # from a file that may be anybody's
+    print(f"{counted(total, 'image')} like {title}, by {trained.path}{trained.stage}")
     found = generate_parts(
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),

@@ -223,6 +223,34 @@ def test_the_sheet_of_classes_says_what_was_scored_and_compared_with(
     )
 
 
+def test_a_sheet_is_called_after_the_folder_of_pictures(
+    pictures: Path, tmp_path: Path, monkeypatch, evaluate
+):
+    drawn = []
+    monkeypatch.setattr(figures, "save_class_sheet", lambda *given: drawn.append(given))
+    monkeypatch.chdir(pictures)
+    out = ("--out", tmp_path / "results", "--data-dir", SAMPLE)
+    evaluate("--images", ".", "--dataset", "mnist", *out)
+    assert drawn[0][-2] == f"{pictures.name}: MNIST, 20 images"
+
+
+def test_a_set_that_was_moved_is_named_by_one_option(tmp_path: Path, monkeypatch):
+    leaves = tmp_path / "leaves"
+    leaves.mkdir()
+    for level in range(70):
+        Image.linear_gradient("L").resize((16, 16)).point(lambda v, k=level: v ^ k).save(
+            leaves / f"{level}.png"
+        )
+    save_untrained(tmp_path / "generator.pth", DatasetSpec("leaves", "Leaves", (1, 16, 16)))
+    monkeypatch.chdir(tmp_path)
+    for given in ("leaves", "./leaves"):  # the first is the name of the set, too
+        options = evaluate_images.Options(generator=Path("generator.pth"), dataset=given)
+        found = subject.find_subject(options)
+        assert found.load_dataset(None, None, None).source == str(leaves)
+        with pytest.raises(Mistake, match="--data-dir elsewhere: --dataset says where"):
+            found.load_dataset(Path("elsewhere"), None, None)
+
+
 def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path, evaluate):
     save_untrained(tmp_path / "g.pth", DatasetSpec("cifar", "CIFAR", (3, 20, 20), ("cat", "dog")))
     with pytest.raises(Fault, match=r"CIFAR, is not one that can be loaded.*say with --data-dir"):

@@ -188,6 +188,25 @@ def test_a_folder_that_is_not_writable_is_named(flag, cure):
         locate_outputs(flag, Path("/proc/new/images"), "png", DATASETS["mnist"], [""])
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypatch):
+    trained = generators.find_generator(None, generator)
+    monkeypatch.setattr(generate_images, "output_folder", lambda _: Run(Path("/proc/new")))
+    options = generate_images.Options(export="safetensors")
+    with pytest.raises(Mistake, match=r"^--run /proc/new/.* not writable, name a folder with"):
+        generate_images.save_export(options, trained)
+
+
+def test_images_of_another_format_in_a_run_are_kept(tmp_path):
+    place = ("--run", tmp_path / "generated_images")
+    (png,) = locate_outputs(*place, "png", FASHION, [""])
+    png.path.mkdir()
+    (png.path / "seed000000.png").touch()
+    png.record({})
+    with pytest.raises(Mistake, match="another format; name one for the images with --out"):
+        locate_outputs(*place, "idx", FASHION, [""])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -207,6 +226,7 @@ def test_a_folder_that_is_not_writable_is_named(flag, cure):
         (("--pretrained", "mnist"), "--generator or --pretrained, not both"),
         (("--label-by-classifier",), "is conditional"),
         (("--export", "onnx", "--count", "3"), "--count 3: has no effect with --export"),
+        (("--export", "onnx", "--device", "cpu"), "--device cpu: has no effect with --export"),
     ],
 )
 def test_mistakes_are_refused_and_nothing_is_written(
@@ -226,16 +246,17 @@ def test_mistakes_are_refused_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_sets_that_have_no_classes_or_no_idx(tmp_path, monkeypatch):
-    own = save_generator(tmp_path / "own.pth", DatasetSpec("own", "Own", (3, 16, 16)))
+def test_sets_that_have_no_classes_or_no_idx(tmp_path, monkeypatch, capsys):
+    own = save_generator(tmp_path / "own.pth", DatasetSpec("own", "Own\x1b[2J", (3, 16, 16)))
     common = ("--generator", own, "--out", tmp_path / "out")
     for arguments, line in (
-        (("--classes", "1"), "Own has no labels"),
+        (("--classes", "1"), "has no labels"),
         (("--format", "idx"), "grey images"),
     ):
         with pytest.raises(Mistake, match=line):
             make(monkeypatch, *common, *arguments)
     make(monkeypatch, *common, "--count", 3)
+    assert "3 images like Own?[2J, by" in capsys.readouterr().out  # it does not steer the terminal
     with Image.open(tmp_path / "out" / "seed000002.png") as picture:
         assert picture.mode == "RGB" and picture.size == (16, 16)
 

@@ -33,10 +33,9 @@ def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
     if trained is None:
         raise Mistake("--cas: needs a conditional generator; leave it out with --images")
     if labels_to_ask(trained.network, dataset, 1) is None:
-        raise Mistake(
-            f"--cas: {trained.path} is no conditional generator of {dataset.title}; leave it "
-            "out, or train one with gan_lab.py --conditional"
-        )
+        what = f"{trained.path} is no conditional generator of {dataset.title}"
+        cure = "leave it out, or train one with gan_lab.py --conditional"
+        raise Mistake(f"--cas: {what}; {cure}")
 
 
 @full_precision()

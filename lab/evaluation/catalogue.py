@@ -62,7 +62,7 @@ def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict
         f"{key}_real": Metric(
             *(f"{label} of real images", "", ".2f"),
             "The distance of training images to the test images: the least one can hope for.",
-            lambda sample, real: real.floor(judge),
+            lambda sample, real: real.distance(real.train, "test", judge),
             real_halves=("train", "test"),
             **needs,
         ),
@@ -71,7 +71,7 @@ def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict
             "Fréchet distance to 10,000 training images, or to all of a smaller set, seen "
             f"through {seen}. Recipes were chosen by it.",
             lambda sample, real: real.distance(sample, "train", judge),
-            real_value=lambda real: real.floor(judge),
+            real_value=lambda real: real.distance(real.train, "test", judge),
             history_column=f"{key}_train_5k",
             history_digits=4,
             real_halves=("train",),

@@ -64,18 +64,16 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
 
 
 def _quality(figures: Figures) -> list[str]:
-    """`FCD 20.1 to the test images; real images have 0.1, lower is better.`"""
+    """`FCD 20.13 to the test images; real images have 0.05, lower is better.`"""
     sentences = [
-        f"{label} {figures[f'{key}_test']:.1f} to the test images; real images have "
-        f"{figures[f'{key}_real']:.1f}, lower is better."
+        f"{label} {figures[f'{key}_test']:.2f} to the test images; real images have "
+        f"{figures[f'{key}_real']:.2f}, lower is better."
         for key, label in DISTANCES.items()
         if {f"{key}_test", f"{key}_real"} <= figures.keys()
     ][:1]
     if "asked_class" in figures:
-        share = f"{figures['asked_class']:.1%}"
-        sentences.append(
-            f"The classifier sees the class that was asked for in {share} of the images."
-        )
+        share = f"in {figures['asked_class']:.1%} of the images"
+        sentences.append(f"The classifier sees the class that was asked for {share}.")
     return sentences
 
 
@@ -97,12 +95,11 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     late = row is not None and 2 * row["epoch"] >= (options.get("epochs") or 0)
     if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
-        found["classes"] = (
-            f"{FAR.format(distance, COLLAPSED)}{_cure(options)}."
-            if distance >= FOREIGN
-            else f"Mode collapse, {'1 class has' if thin == 1 else f'{thin} classes have'} less "
-            f"than three tenths of their share of the images{_cure(options)}."
-        )
+        have = "1 class has" if thin == 1 else f"{thin} classes have"
+        what = f"Mode collapse, {have} less than three tenths of their share of the images"
+        if distance >= FOREIGN:
+            what = FAR.format(distance, COLLAPSED)
+        found["classes"] = f"{what}{_cure(options)}."
     return found
 
 

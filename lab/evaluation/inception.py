@@ -39,12 +39,12 @@ CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 def check(generated: int, dataset: Dataset) -> None:
     """Mistake if there are too few images, or no network; Fault if its file is damaged."""
     network_file()
-    tests, needed = len(dataset.test_images), f"FID needs {FEATURES:,} or more; give"
+    tests, needed = len(dataset.test_images), f"FID needs {FEATURES:,} or more"
     if generated < FEATURES:
-        raise Mistake(f"--fid: {generated:,} images, {needed} more")
+        raise Mistake(f"--fid: {generated:,} images, {needed}; give more")
     if tests < FEATURES:
-        images = f"{tests:,} test images ({dataset.source})"
-        raise Mistake(f"--fid: {images}, {needed} the full set with --data-dir")
+        cure = "give the full set with --data-dir" if dataset.is_sample else "leave it out"
+        raise Mistake(f"--fid: {tests:,} test images ({dataset.source}), {needed}; {cure}")
 
 
 def network_file() -> Path:

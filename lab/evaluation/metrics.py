@@ -127,12 +127,8 @@ def precision_recall(
 def _squared_reach(points: Tensor, neighbours: int) -> Tensor:
     """(N,): the squared distance of each of (N, F) points to its k-th nearest other point."""
     # k + 1, since the nearest is the point itself.
-    return torch.cat(
-        [
-            squared_distances(rows, points).topk(neighbours + 1, largest=False).values.amax(1)
-            for rows in points.split(CHUNK)
-        ]
-    )
+    parts = (squared_distances(rows, points) for rows in points.split(CHUNK))
+    return torch.cat([part.topk(neighbours + 1, largest=False).values.amax(1) for part in parts])
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:

@@ -87,10 +87,6 @@ class Reference:
         real = getattr(self, half)
         return metrics.frechet_distance(sample.outputs[judge].moments, real.outputs[judge].moments)
 
-    def floor(self, judge: str) -> float:
-        """The distance of training images to test images, as of a perfect generator."""
-        return self.distance(self.train, "test", judge)
-
     def class_distances(self, sample: Sample) -> list[float]:
         """For each class, the distance of the images asked for as it to its test images."""
         pairs = zip(sample.class_moments, self.test.class_moments, strict=True)

@@ -26,7 +26,7 @@ class Subject:
     """A `trained` generator, or `pictures`."""
 
     name: str  # the path of the run, the generator's file or the folder of pictures
-    dataset: str  # the name or path of the set to compare with
+    dataset: str | None  # --dataset: the name or path of the set to compare with
     trained: TrainedGenerator | None = None
     run: Run | None = None  # in which results are saved; None for a generator named by its file
     pictures: Listing | None = None
@@ -35,7 +35,9 @@ class Subject:
     @property
     def options(self) -> Mapping[str, Any] | None:
         """The run's options; {} for a generator without a run, None for pictures."""
-        return self.run.options if self.run else {} if self.trained else None
+        if self.run:
+            return self.run.options
+        return {} if self.trained else None
 
     @property
     def count(self) -> int:
@@ -51,7 +53,10 @@ class Subject:
         """
         if not self.trained:
             return load(self.dataset, data_dir, True, image_size, colour)
-        if self.dataset not in (*DATASETS, self.trained.spec.name):  # the set has been moved
+        if self.dataset and self.dataset not in DATASETS:  # the set has been moved
+            if data_dir:
+                what = "--dataset says where the pictures are, too; leave one out"
+                raise Mistake(f"--data-dir {data_dir}: {what}")
             data_dir = Path(self.dataset)
         if self.run:
             return load_training_dataset(self.run, data_dir)
@@ -95,11 +100,9 @@ def find_subject(options: Any) -> Subject:
     trained = find_generator(options.run, options.generator)
     run = None if options.generator else trained.run
     if run and run.is_locked:
-        raise Mistake(
-            f"--run {run}: is being trained, which ends in an evaluation; wait for that, "
-            f"or score {trained.path} with --generator"
-        )
+        cure = f"wait for that, or score {trained.path} with --generator"
+        raise Mistake(f"--run {run}: is being trained, which ends in an evaluation; {cure}")
     name, dataset = trained.spec.name, options.dataset
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
-    return Subject(str(run or trained.path), dataset or name, trained, run)
+    return Subject(str(run or trained.path), dataset, trained, run)

@@ -119,8 +119,9 @@ def select_classes(
         if rejected >= MAX_REJECTED:
             missing = listed([names[label] for label in +left])
             raise Fault(f"of {rejected:,} images in a row the classifier sees none as {missing}")
-        lists = ([values[index] for index in kept] for values in (batch.seeds, batch.labels))
-        yield Batch(batch.images[kept], *lists)
+        if kept:
+            lists = ([values[index] for index in kept] for values in (batch.seeds, batch.labels))
+            yield Batch(batch.images[kept], *lists)
         if not +left:
             return
 

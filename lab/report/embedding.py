@@ -13,7 +13,7 @@ from PIL import Image
 
 from lab.data import pictures
 from lab.report.charts import evenly_spaced
-from lab.report.figures import grid, scale_of
+from lab.report.figures import grey_or_rgb, grid, scale_of
 from lab.runs.run import Run
 
 MAX_FRAMES = 80  # of the film of sample grids
@@ -58,7 +58,7 @@ def _read_frame(path: Path, modified: int, shape: Shape | None) -> str | None:
 def final_grid(run: Run) -> str | None:
     """The URL of a grid of up to a hundred final images, at most FINAL_BYTES."""
     opened = (_opened(path, GRID_PIXELS) for path in run.final_images()[: COLUMNS * COLUMNS])
-    tiles = [_grey_or_rgb(tile) for tile in opened if tile]
+    tiles = [grey_or_rgb(tile) for tile in opened if tile]
     tiles = [tile for tile in tiles if (tile.size, tile.mode) == (tiles[0].size, tiles[0].mode)]
     tiles = tiles[: len(tiles) // COLUMNS * COLUMNS]  # whole rows
     if not tiles:
@@ -101,7 +101,7 @@ def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
 
     A picture that is not such a grid is returned as it is.
     """
-    picture = _grey_or_rgb(picture)
+    picture = grey_or_rgb(picture)
     if shape is None:
         return picture
     scale, (height, width) = scale_of(shape), shape[-2:]
@@ -119,10 +119,6 @@ def _with_clear_gaps(picture: Image.Image, shape: Shape) -> Image.Image:
     opacity[:: height + 1] = opacity[:, :: width + 1] = 0
     picture.putalpha(Image.fromarray(opacity))
     return picture.crop((1, 1, picture.width - 1, picture.height - 1))
-
-
-def _grey_or_rgb(picture: Image.Image) -> Image.Image:
-    return picture if picture.mode == "L" else picture.convert("RGB")
 
 
 def _opened(path: Path, most_pixels: int = pictures.MAX_PIXELS) -> Image.Image | None:

@@ -4,7 +4,6 @@ Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones h
 """
 
 import contextlib
-import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ MAX_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid with one row per class
 SAMPLES = 10  # images of each class in a class sheet
 CLASS_ROW, TALLEST = 0.44, 20  # height of a row in a class sheet, and of the sheet, in inches
 SHORT = 5  # longer column names are rotated
+MAX_LABEL = 24  # characters of a column's or a class's name
 FRAME_TIME = 400  # milliseconds per frame of a GIF
 CAPTION_SIZE = 18  # font size of its captions
 DPI = 120
@@ -116,11 +116,15 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
     """A picture with a line of text below it."""
     font = ImageFont.load_default(CAPTION_SIZE)
     height = CAPTION_SIZE + 10
-    mode = "L" if picture.mode == "L" else "RGB"
-    canvas = ImageOps.expand(picture.convert(mode), (0, 0, 0, height), "white")
+    canvas = ImageOps.expand(grey_or_rgb(picture), (0, 0, 0, height), "white")
     middle = (picture.width / 2, picture.height + height / 2 - 2)
     ImageDraw.Draw(canvas).text(middle, text, fill="black", anchor="mm", font=font)
     return canvas
+
+
+def grey_or_rgb(picture: Image.Image) -> Image.Image:
+    """The picture in mode L, if it has that, or in RGB."""
+    return picture if picture.mode == "L" else picture.convert("RGB")
 
 
 @default_style()
@@ -135,7 +139,7 @@ def save_sheet(
     columns = len(rows[0][1])
     scale = scale_of(rows[0][1].shape, SHEET_SIDE)
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
-    labels = [shortened(_readable(name), 24) for name in names]
+    labels = [shortened(printable(name), MAX_LABEL) for name in names]
     longest = max(map(len, labels), default=0)
     width = max(5, 1.6 + sheet.width / DPI)  # wide enough for the title
     figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.085 * longest)
@@ -144,7 +148,8 @@ def save_sheet(
     def middles(pixels: int, parts: int) -> list[float]:
         return [scale / 2 + (index + 0.5) * (pixels - scale) / parts for index in range(parts)]
 
-    axis.set_yticks(middles(sheet.height, len(rows)), [label for label, _ in rows], fontsize=9)
+    beside = [label for label, _ in rows]
+    axis.set_yticks(middles(sheet.height, len(rows)), beside, fontsize=9, parse_math=False)
     rotation, positions = 90 * (longest > SHORT), middles(sheet.width, columns)[: len(names)]
     axis.set_xticks(positions, labels, rotation=rotation, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
@@ -173,7 +178,8 @@ def save_class_sheet(
     bars.axvline(fair, color="tab:blue", linestyle="--")
     for row, share in zip(rows, shares, strict=True):
         bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
-    bars.set_yticks(rows, class_names)
+    labels = [shortened(name, MAX_LABEL) for name in class_names]
+    bars.set_yticks(rows, labels, parse_math=False)  # a class may be called $5_to_$9
     bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the images
     bars.set_xlim(0, widest)
     bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
@@ -188,20 +194,15 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    finish(path, figure, shortened(_readable(title), 100), footnote)
+    finish(path, figure, shortened(title, 100), footnote)
 
 
 def finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:
-    """Write a figure with a title and an emphasised footnote."""
-    figure.suptitle(title, fontsize=fontsize, parse_math=False)
+    """Write a figure with an emphasised footnote, and a title that may be any file's name."""
+    figure.suptitle(printable(title), fontsize=fontsize, parse_math=False)
     if footnote:
         figure.supxlabel(footnote, fontsize=9, fontweight="bold", color="crimson")
     save_figure(path, figure)
-
-
-def _readable(name: str) -> str:
-    """A file name, which may have invalid characters, as text that can be drawn."""
-    return printable(name.encode("utf-8", "backslashreplace").decode())
 
 
 def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
@@ -214,8 +215,7 @@ def new_figure(columns: int, width: float, height: float, rows: int = 1) -> tupl
 
 def save_figure(path: Path, figure: Any) -> None:
     """Write a matplotlib figure as PNG, atomically."""
-    buffer = io.BytesIO()
+    settings = {"format": "png", "dpi": DPI, "metadata": {"Software": None}}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a character that the font does not have
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    write_whole(path, lambda file: file.write(buffer.getvalue()))
+        write_whole(path, lambda file: figure.savefig(file, **settings))

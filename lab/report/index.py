@@ -61,9 +61,8 @@ def table(outputs: Path) -> str:
     rows.insert(0, {name: name for name in rows[0]} | {"fcd": "FCD"})
     width = {name: max(len(row[name]) for row in rows) for name in rows[0]}
     form = {name: f"{'>' if name in RIGHT_ALIGNED else '<'}{most}" for name, most in width.items()}
-    lines = [
-        "  ".join(format(text, form[name]) for name, text in row.items()).rstrip() for row in rows
-    ]
+    cells = ([format(text, form[name]) for name, text in row.items()] for row in rows)
+    lines = ["  ".join(row).rstrip() for row in cells]
     quick = any("~" in row["fcd"] for row in rows)
     return "\n".join(lines + [f"~ {summary.QUICK_NOTE}"] * quick)
 

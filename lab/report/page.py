@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from lab.text import command_line
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -14,16 +16,12 @@ SCRIPTS = ("film.js", "generator.js", "classes.js", "play.js", "restore.js", "fi
 
 def whole_options(line: str) -> Any:
     """`line` as markup, escaped, in which no option (`--ema-decay`) is broken at a hyphen."""
-    from markupsafe import Markup, escape
-
     return Markup(re.sub(r"--[\w-]+", r'<span class="option">\g<0></span>', str(escape(line))))
 
 
 def render(template: str, **context: Any) -> str:
     """Render a template in TEMPLATES; values of `context` are escaped."""
-    # Late, because the imports are slow.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # late, since slow
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -50,6 +50,9 @@ def look_at_runs(outputs: Path, run: Path | None, list_runs: bool) -> None:
     """
     if run:
         opened = Run.open("--report", run, outputs)
+        if not opened.config.options:  # some other program's config.json
+            what = "its config.json has no options; name a folder that gan_lab.py made"
+            raise Mistake(f"--report {opened}: {what}")
         opened.check_writable("--report")
         write_pages(opened)
         outputs = opened.outputs
@@ -79,6 +82,7 @@ def write(run: Run) -> Path:
     spec = weights.spec if weights else DATASETS.get(str(run.options.get("dataset")))
     evaluation = run.evaluation or Evaluation()
     has_ended, classes = run.status == "finished", _classes(weights)
+    final = embedding.final_grid(run) if has_ended else None  # a resumed run has old images
     html = render(
         "page.html.jinja",
         name=run.name,
@@ -89,8 +93,8 @@ def write(run: Run) -> Path:
         figures=summary.key_figures(run, weights.network if weights else None),
         stage=STAGES.get(run.status, "of this run"),
         written=round(time.time()) if run.status == "running" else None,
-        final=embedding.final_grid(run) if has_ended else None,  # a resumed run has old images
-        in_turn=classes if has_ended else [],
+        final=final,
+        in_turn=classes if final else [],
         rows=classes if len(classes) <= MAX_ROWS else [],
         **_film_part(run, spec),
         **live,
@@ -108,16 +112,17 @@ def write(run: Run) -> Path:
 
 
 def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
-    """The sample grids, each with a sentence about its epoch, and the charts."""
-    epochs = run.options.get("epochs")
-    planned = {**run.options, "epochs": epochs if type(epochs) is int else len(run.history)}
+    """The sample grids, a sentence about the epoch of each, and the charts."""
+    planned = run.options.get("epochs")
+    options = {**run.options, "epochs": planned if type(planned) is int else len(run.history)}
     frames = embedding.film(run, spec.shape if spec else None)
-    for frame in frames:
-        frame["sentence"] = summary.epoch_sentences(frame["epoch"], run.history, planned)
-    sentences = {frame["epoch"]: frame["sentence"] for frame in frames}
+    epochs = [frame["epoch"] for frame in frames]
     film = {
-        "history": [row for row in run.history if row["epoch"] in sentences],
-        "frames": [{"epoch": epoch, "sentence": text} for epoch, text in sentences.items()],
+        "history": [row for row in run.history if row["epoch"] in epochs],
+        "frames": [
+            {"epoch": epoch, "sentence": summary.epoch_sentences(epoch, run.history, options)}
+            for epoch in epochs
+        ],
     }
     plots = charts.plots(run.history, str(run.options.get("loss")))
     return {"frames": frames, "plots": plots, "film": film}
@@ -125,7 +130,7 @@ def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
 
 def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
     """The generator, and its export for the page; without one, `refusal` is the reason."""
-    weights, nothing = None, {"live": None, "weights": "", "shares": []}
+    nothing = {"live": None, "weights": "", "shares": []}
     try:
         weights = run.load_generator()
         live = web_export.export(weights.network)
@@ -141,9 +146,8 @@ def _live_part(run: Run) -> tuple[Weights | None, dict[str, Any]]:
 
 def _classes(weights: Weights | None) -> list[str]:
     """The class names of a conditional generator, else []."""
-    classes = getattr(weights.network, "classes", 0) if weights else 0
-    names = weights.spec.class_names if classes else ()
-    return list(names) if len(names) == classes else [str(label) for label in range(classes)]
+    is_conditional = weights and getattr(weights.network, "classes", 0)
+    return list(weights.spec.class_names) if is_conditional else []
 
 
 def _stills(run: Run) -> list[dict[str, str]]:

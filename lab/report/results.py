@@ -10,6 +10,7 @@ from lab.evaluation import Judgement, diagnosis, latent_space
 from lab.report import charts, figures
 from lab.runs import Run
 from lab.runs.layout import RunFiles
+from lab.text import shortened
 
 GIF_FRAMES = 80  # all of them are in memory at once
 
@@ -22,7 +23,8 @@ def save_pictures(
     charts.save_curves(run.curves_path, history, title, loss, footnote)
     figures.save_gif(run.film_path, charts.evenly_spaced(run.grids(), GIF_FRAMES))
     title = f"{dataset.title}: from one latent to another, along the sphere"
-    rows = latent_space.walks(generator, dataset.spec.class_names)
+    names = [shortened(name, figures.MAX_LABEL) for name in dataset.spec.class_names]
+    rows = latent_space.walks(generator, names)
     figures.save_sheet(run.latent_walk_path, rows, title, footnote)
     title = f"{dataset.title}: generated images, and the training image nearest to each"
     rows = latent_space.nearest_training(generator, dataset)

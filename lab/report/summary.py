@@ -48,9 +48,9 @@ QUICK_NOTE = (  # explains `~` before an FCD
 def fcd_text(run: Run) -> str:
     """The run's FCD to the test images, else `~` and the last to training images, else ""."""
     if "fcd_test" in run.figures:
-        return f"{run.figures['fcd_test']:.1f}"
+        return f"{run.figures['fcd_test']:.2f}"
     quick = [row["fcd_train_5k"] for row in run.history if "fcd_train_5k" in row]
-    return f"~{quick[-1]:.1f}" if quick else ""
+    return f"~{quick[-1]:.2f}" if quick else ""
 
 
 def epoch_sentences(epoch: int, history: History, options: Mapping[str, Any]) -> str:
@@ -94,6 +94,8 @@ def verdict(run: Run) -> str:
     if run.status == "diverged":
         kept = "last good" if run.history else "untrained"
         return f"Diverged in epoch {len(run.history) + 1}; the {kept} weights are kept."
+    if run.status == "finished" and "fcd_test" in run.figures:
+        return _quality(run.figures, run.evaluation.class_histogram)
     if not run.history:
         return "No epoch has been completed yet."
     last = run.history[-1]
@@ -101,8 +103,6 @@ def verdict(run: Run) -> str:
     if run.status != "finished":
         under_way = run.status == "running"
         return f"Under way: {so_far} so far." if under_way else f"Stopped after {so_far}."
-    if "fcd_test" in run.figures:
-        return _quality(run.figures, run.evaluation.class_histogram)
     epochs = counted(round(last["epoch"]), "epoch")
     d_words = _d_sentence(last, run.options)
     return f"After {epochs} the discriminator {d_words}." if d_words else f"{epochs} of training."
@@ -112,7 +112,7 @@ def _quality(figures: Mapping[str, float], class_histogram: Mapping[str, float])
     """Sentences about the FCD and, if it is low enough for them, class balance and recall."""
     distance = figures["fcd_test"]
     near = next(word for limit, word in CLOSENESS if distance < limit)
-    sentences = [f"{near} real images: the distance (FCD) is {distance:.1f}."]
+    sentences = [f"{near} real images: the distance (FCD) is {distance:.2f}."]
     rare, count = figures.get("thin_classes"), len(shares_of(class_histogram))
     if distance < diagnosis.FOREIGN and rare is not None and count:
         some = f"{rare:.0f} of {count} classes {'is' if rare == 1 else 'are'} missing or rare."
@@ -127,7 +127,7 @@ def key_figures(run: Run, generator: nn.Module | None) -> list[tuple[str, str]]:
     """The (value, unit) pairs at the head of the page."""
     history = run.history
     known = [key for key in KEY_METRICS if key in run.figures]
-    figures = [(f"{run.figures[key]:.1f}", METRICS[key].label) for key in known]
+    figures = [(METRICS[key].shown(run.figures[key]), METRICS[key].label) for key in known]
     figures.append((f"{len(history)}", f"of {run.options.get('epochs', '?')} epochs"))
     seconds = sum(row.get("seconds", 0.0) for row in history)
     if seconds:

@@ -59,10 +59,8 @@ def export(generator: nn.Module) -> dict[str, Any]:
     operations = operations_of(generator)
     size = 2 * sum(weight.numel() for step in operations for weight in step.weights)
     if size > MAX_BYTES:
-        raise NotExportable(
-            f"its weights take {size / 1e6:.1f} MB, and a page of at most 12 MB has room for "
-            f"{MAX_BYTES / 1e6:.1f} MB"
-        )
+        room = f"a page of at most 12 MB has room for {MAX_BYTES / 1e6:.1f} MB"
+        raise NotExportable(f"its weights take {size / 1e6:.1f} MB, and {room}")
     for step in operations:
         step.weights = [weight.half().float() for weight in step.weights]
         if not all(torch.isfinite(weight).all() for weight in step.weights):
@@ -132,9 +130,7 @@ def operation_of(layer: nn.Module, height: int, width: int) -> Operation:
             return Operation("linear", weights=[weight, bias])
         if type(layer) is nn.Conv2d:  # a transposed convolution with the kernel rotated by 180°
             if layer.kernel_size != (3, 3):
-                raise NotExportable(
-                    f"the page does not support convolutions of {layer.kernel_size}"
-                )
+                raise NotExportable(f"the page has no convolutions of {layer.kernel_size}")
             weight = functional.pad(weight.flip(2, 3).transpose(0, 1), (0, 1, 0, 1)).contiguous()
         facts = {"height": height, "width": width, "stride": layer.stride[0]}
         return Operation("transposed", facts, [weight, bias])

@@ -39,17 +39,16 @@ class GeneratedImages:
         files.check_writable(flag, self.path.parent, cure)
         above = GeneratedImages(self.path.parent, self.kind)
         if above.path.name in (above._recorded() or {}):
-            raise Mistake(f"{flag} {above}: has images of another format; name another folder")
+            raise Mistake(f"{flag} {above}: has images of another format; {cure}")
         recorded = self._recorded()
-        if recorded is None or (self.sheet_path.exists() and not recorded):
-            other = self.sheet_path if recorded is not None else self.facts_path
-            raise Mistake(
-                f"{flag} {self}: {other} was written by another program; name another folder"
-            )
+        foreign = self.facts_path if recorded is None else self.sheet_path
+        if not recorded and foreign.exists():
+            what = f"{foreign} was written by another program"
+            raise Mistake(f"{flag} {self}: {what}; {cure}")
         is_empty = self.path.is_dir() and not any(self.path.iterdir())
         if self.path.exists() and recorded.get(self.path.name) != self.kind and not is_empty:
             what = f"exists and is not {self.kind} output of generate_images.py"
-            raise Mistake(f"{flag} {self}: {what}; name another")
+            raise Mistake(f"{flag} {self}: {what}; {cure}")
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Add this output to dataset.json, with `facts` about how it was generated."""

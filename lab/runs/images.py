@@ -41,10 +41,9 @@ def load_training_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
     """
     dataset = load_dataset(run, data_dir)
     if run.config.data.is_sample and not dataset.is_sample:
-        raise Mistake(
-            f"--data-dir {data_dir}: {run} was trained on the bundled sample and is compared "
-            "with it; leave --data-dir out, or train a new run on these images"
-        )
+        what = f"{run} was trained on the bundled sample and is compared with it"
+        cure = "leave --data-dir out, or train a new run on these images"
+        raise Mistake(f"--data-dir {data_dir}: {what}; {cure}")
     if not run.was_trained_on(dataset):
         raise Fault(
             f"{run} was trained on other images (from {run.config.data.source}) than those "

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import files
 from lab.errors import Mistake
 from lab.runs.schema import Evaluation
+from lab.text import as_word
 
 OUTPUTS = Path(__file__).parents[2] / "outputs"
 GRID_NAME = re.compile(r"epoch_([0-9]+)\.png")
@@ -26,8 +27,6 @@ class RunFiles:
     history_path = _file("history.csv")  # one row per epoch
     generator_path = _file("generator.pth")  # averaged weights and config of the network
     checkpoint_path = _file("checkpoint.pth")  # for --resume
-    denoiser_path = _file("denoiser.pth")  # of --train-denoiser
-    sampler_path = _file("sampler.pth")  # of --train-sampler
     evaluation_path = _file("evaluation.json")  # the final scores
     class_sheet_path = _file("evaluation.png")  # the class histogram beside samples of each class
     grid_folder = _file("generated_samples")
@@ -63,10 +62,10 @@ class RunFiles:
         files.write_json(self.evaluation_path, evaluation.as_json())
 
 
-def final_name(number: int, class_name: str = "") -> str:
+def final_name(number: int, class_name: str) -> str:
     """The file name of a final image: `img_007.png`, with a class `img_007_sneaker.png`."""
-    letters = re.sub(r"[^a-z0-9]+", "-", class_name.lower()).strip("-")
-    return f"img_{number:03d}{'_' * bool(letters)}{letters}.png"
+    word = as_word(class_name)
+    return f"img_{number:03d}_{word}.png" if word else f"img_{number:03d}.png"
 
 
 def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
@@ -89,11 +88,8 @@ def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether the folder has a config.json and this user may read the folder."""
-    try:
-        return RunFiles(path).config_path.is_file() and os.access(path, os.R_OK | os.X_OK)
-    except PermissionError:
-        return False
+    """Whether this user may read the folder, and it has a config.json."""
+    return os.access(path, os.R_OK | os.X_OK) and RunFiles(path).config_path.is_file()
 
 
 def check_pictures(folder: Path) -> None:
@@ -107,6 +103,6 @@ def check_pictures(folder: Path) -> None:
 
 def check_out(folder: Path) -> None:
     """Mistake if --out is a run folder, or cannot be written to."""
-    if RunFiles(folder).config_path.is_file():
+    if is_run_folder(folder):
         raise Mistake(f"--out {folder}: is a run folder; name another")
     files.check_writable("--out", folder)

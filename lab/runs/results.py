@@ -14,7 +14,7 @@ from lab import files
 from lab.errors import Mistake
 from lab.models.shipped import WEIGHTS
 from lab.runs import schema
-from lab.runs.layout import RunFiles, check_pictures
+from lab.runs.layout import check_pictures
 from lab.runs.schema import Scores, Sheet
 from lab.text import listed
 
@@ -56,7 +56,7 @@ class RestorationResults:
 
         Otherwise, or if the generator ships with the lab, it is in this folder.
         """
-        path = getattr(RunFiles(generator.parent), f"{role}_path")
+        path = generator.parent / f"{role}.pth"
         is_writable = os.access(path.parent, os.W_OK) and path.parent != WEIGHTS
         return path if path.is_file() or is_writable else self.folder / path.name
 

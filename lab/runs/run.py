@@ -46,7 +46,7 @@ class Run(RunFiles):
     def create(cls, outputs: Path, name: str) -> Run:
         """Make the next free folder, such as `outputs/fashion-001`; all sets share the numbers."""
         last = max(map(_number_of, _paths_in(outputs)), default=0)
-        return cls(new_folder(outputs, name, first=max(0, last) + 1))
+        return cls(new_folder(outputs, name, first=last + 1))
 
     @classmethod
     def open(cls, flag: str, path: Path, outputs: Path = OUTPUTS) -> Run:
@@ -82,10 +82,8 @@ class Run(RunFiles):
         found = [run for run in cls.all_in(outputs) if run.generator_path.is_file()]
         if not found:
             raise Mistake(f"no run with a generator.pth in {outputs}; train one: python gan_lab.py")
-        trained = [
-            run for run in found if run.history and run.config_or_default.status != "diverged"
-        ]
-        run = (trained or found)[0]
+        sound = (run for run in found if run.config_or_default.status != "diverged")
+        run = next((run for run in sound if run.history), found[0])
         if run.config_or_default.status != "finished":
             print(f"note: {run.name} has not finished its training; --run names another run")
         return run
@@ -118,10 +116,13 @@ class Run(RunFiles):
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run and remove temporary files of a killed program; Fault if it is locked."""
+        """Lock the run and remove temporary files of a killed training; Fault if it is locked.
+
+        Temporary folders are kept: generate_images.py, which takes no lock, may be writing them.
+        """
         with files.locked(self.path, wait=False):
             for folder in (self.path, self.grid_folder, self.final_folder):
-                for path in folder.glob(".*.part"):
+                for path in filter(Path.is_file, folder.glob(".*.part")):
                     path.unlink(missing_ok=True)
             yield
 
@@ -242,6 +243,6 @@ def _paths_in(outputs: Path) -> list[Path]:
 
 
 def _number_of(path: Path) -> int:
-    """The number in a run's name; -1 for anything else."""
+    """The number in a run's name; 0 for anything else."""
     match = RUN_NAME.fullmatch(path.name)
-    return int(match[2]) if match and (match[1] in DATASETS or is_run_folder(path)) else -1
+    return int(match[2]) if match and (match[1] in DATASETS or is_run_folder(path)) else 0

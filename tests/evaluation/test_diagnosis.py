@@ -49,7 +49,7 @@ def test_a_healthy_run_gets_no_warning():
     figures = {"images": 10_000, "fcd_test": 10.2, "fcd_real": 0.1, "near_copies": 0.005}
     shares = {str(label): 0.1 for label in range(10)}
     first, second = after(history, figures, shares, {})
-    assert first.startswith("FCD 10.2 ")
+    assert first.startswith("FCD 10.20 to the test images; real images have 0.10, ")
     rare = after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
     assert "rare: digit 7 1.0% (fair" in rare[1]
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
@@ -143,7 +143,7 @@ def test_a_set_without_labels_is_diagnosed_by_the_frd():
     (words,) = diagnosis.during(history, {"epochs": 6})
     assert "getting worse: FRD 9.0, after 3.0 in epoch 1" in words
     figures = {**FEW, "frd_test": 2.5, "frd_real": 0.25}
-    assert after([], figures, {}, {})[0].startswith("FRD 2.5 to the test images; real")
+    assert after([], figures, {}, {})[0].startswith("FRD 2.50 to the test images; real")
 
 
 def test_classes_are_not_mentioned_for_a_set_without_labels():

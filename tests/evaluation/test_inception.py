@@ -1,5 +1,6 @@
 """Inception FID, without its network."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_fid_is_refused_below_2048_samples(package: Path, monkeypatch: pytest.Mo
         inception.check(1000, sample)
     with pytest.raises(Mistake, match=r"2,000 test images .*--data-dir"):
         inception.check(10_000, sample)
+    with pytest.raises(Mistake, match=r"2,000 test images .* 2,048 or more; leave it out"):
+        inception.check(10_000, dataclasses.replace(sample, is_sample=False))  # of one's own
 
 
 def test_inputs_are_resized_as_by_the_original_graph():

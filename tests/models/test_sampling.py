@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from lab.errors import Fault
 from lab.models import GENERATORS, build, generate
 from lab.models.request import Request
-from lab.models.sampling import generate_batches, generate_parts, latents_of
+from lab.models.sampling import (
+    Batch,
+    generate_batches,
+    generate_parts,
+    latents_of,
+    select_classes,
+)
 
 
 def small(shape=(1, 28, 28)) -> torch.nn.Module:
@@ -108,6 +114,13 @@ def test_a_classifier_selects_the_wanted_number_of_each_class():
     assert len(set(seeds)) == 40  # the test part has other seeds
     seen = classifier(torch.cat([batch.images for _, batch in found]) / 127.5 - 1).argmax(1)
     assert seen.tolist() == [label for _, batch in found for label in batch.labels]
+
+
+def test_batches_without_a_wanted_class_are_left_out():
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    batches = [Batch(images, [0, 1], [0, 0]), Batch(images, [2, 3], [0, 1])]
+    (found,) = select_classes(batches, {1: 1}, ("dark", "bright"))
+    assert found.seeds == [3] and found.labels == [1]
 
 
 def test_a_class_that_is_never_generated_is_a_fault():

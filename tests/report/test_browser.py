@@ -2,6 +2,7 @@
 
 import base64
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from test_web_export import unsettled
 from lab.models.sampling import generate
 from lab.report import report, web_export
 from lab.runs.run import Run
+from lab.runs.schema import Evaluation
 
 __all__ = ["browser", "run"]  # the fixtures
 
@@ -164,6 +166,7 @@ def walk(page) -> None:
     grid, here = page.evaluate(PICTURE, "walk"), page.evaluate(PICTURE, "walk-here")
     assert page.evaluate(CORNER, "walk") == here  # the marker is at a corner
     area.focus()
+    assert page.get_attribute("#walk-place", "aria-live") == "polite"  # it says what the keys did
     page.keyboard.press("ArrowRight")
     assert page.evaluate(PICTURE, "walk-here") != here
     page.click("#new-corners")
@@ -191,9 +194,40 @@ def restore(page) -> None:
 
 
 def test_the_page_fits_any_width(page) -> None:
-    for width in (1280, 860, 375):
+    side = (
+        "[...document.querySelectorAll('.restore-side')].map((e) => e.scrollWidth - e.clientWidth)"
+    )
+    for width in (1280, 861, 860, 375):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(side) == [0, 0]
+
+
+def test_long_names_of_classes_fit_any_width(browser, tmp_path) -> None:
+    spec = replace(TOY, title="t" * 200, class_names=tuple(letter * 200 for letter in "abcd"))
+    generator = network(shape=spec.shape, classes=4)
+    run = make_run(tmp_path, "toy-001", spec=spec, generator=generator)
+    shares = dict.fromkeys(spec.class_names, 0.25)
+    run.save_evaluation(Evaluation(figures={"recall": 0.5}, class_histogram=shares))
+    page_of(run)
+    for page in opened(browser, run):
+        for width in (1280, 375):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            bars = page.evaluate("[...document.querySelectorAll('.bar')].map(b => b.offsetWidth)")
+            assert min(bars) > 50
+
+
+def test_a_generator_of_one_image_only_can_be_played_with(browser, tmp_path) -> None:
+    generator = network(output="clip")
+    generator.layers[-1].weight.data.zero_()
+    generator.layers[-1].bias.data.fill_(-5)  # black
+    run = make_run(tmp_path, generator=generator)
+    page_of(run)
+    for page in opened(browser, run):
+        page.click("#project")
+        page.wait_for_selector("#project:has-text('Restore again')")
+        assert page.inner_text("#psnr-restored") == "∞ dB"
 
 
 def test_dark_and_light_mode_differ(page) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from PIL import Image
-from report_runs import COLOUR, GREY
+from report_runs import COLOUR, GREY, HISTORY
 
 from lab.data.writers import write_png
 from lab.report import charts, figures
@@ -132,6 +132,16 @@ def test_a_sheet_has_its_labels_beside_its_rows_and_its_note_below(monkeypatch) 
     assert made[0]._supxlabel.get_text() == "a note"
 
 
+@pytest.mark.parametrize("name", ["$5_to_$9", "\\frac$ $^$", "n" * 200])  # no formulas
+def test_a_class_may_have_any_name(tmp_path: Path, name: str) -> None:
+    shown, classes = even([9, 50]), torch.tensor([0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # without room for a name, matplotlib warns
+        figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, (name, "two"), "title")
+        figures.save_sheet(tmp_path / "walk.png", [(name[:24], shown)] * 2, "title")
+    assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())
+
+
 def test_a_sheet_of_colour_images_is_in_colour(monkeypatch) -> None:
     made = drawn(monkeypatch)
     red = torch.tensor([200, 0, 0]).byte().view(1, 3, 1, 1).expand(2, *COLOUR)
@@ -185,4 +195,5 @@ def test_a_title_may_be_any_name(tmp_path: Path, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, ("one", "two"), name)
-    assert (tmp_path / "sheet.png").stat().st_size > 5_000
+        charts.save_curves(tmp_path / "curves.png", HISTORY, name, "non-saturating")
+    assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())

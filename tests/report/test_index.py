@@ -20,7 +20,7 @@ def test_list_and_index(run: Run) -> None:
     columns = ["name", "set", "recipe", "seed", "epochs", "status", "FCD", "when"]
     assert table[0].split() == [*columns, "changes", "to", "the", "recipe"]
     assert table[1].startswith("fashion-003") and "classic" in table[1] and "314.2" in table[1]
-    assert "fashion (sample)" in table[3] and " 31.4 " in table[3] and "4/4" in table[3]
+    assert "fashion (sample)" in table[3] and " 31.42 " in table[3] and "4/4" in table[3]
     assert "--dropout 0.3" in table[3] and "2026-03-01 14:05" in table[3]
     for _ in range(2):
         index.write(run.outputs)
@@ -81,9 +81,9 @@ def test_a_run_without_a_number_is_listed_last(tmp_path: Path) -> None:
 
 def test_the_list_marks_distances_measured_during_training(tmp_path: Path) -> None:
     history = [{"epoch": 1.0, "fcd_train_5k": 30.0}, {"epoch": 2.0}]
-    assert summary.fcd_text(a_run(tmp_path / "a", history=history)) == "~30.0"
+    assert summary.fcd_text(a_run(tmp_path / "a", history=history)) == "~30.00"
     scored = a_run(tmp_path / "b", history=history, fcd_test=31.44, fcd_train=29.0)
-    assert summary.fcd_text(scored) == "31.4"
+    assert summary.fcd_text(scored) == "31.44"
     assert summary.fcd_text(a_run(tmp_path / "c", history=[])) == ""
 
 
@@ -127,3 +127,8 @@ def test_report_and_list_of_nothing_are_mistakes(tmp_path: Path) -> None:
         report.look_at_runs(tmp_path / "file", None, list_runs=True)
     with pytest.raises(Mistake, match=r"--report .*is not a run folder"):
         report.look_at_runs(tmp_path, tmp_path, list_runs=False)
+    (foreign := tmp_path / "model").mkdir()
+    (foreign / "config.json").write_text('{"vocabulary": 30000}')
+    with pytest.raises(Mistake, match=r"--report .*model: its config.json has no options"):
+        report.look_at_runs(tmp_path, foreign, list_runs=False)
+    assert len(list(foreign.iterdir())) == 1 and not index.path_in(tmp_path).exists()

@@ -1,5 +1,6 @@
 """The page of a running training, in a browser."""
 
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from report_runs import TOY, loud, make_run, network, page_of
 
 import gan_lab
 from lab.files import read_json, write_json
-from lab.report import recorder, report
+from lab.report import recorder, report, web_export
 from lab.runs.run import Run
 
 __all__ = ["browser"]  # the fixture
@@ -156,6 +157,55 @@ def test_samples_are_kept_when_the_page_reloads(browser, tmp_path) -> None:
         assert page.evaluate("document.activeElement.id") == "cover-half"
     page.click("#new-sample")
     assert page.evaluate(PICTURE, "sample") not in pictures  # the random generator continues
+    page.close()
+
+
+def running(outputs) -> Run:
+    """A run that seems to be trained, and its page."""
+    run = make_run(outputs)
+    run.save_status("running")
+    with run.locked():
+        page_of(run)
+    return run
+
+
+def test_a_page_reloads_although_the_generator_is_gone(browser, tmp_path, monkeypatch) -> None:
+    run, errors = running(tmp_path), []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(run.report_path.as_uri())
+    page.wait_for_selector(".playable")
+    page.click("#project")
+    page.focus("#film-slider")
+    monkeypatch.setattr(web_export, "MAX_BYTES", 0)
+    with run.locked():
+        page_of(run)
+    page.evaluate("saveView()")
+    page.reload()
+    wait_until(page, "document.activeElement !== document.body")  # the last thing restored
+    assert "does not run in the page" in page.inner_text("#play") and errors == []
+    page.close()
+
+
+def test_a_silent_run_is_reported_once(browser, tmp_path) -> None:
+    run = running(tmp_path)
+    text = run.report_path.read_text(encoding="utf-8")
+    long_ago = re.sub(r'data-written="\d+"', 'data-written="1000000000"', text)
+    run.report_path.write_text(long_ago, encoding="utf-8")
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(run.report_path.as_uri())
+    page.clock.run_for(2_000)
+    assert "No sign of life since " in page.inner_text("#alive")
+    page.evaluate(
+        """() => {
+            window.changes = 0;
+            const count = () => (window.changes += 1);
+            new MutationObserver(count).observe(find("alive"), { childList: true });
+        }"""
+    )
+    page.clock.run_for(5_000)
+    assert page.evaluate("window.changes") == 0
     page.close()
 
 

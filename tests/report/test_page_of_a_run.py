@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -230,6 +231,21 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
     files.write_json(run.evaluation_path, {"confidence": 0.5, "class_histogram": shares})
     html = page_of(run)
     assert "<span>green</span>" in html and "equal shares would be 25% each" in html
+
+
+def test_classes_in_turn_are_those_of_the_final_images(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "toy-001", spec=TOY, generator=network(shape=TOY.shape, classes=4))
+    said = "Classes in turn: red, green, blue, none."
+    assert said in page_of(run)
+    shutil.rmtree(run.final_folder)  # as with --final-images 0: the head has a grid by class
+    assert said not in page_of(run)
+
+
+def test_each_grid_has_its_sentence(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    shutil.copy(run.grid_path(4), run.grid_folder / "epoch_4.png")
+    html = page_of(run)
+    assert len(embedded_json(html)["frames"]) == html.count('<figure class="frame') == 5
 
 
 def test_a_network_of_an_unknown_kind_is_not_exported(tmp_path: Path, monkeypatch) -> None:

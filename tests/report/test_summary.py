@@ -45,10 +45,10 @@ def test_no_sentence_about_d_with_other_losses() -> None:
 
 
 def test_the_head_has_each_distance_under_its_name(tmp_path: Path) -> None:
-    run = a_run(tmp_path, fcd_test=31.4, fcd_real=0.1, fcd_train=30.0, fid=12.5)
+    run = a_run(tmp_path, fcd_test=0.12, fcd_real=0.05, fcd_train=30.0, fid=12.5)
     figures = summary.key_figures(run, None)
-    assert figures[:2] == [("31.4", "FCD, test images"), ("0.1", "FCD of real images")]
-    assert figures[2] == ("12.5", "Inception FID")
+    assert figures[:2] == [("0.12", "FCD, test images"), ("0.05", "FCD of real images")]
+    assert figures[2] == ("12.50", "Inception FID")
 
 
 def test_durations_have_suitable_units() -> None:
@@ -76,11 +76,13 @@ def test_the_verdict_depends_on_the_distance(tmp_path: Path) -> None:
         return summary.verdict(a_run(tmp_path, **figures, fcd_test=distance))
 
     assert said(3.9) == (
-        "Not far from real images: the distance (FCD) is 3.9. 1 of 2 classes is missing or rare. "
+        "Not far from real images: the distance (FCD) is 3.90. 1 of 2 classes is missing or rare. "
         "40% of real images have a similar one among the generated."
     )
     assert said(35.5).startswith("Far from") and said(35.5).endswith("missing or rare.")
-    assert said(117) == "Very far from real images: the distance (FCD) is 117.0."
+    assert said(117) == "Very far from real images: the distance (FCD) is 117.00."
+    lost = a_run(tmp_path, history=[], fcd_test=0.12)  # its history.csv
+    assert summary.verdict(lost) == "Close to real images: the distance (FCD) is 0.12."
 
 
 def test_shares_are_not_rounded_twice() -> None:

@@ -207,6 +207,8 @@ def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
     run.grid_folder.mkdir()
     left = [run.path / ".1-ab.part", run.grid_folder / ".7.part"]
     kept = [run.path / "my.part", run.grid_folder / "epoch_001.png"]
+    kept.append(run.path / ".9-cd.part")  # generate_images.py writes a folder of pictures
+    kept[-1].mkdir()
     for path in left + kept:
         path.touch()
     with files.locked(run.path), pytest.raises(Fault):

@@ -48,7 +48,7 @@ function restoreView() {
   requestAnimationFrame(() =>
     setTimeout(() => {
       inputs().forEach((each, i) => view.inputs[i] && move(each, view.inputs[i]));
-      if (view.viewState.restored) find("project").click();
+      if (view.viewState.restored) find("project")?.click(); // null if there is no generator now
       if (view.focus >= 0) focusable()[view.focus]?.focus({ preventScroll: true });
     }),
   );
@@ -74,7 +74,8 @@ function reloadRegularly(note) {
       const today = written.toDateString() === new Date(now).toDateString();
       const time = written.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
       const day = today ? "" : ` on ${written.toLocaleDateString("en-CA")}`;
-      note.textContent = `No sign of life since ${time}${day}: gan_lab.py --resume continues the run.`;
+      const line = `No sign of life since ${time}${day}: gan_lab.py --resume continues the run.`;
+      if (note.textContent !== line) note.textContent = line; // a screen reader reads each change
     }
     const busy = pressed || now - lastInput < 1000 * IDLE_FOR || document.querySelector(".playing");
     const due = now - loaded > 1000 * RELOAD_EVERY * (silent ? 3 : 1);

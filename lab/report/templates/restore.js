@@ -96,7 +96,7 @@ function squaredError(image, clean, isCounted = () => true) {
   return sum / count;
 }
 
-const decibels = (error) => `${(-10 * Math.log10(error)).toFixed(1)} dB`;
+const decibels = (error) => (error ? `${(-10 * Math.log10(error)).toFixed(1)} dB` : "∞ dB");
 
 function startRestoring(generator) {
   const sigma = find("sigma");
@@ -140,7 +140,7 @@ function startRestoring(generator) {
     find("psnr-restored").textContent = decibels(error);
     if (known) find("class-restored").textContent = generator.classes[descent.label];
     errors.push(Math.sqrt(error));
-    const highest = Math.max(...errors);
+    const highest = Math.max(...errors) || 1;
     find("descent").setAttribute(
       "points",
       errors.map((e, i) => `${(100 * i) / (Descent.STEPS - 1)},${100 - (100 * e) / highest}`).join(" "),
