@@ -43,7 +43,7 @@ from lab.restoration.corruptions import CORRUPTIONS, Corruption, corrupted_copie
 from lab.runs import check_out
 from lab.runs.generated import GeneratedImages, locate_outputs
 from lab.runs.generators import TrainedGenerator, find_generator, output_folder
-from lab.text import command_line, counted, printable, progress_bar
+from lab.text import command_line, counted, progress_bar
 
 SHOWN = 100  # images in the sheet
 
@@ -227,8 +227,7 @@ def main() -> None:
     into = find_places(options, trained, corruptions, contents)
     set_up_torch()
     total, began = sum(contents.counts), time.monotonic()
-    title = printable(spec.title)  # from a file that may be anybody's
-    print(f"{counted(total, 'image')} like {title}, by {trained.path}{trained.stage}")
+    print(f"{counted(total, 'image')} like {spec.title}, by {trained.path}{trained.stage}")
     found = generate_parts(
         *(trained.network.to(device), parts, options.truncation),
         *(classifier and classifier.to(device), spec.class_names),

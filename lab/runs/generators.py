@@ -12,7 +12,7 @@ from lab.runs.images import load_dataset
 from lab.runs.layout import OUTPUTS, RunFiles, check_out, is_run_folder, new_folder
 from lab.runs.results import RESULTS, RestorationResults
 from lab.runs.run import Run
-from lab.text import printable, shortened, sized
+from lab.text import shortened, sized
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TrainedGenerator:
             return ""
         if self.spec.title == dataset.title:
             return "note: the generator was trained on other images of the set than these"
-        own = printable(self.spec.title)  # from a file that may be anybody's
+        own = self.spec.title
         return f"note: the generator was trained on {own}, these are images of {dataset.title}"
 
 

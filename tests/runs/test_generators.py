@@ -76,7 +76,7 @@ def test_a_generator_of_another_set_of_ones_own_is_remarked_on(tmp_path: Path) -
     images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
     leaves, trees = (
         Dataset(DatasetSpec(*names, (1, 28, 28)), *(images, None) * 2, "a folder", False, "of some")
-        for names in (("leaves", "Leaves\x1b"), ("trees", "Trees"))
+        for names in (("leaves", "Leaves"), ("trees", "Trees"))
     )
     trees = dataclasses.replace(trees, fingerprint="of others")
     run, network = Run(tmp_path), small_network()
@@ -84,7 +84,7 @@ def test_a_generator_of_another_set_of_ones_own_is_remarked_on(tmp_path: Path) -
     run.save_network("generator", network, leaves.spec, epoch=1)
     found = find_generator(None, run.generator_path)
     assert not found.remark_on(leaves)
-    assert found.remark_on(trees).endswith("was trained on Leaves?, these are images of Trees")
+    assert found.remark_on(trees).endswith("was trained on Leaves, these are images of Trees")
     moved = dataclasses.replace(leaves, spec=trees.spec)
     assert not found.remark_on(moved)
     more = dataclasses.replace(leaves, fingerprint="of others")
