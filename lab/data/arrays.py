@@ -64,11 +64,11 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.nda
             if kind.hasobject:
                 unsafe = f"{name} is pickled, which is unsafe to read; save plain numbers"
                 raise Mistake(f"{flag}: {unsafe}")
-            check_memory(max(1, *shape[:1]), math.prod(shape[1:]) * kind.itemsize, flag)
+            check_memory(max([1, *shape[:1]]), math.prod(shape[1:]) * kind.itemsize, flag)
             if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
                 raise Mistake(f"{flag}: {name} is not as long as its header says; create it again")
         with archive.open(info) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return np.atleast_1d(np.lib.format.read_array(file, allow_pickle=False))
     except (Mistake, MemoryError):
         raise
     except Exception as error:  # numpy may raise anything for a damaged header
@@ -81,7 +81,7 @@ def _levels(values: np.ndarray, flag: str) -> tuple[np.ndarray, list[str]]:
     if values.ndim == 4 and values.shape[3] not in (1, 3, 4) and values.shape[1] in (1, 3, 4):
         values = values.transpose(0, 2, 3, 1)
         notices.append("read with the channels first")
-    if not len(values) or (values.ndim, *values.shape[3:]) not in ((3,), (4, 1), (4, 3), (4, 4)):
+    if not values.size or (values.ndim, *values.shape[3:]) not in ((3,), (4, 1), (4, 3), (4, 4)):
         found = " x ".join(map(str, values.shape))
         raise Mistake(f"{flag} is {found}; images x height x width (x 1 or 3 channels) is expected")
     if values.dtype != np.uint8 or values.max() <= 1:
@@ -100,7 +100,8 @@ def _scaled(values: np.ndarray, flag: str) -> tuple[np.ndarray, str]:
     scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
     fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
     if kind not in "fiub" or not fitting:  # NaN fits no range
-        raise Mistake(f"{flag} has values of {low:g} to {high:g}; give 0 to 255, or 0 to 1")
+        found = f"{low:g} to {high:g}" if kind in "fiub" else f"type {values.dtype}"
+        raise Mistake(f"{flag} has values of {found}; give 0 to 255, or 0 to 1")
     bottom, top = fitting[0]
     levels = np.empty(values.shape, np.uint8)
     for index, image in enumerate(values):  # one by one, to save memory

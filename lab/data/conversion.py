@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lab.data.arrays import Arrays
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
-from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, opened, size_and_mode
+from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, opened
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.text import counted, listed, printable, progress_bar, sized
@@ -48,7 +48,7 @@ class UnsortedSet:
 
 
 class ShapeMismatch(Exception):
-    """A picture does not have the shape assumed from the first one; args: (the new shape,)."""
+    """A picture is not as the first one; args: `shape` and `size` for another `_convert_all`."""
 
 
 def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
@@ -59,15 +59,15 @@ def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: s
     size, is_grey = _first_size(entries)
     side_now = side or _common_side({size})
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
-    while True:  # until no picture contradicts the shape assumed from the first one
+    expected = size if side is None and size == shape[1:] else None
+    while True:  # until no picture contradicts what was assumed from the first one
         check_memory(len(entries), math.prod(shape), flag)
-        expected = size if side is None and shape[1] == size[0] else None
         remarks = Remarks()
         try:
             images, taken = _convert_all(entries, shape, expected, colour is None, remarks)
             break
         except ShapeMismatch as mismatch:
-            (shape,) = mismatch.args
+            shape, expected = mismatch.args
     _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag)
     classes = [entry.class_name for entry in taken]
     if lost := {entry.class_name for entry in entries}.difference(classes):
@@ -84,8 +84,8 @@ def _first_size(entries: Sequence[Entry]) -> tuple[tuple[int, int], bool]:
     """The size of the first readable picture, and whether its mode is a grey one."""
     for entry in entries:
         with contextlib.suppress(Unreadable):
-            size, mode = size_and_mode(entry.source())
-            return size, mode in GREY_MODES
+            picture = opened(entry.source(), FORMATS)
+            return picture.info["size"], picture.mode in GREY_MODES
     return (0, 0), True
 
 
@@ -108,9 +108,9 @@ def _convert_all(
         try:
             picture = opened(entry.source(), FORMATS, side=shape[1])
             if size and picture.info["size"] != size:
-                raise ShapeMismatch((shape[0], USUAL_SIDE, USUAL_SIDE))
+                raise ShapeMismatch((shape[0], USUAL_SIDE, USUAL_SIDE), None)
             if may_turn_out_colour and shape[0] == 1 and picture.mode not in GREY_MODES:
-                raise ShapeMismatch((3, *shape[1:]))
+                raise ShapeMismatch((3, *shape[1:]), size)
             images[len(taken)], changes = converted(picture, shape)
         except Unreadable as reason:
             remarks.add(UNREAD, f"{entry.place}: {reason}")
@@ -169,10 +169,9 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str
     if empty := {f for f in found.folders if f.parent == top and f.name not in folders}:
         name = printable(str(min(empty)))
         raise Mistake(f"{flag}: the class {name} has no pictures; fill its folder or remove it")
-    names = (printable(folder)[:MAX_NAME] for folder in folders)
     return [
-        replace(entry, is_test=is_test, class_name=name)
-        for entry, name in zip(entries, names, strict=True)
+        replace(entry, is_test=is_test, class_name=printable(folder)[:MAX_NAME])
+        for entry, folder in zip(entries, folders, strict=True)
     ]
 
 
@@ -193,7 +192,7 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
             remarks.add(change, index, "image")
     images, lines = _reduce_to_grey(images, colour)
     labels = [labels.tolist() for _, labels in found.halves if labels is not None]
-    classes = [str(label) for label in itertools.chain(*labels)]
+    classes = [printable(str(label))[:MAX_NAME] or "?" for label in itertools.chain(*labels)]
     if labels and len(classes) != count:
         classes = []
         lines.append("labels of one half only: the set counts as unlabelled")

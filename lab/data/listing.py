@@ -200,12 +200,11 @@ def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
         if stat.S_ISLNK(info.external_attr >> 16):
             found.remarks.add("left out, links", place, "link")
         elif found.accepts(place):
-            read = lambda info=info: io.BytesIO(read_member(archive, info, flag))  # noqa: E731
-            found.entries.append(Entry(place, (), read))
+            found.entries.append(Entry(place, (), lambda info=info: _read(archive, info, flag)))
     return found
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> bytes:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> io.BytesIO:
     """The content of a file in a zip; Unreadable if damaged, Mistake if its size is false."""
     if info.file_size > MAX_BYTES:
         raise Unreadable(f"{info.file_size:,} bytes is too large")
@@ -226,7 +225,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> b
         raise Unreadable(_error_text(error)) from None
     if len(content) < info.file_size:
         raise Mistake(short)
-    return content
+    return io.BytesIO(content)
 
 
 def _error_text(error: Exception) -> str:

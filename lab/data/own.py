@@ -87,6 +87,8 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     label_of = {name: label for label, name in enumerate(names)}
     labels = [label_of.get(name, 0) for name in found.classes]
     hashes = [hashlib.sha256(image.numpy()).digest() for image in images]
+    if (distinct := len(set(hashes))) == 1:
+        raise Mistake(f"{flag}: all of its images are equal; name a set of pictures")
     is_test = found.is_test or _select_test(hashes)
     order = sorted(range(len(images)), key=lambda i: (is_test[i], hashes[i], labels[i]))
     _reorder_in_place(images, order)
@@ -96,7 +98,7 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     if found.is_test and only_test:
         which = listed([names[label] for label in sorted(only_test)] if names else ["any kind"])
         raise Mistake(f"{flag}: has no training images of {which}; add some, or remove the rest")
-    if duplicates := len(hashes) - len(set(hashes)):
+    if duplicates := len(hashes) - distinct:
         notices = [*notices, f"{duplicates:,} images are exact duplicates of others"]
     if len(images) < FEW:
         notices = [*notices, f"only {len(images):,} images: a GAN learns little from so few"]
@@ -111,9 +113,9 @@ def _class_sort_key(name: str) -> tuple[bool, int, str]:
 
 
 def _select_test(hashes: Sequence[bytes]) -> list[bool]:
-    """Whether each image is in the test half: about a tenth, selected by hash; at least one."""
+    """Whether each image is in the test half: a tenth by hash, not none and not all."""
     is_test = [int.from_bytes(digest[-4:], "big") % 10 == 0 for digest in hashes]
-    return is_test if any(is_test) else [digest == min(hashes) for digest in hashes]
+    return is_test if len({*is_test}) == 2 else [digest == min(hashes) for digest in hashes]
 
 
 def _reorder_in_place(images: Tensor, order: Sequence[int]) -> None:

@@ -66,9 +66,9 @@ def opened(
 ) -> Any:
     """Load a picture and turn it upright; raises Unreadable.
 
-    formats: the ones that Pillow may try; by default it tries all, whatever the file's ending, and
-    runs Ghostscript for some. side: that of the image to which the picture will be reduced; lets a
-    JPEG be decoded at a smaller size, of at least twice that side.
+    formats: the ones that Pillow may try; with all of them it might run Ghostscript. side: that of
+    the image to which the picture will be reduced; lets a JPEG be decoded at a smaller size, of at
+    least twice that side.
     """
     if isinstance(file, Path) and not file.is_file():
         raise Unreadable("no file")  # reading a pipe might wait for ever
@@ -86,12 +86,6 @@ def opened(
         animated = getattr(picture, "is_animated", False)  # a copy loses it
         loaded.info.update(turned=bool(turn), animated=animated, size=(width, height))
         return loaded
-
-
-def size_and_mode(file: Path | io.BytesIO) -> tuple[tuple[int, int], str]:
-    """The size and mode in a picture's header, without decoding it; raises Unreadable."""
-    with without_trust(FORMATS), Image.open(file, formats=FORMATS) as picture:
-        return picture.size, picture.mode
 
 
 def converted(
@@ -179,5 +173,4 @@ def has_light_border(image: Tensor) -> bool:
 
 def as_image(picture: Image.Image) -> Tensor:
     """A picture of mode L or RGB as a uint8 tensor (C, H, W)."""
-    levels = torch.from_numpy(np.array(picture))
-    return levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.atleast_3d(np.array(picture))).permute(2, 0, 1).contiguous()
