@@ -11,7 +11,7 @@ import contextlib
 import copy
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,7 @@ def initial_state(options: Options, dataset: Dataset, where: torch.device) -> Tr
     for network in (generator, discriminator):  # channels last: convolutions are a tenth faster
         network.to(where, memory_format=torch.channels_last)
     torch.manual_seed(seed_for(options.seed, "dropout"))  # dropout uses the global generator too
+    name = "" if dataset.path else f"{dataset.name}, "  # one's own folder may be renamed
     betas = (options.beta1, options.beta2)
     return TrainingState(
         generator=generator,
@@ -217,7 +218,7 @@ def initial_state(options: Options, dataset: Dataset, where: torch.device) -> Tr
         totals=torch.zeros(len(training.STEP_FIGURES), device=where),
         length=training.Length.of(options, len(dataset.train_images)),
         augmentation=training.Augmentation(options, dataset.spec.shape[0], where),
-        origin=f"{dataset.name}, seed {options.seed}",
+        origin=f"{name}seed {options.seed}",
     )
 
 
@@ -323,6 +324,7 @@ def main(began: float | None = None) -> None:
         return
     if "resume" in given:
         options, run = distributed.broadcast_object(partial(resume_options, Options, given))
+        options = replace(options, data_dir=given.get("data_dir", options.data_dir))
     else:
         options, run = parse(Options, recipes=RECIPES), None
     options = training.check_options(options, given)

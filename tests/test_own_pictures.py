@@ -56,3 +56,6 @@ def test_the_same_pixels_give_the_same_weights(leaves, tmp_path):
     there = ("--images", tmp_path / "Leaves" / "b", "--dataset", leaves, "--out", leaves / "new")
     with pytest.raises(Mistake, match=r"--out .* lies in --dataset"):
         call(evaluate_images, *there)
+    foliage = leaves.rename(tmp_path / "Foliage")
+    call(gan_lab, "--resume", of_folder, "--epochs", 3, "--data-dir", foliage)
+    assert len(Run(of_folder.path).history) == 3

@@ -6,7 +6,6 @@ Code outside lab/data does not depend on particular sets; it takes shapes and cl
 import contextlib
 import difflib
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from lab.data import own
 from lab.data.sources import NoDownload, Part
 from lab.data.specs import DATASETS, SAMPLE_FOLDER, DatasetSpec
 from lab.errors import Fault, Mistake
+from lab.files import at_home
 from lab.text import printable, shortened, sized
 
 DOWNLOAD_FOLDER = Path(__file__).parents[2] / "data"
@@ -104,17 +104,14 @@ def check_exists(dataset: str) -> None:
         _find_own(dataset)
 
 
-def exists(dataset: str) -> bool:
-    """Whether `dataset` is a key of DATASETS or an existing path."""
-    with contextlib.suppress(Mistake):
-        check_exists(dataset)
-        return True
-    return False
+def load_pictures(place: Path, shape: Sequence[int], name: str) -> Dataset:
+    """Load a set of the user's own as images of the shape (C, S, S) of a network.
 
-
-def load_pictures(path: Path, shape: Sequence[int]) -> Dataset:
-    """Load a set of the user's own as images of the shape (C, S, S) of a network."""
-    return load(str(path), image_size=shape[-1], colour=shape[0] == 3)
+    place: the set, or the folder that its zip or npz `name` is in.
+    """
+    file = place / Path(name).name
+    path = file if file.is_file() else place
+    return load(str(path.absolute()), image_size=shape[-1], colour=shape[0] == 3)
 
 
 def colour_asked(grey: bool, colour: bool) -> bool | None:
@@ -126,7 +123,7 @@ def colour_asked(grey: bool, colour: bool) -> bool | None:
 
 def _find_own(dataset: str) -> Path:
     """The absolute path of a set of the user's own; Mistake if it does not exist."""
-    path = Path(os.path.expanduser(dataset))  # noqa: PTH111  Path.expanduser raises without a home
+    path = at_home(dataset)
     try:
         if path.is_dir() or path.is_file():
             return path.absolute()

@@ -44,7 +44,7 @@ class TrainedGenerator:
         """
         name = self.spec.name if self.spec.name in DATASETS else None
         if data_dir and not name:
-            dataset = load_pictures(data_dir, self.spec.shape)
+            dataset = load_pictures(data_dir, self.spec.shape, self.spec.title)
         elif self.run:
             dataset = load_dataset(self.run, data_dir, name)
         elif name:

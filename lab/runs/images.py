@@ -25,13 +25,14 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
         if run.config.data.is_sample and not data_dir:
             return datasets.load_sample(name)
         return datasets.load(name, data_dir or data_dir_of(run))
-    if not data_dir and not datasets.exists(name):
+    if not data_dir and not Path(name).exists():
         what = f"its pictures were {printable(name)}, which no longer exists"
         raise Fault(f"{run}: {what}; say with --data-dir where they are now")
     side, colour = run.options.get("image_size"), run.options.get("colour")
     if type(side) is not int or type(colour) is not bool:
         raise Fault(f"{run.config_path}: does not say of what shape the run's images are")
-    return datasets.load_pictures(data_dir or Path(name), (3 if colour else 1, side, side))
+    shape = (3 if colour else 1, side, side)
+    return datasets.load_pictures(data_dir or Path(name), shape, name)
 
 
 def load_training_dataset(run: Run, data_dir: Path | None = None) -> Dataset:

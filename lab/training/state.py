@@ -49,7 +49,7 @@ class TrainingState:
     totals: Tensor  # (4,) sums of STEP_FIGURES over the steps of the current epoch
     length: Length  # of the whole run; with --minutes it changes
     augmentation: Augmentation  # of the discriminator's inputs
-    origin: str = ""  # data set and seed, which a checkpoint must have in common with its run
+    origin: str = ""  # named set and seed, which a checkpoint must have in common with its run
     epoch: int = 0  # completed epochs
     step: int = 0  # completed steps of the current epoch
     updates: int = 0  # completed steps of all epochs
@@ -180,8 +180,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     Raises Fault if the file is damaged, hostile, or from a run with other options.
     """
     content = read_tensors(path, FORMAT)
-    if content.get("origin", state.origin) != state.origin:  # absent in older checkpoints
-        raise Fault(f"{path}: is of another run ({content['origin']}, not {state.origin})")
+    origin = str(content.get("origin", state.origin))  # absent in older checkpoints
+    if not origin.endswith(state.origin):  # older ones name the set of the user's own
+        raise Fault(f"{path}: is of another run ({origin}, not {state.origin})")
     try:
         for part in ("networks", "optimizers", "streams"):
             if not isinstance(content[part], dict):

@@ -16,7 +16,8 @@ from own_sets import mutated, pixels, write_idx, write_pictures, write_zip
 from PIL import Image
 
 from lab import device, files
-from lab.data import colour_asked, conversion, load, own
+from lab.data import DatasetSpec, colour_asked, conversion, load, own
+from lab.data.datasets import load_pictures
 from lab.data.listing import list_folder
 from lab.errors import Fault, Mistake
 
@@ -126,6 +127,28 @@ def test_an_npz_of_two_halves(tmp_path):
     assert found.train_labels is None and "labels of one half" in found.notices[0]
 
 
+def test_class_names_of_an_npz_can_be_stored(tmp_path):
+    names = np.array(["", "a\nb", "9" * 5_000])
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=names[np.arange(80) % 3])
+    spec = load(str(tmp_path / "a.npz")).spec
+    assert spec.class_names == ("9" * 200, "?", "a?b")
+    assert DatasetSpec.from_facts(spec.as_facts()) == spec
+
+
+def test_neither_half_is_empty():
+    tens = [number.to_bytes(4, "big") for number in (10, 20, 20)]  # all would be test images
+    assert own._select_test(tens) == [True, False, False]
+
+
+def test_a_set_that_was_moved_is_found(leaves, tmp_path, monkeypatch):
+    (tmp_path / "new").mkdir()
+    packed = write_zip(tmp_path / "new" / "leaves.zip", leaves)
+    assert load_pictures(tmp_path / "new", (3, 20, 20), "/old/leaves.zip").path == packed
+    monkeypatch.chdir(tmp_path)
+    write_pictures(Path("mnist"), IMAGES)
+    assert load_pictures(Path("mnist"), (3, 20, 20), "/old/leaves").path == tmp_path / "mnist"
+
+
 # Shape
 
 
@@ -144,6 +167,9 @@ def test_the_shape_is_that_of_most_pictures_or_as_asked_for(tmp_path):
     assert found.spec.shape == (1, 20, 20) and len(found.notices) == 1
     again = load(str(tmp_path / "a"), image_size=32, colour=False)  # as a run asks for it
     assert again.fingerprint == load(str(tmp_path / "a")).fingerprint
+    write_pictures(tmp_path / "c", pixels(70, 32))
+    Image.fromarray(pixels(1, 40)[0]).save(tmp_path / "c" / "large.png")
+    assert load(str(tmp_path / "c")).spec.shape == (3, 32, 32)
 
 
 def test_invalid_shapes_are_refused(leaves):
@@ -163,7 +189,11 @@ def test_unreadable_files_do_not_affect_others(copied):
     whole = next(there.glob("*.png")).read_bytes()
     huge = bytearray(whole)
     huge[16:24] = struct.pack(">II", 60_000, 60_000)
+    write_pictures(there / "large", pixels(1, 40))
+    large = (there / "large" / "0000.png").read_bytes()
+    shutil.rmtree(there / "large")
     for name, content in (
+        ("0.png", large[:100]),  # the first one, and of another size
         *(("broken.png", whole[:100]), ("empty.png", b""), ("bomb.png", bytes(huge))),
         *(("other.txt", b"text"), (".hidden.png", whole), ("text.jpg", b"text")),
     ):
@@ -177,7 +207,7 @@ def test_unreadable_files_do_not_affect_others(copied):
     assert found.fingerprint == fingerprint
     text = "\n".join(found.notices)
     for words in (
-        *("cannot be read: 4 files (Ahorn/bomb.png", "not of a kind that is read: 1 file"),
+        *("cannot be read: 5 files (Ahorn/0.png", "not of a kind that is read: 1 file"),
         *("hidden files and folders of the system: 2 files", "lead nowhere: 1 link"),
         *("read already: 1 link", "pipes and devices: 1 file (Ahorn/pipe.png)"),
     ):
@@ -217,6 +247,8 @@ def test_anything_but_a_set_is_refused_in_one_line(tmp_path, leaves):
     assert "has 63 pictures that can be read of 64, at least 64" in refusal(tmp_path / "few")
     write_pictures(tmp_path / "plain", np.full((64, 16, 16), 9, np.uint8))
     assert "are blank" in refusal(tmp_path / "plain")
+    write_pictures(tmp_path / "equal", IMAGES[:1].repeat(64, 0))
+    assert "are equal" in refusal(tmp_path / "equal")
     (tmp_path / "a.tar").write_bytes(b"text")
     assert "is not a valid zip or npz" in refusal(tmp_path / "a.tar")
     assert "--data-dir" in refusal(leaves, data_dir=tmp_path)
@@ -288,7 +320,10 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
         ({"images": IMAGES * np.float64(3)}, "has values of"),
         ({"images": np.full((70, 16, 16), np.nan)}, "has values of nan"),
         ({"images": IMAGES[:63]}, "has 63 images"),
-        ({"images": IMAGES.astype("<U3")}, "has values of"),
+        ({"images": IMAGES.astype("<U3")}, "has values of type <U3"),
+        ({"images": IMAGES[:, :0]}, "images is 80 x 0 x 20 x 3; images x height x width"),
+        ({"images": np.uint8(3)}, "images is 1; images x height x width"),
+        ({"images": IMAGES, "labels": np.int64(3)}, "1 labels for 80 images"),
     ],
 )
 def test_an_npz_of_something_else_is_refused(tmp_path, content, says):

@@ -232,6 +232,8 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused(checkpoint, tmp_path):
     said = refused(checkpoint, tmp_path / "c.pth", origin="mnist, seed 7")
     assert "is of another run (mnist, seed 7, not fashion, seed 0)" in said
+    own = dataclasses.replace(images(200), path=tmp_path)  # the folder's name does not count
+    load_checkpoint(checkpoint, small_state(small_options("modern", *THREE), own))
 
 
 def test_a_checkpoint_of_the_first_version_is_refused_in_a_line(checkpoint, tmp_path):
