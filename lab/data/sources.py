@@ -80,9 +80,9 @@ class TorchvisionSet:
         shape: (C, H, W) of an image. classes: their number.
         """
         check_memory(self.images, math.prod(shape), f"--dataset: {folder / self.folders[0]}")
-        return self._half(folder, shape, True), self._half(folder, shape, False)
+        return tuple(self._half(folder, shape, classes, train) for train in (True, False))
 
-    def _half(self, folder: Path, shape: Sequence[int], train: bool) -> Part:
+    def _half(self, folder: Path, shape: Sequence[int], classes: int, train: bool) -> Part:
         kind = _torchvision_class(self.torchvision_class)
         try:
             found = kind(folder, train=train, download=False, **self.options)
@@ -91,6 +91,8 @@ class TorchvisionSet:
             images = (images.mT if self.transposed else images).contiguous()
             if images.shape[1:] != tuple(shape) or len(labels) != len(images):
                 raise ValueError("other images than the set has")
+            if not 0 <= labels.min() <= labels.max() < classes:
+                raise ValueError(f"labels {labels.min()} to {labels.max()} found")
         except MemoryError:
             raise
         except Exception as error:  # torchvision may raise anything for a damaged file

@@ -176,6 +176,7 @@ def test_a_name_alone_gives_the_row():
         {"name": ""},
         {"name": "x" * 201},
         {"name": None},
+        {"name": "../../x"},
         {"title": 3},
         {"shape": None},
         {"shape": "1 28 28"},

@@ -144,6 +144,9 @@ def test_kmnist_and_emnist_are_read_in_torchvisions_layout(tmp_path):
     (home / "emnist-balanced-test-labels-idx1-ubyte").write_bytes(b"none")
     with pytest.raises(Fault, match=r"EMNIST: is damaged .*download it again"):
         load("emnist", tmp_path)
+    (raw / "train-labels-idx1-ubyte").write_bytes(idx(torch.arange(20).byte()))
+    with pytest.raises(Fault, match=r"KMNIST: is damaged \(labels 0 to 19 found\)"):
+        load("kmnist", tmp_path)
 
 
 def test_cifar10_is_read_in_torchvisions_layout(tmp_path, monkeypatch):
