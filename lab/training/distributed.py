@@ -12,11 +12,11 @@ In a single process these functions do nothing.
 """
 
 import contextlib
+import io
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from lab.training.state import TrainingState  # an import at run time would be circular
 
 MAY_DIFFER = {"data_dir", "out"}  # options that may differ between processes
-SINGLE_PROCESS = ("list", "report")  # options that torchrun cannot be used with
 GRACE_SECONDS = 3.0  # other processes wait so long for process 0 to report an error
 GONE = "another process of this training has ended, or does not answer"
 
@@ -45,18 +44,18 @@ Value = TypeVar("Value")
 
 def run_distributed(main: Callable[[], None]) -> None:
     """Run `main`, as one of torchrun's processes if there are any; one of them reports errors."""
-    if not dist.is_available() or int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if not dist.is_available() or os.environ.get("WORLD_SIZE", "1") == "1":
         main()
         return
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    with connection_errors():
-        store, number, count = next(dist.rendezvous("env://"))
-        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-        dist.init_process_group(backend, store=store, rank=number, world_size=count)
-    with (
-        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stdout(nowhere if number else sys.stdout),
-    ):
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+    try:
+        with connection_errors():
+            store, number, count = next(dist.rendezvous("env://"))
+            dist.init_process_group(backend, store=store, rank=number, world_size=count)
+    except ValueError as error:  # not started by torchrun
+        raise Mistake(f"WORLD_SIZE is set, but {error}; unset it, or start torchrun") from None
+    with contextlib.redirect_stdout(io.StringIO() if number else sys.stdout):
         try:
             main()
         except (Mistake, Fault, Interrupted, OSError) as error:
@@ -100,7 +99,7 @@ def check_same_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return `given`; Mistake if another process was given other options."""
     if processes() == 1:
         return given
-    for name in SINGLE_PROCESS:
+    for name in ("list", "report"):
         if name in given:
             raise Mistake(f"{as_typed(name, given)}: is for a single process; leave torchrun out")
     everyone: list[Any] = [None] * processes()

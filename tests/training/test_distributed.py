@@ -194,6 +194,21 @@ def test_options_that_processes_cannot_share_are_refused_once(tmp_path, one, two
     assert says in refused(tmp_path, one, two)
 
 
+def test_each_machine_has_its_own_folder_of_images(tiny_run, tmp_path):
+    said, typed = tmp_path / "said", ("--resume", tiny_run, "--epochs", 4, "--dry-run")
+    with scripts(said, typed, (*typed, "--data-dir", tmp_path)) as children:
+        for child in children:
+            child.join(60)
+    assert f"process 1: --data-dir {tmp_path}: has no training images" in said.read_text()
+
+
+def test_a_start_without_torchrun_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(Mistake, match=r"WORLD_SIZE is set, but .* RANK expected"):
+        distributed.run_distributed(pytest.fail)
+
+
 def test_other_images_are_refused():
     def act() -> str:
         dataset = images(100)
