@@ -43,18 +43,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # Random, since processes in other containers may have the same number; without the name of
     # `path`, which may already have the greatest length.
     part = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.part")
+    old = part.with_suffix(".old")
     try:
         yield part
         if part.is_file():
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-        old = part.with_suffix(".old")
         if part.is_dir() and path.is_dir():  # a folder cannot be renamed to an existing one
             path.rename(old)
         _rename(part, path)
         if old.exists():
             shutil.rmtree(old)
     except BaseException as error:
+        if old.exists() and not path.exists():
+            old.rename(path)
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,15 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
         files.write_whole(path, fail)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_renaming_keeps_the_old_folder(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "before").touch()
+    monkeypatch.setattr(files, "_rename", lambda part, path: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt), files.atomic_path(tmp_path / "folder") as part:
+        part.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "before"]
 
 
 def test_a_read_only_file_system_is_named_with_the_file(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ LIGHT = "light background, unlike the set's; --invert exchanges dark and light"
 MAX_TILES_PER_SIDE = 8
 MAX_TILES = 10_000  # in a folder
 PNG = ".png"
-MAX_NAME = 255  # bytes in the name of a file
+MAX_NAME = 250  # bytes in a file's name, to which an ending such as _8 may be added
 
 
 def list_pictures(folder: Path, below: bool) -> Listing:
