@@ -76,7 +76,7 @@ def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
             cure = f"give --channels-{end} none, or another --network-{end}"
             raise Mistake(f"{typed}: the network {kind} has no convolutions; {cure}")
         if options.full_maps and "full_maps" not in parameters:
-            cure = f"leave it out, or give --network-{end} dcgan"
+            cure = f"give --full-maps 0, or --network-{end} dcgan"
             raise Mistake(f"--full-maps {options.full_maps}: the network {kind} has none; {cure}")
         if end == "d" and options.pyramid and "pyramid" not in parameters:
             raise Mistake(f"--network-d {kind}: has no layers for --pyramid; add --no-pyramid")

@@ -120,6 +120,7 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
             shown = options.epochs * image_count
         elif "images_shown" not in given:
             shown = shown * RECIPE_SIDE // max(RECIPE_SIDE, *dataset.spec.shape[1:])
+            shown = min(shown, MAX_EPOCHS * image_count)
         options = dataclasses.replace(options, images_shown=shown)
     length = Length.of(options, image_count)
     if length.epochs > MAX_EPOCHS:

@@ -24,7 +24,7 @@ from lab.training import (
     recipe_changes,
     stored_options,
 )
-from lab.training.length import Length
+from lab.training.length import MAX_EPOCHS, Length
 
 GREY = (1, 28, 28)
 
@@ -122,7 +122,7 @@ def test_the_penalty_comes_at_least_once_an_epoch():
             ["--network-g", "dcgan", "--channels-g", "none"],
             r"--channels-g none: the network dcgan needs some; leave it out, or give --network-g m",
         ),
-        (["--full-maps", "8"], r"--full-maps 8: the network mlp has none; leave it out, or give"),
+        (["--full-maps", "8"], r"--full-maps 8: the network mlp has none; give --full-maps 0, or"),
         (["--loss", "hinge", "--label-smoothing", "0.1"], r"--label-smoothing 0.1: the hinge loss"),
         (["--images-shown", "3000000000"], r"--images-shown 3,000,000,000: is 300,000 epochs"),
     ],
@@ -250,6 +250,7 @@ def test_a_recipe_shows_fewer_large_images():
     assert complete_options(Options(epochs=20), large).images_shown == 20 * 60_000
     resumed = Options(images_shown=180_000, epochs=3, resume="leaves-001")
     assert complete_options(resumed, large).images_shown == 180_000
+    assert complete_options(Options(), set_of(10)).epochs == MAX_EPOCHS
 
 
 def test_stored_options_are_those_of_the_run(monkeypatch):
