@@ -159,25 +159,32 @@ def available_cores() -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float:
-    """The CPU quota of this process's control groups, in cores; infinite without a limit.
-
-    Nested groups all apply, so the lowest quota counts. See cgroups(7): in version 2 a process has
-    one group, in version 1 one for each kind of controller. root: of the file system.
-    """
+    """The CPU quota of this process's control groups, in cores; infinite without a limit."""
     quotas = [math.inf]
-    for line in _lines(root / "proc/self/cgroup"):  # `0::/a/b`, or `4:cpu,cpuacct:/a/b`
-        _, controllers, group = (*line.split(":", 2), "", "")[:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        innermost = mount / group.lstrip("/")
-        outer = [each for each in innermost.parents if mount in each.parents]
-        for folder in {mount, innermost, *outer}:  # in a container `mount` may be the group itself
-            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+    for folder in control_groups("cpu", root):
+        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):  # version 2, 1
             words = " ".join(text for name in names for text in _lines(folder / name)).split()
             if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
                 quotas.append(int(words[0]) / int(words[1]))  # else "max" or -1: no limit
     return min(quotas)
+
+
+def control_groups(controller: str, root: Path) -> set[Path]:
+    """The folders of this process's control groups for "cpu" or "memory"; the limits of all apply.
+
+    See cgroups(7): in version 2 a process has one group, in version 1 one for each kind of
+    controller, each nested in others. root: of the file system.
+    """
+    folders: set[Path] = set()
+    for line in _lines(root / "proc/self/cgroup"):  # `0::/a/b`, or `4:cpu,cpuacct:/a/b`
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / (controller if controllers else "")
+        innermost = mount / group.lstrip("/")  # in a container `mount` may be the group itself
+        outer = {each for each in innermost.parents if mount in each.parents}
+        folders |= {mount, innermost} | outer
+    return folders
 
 
 def _lines(path: Path) -> list[str]:
@@ -201,23 +208,19 @@ def check_memory(count: int, size: int, said: str) -> None:
         )
 
 
-def free_memory() -> int | None:
-    """Free memory of the machine and the container in bytes; None if unknown."""
-    names_by_group = {  # control groups of version 2 and version 1
-        Path("/sys/fs/cgroup"): ("memory.max", "memory.current"),
-        Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-    }
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Free memory of the machine and its control groups in bytes; None if unknown."""
     found = []
     with contextlib.suppress(OSError, ValueError, IndexError):
-        words = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
+        words = (root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()
         found.append(1024 * int(words[0]))
-    for group, names in names_by_group.items():
-        # The group may not exist, or its limit may be "max".
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # Cached files count as used, but are dropped when memory is needed.
-            cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
-            most, taken = (int((group / name).read_text()) for name in names)
-            found.append(most - taken + int(cached))
+    for group in control_groups("memory", root):
+        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # version 2, 1
+            with contextlib.suppress(OSError, ValueError, IndexError):  # no file, or no limit
+                most, taken = (int((group / f"memory.{name}").read_text()) for name in names)
+                # Cached files count as used, but are dropped when memory is needed.
+                cached = (group / "memory.stat").read_text().partition("inactive_file ")[2]
+                found.append(most - taken + int(cached.split()[0]))
     return max(0, min(found)) if found else None
 
 

@@ -146,6 +146,26 @@ def test_the_quotas_of_all_control_groups_apply(tmp_path, group, files, cores):
     assert device.cpu_quota(tmp_path) == cores
 
 
+@pytest.mark.parametrize(
+    ("group", "folder", "names"),
+    [
+        ("0::/job/step", "job", ("memory.max", "memory.current")),  # version 2, nested
+        ("3:memory:/job", "memory/job", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ],
+)
+def test_the_memory_limits_of_all_control_groups_apply(tmp_path, group, folder, names):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"{group}\n")
+    (tmp_path / "proc/meminfo").write_text("MemFree: 9 kB\nMemAvailable:   8000 kB\n")
+    assert device.free_memory(tmp_path) == 8_192_000
+    (home := tmp_path / "sys/fs/cgroup" / folder).mkdir(parents=True)
+    for name, content in zip(
+        (*names, "memory.stat"), (5_000, 3_000, "inactive_file 500\n"), strict=True
+    ):
+        (home / name).write_text(f"{content}")
+    assert device.free_memory(tmp_path) == 2_500
+
+
 def test_without_groups_there_is_no_quota(tmp_path):
     assert device.cpu_quota(tmp_path) == float("inf")
 
