@@ -40,8 +40,8 @@ class GraphedStep:
     def __init__(self, step: Callable[..., Tensor], state: TrainingState) -> None:
         self.step, self.training = step, state
         self.enabled = state.device.type == "cuda" and processes() == 1
-        defaults = torch.cuda.default_generators if self.enabled else [torch.default_generator]
-        dropout = defaults[state.device.index or 0]
+        index = state.device.index or 0
+        dropout = torch.cuda.default_generators[index] if self.enabled else torch.default_generator
         self.generators = (state.latents, state.augmentation.stream, dropout)
         self.calls: Counter[bool] = Counter()
         self.recorded: dict[bool, Step] = {}

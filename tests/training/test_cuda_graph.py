@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +42,13 @@ def weights_after(options, state, step):
         state.totals += step(real, labels, penalised)
     found = state.discriminator.state_dict() | state.generator.state_dict()
     return found | {"totals": state.totals}
+
+
+def test_a_process_with_the_second_gpu_replays_nothing(monkeypatch):
+    monkeypatch.setattr(cuda_graph, "processes", lambda: 2)
+    streams = SimpleNamespace(stream=None)
+    state = SimpleNamespace(device=torch.device("cuda", 1), latents=None, augmentation=streams)
+    assert not GraphedStep(print, state).enabled
 
 
 def test_replayed_steps_equal_plain_steps(monkeypatch):
