@@ -30,8 +30,8 @@ Options = TypeVar("Options")
 def option(
     default: Any,
     help: str,
-    low: float | None = None,
-    high: float | None = None,
+    low: float = -math.inf,
+    high: float = math.inf,
     *,
     choices: Collection[str] | None = None,
     most: int | None = None,
@@ -210,9 +210,7 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
             _refuse_decimal_comma(field, text)
             noun = "a whole number" if value_type is int else "a number"
             raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
-        low = -math.inf if facts["low"] is None else facts["low"]
-        high = math.inf if facts["high"] is None else facts["high"]
-        if not low <= value <= high:  # NaN fails every comparison and ends here too
+        if not facts["low"] <= value <= facts["high"]:  # nor is NaN in any range
             raise Mistake(f"{flag} {typed}: out of range, give a number {_range_text(field)}")
         return value
     if facts["choices"] and text not in facts["choices"]:
@@ -249,13 +247,9 @@ def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
 
 def _range_text(field: dataclasses.Field) -> str:
     """`from 1 to 100`; integers with all digits, since they may be typed, others shortened."""
-    low, high = (
-        f"{end:g}" if isinstance(end, float) else end
-        for end in (field.metadata["low"], field.metadata["high"])
-    )
-    if low is None:
-        return ""
-    return f"from {low} up" if high is None else f"from {low} to {high}"
+    ends = (field.metadata["low"], field.metadata["high"])
+    low, high = (f"{end:g}" if isinstance(end, float) else end for end in ends)
+    return "" if math.inf in ends else f"from {low} to {high}"
 
 
 def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:

@@ -52,15 +52,12 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     if side is not None and side not in SIDES:
         cure = f"give a multiple of 4 from {SIDES[0]} to {SIDES[-1]}"
         raise Mistake(f"--image-size {side}: is not a valid size; {cure}")
-    is_zip = path.is_file() and zipfile.is_zipfile(path)
-    if path.is_file() and not is_zip:
+    is_zip, home = path.is_file(), arrays.idx_folder(path)
+    if is_zip and not zipfile.is_zipfile(path):
         raise Mistake(f"{flag}: is not a valid zip or npz file; name one, or a folder")
-    if home := path.is_dir() and arrays.idx_folder(path):
-        halves = arrays.read_idx_folder(home, flag)
-        return _sorted_set(from_arrays(halves, side, colour, flag), flag)
-    if is_zip and path.suffix.lower() == ".npz":
-        halves = arrays.read_npz(path, flag)
-        return _sorted_set(from_arrays(halves, side, colour, flag), flag)
+    if home or (is_zip and path.suffix.lower() == ".npz"):
+        found = arrays.read_idx_folder(home, flag) if home else arrays.read_npz(path, flag)
+        return _sorted_set(from_arrays(found, side, colour, flag), flag)
     files = None if is_zip else listing.list_folder(path)
     facts = files.facts() if files else listing.stamp_of(path.stat())
     cache = _cache_path(path, facts, side, colour)

@@ -53,9 +53,8 @@ def build_networks(options: Any, spec: DatasetSpec) -> tuple[nn.Module, nn.Modul
 
 def _architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
     """GENERATORS or DISCRIMINATORS, and the key that the options choose."""
-    if end == "g":
-        return GENERATORS, options.generator
-    return DISCRIMINATORS, options.discriminator
+    both = {"g": (GENERATORS, options.generator), "d": (DISCRIMINATORS, options.discriminator)}
+    return both[end]
 
 
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
