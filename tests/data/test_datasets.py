@@ -178,6 +178,7 @@ def test_a_name_alone_gives_the_row():
         {"name": None},
         {"name": "../../x"},
         {"title": 3},
+        {"title": "\x1b[2J"},  # clears a terminal
         {"shape": None},
         {"shape": "1 28 28"},
         {"shape": [28, 28]},
@@ -191,6 +192,7 @@ def test_a_name_alone_gives_the_row():
         {"class_names": [0, 1]},
         {"class_names": ["wren"] * 1_001},
         {"class_names": ["x" * 201]},
+        {"class_names": ["two\nlines"]},
         {"class_names": {"wren": 1}},
     ],
 )
