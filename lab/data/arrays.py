@@ -118,8 +118,10 @@ def _labels(values: np.ndarray | None, count: int, flag: str) -> np.ndarray | No
     if flat.shape != (count,):
         found = " x ".join(map(str, values.shape))
         raise Mistake(f"{flag}: {found} labels for {count:,} images; give one each, or none")
-    if flat.dtype.kind == "f" and np.array_equal(flat, np.rint(flat)):
-        flat = flat.astype(np.int64)
+    if flat.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # for infinite ones
+            whole = flat.astype(np.int64)
+        flat = whole if np.array_equal(whole, flat) else flat
     if flat.dtype.kind not in "iubU":
         raise Mistake(f"{flag}: its labels are fractions or objects; give whole numbers, or names")
     return flat

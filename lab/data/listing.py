@@ -171,7 +171,7 @@ def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
         name, place = printable(info.filename), path_in_zip(info)
         if info.flag_bits & 1:
             raise Mistake(f"{flag}: {name} in it is encrypted; {cure}")
-        if ".." in place.parts or place.is_absolute() or ":" in (*place.parts, "")[0]:
+        if ".." in place.parts or place.is_absolute() or ":" in str(place).partition("/")[0]:
             raise Mistake(f"{flag}: {name} in it is a path outside the zip; {cure}")
         is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
         if is_packed and not any(map(is_hidden, place.parts)):

@@ -159,12 +159,10 @@ def broadcast_state(state: "TrainingState", dataset: Dataset) -> None:
     if processes() == 1:
         return
     generators = (state.order, state.latents, state.augmentation.stream)
-    fingerprint, source, state.epoch, state.step, state.updates, *random_states = broadcast_object(
-        lambda: (
-            *(dataset.fingerprint, dataset.source, state.epoch, state.step, state.updates),
-            *(generator.get_state() for generator in generators),
-        )
-    )
+    position = (state.epoch, state.step, state.updates)
+    own = (dataset.fingerprint, dataset.source, position, [each.get_state() for each in generators])
+    fingerprint, source, position, random_states = broadcast_object(lambda: own)
+    state.epoch, state.step, state.updates = position
     if dataset.fingerprint != fingerprint:
         what = f"other images than those of process 0 ({source})"
         raise Mistake(f"--data-dir {dataset.source}: {what}; name a folder with the same")

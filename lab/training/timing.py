@@ -106,7 +106,7 @@ class TimeBudget:
         epochs = replace(self.state.length, steps=steps).epochs
         ends = epochs - self.state.epoch
         if self.options.sample_every or self.has_reported:
-            grids = -(-epochs // self.sample_every) - self.state.epoch // self.sample_every
+            grids = math.ceil(epochs / self.sample_every) - self.state.epoch // self.sample_every
         else:  # `sample_every` is not chosen yet
             grids = min(ends, GRIDS)
         real_images = 0 if self.has_scored else REAL_IMAGES * self.scoring

@@ -315,6 +315,7 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
         ({"images": np.array([{}] * 70)}, "is pickled"),
         ({"images": IMAGES, "labels": np.arange(79)}, "79 labels for 80 images"),
         ({"images": IMAGES, "labels": np.full(80, 0.5)}, "its labels are fractions or objects"),
+        ({"images": IMAGES, "labels": np.full(80, np.inf)}, "its labels are fractions or objects"),
         ({"pictures": IMAGES}, "has pictures; images, or x_train"),
         ({"images": IMAGES[0, 0]}, "images is 20 x 3; images x height x width"),
         ({"images": IMAGES * np.float64(3)}, "has values of"),
@@ -326,6 +327,7 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
         ({"images": IMAGES, "labels": np.int64(3)}, "1 labels for 80 images"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_an_npz_of_something_else_is_refused(tmp_path, content, says):
     np.savez(tmp_path / "a.npz", **content)
     assert says in refusal(tmp_path / "a.npz")
