@@ -205,7 +205,7 @@ def initial_state(options: Options, dataset: Dataset, where: torch.device) -> Tr
     for network in (generator, discriminator):  # channels last: convolutions are a tenth faster
         network.to(where, memory_format=torch.channels_last)
     torch.manual_seed(seed_for(options.seed, "dropout"))  # dropout uses the global generator too
-    name = "" if dataset.path else f"{dataset.name}, "  # one's own folder may be renamed
+    set_name = "" if dataset.path else f"{dataset.name}, "  # one's own may be renamed
     betas = (options.beta1, options.beta2)
     return TrainingState(
         generator=generator,
@@ -218,7 +218,7 @@ def initial_state(options: Options, dataset: Dataset, where: torch.device) -> Tr
         totals=torch.zeros(len(training.STEP_FIGURES), device=where),
         length=training.Length.of(options, len(dataset.train_images)),
         augmentation=training.Augmentation(options, dataset.spec.shape[0], where),
-        origin=f"{name}seed {options.seed}",
+        origin=f"{set_name}seed {options.seed}",
     )
 
 
@@ -324,6 +324,7 @@ def main(began: float | None = None) -> None:
         return
     if "resume" in given:
         options, run = distributed.broadcast_object(partial(resume_options, Options, given))
+        # Process 0 has decided, but each machine has its own folder of images.
         options = replace(options, data_dir=given.get("data_dir", options.data_dir))
     else:
         options, run = parse(Options, recipes=RECIPES), None

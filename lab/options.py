@@ -210,7 +210,7 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
             _refuse_decimal_comma(field, text)
             noun = "a whole number" if value_type is int else "a number"
             raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
-        if not facts["low"] <= value <= facts["high"]:  # nor is NaN in any range
+        if not facts["low"] <= value <= facts["high"]:  # NaN is in no range
             raise Mistake(f"{flag} {typed}: out of range, give a number {_range_text(field)}")
         return value
     if facts["choices"] and text not in facts["choices"]:

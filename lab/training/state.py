@@ -181,7 +181,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     """
     content = read_tensors(path, FORMAT)
     origin = str(content.get("origin", state.origin))  # absent in older checkpoints
-    if not origin.endswith(state.origin):  # older ones name the set of the user's own
+    if not f", {origin}".endswith(f", {state.origin}"):  # older ones name any set
         raise Fault(f"{path}: is of another run ({origin}, not {state.origin})")
     try:
         for part in ("networks", "optimizers", "streams"):

@@ -232,6 +232,9 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused(checkpoint, tmp_path):
     said = refused(checkpoint, tmp_path / "c.pth", origin="mnist, seed 7")
     assert "is of another run (mnist, seed 7, not fashion, seed 0)" in said
+    assert "is of another run" in refused(
+        checkpoint, tmp_path / "c.pth", origin="x-fashion, seed 0"
+    )
     own = dataclasses.replace(images(200), path=tmp_path)  # the folder's name does not count
     load_checkpoint(checkpoint, small_state(small_options("modern", *THREE), own))
 
