@@ -238,11 +238,11 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
     """Every option with its type; `int | None` counts as int, since None means "not given"."""
-    hints = typing.get_type_hints(kind, NAMES)
-    return [
-        (field, typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint)
-        for field, hint in ((field, hints[field.name]) for field in dataclasses.fields(kind))
-    ]
+    hints = {
+        name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+        for name, hint in typing.get_type_hints(kind, NAMES).items()
+    }
+    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
 
 
 def _range_text(field: dataclasses.Field) -> str:

@@ -46,7 +46,7 @@ class TimeBudget:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self.is_scored, self.is_final = self.scoring > 0, self.options.minutes is None
+        self.is_final = self.options.minutes is None
         self.sample_every = self.options.sample_every or self.state.length.sample_every
         self.has_reported = self.has_scored = False
         self.epoch_cost, self.grid_cost = EPOCH_COST, GRID_COST + self.scoring
@@ -83,9 +83,9 @@ class TimeBudget:
         if not has_grid:
             self.epoch_cost += (cost - self.epoch_cost) / 2
             return
-        first = REAL_IMAGES * self.scoring if self.is_scored and not self.has_scored else 0.0
+        first = 0.0 if self.has_scored else REAL_IMAGES * self.scoring
         self.grid_cost = max(cost - first, self.grid_cost / 2)
-        if self.is_scored:
+        if self.scoring:
             self.scoring, self.has_scored = self.grid_cost, True
 
     def _measure(self) -> None:
