@@ -100,6 +100,8 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
     the data set.
     """
     image_count = len(dataset.train_images)
+    if image_count < 2:  # the smallest batch
+        raise Mistake(f"--dataset {options.dataset}: has a single training image; give more")
     if options.batch_size > image_count and "batch_size" not in given and not options.resume:
         fitting = 2 ** (image_count.bit_length() - 1)  # the largest power of two that fits
         options = dataclasses.replace(options, batch_size=fitting)

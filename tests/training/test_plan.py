@@ -251,6 +251,8 @@ def test_a_recipe_shows_fewer_large_images():
     resumed = Options(images_shown=180_000, epochs=3, resume="leaves-001")
     assert complete_options(resumed, large).images_shown == 180_000
     assert complete_options(Options(), set_of(10)).epochs == MAX_EPOCHS
+    with pytest.raises(Mistake, match="--dataset fashion: has a single training image; give more"):
+        complete_options(Options(), set_of(1))
 
 
 def test_stored_options_are_those_of_the_run(monkeypatch):
