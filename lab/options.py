@@ -126,7 +126,8 @@ def options_from_config(kind: type[Options], content: Any, path: Path) -> Option
     values = {}
     for field, value_type in _declared(kind):
         value = content.get(field.name, content.get(field.metadata["old_name"], field.default))
-        if value in (None, [], ()) and field.default in (None, ()):  # it was not given
+        is_unset = value is None and "None" in str(field.type)
+        if is_unset or (value in ([], ()) and field.default in (None, ())):  # it was not given
             values[field.name] = None if value is None else field.default
             continue
         is_tuple, is_switch = typing.get_origin(value_type) is tuple, value_type is bool
