@@ -41,7 +41,7 @@ def check_installed(kind: str) -> None:
 
 
 def export(weights: Weights, kind: str, folder: Path) -> float:
-    """Write `generator.KIND` and `config.json` into a new `folder`.
+    """Write `generator.KIND`, and its facts as `generator.json`, into a new `folder`.
 
     Returns the largest difference between pixels of the file's and the generator's images. If it
     exceeds TOLERANCE, raises Fault and leaves no files.
@@ -56,7 +56,7 @@ def export(weights: Weights, kind: str, folder: Path) -> float:
             difference = float((row.read(file)(*inputs) - generator(*inputs)).abs().max())
         if not difference <= TOLERANCE:  # NaN, too
             raise Fault(f"{file.name}: its pixels differ by {difference:.1e}, so it was not kept")
-        files.write_json(part / "config.json", _facts(weights, file.name, difference))
+        files.write_json(part / "generator.json", _facts(weights, file.name, difference))
     return difference
 
 

@@ -31,7 +31,7 @@ def test_the_file_makes_the_same_images(kind, with_classes, tmp_path):
     path = tmp_path / "generator.pth"
     weights = conditional(path) if with_classes else load_weights(saved(path), "generator")
     assert export.export(weights, kind, tmp_path / "out") <= 1e-4
-    facts = json.loads((tmp_path / "out" / "config.json").read_text())
+    facts = json.loads((tmp_path / "out" / "generator.json").read_text())
     assert facts["generator_sha256"] == weights.sha256 and facts["config"]["latent_dim"] == 8
     assert ("labels" in facts["inputs"]) == with_classes
     latents = torch.randn(3, 8)
