@@ -212,7 +212,8 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
             noun = "a whole number" if value_type is int else "a number"
             raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
         if not facts["low"] <= value <= facts["high"]:  # NaN is in no range
-            raise Mistake(f"{flag} {typed}: out of range, give a number {_range_text(field)}")
+            wanted = f"give a number {_range_text(field)}".strip()
+            raise Mistake(f"{flag} {typed}: out of range, {wanted}")
         return value
     if facts["choices"] and text not in facts["choices"]:
         raise Mistake(f"{flag} {typed!r}: choose one of {', '.join(facts['choices'])}")

@@ -565,7 +565,7 @@ def test_restorers_that_would_make_nothing_of_own_images_are_refused(
     ("arguments", "said"),
     [
         (("--sigma", "-0.1"), "--sigma -0.1: out of range, give a number from 0 to 1"),
-        (("--sigma", "nan"), "--sigma nan: out of range"),
+        (("--sigma", "nan"), "--sigma nan: out of range, give a number"),
         (("--sigma", "x"), "--sigma 'x'"),
         (("--sigma", "1.5"), "--sigma 1.5: out of range"),
         (("--count", "0"), "--count 0"),
