@@ -12,11 +12,11 @@ In a single process these functions do nothing.
 """
 
 import contextlib
-import io
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
@@ -55,7 +55,10 @@ def run_distributed(main: Callable[[], None]) -> None:
             dist.init_process_group(backend, store=store, rank=number, world_size=count)
     except ValueError as error:  # not started by torchrun
         raise Mistake(f"WORLD_SIZE is set, but {error}; unset it, or start torchrun") from None
-    with contextlib.redirect_stdout(io.StringIO() if number else sys.stdout):
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere if number else sys.stdout),
+    ):
         try:
             main()
         except (Mistake, Fault, Interrupted, OSError) as error:
