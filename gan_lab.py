@@ -69,6 +69,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hidden_d": (256,),
         "channels_d": None,
         "full_maps": None,
+        "r1_gamma": None,
     },
 }
 LONGER = {"images_shown": 1_800_000, "full_maps": 32, "ema_decay": 0.9998}
@@ -149,7 +150,7 @@ class Options:
     beta2: float = option(0.99, "Adam's beta2", 0, 0.99999)
     lr_decay: float = option(0.3, "last share of the run, in which the learning rates fall", 0, 1)
     lr_floor: float = option(0.1, "final learning rate, as a share of the first", 0, 1)
-    r1_gamma: float = option(1.0, "weight of the R1 gradient penalty", 0, 10_000)
+    r1_gamma: float | None = option(1.0, "weight of the R1 gradient penalty", 0, 10_000)
     r1_every: int = option(8, "compute the penalty every so many steps", 1, 1_000)
     ema_decay: float = option(
         0.9995,

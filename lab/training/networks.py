@@ -23,13 +23,18 @@ from lab.models import (
 from lab.options import as_typed
 
 
-def with_channels(options: Any, shape: tuple[int, int, int], given: Collection[str] = ()) -> Any:
-    """The options with default channels for images of `shape` where none were given.
+GREY_GAMMA, COLOUR_GAMMA = 1.0, 2.0  # of the R1 penalty: benchmarks/CIFAR10.md
+
+
+def suited_to(options: Any, shape: tuple[int, int, int], given: Collection[str] = ()) -> Any:
+    """The options with the defaults that depend on the `shape` of the images.
 
     given: the options that were on the command line. Mistake for "none" where some are needed.
     """
     parameters = {end: parameters_of(*_architecture(options, end)) for end in "gd"}
     filled: dict[str, Any] = {}
+    if options.r1_gamma is None:
+        filled["r1_gamma"] = GREY_GAMMA if shape[0] == 1 else COLOUR_GAMMA
     if options.full_maps is None:
         both = all("full_maps" in names for names in parameters.values())
         filled["full_maps"] = full_maps_for(shape) if both else 0

@@ -17,7 +17,7 @@ from lab.text import counted
 from lab.training.augmentation import FEW
 from lab.training.length import MAX_EPOCHS, Length
 from lab.training.losses import LOSSES
-from lab.training.networks import check_networks, with_channels
+from lab.training.networks import check_networks, suited_to
 from lab.training.progress import tensorboard_refusal
 from lab.training.state import TrainingState, load_checkpoint
 
@@ -52,7 +52,7 @@ def check_options(options: Any, given: dict[str, Any]) -> Any:
         why = "--minutes measures the speed before the rates fall"
         raise Mistake(f"{as_typed('lr_decay', vars(options))}: {why}; give {MAX_LR_DECAY} at most")
     for name, other in REQUIRES.items():
-        if name in given and not getattr(options, other):
+        if name in given and getattr(options, other) == 0:
             why = f"has no effect while {flag_of(other)} is 0; raise that, too, or leave it out"
             raise Mistake(f"{as_typed(name, given)}: {why}")
     return options
@@ -111,7 +111,7 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
     if options.conditional and dataset.train_labels is None:
         cure = "leave it out, or name a set with labels"
         raise Mistake(f"--conditional: {dataset.title} has no labels; {cure}")
-    options = with_channels(options, dataset.spec.shape, given)
+    options = suited_to(options, dataset.spec.shape, given)
     check_networks(options, dataset.spec.shape)
     if options.label_smoothing and not LOSSES[options.loss].has_labels:
         what = f"the {options.loss} loss has no targets; leave it out, or choose another --loss"
@@ -142,7 +142,7 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
 
 def recipe_changes(options: Any, recipe: dict[str, Any], shape: tuple[int, int, int]) -> str:
     """The options that differ from the recipe's values for `shape`, as typed."""
-    usual, chosen = vars(with_channels(type(options)(**recipe), shape)), vars(options)
+    usual, chosen = vars(suited_to(type(options)(**recipe), shape)), vars(options)
     omitted = NOT_STORED | SHOWN_BY_PLAN
     names = [name for name in chosen if name not in omitted and chosen[name] != usual[name]]
     return " ".join(as_typed(name, chosen) for name in names)

@@ -236,6 +236,7 @@ def test_default_channels_suit_the_images(typed, shape, maps_g, maps_d, capsys):
     assert f"--channels-g {' '.join(map(str, maps_g))}" in capsys.readouterr().out
     both = typed == ["--recipe", "dcgan"]
     assert options.full_maps == (32 if both and shape[0] == 3 else 0)
+    assert options.r1_gamma == (2 if options.recipe == "dcgan" and shape[0] == 3 else 1)
     if both:
         assert recipe_changes(options, recipe, shape) == ""
         fewer = dataclasses.replace(options, channels_g=(8,))
