@@ -56,14 +56,10 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.nda
         raise Mistake(f"{flag}: is shorter than its header says ({name}); create it again")
     try:
         with archive.open(info) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_2_0
-            if version == (1, 0):
-                read_header = np.lib.format.read_array_header_1_0
-            shape, _, kind = read_header(file)
+            version = 1 if np.lib.format.read_magic(file) == (1, 0) else 2
+            shape, _, kind = getattr(np.lib.format, f"read_array_header_{version}_0")(file)
             if kind.hasobject:
-                unsafe = f"{name} is pickled, which is unsafe to read; save plain numbers"
-                raise Mistake(f"{flag}: {unsafe}")
+                raise Mistake(f"{flag}: {name} is pickled, which is unsafe; save plain numbers")
             check_memory(max([1, *shape[:1]]), math.prod(shape[1:]) * kind.itemsize, flag)
             if file.tell() + math.prod(shape) * kind.itemsize != info.file_size:
                 raise Mistake(f"{flag}: {name} is not as long as its header says; create it again")
@@ -118,10 +114,10 @@ def _labels(values: np.ndarray | None, count: int, flag: str) -> np.ndarray | No
     if flat.shape != (count,):
         found = " x ".join(map(str, values.shape))
         raise Mistake(f"{flag}: {found} labels for {count:,} images; give one each, or none")
-    if flat.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # for infinite ones
-            whole = flat.astype(np.int64)
-        flat = whole if np.array_equal(whole, flat) else flat
+    if flat.dtype.kind == "S":
+        flat = np.char.decode(flat, "utf-8", "replace")
+    if flat.dtype.kind == "f" and (abs(flat.astype(float)) < 2**53).all() and not (flat % 1).any():
+        flat = flat.astype(np.int64)
     if flat.dtype.kind not in "iubU":
         raise Mistake(f"{flag}: its labels are fractions or objects; give whole numbers, or names")
     return flat
@@ -129,8 +125,7 @@ def _labels(values: np.ndarray | None, count: int, flag: str) -> np.ndarray | No
 
 def idx_folder(folder: Path) -> Path | None:
     """The folder or its raw/, whichever contains IDX files, else None; may raise OSError."""
-    places = (folder, folder / "raw")
-    return next((place for place in places if find_file(place, "train", "images")), None)
+    return next((p for p in (folder, folder / "raw") if find_file(p, "train", "images")), None)
 
 
 def read_idx_folder(folder: Path, flag: str) -> Arrays:

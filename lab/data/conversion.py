@@ -54,8 +54,7 @@ class ShapeMismatch(Exception):
 def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
     """Convert pictures; those that cannot be read are left out with a notice."""
     entries, notices = _assign_halves(found, flag)
-    others = "".join(f" ({line})" for line in found.remarks.lines() if not entries)
-    _check_count(len(entries), f"pictures{others}", flag)
+    _check_count(len(entries), "pictures", flag, found.remarks)
     size, is_grey = _first_size(entries)
     side_now = side or _common_side({size})
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
@@ -68,11 +67,10 @@ def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: s
             break
         except ShapeMismatch as mismatch:
             shape, expected = mismatch.args
-    _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag)
+    _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag, remarks)
     classes = [entry.class_name for entry in taken]
     if lost := {entry.class_name for entry in entries}.difference(classes):
-        what = f"no picture of the class {min(lost)} can be read; remove its folder"
-        raise Mistake(f"{flag}: {what}")
+        raise Mistake(f"{flag}: no picture of the class {min(lost)} can be read; remove its folder")
     remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
     images, lines = _reduce_to_grey(images[: len(taken)], colour)
     notices += [*found.remarks.lines(), *remarks.lines(), *lines]
@@ -129,21 +127,23 @@ def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     classes, or each is in a sub-folder named by its class.
     """
     top = _innermost_folder(found, PurePosixPath())
-    below = {folder.name.lower(): folder for folder in found.folders if folder.parent == top}
-    train = next((below[name] for name in TRAIN if name in below), None)
-    test = next((below[name] for name in TEST if name in below), None)
+    below = sorted(folder for folder in found.folders if folder.parent == top)
+    train, test = (
+        next((folder for name in names for folder in below if folder.name.lower() == name), None)
+        for names in (TRAIN, TEST)
+    )
     if not (train and test) or any(entry.place.parent == top for entry in found.entries):
         return _assign_classes(found, top, False, flag), []
-    notices = []
-    if others := sorted(folder.name for folder in below.values() if folder not in (train, test)):
-        left_out = printable(listed(others))
-        notices.append(f"left out, neither {train.name} nor {test.name}: {left_out}")
+    others = printable(listed([folder.name for folder in below if folder not in (train, test)]))
     halves = [_assign_classes(found, half, half == test, flag) for half in (train, test)]
     has_classes = [any(entry.class_name for entry in half) for half in halves]
-    if all(halves) and has_classes[0] != has_classes[1]:
-        sorted_half, other = (train, test) if has_classes[0] else (test, train)
-        raise Mistake(f"{flag}: {sorted_half.name} has classes, {other.name} none; sort both")
-    return halves[0] + halves[1], notices
+    if found.entries and not all(halves):
+        empty = test if halves[0] else train
+        raise Mistake(f"{flag}: {printable(str(empty))} has no pictures; fill it, or remove it")
+    if has_classes[0] != has_classes[1]:
+        raise Mistake(f"{flag}: only one of {train.name} and {test.name} has classes; sort both")
+    notice = f"left out, neither {train.name} nor {test.name}: {others}"
+    return halves[0] + halves[1], [notice] if others else []
 
 
 def _innermost_folder(found: Listing, top: PurePosixPath) -> PurePosixPath:
@@ -166,7 +166,8 @@ def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str
         mixed = f"{counted(loose, 'picture')} beside {len(entries) - loose:,} in sub-folders"
         raise Mistake(f"{flag}: {mixed}; sort all of them into classes, or none")
     folders = [entry.place.parts[depth] for entry in entries]
-    if empty := {f for f in found.folders if f.parent == top and f.name not in folders}:
+    below = {folder for folder in found.folders if folder.parent == top}
+    if empty := below - {top / folder for folder in {*folders}}:
         name = printable(str(min(empty)))
         raise Mistake(f"{flag}: the class {name} has no pictures; fill its folder or remove it")
     return [
@@ -179,15 +180,14 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
     """Convert arrays, each image in the same way as a picture."""
     halves = [images for images, _ in found.halves]
     count = sum(map(len, halves))
-    _check_count(count, "images", flag)
+    _check_count(count, "images", flag, Remarks())
     side = side or _common_side({half.shape[1:3] for half in halves})
     has_colour = any(half.ndim == 4 for half in halves) if colour is None else colour
     shape, remarks = (3 if has_colour else 1, side, side), Remarks()
     check_memory(count, math.prod(shape), flag)
     images = torch.empty(count, *shape, dtype=torch.uint8)
     for index, pixels in enumerate(itertools.chain(*halves)):
-        picture = Image.fromarray(np.ascontiguousarray(pixels))
-        images[index], changes = converted(picture, shape)
+        images[index], changes = converted(Image.fromarray(np.ascontiguousarray(pixels)), shape)
         for change in changes:
             remarks.add(change, index, "image")
     images, lines = _reduce_to_grey(images, colour)
@@ -225,6 +225,8 @@ def _reduce_to_grey(images: Tensor, colour: bool | None) -> tuple[Tensor, list[s
     return greys, [notice] if count else []
 
 
-def _check_count(count: int, noun: str, flag: str) -> None:
+def _check_count(count: int, noun: str, flag: str, remarks: Remarks) -> None:
     if count < FEWEST:
-        raise Mistake(f"{flag}: has {count:,} {noun}, at least {FEWEST} are needed; give more")
+        others = "".join(f" ({line})" for line in remarks.lines() if line.startswith("left out"))
+        enough = f"at least {FEWEST} are needed; give more"
+        raise Mistake(f"{flag}: has {count:,} {noun}, {enough}{others}")

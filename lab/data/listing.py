@@ -124,7 +124,9 @@ def _walk(folder: Path, place: PurePosixPath, found: Listing, seen: set[str] | N
             continue
         try:
             facts = item.stat()
-        except OSError:
+        except OSError as error:
+            if isinstance(error, PermissionError) and not item.is_symlink():
+                raise
             found.remarks.add("left out, links that lead nowhere", here, "link")
             continue
         if stat.S_ISDIR(facts.st_mode):
@@ -157,7 +159,8 @@ def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
     except OSError:
         raise
     except Exception as error:  # zipfile may raise anything for a damaged file
-        raise Mistake(f"{flag}: is a damaged zip ({_error_text(error)}); create it again") from None
+        what = f"is not a valid zip or npz file ({_error_text(error)})"
+        raise Mistake(f"{flag}: {what}; name one, or a folder") from None
     with archive:
         _check_names(archive, flag)
         yield archive
@@ -173,6 +176,8 @@ def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
             raise Mistake(f"{flag}: {name} in it is encrypted; {cure}")
         if ".." in place.parts or place.is_absolute() or ":" in str(place).partition("/")[0]:
             raise Mistake(f"{flag}: {name} in it is a path outside the zip; {cure}")
+        if len(place.parts) > MAX_LEVELS:  # a single name might take gigabytes of memory
+            raise Mistake(f"{flag}: {name} in it is in more than {MAX_LEVELS} folders; {cure}")
         is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
         if is_packed and not any(map(is_hidden, place.parts)):
             raise Mistake(f"{flag}: {name} in it is an archive, too; {cure}")
@@ -180,7 +185,10 @@ def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
 
 def path_in_zip(info: zipfile.ZipInfo) -> PurePosixPath:
     """The path of a file in a zip; some made on Windows have backslashes."""
-    return PurePosixPath(info.filename.replace("\\", "/"))
+    name = info.filename
+    with contextlib.suppress(UnicodeError):  # macOS writes UTF-8, which zipfile reads as cp437
+        name = name.encode("cp437").decode()
+    return PurePosixPath(name.replace("\\", "/"))
 
 
 def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import unicodedata
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,12 +23,13 @@ from lab.data import arrays, listing
 from lab.data.conversion import SIDES, UnsortedSet, from_arrays, from_pictures
 from lab.data.sources import Part
 from lab.data.specs import MAX_CLASSES
+from lab.device import check_memory
 from lab.errors import Mistake
 from lab.files import cache_folder, write_whole
 from lab.text import listed
 
 FEW = 500  # images below which a notice says that there are few
-CACHE_VERSION = 2  # changes whenever pictures are converted or cached in another way
+CACHE_VERSION = 3  # changes whenever pictures are converted or cached in another way
 MAX_KEPT = 8  # sets in the cache
 
 OwnSet = tuple[tuple[Part, Part], tuple[str, ...], tuple[str, ...]]  # halves, classes, notices
@@ -50,11 +50,8 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     """
     flag = f"--dataset {path}"
     if side is not None and side not in SIDES:
-        cure = f"give a multiple of 4 from {SIDES[0]} to {SIDES[-1]}"
-        raise Mistake(f"--image-size {side}: is not a valid size; {cure}")
+        raise Mistake(f"--image-size {side}: give a multiple of 4 from {SIDES[0]} to {SIDES[-1]}")
     is_zip, home = path.is_file(), arrays.idx_folder(path)
-    if is_zip and not zipfile.is_zipfile(path):
-        raise Mistake(f"{flag}: is not a valid zip or npz file; name one, or a folder")
     if home or (is_zip and path.suffix.lower() == ".npz"):
         found = arrays.read_idx_folder(home, flag) if home else arrays.read_npz(path, flag)
         return _sorted_set(from_arrays(found, side, colour, flag), flag)
@@ -92,9 +89,12 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     labelled = torch.tensor([labels[index] for index in order])
     train = is_test.count(False)
     only_test = {*labels} - {labels[index] for index in order[:train]}
-    if found.is_test and only_test:
+    if only_test:
         which = listed([names[label] for label in sorted(only_test)] if names else ["any kind"])
-        raise Mistake(f"{flag}: has no training images of {which}; add some, or remove the rest")
+        missing = f"no training images of {which}"
+        if found.is_test:
+            raise Mistake(f"{flag}: has {missing}; add some, or remove the rest")
+        notices = [*notices, f"{missing}, since all are test images; add some"]
     if duplicates := len(hashes) - distinct:
         notices = [*notices, f"{duplicates:,} images are exact duplicates of others"]
     if len(images) < FEW:
@@ -132,11 +132,13 @@ def _cache_path(path: Path, *how: object) -> Path:
 def _read_cache(kept: Path) -> OwnSet | None:
     """The cached set; None if there is none, or if it is damaged."""
     try:
+        check_memory(1, kept.stat().st_size, "")  # refused with its count by `from_pictures`
         with np.load(kept, allow_pickle=False) as content:
             words, *values = (content[name] for name in content.files)
         class_names, notices = map(tuple, json.loads(str(words)))
         train, test, *labels = map(torch.from_numpy, values)
-        os.utime(kept)  # marks it as used recently
+        with contextlib.suppress(OSError):  # the cache may be read-only
+            os.utime(kept)  # marks it as used recently
     except Exception:  # numpy may raise anything for a damaged file
         return None
     parts = zip((train, test), labels or (None, None), strict=True)
@@ -152,5 +154,5 @@ def _write_cache(kept: Path, own_set: OwnSet) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         others = sorted(kept.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)
         for path in others[: max(0, len(others) - MAX_KEPT + 1)]:
-            path.unlink()
+            path.unlink(missing_ok=True)
         write_whole(kept, lambda file: np.savez(file, np.array(json.dumps(words)), *content))

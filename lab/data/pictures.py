@@ -51,8 +51,7 @@ def without_trust(formats: Sequence[str]) -> Iterator[None]:
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:
-        named = ", ".join(formats[:4])
-        raise Unreadable(f"not a picture of the kind {named}") from None
+        raise Unreadable(f"not a picture of the kind {', '.join(formats[:4])}") from None
     except Exception as error:  # Pillow may raise anything for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(shortened(reason, 80)) from None
@@ -104,7 +103,7 @@ def converted(
             changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))
             changes[-1] += f" to {sized(shape)}"
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-        if channels == 1 and image.mode == "RGB" and not is_grey(image):
+        if channels == 1 and len({band.tobytes() for band in image.split()}) > 1:
             changes.append("colour turned to grey")
         image = image.convert("L" if channels == 1 else "RGB")
         return as_image(ImageOps.invert(image) if invert else image), changes
@@ -146,23 +145,19 @@ def _on_background(picture: Image.Image) -> tuple[Image.Image, str]:
     The background is the colour of the corner or, if that is transparent, black or white, whichever
     has more contrast to the picture.
     """
-    alpha = np.asarray(picture.getchannel("A"), dtype=float)
+    alpha = np.asarray(picture.getchannel("A"))
     if alpha.min() == 255:
         return picture.convert("RGB"), ""
     corner = picture.getpixel((0, 0))
     if corner[3] == 255:
         ground, name = corner[:3], "the colour of its corner"
     else:
-        ink = (np.asarray(picture.convert("RGB").convert("L")) * alpha).sum() / max(1, alpha.sum())
+        grey = np.asarray(picture.convert("RGB").convert("L"))
+        # einsum converts the numbers in small parts; a whole large picture would take gigabytes.
+        ink = np.einsum("ij,ij", grey, alpha, dtype=np.int64) / max(1, alpha.sum())
         ground = name = "white" if ink < 128 and alpha.any() else "black"
     opaque = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     return opaque.convert("RGB"), name
-
-
-def is_grey(picture: Image.Image) -> bool:
-    """Whether all pixels of an RGB picture are grey."""
-    red, green, blue = (band.tobytes() for band in picture.split())
-    return red == green == blue
 
 
 def has_light_border(image: Tensor) -> bool:

@@ -30,13 +30,8 @@ def channels_for(shape: Sequence[int]) -> tuple[int, ...]:
     The sides are halved as long as they are even and 4 pixels or more remain; each halving doubles
     the channels. A discriminator has the same channels in reverse order.
     """
-    sides = shape[1:]
-    halvings = 1
-    while halvings < MAX_CONVOLUTIONS and all(
-        side % 2 ** (halvings + 1) == 0 and side >= LEAST_SIDE * 2 ** (halvings + 1)
-        for side in sides
-    ):
-        halvings += 1
+    sides, factors = shape[1:], [2**power for power in range(2, MAX_CONVOLUTIONS + 1)]
+    halvings = 1 + sum(all(s % f == 0 and s >= LEAST_SIDE * f for s in sides) for f in factors)
     least = _fewer(GREY_MAPS if shape[0] == 1 else COLOUR_MAPS, sides)
     return tuple(least * 2**power for power in reversed(range(halvings)))
 

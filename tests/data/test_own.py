@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import re
 import shutil
 import struct
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -120,6 +123,35 @@ def test_train_and_test_folders_are_the_halves(tmp_path, other):
     assert "no training images of Fichte" in refusal(tmp_path / "all")
 
 
+def test_halves_that_differ_by_case_or_are_empty_do_not_go_unsaid(tmp_path):
+    for name in ("Train", "test"):
+        write_pictures(tmp_path / name, IMAGES)
+    (tmp_path / "train").mkdir()
+    assert "left out, neither Train nor test: train" in notice(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "test").mkdir()
+    assert "test has no pictures; fill it, or remove it" in refusal(tmp_path)
+
+
+def test_a_class_of_which_all_images_are_test_images_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES)
+    chosen = load(str(tmp_path / "a.npz")).test_images[0].permute(1, 2, 0).numpy()
+    labels = (chosen == IMAGES).all((1, 2, 3))
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=labels)
+    assert "no training images of True, since all are test images" in notice(tmp_path / "b.npz")
+
+
+def test_names_in_a_zip_of_macos_are_read_as_utf_8(tmp_path):
+    path = write_zip(tmp_path / "a.zip", write_pictures(tmp_path / "in", IMAGES, ("Ähre", "Nuß")))
+    assert load(str(path)).spec.class_names == ("Nuß", "Ähre")
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # of a file, and in the directory
+        for found in re.finditer(re.escape(mark), content):
+            content[found.start() + flags + 1] &= ~8  # which says that names are UTF-8
+    path.write_bytes(content)
+    assert load(str(path)).spec.class_names == ("Nuß", "Ähre")
+
+
 def test_an_npz_of_two_halves(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=IMAGES[:70], x_test=IMAGES[70:], y_train=np.arange(70) % 2)
     found = load(str(tmp_path / "a.npz"))
@@ -133,6 +165,9 @@ def test_class_names_of_an_npz_can_be_stored(tmp_path):
     spec = load(str(tmp_path / "a.npz")).spec
     assert spec.class_names == ("9" * 200, "?", "a?b")
     assert DatasetSpec.from_facts(spec.as_facts()) == spec
+    encoded = np.array(["Nuß".encode(), b"Buche"])
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=encoded[np.arange(80) % 2])
+    assert load(str(tmp_path / "a.npz")).spec.class_names == ("Buche", "Nuß")
 
 
 def test_neither_half_is_empty():
@@ -244,7 +279,11 @@ def test_anything_but_a_set_is_refused_in_one_line(tmp_path, leaves):
     assert "has 0 pictures, at least 64" in refusal(tmp_path / "empty")
     write_pictures(tmp_path / "few", IMAGES[:63])
     (tmp_path / "few" / "broken.png").write_bytes(b"none")
-    assert "has 63 pictures that can be read of 64, at least 64" in refusal(tmp_path / "few")
+    said = refusal(tmp_path / "few")
+    assert "has 63 pictures that can be read of 64, at least 64" in said
+    assert "(left out, cannot be read: 1 file (broken.png: not a picture" in said
+    (tmp_path / "few" / "broken.png").rename(tmp_path / "few" / "photo.heic")
+    assert "not of a kind that is read: 1 file (photo.heic)" in refusal(tmp_path / "few")
     write_pictures(tmp_path / "plain", np.full((64, 16, 16), 9, np.uint8))
     assert "are blank" in refusal(tmp_path / "plain")
     write_pictures(tmp_path / "equal", IMAGES[:1].repeat(64, 0))
@@ -287,6 +326,7 @@ def hostile_zips(place: Path, leaves: Path):
     yield with_file("a/..\\..\\a.png"), "is a path outside the zip"
     yield with_file("/etc/a.png"), "is a path outside the zip"
     yield with_file("C:/a.png"), "is a path outside the zip"
+    yield with_file("a/" * 200 + "a.png"), "is in more than 100 folders"
     yield good[: len(good) // 2], "is not a valid zip or npz"
 
 
@@ -316,6 +356,7 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
         ({"images": IMAGES, "labels": np.arange(79)}, "79 labels for 80 images"),
         ({"images": IMAGES, "labels": np.full(80, 0.5)}, "its labels are fractions or objects"),
         ({"images": IMAGES, "labels": np.full(80, np.inf)}, "its labels are fractions or objects"),
+        ({"images": IMAGES, "labels": np.full(80, 1e300)}, "its labels are fractions or objects"),
         ({"pictures": IMAGES}, "has pictures; images, or x_train"),
         ({"images": IMAGES[0, 0]}, "images is 20 x 3; images x height x width"),
         ({"images": IMAGES * np.float64(3)}, "has values of"),
@@ -342,7 +383,22 @@ def test_an_npz_with_a_false_header_allocates_no_memory(tmp_path):
     assert "is not as long as its header says" in refusal(tmp_path / "a.npz")
 
 
+def test_what_this_user_may_not_read_is_not_called_damaged(leaves, tmp_path, monkeypatch):
+    denied = Mock(side_effect=PermissionError(13, "Permission denied"))
+    path = write_zip(tmp_path / "a.zip", leaves)
+    with monkeypatch.context() as changed, pytest.raises(PermissionError):
+        changed.setattr("builtins.open", denied)
+        changed.setattr("io.open", denied)
+        load(str(path), download=False)
+    item = Mock(stat=denied, is_symlink=lambda: False)
+    item.name = "a.png"
+    monkeypatch.setattr(os, "scandir", lambda folder: contextlib.nullcontext([item]))
+    with pytest.raises(PermissionError):
+        list_folder(leaves)
+
+
 def test_a_set_larger_than_memory_is_refused(leaves, monkeypatch):
+    load(str(leaves), image_size=64)  # now it is cached
     monkeypatch.setattr(device, "free_memory", lambda: 100_000)
     said = refusal(leaves, image_size=64)
     assert "80 images take" in said and "4 of them would fit" in said  # 60,000 // (3 * 64 * 64)
@@ -369,6 +425,8 @@ def test_converted_pictures_are_cached_until_a_file_or_option_changes(copied, mo
     assert len(converted) == 4
     for kept in (files.cache_folder() / "pictures").iterdir():
         kept.write_bytes(kept.read_bytes()[:-30])
+    assert load(str(copied)).fingerprint == first.fingerprint and len(converted) == 5
+    monkeypatch.setattr(os, "utime", Mock(side_effect=PermissionError))  # a read-only cache
     assert load(str(copied)).fingerprint == first.fingerprint and len(converted) == 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from lab.data import datasets, image_folder
-from lab.data.pictures import Unreadable, opened
+from lab.data.pictures import Unreadable, flattened, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
 
@@ -113,6 +114,15 @@ def test_a_photograph_is_read_and_a_decompression_bomb_is_not(tmp_path, monkeypa
     monkeypatch.setattr(opened, "__defaults__", (("PNG",), 11_000_000, None))
     with pytest.raises(Mistake, match="4000 x 3000 pixels is too large"):
         image_folder.read_pictures(tmp_path, GREY)
+
+
+def test_transparency_takes_little_memory() -> None:
+    picture = Image.new("RGBA", (2000, 1000), (9, 9, 9, 99))
+    tracemalloc.start()
+    _, changes = flattened(picture)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert changes == ["transparency filled with white"] and peak < 8 * 2000 * 1000
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff"])
