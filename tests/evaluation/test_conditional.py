@@ -94,5 +94,7 @@ def test_cas_needs_a_conditional_generator(mnist: Dataset):
     with pytest.raises(Mistake, match="--cas: needs a conditional generator"):
         cas.check(None, mnist)
     plain = SimpleNamespace(network=nn.Linear(1, 1), path=Path("generator.pth"))
-    with pytest.raises(Mistake, match=r"--cas: generator.pth is no conditional generator"):
+    with pytest.raises(Mistake, match=r"--cas: generator.pth is no conditional generator .*train"):
         cas.check(plain, mnist)
+    with pytest.raises(Mistake, match=r"leave it out$"):  # without labels none can be trained
+        cas.check(plain, dataclasses.replace(mnist, train_labels=None))
