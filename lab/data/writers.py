@@ -187,8 +187,8 @@ def _not_idx(contents: Contents) -> str:
         return f"IDX files hold square images, these are {height} x {width}"
     if len(contents.spec.class_names) > 256:
         return "IDX labels are bytes, and the set has more than 256 classes"
-    missing = "IDX files have labels, these images have none; add --label-by-classifier"
-    return "" if contents.labelled else missing
+    cure = "add --label-by-classifier" if contents.spec.class_names else "choose another format"
+    return "" if contents.labelled else f"IDX files have labels, these images have none; {cure}"
 
 
 def _torchvision_folder(spec: DatasetSpec) -> str:

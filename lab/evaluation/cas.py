@@ -34,8 +34,8 @@ def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
         raise Mistake("--cas: needs a conditional generator; leave it out with --images")
     if labels_to_ask(trained.network, dataset, 1) is None:
         what = f"{trained.path} is no conditional generator of {dataset.title}"
-        cure = "leave it out, or train one with gan_lab.py --conditional"
-        raise Mistake(f"--cas: {what}; {cure}")
+        train = ", or train one with gan_lab.py --conditional" * (dataset.train_labels is not None)
+        raise Mistake(f"--cas: {what}; leave it out{train}")
 
 
 @full_precision()

@@ -172,16 +172,11 @@ class Evaluator:
 
     def _computable(self, sample: Sample) -> dict[str, Metric]:
         """The metrics for which these images and the set with its judges suffice."""
-        real = self.reference
-        return {
-            key: row
-            for key, row in METRICS.items()
-            if row.compute and not self._unmet_need(row, len(sample.images))
-            if not row.needs_labels or real.smallest_class_size(sample) >= row.min_per_class
-        }
+        rows, given = METRICS.items(), (len(sample.images), sample.labels)
+        return {key: row for key, row in rows if row.compute and not self._unmet_need(row, *given)}
 
-    def _unmet_need(self, row: Metric, images: int) -> str:
-        """What a metric needs to be computed from that many images, in words; "" if it can be."""
+    def _unmet_need(self, row: Metric, images: int, labels: Tensor | None = None) -> str:
+        """What a metric needs beyond so many images with these labels, in words; "" if nothing."""
         needed = row.images_needed(self.reference.classes)
         if row.judge and row.judge not in self._all_judges:
             return "a classifier, which takes labels"
@@ -190,6 +185,8 @@ class Evaluator:
             return f"a better {description} (at least {LEAST_ACCURACY:.0%})"
         if images < needed:
             return f"{needed:,}"
+        if row.needs_labels and self.reference.smallest_class_size(labels) < row.min_per_class:
+            return f"{row.min_per_class:,} of each class, also in the test half"
         enough = all(self.reference.count(half) >= row.min_images for half in row.real_halves)
         return "" if enough else f"{row.min_images:,} in both halves of the set"
 
@@ -202,7 +199,8 @@ class Evaluator:
             if row.compute and row.better and row.judge in wanted and asked:
                 name = row.label.partition(",")[0]  # of `FCD, test images`
                 name = name if name[1].isupper() else name[0].lower() + name[1:]
-                missing.setdefault(self._unmet_need(row, len(sample.images)), []).append(name)
+                need = self._unmet_need(row, len(sample.images), sample.labels)
+                missing.setdefault(need, []).append(name)
         missing.pop("", None)
         parts = []
         for what, names in missing.items():

@@ -43,7 +43,8 @@ def check(generated: int, dataset: Dataset) -> None:
     if generated < FEATURES:
         raise Mistake(f"--fid: {generated:,} images, {needed}; give more")
     if tests < FEATURES:
-        cure = "give the full set with --data-dir" if dataset.is_sample else "leave it out"
+        full = "name the full set with --data-dir, and a run by its generator.pth (--generator)"
+        cure = full if dataset.is_sample else "leave it out"
         raise Mistake(f"--fid: {tests:,} test images ({dataset.source}), {needed}; {cure}")
 
 
@@ -79,8 +80,7 @@ def load_network(device: torch.device) -> Any:
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
     """(N, 2048) features of uint8 images (N, C, H, W); a bar, or a line every 1,000 images."""
     parts, done = [], 0
-    bar = progress_bar(total=len(images), desc=title, unit=" images")
-    with bar:
+    with progress_bar(total=len(images), desc=title, unit=" images") as bar:
         for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
             if bar.disable and done % LINE_EVERY < len(batch):
                 print(f"{title}: {done:,} of {len(images):,}", flush=True)

@@ -92,12 +92,12 @@ class Reference:
         pairs = zip(sample.class_moments, self.test.class_moments, strict=True)
         return [metrics.frechet_distance(*pair) for pair in pairs]
 
-    def smallest_class_size(self, sample: Sample) -> int:
-        """The size of the smallest class of this or the test sample; -1 without labels."""
-        if sample.labels is None:
+    def smallest_class_size(self, labels: Tensor | None) -> int:
+        """The size of the smallest class among `labels` or in the test half; -1 without labels."""
+        if labels is None:
             return -1
-        both = (each.labels.bincount(minlength=self.classes) for each in (sample, self.test))
-        return min(int(count.min()) for count in both)
+        both = (labels, self.dataset.test_labels)
+        return min(int(each.bincount(minlength=self.classes).min()) for each in both)
 
     def precision_recall(self, sample: Sample, judge: str) -> PrecisionRecall:
         """Precision, recall, density and coverage of a sample, computed once for all four."""

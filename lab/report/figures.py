@@ -6,7 +6,7 @@ Images are uint8 tensors (N, C, H, W): grey ones have one channel, colour ones h
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,36 +162,38 @@ def save_class_sheet(
     path: Path,
     images: Tensor,
     classes: Tensor,
-    class_names: Sequence[str],
+    own_shares: Mapping[str, float],
     title: str,
     footnote: str = "",
 ) -> None:
-    """Draw a histogram of `classes` (N,), and the first ten `images` (N, C, H, W) of each."""
+    """Draw a histogram of `classes` (N,), and the first ten `images` (N, C, H, W) of each.
+
+    own_shares: the share of each class in the data set, by name.
+    """
     from matplotlib.ticker import PercentFormatter
 
-    height = min(TALLEST, 1 + CLASS_ROW * len(class_names))
-    figure, (bars, samples) = new_figure(2, width=10.5, height=height)
-    rows, fair = range(len(class_names)), 1 / len(class_names)
-    shares = class_shares(classes, len(class_names))
-    widest = 1.25 * max(*shares, fair)
+    count, fair = len(own_shares), list(own_shares.values())
+    figure, (bars, samples) = new_figure(2, 10.5, height=min(TALLEST, 1 + CLASS_ROW * count))
+    rows, shares = range(count), class_shares(classes, count)
+    widest = 1.25 * max(*shares, *fair)
     bars.barh(rows, shares, color="0.6")
-    bars.axvline(fair, color="tab:blue", linestyle="--")
+    ends = ([row + side for row in rows] for side in (-0.5, 0.5))
+    bars.vlines(fair, *ends, color="tab:blue", linestyle="--")
     for row, share in zip(rows, shares, strict=True):
         bars.text(widest, row, f"{share:.1%} ", ha="right", va="center", fontsize=9)
-    labels = [shortened(name, MAX_LABEL) for name in class_names]
+    labels = [shortened(name, MAX_LABEL) for name in own_shares]
     bars.set_yticks(rows, labels, parse_math=False)  # a class may be called $5_to_$9
-    bars.set_ylim(len(class_names) - 0.5, -0.5)  # the first class at the top, as in the images
+    bars.set_ylim(count - 0.5, -0.5)  # the first class at the top, as in the images
     bars.set_xlim(0, widest)
     bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(1, widest)])
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.set_xlabel("share of the images")
-    bars.set_title("classes by the lab's classifier; dashed: equal shares", fontsize=9)
+    bars.set_title("classes by the lab's classifier; dashed: in the data set", fontsize=9)
 
     by_class = [images[classes == label][:SAMPLES] for label in rows]
     examples = torch.cat([_with_blanks(some, SAMPLES - len(some)) for some in by_class])
-    sheet = grid(examples, columns=SAMPLES)
-    extent = (0, SAMPLES, len(class_names) - 0.5, -0.5)  # aligns the rows with the bars
-    samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
+    extent = (0, SAMPLES, count - 0.5, -0.5)  # aligns the rows with the bars
+    samples.imshow(grid(examples, SAMPLES), cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
     finish(path, figure, shortened(title, 100), footnote)

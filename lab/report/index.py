@@ -43,8 +43,7 @@ def path_in(outputs: Path) -> Path:
 
 def _shape_of(run: Run) -> tuple[int, int, int] | None:
     """The shape of a run's images; None if neither its options nor its generator have it."""
-    spec = DATASETS.get(str(run.options.get("dataset")))
-    if spec:  # faster than reading the weights
+    if spec := DATASETS.get(str(run.options.get("dataset"))):  # faster than reading the weights
         return spec.shape
     try:
         return run.load_generator().spec.shape

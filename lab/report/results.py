@@ -49,6 +49,6 @@ def save_evaluation(
     if judgement.classes is not None:
         figures.save_class_sheet(
             *(folder.class_sheet_path, judgement.images, judgement.classes),
-            *(dataset.spec.class_names, title, dataset.footnote("compared with")),
+            *(judgement.record.own_shares, title, dataset.footnote("compared with")),
         )
     return words

@@ -31,7 +31,7 @@ CLOSENESS = (
 SEPARATION = (
     (0.1, "can hardly tell them apart"),
     (0.35, "often tells them apart, but is not sure"),
-    (0.7, "tells most of them apart"),
+    (diagnosis.WINNING_GAP, "tells most of them apart"),
     (math.inf, "is winning, and the generator learns little from that"),
 )
 
@@ -62,8 +62,9 @@ def epoch_sentences(epoch: int, history: History, options: Mapping[str, Any]) ->
         return ""
     row, d_words = rows[-1], _d_sentence(rows[-1], options)
     sentences = [f"The discriminator {d_words}."] if d_words else []
-    if "fcd_train_5k" in row:
-        *before, now = (r["fcd_train_5k"] for r in rows if "fcd_train_5k" in r)
+    columns = (f"{key}_train_5k" for key in diagnosis.DISTANCES)
+    if column := next((column for column in columns if column in row), ""):
+        *before, now = (r[column] for r in rows if column in r)
         change = _change(before[-1], now) if before else ""
         sentences.append(f"Distance to the training images: {now:.1f}{change}.")
     if all(row.keys() >= set(STEP_FIGURES) for row in rows):

@@ -182,8 +182,8 @@ def principal_directions(
     activity = activity - activity.mean(0)
     variances, axes = torch.linalg.eigh(activity.T @ activity / PROBES)  # ascending
     count = min(DIRECTIONS, len(variances), latent_dim)
-    variances, axes = variances.flip(0), axes.flip(1)[:, :count]
+    variances, axes = variances.flip(0).clamp(min=1e-12), axes.flip(1)[:, :count]  # divisors
     # The sign of an eigenvector is arbitrary; make its largest entry positive on every machine.
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    coordinates = activity @ axes / variances[:count].clamp(min=1e-12).sqrt()  # (PROBES, count)
+    coordinates = activity @ axes / variances[:count].sqrt()  # (PROBES, count)
     return coordinates.T @ latents / PROBES, variances[:count] / variances.sum()

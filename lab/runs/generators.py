@@ -101,7 +101,7 @@ def find_generator(
                 raise
             print(
                 f"note: there is no run yet, so this is the pretrained generator of "
-                f"{ships[0].title}; gan_lab.py trains one, --pretrained names another"
+                f"{ships[0].title}; gan_lab.py trains one, --generator names another"
             )
             return _shipped(ships[0].name)
     else:

@@ -124,6 +124,8 @@ def test_what_idx_cannot_hold_is_refused():
     assert "colour" in refusal(Contents(COLOUR, (1, 1), True))
     assert "8 x 12" in refusal(Contents(DatasetSpec("own", "Own", (1, 8, 12)), (1, 1), True))
     assert "--label-by-classifier" in refusal(Contents(DATASETS["mnist"], (1, 1), False))
+    without_labels = DatasetSpec("own", "Own", (1, 8, 8))  # no classifier can label these
+    assert refusal(Contents(without_labels, (1, 1), False)).endswith("; choose another format")
     assert not refusal(Contents(DATASETS["mnist"], (1, 1), True))
 
 

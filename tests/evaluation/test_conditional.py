@@ -67,6 +67,10 @@ def test_class_metrics_show_whether_a_generator_uses_its_labels(
     assert "Asked-for class" in minds.table() and not minds.left_out
     few = referee.full_of_images(mnist.test_images[:300], mnist.test_labels[:300])
     assert "FCD within a class and FCD of the worst class need 1,500" in few.left_out
+    part = {"test_images": mnist.test_images[:300], "test_labels": mnist.test_labels[:300]}
+    small_half = Evaluator(dataclasses.replace(mnist, **part), CPU)
+    assert "worst_class_fcd" not in (found := small_half.full(Copier(mnist))).record.figures
+    assert "FCD of the worst class need 150 of each class, also in the test" in found.left_out
     alone = referee.full_of_images(mnist.test_images[:300])
     assert "asked_class" not in alone.record.figures and "asked" not in alone.left_out
 
@@ -90,5 +94,7 @@ def test_cas_needs_a_conditional_generator(mnist: Dataset):
     with pytest.raises(Mistake, match="--cas: needs a conditional generator"):
         cas.check(None, mnist)
     plain = SimpleNamespace(network=nn.Linear(1, 1), path=Path("generator.pth"))
-    with pytest.raises(Mistake, match=r"--cas: generator.pth is no conditional generator"):
+    with pytest.raises(Mistake, match=r"--cas: generator.pth is no conditional generator .*train"):
         cas.check(plain, mnist)
+    with pytest.raises(Mistake, match=r"leave it out$"):  # without labels none can be trained
+        cas.check(plain, dataclasses.replace(mnist, train_labels=None))

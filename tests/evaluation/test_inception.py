@@ -35,7 +35,7 @@ def test_fid_is_refused_below_2048_samples(package: Path, monkeypatch: pytest.Mo
     sample = load_sample("mnist")
     with pytest.raises(Mistake, match="1,000 images, FID needs 2,048"):
         inception.check(1000, sample)
-    with pytest.raises(Mistake, match=r"2,000 test images .*--data-dir"):
+    with pytest.raises(Mistake, match=r"2,000 test images .*--data-dir, and .*--generator"):
         inception.check(10_000, sample)
     with pytest.raises(Mistake, match=r"2,000 test images .* 2,048 or more; leave it out"):
         inception.check(10_000, dataclasses.replace(sample, is_sample=False))  # of one's own

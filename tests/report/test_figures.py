@@ -14,6 +14,8 @@ from report_runs import COLOUR, GREY, HISTORY
 from lab.data.writers import write_png
 from lab.report import charts, figures
 
+EVEN = {"one": 0.5, "two": 0.5}  # shares of classes
+
 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
     """Collects figures instead of writing them."""
@@ -85,8 +87,11 @@ def test_the_film_has_a_longer_last_frame_and_leaves_out_damaged_ones(tmp_path: 
 def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> None:
     made = drawn(monkeypatch)
     shown, classes = even([9, 50, 9, 50, 50], shape), torch.tensor([0, 1, 0, 1, 1])
-    figures.save_class_sheet(Path("none"), shown, classes, ("one", "two"), "title", "a note")
+    own = {"one": 0.7, "two": 0.3}
+    figures.save_class_sheet(Path("none"), shown, classes, own, "title", "a note")
     bars, samples = made[0].axes
+    marks = [line.tolist() for line in bars.collections[0].get_segments()]
+    assert marks == [[[0.7, -0.5], [0.7, 0.5]], [[0.3, 0.5], [0.3, 1.5]]]
     assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.4, 0.6])
     assert [label.get_text() for label in bars.get_yticklabels()] == ["one", "two"]
     levels = np.asarray(samples.images[0].get_array())
@@ -99,7 +104,7 @@ def test_a_class_sheet_shows_each_class_and_its_share(monkeypatch, shape) -> Non
 def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
     made = drawn(monkeypatch)
     shown = even([9] * len(classes))
-    figures.save_class_sheet(Path("none"), shown, torch.tensor(classes), ("one", "two"), "title")
+    figures.save_class_sheet(Path("none"), shown, torch.tensor(classes), EVEN, "title")
     made[0].draw_without_rendering()
     ticks = made[0].axes[0].get_xticks()
     assert len(ticks) > 2 and max(ticks) <= 1
@@ -108,9 +113,9 @@ def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
 def test_the_samples_of_a_class_are_aligned_with_its_bar(count, monkeypatch) -> None:
     made = drawn(monkeypatch)
-    names = [f"class {label}" for label in range(count)]
+    own = {f"class {label}": 1 / count for label in range(count)}
     shown = even([9] * count, (3, 16, 16))
-    figures.save_class_sheet(Path("none"), shown, torch.arange(count), names, "title", "a note")
+    figures.save_class_sheet(Path("none"), shown, torch.arange(count), own, "title", "a note")
     made[0].draw_without_rendering()
     heights = [
         [axis.transData.transform((0, row))[1] for row in range(count)] for axis in made[0].axes
@@ -137,7 +142,8 @@ def test_a_class_may_have_any_name(tmp_path: Path, name: str) -> None:
     shown, classes = even([9, 50]), torch.tensor([0, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # without room for a name, matplotlib warns
-        figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, (name, "two"), "title")
+        own = {name: 0.5, "two": 0.5}
+        figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, own, "title")
         figures.save_sheet(tmp_path / "walk.png", [(name[:24], shown)] * 2, "title")
     assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())
 
@@ -194,6 +200,6 @@ def test_a_title_may_be_any_name(tmp_path: Path, name: str) -> None:
     shown, classes = torch.zeros(3, *GREY, dtype=torch.uint8), torch.tensor([0, 1, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, ("one", "two"), name)
+        figures.save_class_sheet(tmp_path / "sheet.png", shown, classes, EVEN, name)
         charts.save_curves(tmp_path / "curves.png", HISTORY, name, "non-saturating")
     assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())

@@ -69,6 +69,15 @@ def test_directions_change_the_first_layer_most() -> None:
     assert moved(towards) > 1.2 * torch.stack([moved(way[None]) for way in random]).mean()
 
 
+def test_a_first_layer_without_variance_has_shares_of_it() -> None:
+    dead = network(hidden=(32, 48))
+    for parameter in dead.layers[0].parameters():
+        parameter.data.zero_()
+    exported = web_export.export(dead)
+    assert all(0 <= share <= 1 for share in exported["shares"])
+    assert all(math.isfinite(value) for row in exported["directions"] for value in row)
+
+
 def test_unknown_networks_are_refused_with_the_reason() -> None:
     odd = network()
     odd.layers[1] = nn.SiLU()
