@@ -48,6 +48,7 @@ from lab.runs.results import Networks
 from lab.text import printable
 
 COUNT = 16  # test images to restore, unless --count is given
+SIGMAS = (0.1, 0.3, 0.5)  # unless --corruption, --sigma or --images is given
 CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 
 
@@ -114,14 +115,6 @@ def check(options: Options) -> None:
                 one = "your own pictures have one corruption; give one, or none"
                 raise Mistake(f"{flag_of(name)}: {one}")
         restorers.select_for_own(options.restorer, options.samples)
-
-
-def corruptions_of(options: Options, shape: Sequence[int]) -> list[Corruption]:
-    """The corruptions asked for, each once; Mistake if one does not fit images of `shape`."""
-    texts, sigmas = options.corruption or (), options.sigma or ()
-    if not (texts or sigmas or options.images):
-        sigmas = (0.1, 0.3, 0.5)
-    return corruptions.requested(texts, sigmas, shape)
 
 
 # Test images
@@ -248,7 +241,8 @@ def main() -> None:
     check(options)
     device = pick_device(options.device)
     trained = find_generator(options.run, options.generator, options.pretrained)
-    found = corruptions_of(options, trained.spec.shape)
+    sigmas = options.sigma or (() if options.corruption or options.images else SIGMAS)
+    found = corruptions.requested(options.corruption or (), sigmas, trained.spec.shape)
     results = find_results(trained, options.out)
     pictures = []
     if options.images:
@@ -269,9 +263,15 @@ def main() -> None:
         print(remark)
     path_of = partial(results.network_path, trained.path)
     common = (dataset, device, options.seed)
+    find_sampler = partial(find, "sampler", path_of("sampler"), *common)
+    sampler = None if options.train_sampler else find_sampler()
+    if options.samples and not (sampler or options.train_sampler):  # said before any training
+        what = f"there is no sampler for {trained.spec.title}; --train-sampler trains one"
+        raise Mistake(f"--samples {options.samples}: {what}")
     estimates = bool(pictures) and not found  # the denoiser estimates their corruption
     denoiser = find("denoiser", path_of("denoiser"), *common, estimates, options.train_denoiser)
-    sampler = find("sampler", path_of("sampler"), *common, False, options.train_sampler, denoiser)
+    if options.train_sampler:
+        sampler = find_sampler(retrain=True, denoiser=denoiser)
     context = Context(
         trained.network.to(device),
         denoiser and denoiser.network,
@@ -285,8 +285,7 @@ def main() -> None:
     sheets = Sheets(results, dataset, made_by, draw=save_sheet)
     with full_precision(), on_interrupt(f"the finished sheets are in {results}"):
         if pictures:
-            given = found[0] if found else None
-            restore_own(context, sheets, pictures, options.restorer, options.samples, given)
+            restore_own(context, sheets, pictures, options.restorer, options.samples, *found)
         else:
             restore_all(options, context, sheets, found)
     if trained.run and results.folder == trained.run.restorations.folder:

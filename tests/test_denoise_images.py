@@ -366,9 +366,10 @@ def test_results_are_kept_if_the_classifier_is_damaged(
     else:
         (weights / ("mnist.pth" if damage == "missing" else "SHA256SUMS")).unlink()
     out = tmp_path / "out"
-    arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--samples", 2)
+    arguments = ("--run", finished, "--out", out, "--sigma", 0.2, "--samples", 1)
     run_script(monkeypatch, *arguments, *FEW)
     printed = capsys.readouterr().out
+    assert "mean of 1 sample " in printed
     notes = [line for line in printed.splitlines() if "were left out" in line]
     assert (
         len(notes) == 2
@@ -547,8 +548,9 @@ def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
         (("--restorer", "sampler"), "--restorer sampler: cannot restore your own pictures"),
         (
             ("--samples", 2, "--sigma", 0.1),
-            "--samples 2: there is no sampler for your own pictures",
+            "--samples 2: there is no sampler for MNIST; --train-sampler trains one",
         ),
+        (("--samples", 2), "no sampler for MNIST"),  # not after training a denoiser
         (("--restorer", "denoiser", "--sigma", 0.1), "own pictures; projection can"),
     ],
 )

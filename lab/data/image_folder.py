@@ -58,7 +58,7 @@ def _read(
     if channels == 1 and has_light_border(image):
         changes.append(LIGHT)
     if rows * columns > 1:
-        found = f"{picture.width} x {picture.height} restored in {rows} x {columns} tiles of"
+        found = f"{picture.width} x {picture.height} restored in {rows * columns} tiles of"
         changes.append(f"{found} {sized(shape)}; resize it to {sized(shape)} if it is one image")
     for change in changes:
         remarks.add(change, entry.place)
@@ -122,6 +122,7 @@ def read_pictures(
         if tiles > MAX_TILES:
             many = f"more than {MAX_TILES:,} images of {sized(shape)} up to {file}"
             raise Mistake(f"--images {folder}: {many}; give fewer at a time")
+    remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
     if not pictures:
         raise Mistake(f"--images {folder}: {remarks.lines()[0]}; name a folder of pictures")
     return pictures, [*found.remarks.lines(), *remarks.lines()]

@@ -23,7 +23,7 @@ class Corruption:
     Gilmer 2019, "MNIST-C"). trained: the mildest and the strongest severity that networks are
     trained on; None if they are not trained on it. is_known: whether a restorer may use `expected`
     and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
-    gradients pass through `expected`. likelihood: in words, the distribution of a corrupted pixel
+    `expected` is the true mean, with gradients. likelihood: in words, the distribution of a pixel
     given the clean image. is_estimated: whether `estimate` looks for it in the user's own pictures.
     """
 

@@ -74,9 +74,9 @@ class Mask(Corruption):
         rows = torch.arange(height, device=images.device).view(-1, 1)
         columns = torch.arange(width, device=images.device)
         if self.pattern == "box":
-            row_distance = (rows - (height - 1) / 2).abs()
-            column_distance = (columns - (width - 1) / 2).abs()
-            missing = torch.maximum(row_distance, column_distance) < size / 2
+            top, left = (torch.floor((side - size) / 2) for side in (height, width))
+            missing = (rows >= top) & (rows < top + size)
+            missing = missing & (columns >= left) & (columns < left + size)
         elif self.pattern == "top":
             missing = rows < size
         elif self.pattern == "stripes":

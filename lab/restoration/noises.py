@@ -144,14 +144,13 @@ class Poisson(SignalDependent):
         """Draw photon counts by inverting the distribution function, divide, and clip."""
         photons = self.broadcast_severity(images)
         rate = (images * photons).clamp(min=0)
-        quantile = torch.special.ndtr(noise)
-        probability, count = (-rate).exp(), torch.zeros_like(rate)
-        cumulative = probability.clone()  # P(photons <= number)
+        log_rate, quantile = rate.log(), torch.special.ndtr(noise)
+        cumulative, count = (-rate).exp(), torch.zeros_like(rate)  # P(photons < number)
         most = float(rate.max()) if rate.numel() else 0.0
         for number in range(1, int(most + 6 * most**0.5) + 6):
             count += quantile > cumulative
-            probability = probability * rate / number
-            cumulative += probability
+            # Of logarithms, since exp(-rate) alone would be 0 for more than 87 photons.
+            cumulative += (number * log_rate - rate - math.lgamma(number + 1)).exp()
         return (count / photons).clamp(0, 1)
 
     def variance_of(self, images: Tensor) -> Tensor:

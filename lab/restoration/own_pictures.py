@@ -21,7 +21,7 @@ def restore_own(
     pictures: Sequence[Picture],
     restorers: Sequence[str],
     samples: int,
-    given: Corruption | None,
+    given: Corruption | None = None,
 ) -> None:
     """Restore each picture into denoised/, projected/ and samples/, under its own name.
 

@@ -130,9 +130,14 @@ def train_step(
 
 
 @torch.no_grad()
-def sample(network: nn.Module, corrupted: Tensor, count: int, seed: int) -> Tensor:
-    """`count` restorations of each corrupted image, (N, count, C, H, W) in [0, 1]."""
-    condition = network.estimator.condition(corrupted)
+def sample(
+    network: nn.Module, corrupted: Tensor, count: int, seed: int, condition: Tensor | None = None
+) -> Tensor:
+    """`count` restorations of each corrupted image, (N, count, C, H, W) in [0, 1].
+
+    condition: left out, it is estimated.
+    """
+    condition = network.estimator.condition(corrupted) if condition is None else condition
     found = []
     for index in range(count):
         latents = per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {index}")

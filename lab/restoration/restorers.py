@@ -36,7 +36,7 @@ class Context:
     seed: int = 0
     restarts: int = 10  # of a projection
     steps: int = 250  # of a projection
-    corruption_is_given: bool = False  # else the denoiser estimates it
+    corruption_is_given: bool = False  # else denoiser and sampler estimate it
     class_names: Sequence[str] = ()
     projected: list[str] = field(default_factory=list)
 
@@ -44,6 +44,14 @@ class Context:
     def device(self) -> torch.device:
         """That of the networks and the images."""
         return next(self.generator.parameters()).device
+
+    def condition(
+        self, network: nn.Module, corrupted: Tensor, corruption: Corruption
+    ) -> Tensor | None:
+        """That of the denoiser or sampler for the user's corruption; None if it is to estimate."""
+        if not self.corruption_is_given:
+            return None
+        return given_condition(network.estimator, corrupted, corruption)
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,9 @@ def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tens
 
 def denoise(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The denoiser's restorations."""
-    network, condition = context.denoiser, None
-    if context.corruption_is_given:
-        condition = given_condition(network.estimator, corrupted, corruption)
-    return keep_known_pixels(corrupted, denoising.denoise(network, corrupted, condition))
+    condition = context.condition(context.denoiser, corrupted, corruption)
+    restored = denoising.denoise(context.denoiser, corrupted, condition)
+    return keep_known_pixels(corrupted, restored)
 
 
 def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separable) -> Tensor:
@@ -101,9 +108,10 @@ def denoise_consistently(context: Context, corrupted: Tensor, corruption: Separa
     return corruption.consistent(denoise(context, corrupted, corruption), corrupted)
 
 
-def sample(context: Context, corrupted: Tensor, _: Corruption, count: int) -> Tensor:
+def sample(context: Context, corrupted: Tensor, corruption: Corruption, count: int) -> Tensor:
     """`count` possible clean images of each corrupted one, (N, count, C, H, W)."""
-    found = posterior.sample(context.sampler, corrupted, count, context.seed)
+    condition = context.condition(context.sampler, corrupted, corruption)
+    found = posterior.sample(context.sampler, corrupted, count, context.seed, condition=condition)
     return keep_known_pixels(corrupted[:, None], found)
 
 
@@ -122,39 +130,18 @@ def is_trained_on(corruption: Corruption) -> bool:
 
 
 RESTORERS: dict[str, Restorer] = {
-    "regeneration": Restorer(
-        label="regeneration",
-        needs="generator",
-        restore=regenerate,
-        can_undo=lambda corruption: True,
-    ),
+    "regeneration": Restorer("regeneration", "generator", regenerate, lambda _: True),
     "projection": Restorer(
-        label="projection",
-        needs="generator",
-        restore=project,
-        can_undo=lambda corruption: corruption.is_known,
-        own_folder="projected",
+        "projection", "generator", project, lambda corruption: corruption.is_known, "projected"
     ),
-    "denoiser": Restorer(
-        label="denoiser",
-        needs="denoiser",
-        restore=denoise,
-        can_undo=is_trained_on,
-        own_folder="denoised",
-    ),
+    "denoiser": Restorer("denoiser", "denoiser", denoise, is_trained_on, "denoised"),
     "consistent": Restorer(
-        label="known operator",
-        needs="denoiser",
-        restore=denoise_consistently,
-        can_undo=lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
+        *("known operator", "denoiser", denoise_consistently),
+        lambda corruption: isinstance(corruption, Separable) and is_trained_on(corruption),
     ),
     "sampler": Restorer(
-        label="mean of samples",
-        needs="sampler",
-        restore=lambda *given: sample(*given, SAMPLES).mean(1),
-        can_undo=is_trained_on,
-        own_folder="samples",
-        sample=sample,
+        *("mean of samples", "sampler", lambda *given: sample(*given, SAMPLES).mean(1)),
+        *(is_trained_on, "samples", sample),
     ),
 }
 

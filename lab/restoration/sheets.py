@@ -14,6 +14,7 @@ from lab.restoration.restorers import Context, applicable
 from lab.restoration.scoring import CleanImages, json_values, table_row
 from lab.runs.results import Networks, RestorationResults
 from lab.runs.schema import Sheet
+from lab.text import counted
 
 MAX_SHOWN = 16  # images in a row of a sheet; all images are scored
 MAX_SAMPLED = 8  # rows of the sheet of --samples
@@ -69,13 +70,13 @@ def show_samples(
     corrupted = corruption.apply(clean, context.seed)
     found = sampler.sample(context, corrupted, corruption, count)  # (N, count, C, H, W)
     score = CleanImages(clean).scores_of_samples(found)
-    print(table_row(str(corruption), f"mean of {count} samples", score), flush=True)
+    print(table_row(str(corruption), f"mean of {counted(count, 'sample')}", score), flush=True)
     spread = found.std(1, correction=0)
     parts = (clean, filled(corrupted), found.mean(1), (2 * spread).clamp(max=1))
     rows = torch.cat([*(part[:, None] for part in parts), found], 1)
     sheets.save(
         f"samples_{corruption.file_stem}.png",
-        f"{sheets.dataset.title}, {corruption.title}: {count} restorations to choose from",
+        f"{sheets.dataset.title}, {corruption.title}: {counted(count, 'possible restoration')}",
         [(f"image {index}", row) for index, row in enumerate(rows)],
         {
             **corruption.facts(),

@@ -57,7 +57,7 @@ class RestorationResults:
         Otherwise, or if the generator ships with the lab, it is in this folder.
         """
         path = generator.parent / f"{role}.pth"
-        is_writable = os.access(path.parent, os.W_OK) and path.parent != WEIGHTS
+        is_writable = os.access(path.parent, os.W_OK) and not path.parent.samefile(WEIGHTS)
         return path if path.is_file() or is_writable else self.folder / path.name
 
     def check_images(self, folder: Path) -> None:

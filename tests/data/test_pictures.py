@@ -68,7 +68,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert (found["uneven.png"].tiles == 77).all()
     assert (found["scan.tif.png"].tiles == 20).all() and len(found["tiled.png"].tiles) == 6
     said = dict(line.split(": ", 1) for line in notices)
-    tiles = "84 x 56 restored in 2 x 3 tiles of 28 x 28; resize it to 28 x 28 if it is one image"
+    tiles = "84 x 56 restored in 6 tiles of 28 x 28; resize it to 28 x 28 if it is one image"
     unread = said.pop("left out, cannot be read")
     assert unread.startswith("2 files (broken.png: ") and "text.png: not a picture" in unread
     assert said == {
@@ -96,6 +96,13 @@ def test_too_many_tiles_are_a_mistake(tmp_path, monkeypatch) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "b.png")
     with pytest.raises(Mistake, match=r"more than 3 images of 28 x 28 up to b\.png"):
         image_folder.read_pictures(tmp_path, GREY)
+
+
+def test_pictures_of_many_sizes_are_one_line(tmp_path) -> None:
+    for side in range(40, 45):
+        Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    _, notices = image_folder.read_pictures(tmp_path, GREY)
+    assert notices == ["resized from 5 sizes to 28 x 28: 5 files (40.png, 41.png, 42.png, ...)"]
 
 
 def test_the_number_of_tiles_a_side_is_limited(tmp_path) -> None:
@@ -206,9 +213,7 @@ def test_tiles_are_joined_as_they_were(tmp_path, shape) -> None:
     values = torch.randint(0, 256, (60, 48, shape[0]), dtype=torch.uint8)  # 3 x 2 tiles of 20 x 24
     Image.fromarray(values.squeeze(2).numpy()).save(tmp_path / "in.png")
     (picture,), notices = image_folder.read_pictures(tmp_path, shape)
-    assert notices[-1].startswith(
-        "48 x 60 restored in 3 x 2 tiles of 20 x 24; resize it to 20 x 24"
-    )
+    assert notices[-1].startswith("48 x 60 restored in 6 tiles of 20 x 24; resize it to 20 x 24")
     assert picture.tiles.shape == (6, *shape)
     assert torch.equal(picture.tiles[1].permute(1, 2, 0), values[:20, 24:])
     image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)

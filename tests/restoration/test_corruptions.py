@@ -50,6 +50,16 @@ def test_mean_of_scores_is_over_images_not_pixels() -> None:
     assert scores(shown, clean)["psnr"] == pytest.approx(30, abs=0.01)
 
 
+def test_images_without_error_do_not_make_the_mean_psnr_infinite() -> None:
+    clean = torch.zeros(2, 1, 28, 28)
+    shown = torch.stack((clean[0] + 0.1, clean[0]))
+    assert scores(shown, clean)["psnr"] == pytest.approx(20, abs=0.01)
+    assert scores(clean, clean)["psnr"] == math.inf
+    of_samples = CleanImages(clean).scores_of_samples(torch.stack((shown, clean + 0.01), 1))
+    assert of_samples["psnr_of_one"] == pytest.approx((20 + 40 + 40) / 3, abs=0.01)
+    assert of_samples["psnr_of_best"] == pytest.approx(40, abs=0.01)
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.3, 0.9])
 def test_clipped_mean_agrees_with_sampling(sigma: float) -> None:
     images, level = torch.tensor([0.0, 0.2, 0.7, 1.0]), torch.tensor(sigma)
@@ -113,6 +123,9 @@ def test_known_answers() -> None:
     assert torch.allclose(blurred, torch.ones(1))  # no dark border
     missing = parse("mask:box4").apply(square, 0).isnan()[0, 0]
     assert missing.sum() == 16 and missing[2:6, 2:6].all()
+    for size in (1, 3, 5):
+        missing = parse(f"mask:box{size}").apply(square, 0).isnan()[0, 0]
+        assert missing.sum() == size**2 and missing[:, 3].sum() == missing[3].sum() == size
     assert parse("mask:top3").apply(square, 0).isnan()[0, 0].sum() == 24
     share = parse("salt-pepper:0.2").apply(torch.full((50, 1, 8, 8), 0.5), 0)
     assert float((share != 0.5).float().mean()) == pytest.approx(0.2, abs=0.02)
@@ -120,6 +133,9 @@ def test_known_answers() -> None:
     assert torch.equal(photons, photons.round())
     assert float(photons.mean()) == pytest.approx(1, abs=0.05)
     assert float((photons == 0).float().mean()) == pytest.approx(math.exp(-1), abs=0.02)
+    bright = parse("poisson:200").apply(torch.full((50, 1, 8, 8), 0.6), 0)
+    assert float(bright.mean()) == pytest.approx(0.6, abs=0.005)
+    assert float(bright.std()) == pytest.approx((0.6 / 200) ** 0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(

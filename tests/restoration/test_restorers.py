@@ -82,11 +82,14 @@ def test_every_restorer_does_what_its_name_says(context: Context, typed: str) ->
         torch.testing.assert_close(kept, noisy[~found], rtol=0, atol=1e-6)
 
 
-def test_the_denoiser_can_be_given_the_corruption(context: Context) -> None:
+def test_denoiser_and_sampler_can_be_given_the_corruption(context: Context) -> None:
     noisy, noise = torch.rand(3, *SHAPE), parse("gaussian:0.4")
-    one = RESTORERS["denoiser"].restore(replace(context, corruption_is_given=True), noisy, noise)
+    given = replace(context, corruption_is_given=True)
+    one = RESTORERS["denoiser"].restore(given, noisy, noise)
     condition = condition_for(torch.full((3,), KINDS.index("gaussian")), torch.full((3,), 0.4))
     assert torch.equal(one, denoising.denoise(context.denoiser, noisy, condition))
+    several = RESTORERS["sampler"].sample(given, noisy, noise, 2)
+    assert torch.equal(several, posterior.sample(context.sampler, noisy, 2, 3, condition))
 
 
 @pytest.mark.parametrize("typed", ["blur:1", "motion-blur:5", "downsample:2"])

@@ -131,6 +131,8 @@ def test_pictures_that_could_be_overwritten_are_refused(results: RestorationResu
     results.check_images(results.folder.parent)
 
 
-def test_no_denoiser_is_stored_with_the_shipped_weights(tmp_path):
-    beside = RestorationResults(tmp_path).network_path(WEIGHTS / "generator_mnist.pth", "denoiser")
-    assert beside.parent == tmp_path
+def test_no_denoiser_is_stored_with_the_shipped_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(WEIGHTS)
+    for folder in (WEIGHTS, Path(), Path("..", WEIGHTS.name)):
+        generator = folder / "generator_mnist.pth"
+        assert RestorationResults(tmp_path).network_path(generator, "denoiser").parent == tmp_path
