@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -331,7 +332,7 @@ def main(began: float | None = None) -> None:
         options, run = parse(Options, recipes=RECIPES), None
     options = training.check_options(options, given)
     where = distributed.pick_local_device(options.device)
-    if not run:
+    if distributed.is_first() and not run:
         check_out(options.out)
     elif distributed.is_first() and not options.dry_run:
         run.check_writable("--resume")
@@ -363,7 +364,9 @@ def train_and_save(
     options: Options, state: TrainingState, dataset: Dataset, run: Run | None, began: float
 ) -> None:
     """Train and write the run folder. run: the run that is resumed; None for a new one."""
-    evaluator = Evaluator(dataset, state.device) if options.quality else None
+    # With --minutes, half of the time left is the most for training a classifier of the set.
+    most_seconds = (60 * (options.minutes or math.inf) - (time.monotonic() - began)) / 2
+    evaluator = Evaluator(dataset, state.device, most_seconds) if options.quality else None
     seconds = evaluator.seconds_to_score() if evaluator else 0.0
     budget = training.TimeBudget(options, state, seconds, began, sys.argv)
     stop = errors.StopSwitch(distributed.all_reduce_max)

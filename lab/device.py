@@ -3,11 +3,12 @@
 import contextlib
 import ctypes
 import functools
+import itertools
 import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -25,14 +26,13 @@ MAX_THREADS = 1_024  # OMP_NUM_THREADS may be too large for torch
 def pick_device(name: str) -> torch.device:
     """The device; `auto` is CUDA, else Apple's MPS, else the CPU. Mistake if it is unusable."""
     for device in ("cuda", "mps", "cpu") if name == "auto" else (name,):
-        refusal = _refusal(device)
-        if not refusal:
-            return torch.device(device)
+        if not (refusal := _refusal(device)):
+            break
         if name != "auto":
             raise Mistake(f"--device {name}: {refusal}; use --device auto")
         if refusal is not ABSENT:
             print(f"note: {device}: {refusal}")
-    raise AssertionError("a CPU is always usable")
+    return torch.device(device)
 
 
 def _refusal(device: str) -> str | None:
@@ -53,22 +53,25 @@ def processes() -> int:
 
 
 def set_up_torch() -> None:
-    """Configure torch: number of threads, deterministic algorithms, no denormal numbers.
+    """Configure torch: threads, deterministic algorithms, denormal numbers, freed memory.
 
     `run_script` restores the former settings at the end, for notebooks.
     """
-    denormals = bool(torch.full((), 1e-40) * 1)
-    for restore, value in (
-        (torch.set_num_threads, torch.get_num_threads()),
-        (functools.partial(setattr, cudnn, "deterministic"), cudnn.deterministic),
-        (torch.set_flush_denormal, not denormals),
-        (torch.set_rng_state, torch.get_rng_state()),
-    ):
-        UNDO_AT_EXIT.callback(restore, value)
+    undo = UNDO_AT_EXIT.callback
+    undo(torch.set_num_threads, torch.get_num_threads())
+    undo(setattr, cudnn, "deterministic", cudnn.deterministic)
+    undo(torch.set_flush_denormal, not torch.full((), 1e-40) * 1)  # whether they are flushed now
+    undo(torch.set_rng_state, torch.get_rng_state())
     torch.set_num_threads(available_cores())
     cudnn.deterministic = True
-    keep_freed_memory()
     torch.set_flush_denormal(True)  # arithmetic with numbers below 1e-38 takes a hundred cycles
+    # Make glibc keep freed memory: every step frees and allocates the gradients, and new pages take
+    # time. Larger blocks are still returned, because figures and scores would increase the peak.
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 2**22)
+        libc.mallopt(trim_threshold, 2**26)
 
 
 @contextlib.contextmanager
@@ -84,12 +87,13 @@ def matrix_products(
     would take longer than the convolutions.
     """
     low = precision == "bfloat16" and (device.type != "cpu" or _instructions() != "AVX2")
-    matmul_precision = "medium" if low else "high" if device.type == "cuda" else "highest"
-    autocast: contextlib.AbstractContextManager = contextlib.nullcontext()
-    if low and convolutions and bfloat16_is_fast(device):
-        # Weights change within a step, so they must not be cached.
-        autocast = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-    with _matmul_precision(matmul_precision), autocast:
+    with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        chosen = "medium" if low else "high" if device.type == "cuda" else "highest"
+        torch.set_float32_matmul_precision(chosen)
+        if low and convolutions and bfloat16_is_fast(device):
+            # Weights change within a step, so they must not be cached.
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         yield
 
 
@@ -97,18 +101,8 @@ def matrix_products(
 def full_precision() -> Iterator[None]:
     """Use float32 instead of TF32 inside the block, so that a GPU scores as a CPU does."""
     flags = cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with _matmul_precision("highest"), flags:
+    with flags, matrix_products("float32", torch.device("cpu")):
         yield
-
-
-@contextlib.contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
@@ -131,19 +125,6 @@ def _processor_has_amx() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def keep_freed_memory() -> None:
-    """Make glibc keep freed memory instead of returning it to the system; otherwise do nothing.
-
-    Every step frees and allocates the gradients, and new pages take time. Larger blocks than
-    gradients are still returned, because figures and scores would increase the peak otherwise.
-    """
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 2**22)
-        libc.mallopt(trim_threshold, 2**26)
-
-
 def available_cores() -> int:
     """The number of threads to use: OMP_NUM_THREADS, else the cores available to this process.
 
@@ -160,37 +141,37 @@ def available_cores() -> int:
 
 def cpu_quota(root: Path = Path("/")) -> float:
     """The CPU quota of this process's control groups, in cores; infinite without a limit."""
-    quotas = [math.inf]
-    for folder in control_groups("cpu", root):
-        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):  # version 2, 1
-            words = " ".join(text for name in names for text in _lines(folder / name)).split()
-            if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
-                quotas.append(int(words[0]) / int(words[1]))  # else "max" or -1: no limit
-    return min(quotas)
+    names = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    limits = _limits("cpu", names, root)
+    return min((quota / period for _, quota, period in limits if period), default=math.inf)
 
 
-def control_groups(controller: str, root: Path) -> set[Path]:
-    """The folders of this process's control groups for "cpu" or "memory"; the limits of all apply.
+def _limits(
+    controller: str, names: Sequence[Sequence[str]], root: Path
+) -> Iterator[tuple[Path, int, int]]:
+    """Folder and numbers of each limit of this process's control groups; all limits apply.
 
     See cgroups(7): in version 2 a process has one group, in version 1 one for each kind of
-    controller, each nested in others. root: of the file system.
+    controller ("cpu" or "memory"), each nested in others. names: of the files that have the two
+    numbers, in each version; "max" or -1 means no limit. root: of the file system.
     """
     folders: set[Path] = set()
     for line in _lines(root / "proc/self/cgroup"):  # `0::/a/b`, or `4:cpu,cpuacct:/a/b`
         _, controllers, group = (*line.split(":", 2), "", "")[:3]
-        if controllers and controller not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / (controller if controllers else "")
-        innermost = mount / group.lstrip("/")  # in a container `mount` may be the group itself
-        outer = {each for each in innermost.parents if mount in each.parents}
-        folders |= {mount, innermost} | outer
-    return folders
+        if not controllers or controller in controllers.split(","):
+            mount = root / "sys/fs/cgroup" / (controller if controllers else "")
+            inner = mount / group.lstrip("/")  # in a container `mount` may be the group itself
+            folders |= {each for each in (inner, *inner.parents) if each.is_relative_to(mount)}
+    for folder, pair in itertools.product(folders, names):
+        words = " ".join(line for name in pair for line in _lines(folder / name)).split()
+        if len(words) == 2 and all(word.isdecimal() for word in words):
+            yield folder, int(words[0]), int(words[1])
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a system file; [] if it does not exist."""
+def _lines(path: Path, start: str = "") -> list[str]:
+    """The lines of a system file that begin with `start`; [] if it does not exist."""
     with contextlib.suppress(OSError, ValueError):
-        return path.read_text().splitlines()
+        return [line for line in path.read_text().splitlines() if line.startswith(start)]
     return []
 
 
@@ -210,17 +191,12 @@ def check_memory(count: int, size: int, said: str) -> None:
 
 def free_memory(root: Path = Path("/")) -> int | None:
     """Free memory of the machine and its control groups in bytes; None if unknown."""
-    found = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        words = (root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()
-        found.append(1024 * int(words[0]))
-    for group in control_groups("memory", root):
-        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # version 2, 1
-            with contextlib.suppress(OSError, ValueError, IndexError):  # no file, or no limit
-                most, taken = (int((group / f"memory.{name}").read_text()) for name in names)
-                # Cached files count as used, but are dropped when memory is needed.
-                cached = (group / "memory.stat").read_text().partition("inactive_file ")[2]
-                found.append(most - taken + int(cached.split()[0]))
+    found = [1024 * int(line.split()[1]) for line in _lines(root / "proc/meminfo", "MemAvailable:")]
+    names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    for group, most, taken in _limits("memory", names, root):
+        # Cached files count as used, but are dropped when memory is needed.
+        cached = [int(line.split()[1]) for line in _lines(group / "memory.stat", "inactive_file ")]
+        found.append(most - taken + sum(cached))
     return max(0, min(found)) if found else None
 
 
@@ -236,11 +212,10 @@ class Contention:
 
     def is_crowded(self) -> bool:
         """Whether others used over a quarter of all cores since the last call, with little idle."""
-        now, before = cpu_seconds(), self.before
-        self.before = now
-        if now is None or before is None:
+        before, self.before = self.before, cpu_seconds()
+        if before is None or self.before is None:
             return False
-        total, idle, own = (after - start for after, start in zip(now, before, strict=True))
+        total, idle, own = (now - then for now, then in zip(self.before, before, strict=True))
         others = total - idle - own
         return total > 1 and others > total / 4 and idle < total / 10
 
@@ -250,20 +225,18 @@ def cpu_seconds() -> tuple[float, float, float] | None:
 
     None without /proc/stat (see proc_stat(5)), that is on systems other than Linux.
     """
-    try:
-        first_line = Path("/proc/stat").read_text().partition("\n")[0]
-        ticks = [int(count) for count in first_line.split()[1:9]]  # "user" includes guests
-        tick = 1 / os.sysconf("SC_CLK_TCK")
-        return sum(ticks) * tick, (ticks[3] + ticks[4]) * tick, time.process_time()
-    except (OSError, ValueError, IndexError):
+    if not (lines := _lines(Path("/proc/stat"), "cpu ")):
         return None
+    # Without the columns of guests, whose time is part of "user".
+    seconds = [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in lines[0].split()[1:9]]
+    return sum(seconds), sum(seconds[3:5]), time.process_time()
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:
     """Versions, device, processor and number of cores, for config.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    models = [line for line in _lines(Path("/proc/cpuinfo")) if "model name" in line]
-    model = (models and models[0].partition(": ")[2]) or platform.processor() or "unknown"
+    models = [line.partition(": ")[2] for line in _lines(Path("/proc/cpuinfo"), "model name")]
+    model = next(iter(models), platform.processor()) or "unknown"
     units = ", AMX" if bfloat16_is_fast(torch.device("cpu")) else ""
     return {
         "python": platform.python_version(),

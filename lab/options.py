@@ -12,7 +12,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -34,7 +34,7 @@ def option(
     high: float = math.inf,
     *,
     choices: Collection[str] | None = None,
-    most: int | None = None,
+    most: float = math.inf,
     const: Any = None,
     folder: bool = False,
     switch: bool = False,
@@ -71,42 +71,32 @@ def as_typed(name: str, given: dict[str, Any]) -> str:
 
 def refuse_others(given: dict[str, Any], allowed: tuple[str, ...], why: str) -> None:
     """Mistake if `given` has an option outside `allowed`; {} in `why` lists these."""
-    flags = ", ".join(map(flag_of, allowed))
     for name in given:
         if name not in allowed:
-            raise Mistake(f"{as_typed(name, given)}: {why.format(flags)}")
+            reason = why.format(", ".join(map(flag_of, allowed)))
+            raise Mistake(f"{as_typed(name, given)}: {reason}")
 
 
-def parse(
-    kind: type[Options],
-    argv: list[str] | None = None,
-    recipes: dict[str, dict[str, Any]] | None = None,
-) -> Options:
+def parse(kind: type[Options], argv: list[str] | None = None, recipes: Mapping = {}) -> Options:
     """Build `kind` from the command line, whose values override those of the recipe.
 
     recipes: for each `--recipe`, the values that differ from the dataclass defaults.
     Raises Mistake, with the option, its value and what to do, for any wrong input.
     """
     given = given_options(kind, argv, recipes)
-    recipe = (recipes or {}).get(given.get("recipe", getattr(kind, "recipe", None)), {})
+    recipe = recipes.get(given.get("recipe", getattr(kind, "recipe", None)), {})
     return kind(**{**recipe, **given})
 
 
-def given_options(
-    kind: type, argv: list[str] | None = None, recipes: dict[str, dict[str, Any]] | None = None
-) -> dict[str, Any]:
+def given_options(kind: type, argv: list[str] | None = None, recipes: Mapping = {}) -> dict:
     """The options that were given on the command line, converted and checked."""
-    parser = _Parser(
-        description=(sys.modules[kind.__module__].__doc__ or "").strip().split("\n\n")[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
+    about = (sys.modules[kind.__module__].__doc__ or "").strip().split("\n\n")[0]
+    parser = _Parser(description=about, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group: Any = parser
     for field, value_type in (declared := _declared(kind)):
         if field.metadata["heading"]:
             group = parser.add_argument_group(field.metadata["heading"])
-        _add(group, field, value_type, recipes or {})
+        _add(group, field, value_type, recipes)
     names = [(field.metadata["old_name"], field.name) for field, _ in declared]
     renamed = {flag_of(old): flag_of(new) for old, new in names if old}
     for word in sys.argv[1:] if argv is None else argv:
@@ -126,9 +116,8 @@ def options_from_config(kind: type[Options], content: Any, path: Path) -> Option
     values = {}
     for field, value_type in _declared(kind):
         value = content.get(field.name, content.get(field.metadata["old_name"], field.default))
-        is_unset = value is None and "None" in str(field.type)
-        if is_unset or (value in ([], ()) and field.default in (None, ())):  # it was not given
-            values[field.name] = None if value is None else field.default
+        if value is None and "None" in str(field.type):  # it was not given
+            values[field.name] = None
             continue
         is_tuple, is_switch = typing.get_origin(value_type) is tuple, value_type is bool
         if (is_tuple, is_switch) != (isinstance(value, list | tuple), isinstance(value, bool)):
@@ -156,12 +145,7 @@ class _Parser(argparse.ArgumentParser):
         raise Mistake(message.replace("argument ", "", 1) + hint)
 
 
-def _add(
-    group: argparse._ArgumentGroup,
-    field: dataclasses.Field,
-    value_type: Any,
-    recipes: dict[str, dict[str, Any]],
-) -> None:
+def _add(group: Any, field: dataclasses.Field, value_type: Any, recipes: Mapping) -> None:
     """Add one field to argparse, as text, which `_checked` converts with better error messages."""
     limits = f", {_range_text(field)}" if _range_text(field) else ""
     text = f"{field.metadata['help']}{limits}{_default_text(field, recipes)}".replace("%", "%%")
@@ -170,49 +154,43 @@ def _add(
         switch = field.metadata["switch"]
         keywords["action"] = "store_true" if switch else argparse.BooleanOptionalAction
     else:
-        choices, is_tuple = field.metadata["choices"], typing.get_origin(value_type) is tuple
+        choices, const = field.metadata["choices"], field.metadata["const"]
+        is_tuple = typing.get_origin(value_type) is tuple
         item_type = typing.get_args(value_type)[0] if is_tuple else value_type
         letter = {int: "N", float: "X", Path: "PATH"}.get(item_type, "NAME")
         keywords["metavar"] = "{" + ",".join(choices) + "}" if choices else letter
-        if is_tuple:
-            keywords["nargs"] = "+"
-        elif field.metadata["const"] is not None:
-            keywords.update(nargs="?", const=field.metadata["const"])
+        keywords |= {"const": const, "nargs": "+" if is_tuple else "?" if const else None}
     group.add_argument(flag_of(field.name), **keywords)
 
 
 def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
     """The option's text converted to the type of its annotation, or a Mistake."""
-    if value_type is bool:
-        return raw
-    if typing.get_origin(value_type) is tuple:
-        item_type = typing.get_args(value_type)[0]
-        for item in raw:
-            _refuse_decimal_comma(field, item)
-        words = [word for item in raw for word in item.replace(",", " ").split()]
-        if words == ["none"] and field.default == ():
-            return ()
-        if not words:
-            raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
-        most = field.metadata["most"]
-        if most and len(words) > most:
-            raise Mistake(f"{flag_of(field.name)}: {len(words)} values given, at most {most}")
-        return tuple(_converted(field, item_type, word) for word in words)
-    return _converted(field, value_type, raw)
+    if typing.get_origin(value_type) is not tuple:
+        return raw if value_type is bool else _converted(field, value_type, raw)
+    text = " ".join(raw)
+    _refuse_decimal_comma(field, text)
+    words = text.replace(",", " ").split()
+    if field.default == () and (words == ["none"] or not raw):  # config.json has []
+        return ()
+    if not words:
+        raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
+    if len(words) > (most := field.metadata["most"]):
+        raise Mistake(f"{flag_of(field.name)}: {len(words)} values given, at most {most}")
+    return tuple(_converted(field, typing.get_args(value_type)[0], word) for word in words)
 
 
 def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
     """One word of the command line as an int, a float, a path or a choice."""
     flag, facts, typed = flag_of(field.name), field.metadata, shortened(text, 80)
     if value_type in (int, float):
+        noun = "a whole number" if value_type is int else "a number"
+        wanted = f"give {noun} {_range_text(field)}".strip()
         try:
             value = value_type(text)
         except ValueError:
             _refuse_decimal_comma(field, text)
-            noun = "a whole number" if value_type is int else "a number"
-            raise Mistake(f"{flag} {typed!r}: give {noun} {_range_text(field)}".strip()) from None
+            raise Mistake(f"{flag} {typed!r}: {wanted}") from None
         if not facts["low"] <= value <= facts["high"]:  # NaN is in no range
-            wanted = f"give a number {_range_text(field)}".strip()
             raise Mistake(f"{flag} {typed}: out of range, {wanted}")
         return value
     if facts["choices"] and text not in facts["choices"]:
@@ -240,11 +218,9 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
     """Every option with its type; `int | None` counts as int, since None means "not given"."""
-    hints = {
-        name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-        for name, hint in typing.get_type_hints(kind, NAMES).items()
-    }
-    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
+    hints = typing.get_type_hints(kind, NAMES).values()
+    kinds = (typing.get_args(x)[0] if isinstance(x, types.UnionType) else x for x in hints)
+    return list(zip(dataclasses.fields(kind), kinds, strict=True))
 
 
 def _range_text(field: dataclasses.Field) -> str:
@@ -254,7 +230,7 @@ def _range_text(field: dataclasses.Field) -> str:
     return "" if math.inf in ends else f"from {low} to {high}"
 
 
-def _default_text(field: dataclasses.Field, recipes: dict[str, dict[str, Any]]) -> str:
+def _default_text(field: dataclasses.Field, recipes: Mapping) -> str:
     """` (default: 64; classic: 128)`; nothing for a switch, or for None, "not given"."""
     if field.default is None or field.metadata["switch"]:
         return ""

@@ -321,7 +321,7 @@ def test_mistakes_are_refused_before_any_work(
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()
     shutil.copytree(weights.parent, run_folder := tmp_path / "run")
-    files.write_json(run_folder / "config.json", {})
+    files.write_json(run_folder / "config.json", {"status": "finished"})
     names = {"pictures": pictures, "empty": empty, "weights": weights, "run": run_folder}
     filled = [argument.format(**names) for argument in arguments]
     with pytest.raises(Mistake) as caught:

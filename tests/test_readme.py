@@ -29,7 +29,7 @@ COMMANDS = sorted(set(re.findall(SCRIPT + r"(?=`|\s{2,}|\n| && )", README)))
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_understood(command):
     script, *arguments = shlex.split(command)
-    recipes = gan_lab.RECIPES if script == "gan_lab.py" else None
+    recipes = gan_lab.RECIPES if script == "gan_lab.py" else {}
     if "--help" not in arguments:
         parse(OPTIONS[script], arguments, recipes)
 

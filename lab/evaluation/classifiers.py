@@ -5,6 +5,7 @@ set.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,6 +35,11 @@ PIXELS_SHOWN = 170_000_000
 MAX_EPOCHS = 30
 LEAST_ACCURACY = 0.6  # below it a classifier is not used as a judge
 MAX_LINES = 6  # of progress, printed if there is no terminal
+MEASURED_STEPS = 20  # after which the time of a training is estimated
+
+
+class TooSlow(Exception):
+    """The training of a classifier would take longer than allowed; args: its seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,21 @@ class Recipe:
 MLP = Recipe("mlp", epochs=3, learning_rate=2e-3, weight_decay=0.01)
 
 
-def classifiers_of(dataset: Dataset, device: torch.device) -> dict[str, tuple[nn.Module, float]]:
+def classifiers_of(
+    dataset: Dataset, device: torch.device, most_seconds: float = math.inf
+) -> dict[str, tuple[nn.Module, float]]:
     """The classifiers of a set by kind, with their test accuracy; {} for a set without labels.
 
-    Raises Fault if the file of a shipped one is damaged.
+    most_seconds: those whose training would take longer are left out, with a note. Raises Fault if
+    the file of a shipped one is damaged.
     """
     if shipped := load_classifiers(dataset.spec):
         return {kind: (each.network, each.facts["test_accuracy"]) for kind, each in shipped.items()}
     labelled = dataset.train_labels is not None and dataset.test_labels is not None
     if not labelled or len(dataset.spec.class_names) < 2:
         return {}
-    return {kind: _cached_or_trained(dataset, kind, device) for kind in CLASSIFIERS}
+    found = {kind: _cached_or_trained(dataset, kind, device, most_seconds) for kind in CLASSIFIERS}
+    return {kind: each for kind, each in found.items() if each}
 
 
 def load_cached_classifier(
@@ -103,8 +113,8 @@ def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
 
 
 def _cached_or_trained(
-    dataset: Dataset, kind: str, device: torch.device
-) -> tuple[nn.Module, float]:
+    dataset: Dataset, kind: str, device: torch.device, most_seconds: float
+) -> tuple[nn.Module, float] | None:
     """The cached classifier of a set with its test accuracy, or a new one, which is cached."""
     spec, fingerprint, images = dataset.spec, dataset.fingerprint, len(dataset.train_images)
     data = DataFacts(fingerprint=fingerprint, training_images=images)
@@ -113,7 +123,12 @@ def _cached_or_trained(
     print(f"note: {dataset.title} has no classifier yet; training one ({kind}) to score images")
     recipe, path = _own_recipe(kind, spec, images), _cache_path(kind, fingerprint)
     rng = stream(0, "classifier")  # not seeded by the set's name, which may change
-    classifier = train(dataset, recipe, 0, rng, device)
+    try:
+        classifier = train(dataset, recipe, 0, rng, device, most_seconds)
+    except TooSlow as slow:
+        what = f"that would take {slow.args[0]:.0f} seconds, too much of --minutes"
+        print(f"note: {what}; the scores leave it out (evaluate_images.py trains it later)")
+        return None
     accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
     facts = {"fingerprint": fingerprint, "recipe": asdict(recipe), "test_accuracy": accuracy}
     try:
@@ -138,13 +153,19 @@ def new_classifier(
 
 
 def train(
-    dataset: Dataset, recipe: Recipe, seed: int, rng: torch.Generator, device: torch.device
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    rng: torch.Generator,
+    device: torch.device,
+    most_seconds: float = math.inf,
 ) -> nn.Module:
     """Train a classifier on the training images and return it in evaluation mode.
 
     AdamW (Loshchilov and Hutter 2019) with a one-cycle learning rate (Smith and Topin 2018), which
     ends near zero, so that the weights need no averaging. Shows a progress bar, or prints lines if
-    there is no terminal. rng: for order and augmentation.
+    there is no terminal. rng: for order and augmentation. Raises TooSlow after a few steps if it
+    would take more than `most_seconds`.
     """
     shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
     classifier = new_classifier(recipe.kind, shape, classes, seed, device)
@@ -156,7 +177,7 @@ def train(
     cycle = {"pct_start": 0.2, "div_factor": 10, "final_div_factor": 1000, "cycle_momentum": False}
     # At least 6 steps: OneCycleLR divides by 0 if its first phase, a fifth of them, has one step.
     schedule = OneCycleLR(optimizer, rate, total_steps=max(6, steps), **cycle)
-    title = f"{recipe.kind} classifier of {dataset.title}"
+    title, began = f"{recipe.kind} classifier of {dataset.title}", time.monotonic()
     with progress_bar(total=recipe.epochs * count, desc=title, unit=" images") as bar:
         for epoch in range(1, recipe.epochs + 1):
             order = torch.randperm(len(dataset.train_images), generator=rng)[:count]
@@ -169,6 +190,10 @@ def train(
                 optimizer.step()
                 schedule.step()
                 bar.update(len(images))
+                if schedule.last_epoch == MEASURED_STEPS:
+                    seconds = (time.monotonic() - began) * steps / MEASURED_STEPS
+                    if seconds > most_seconds:
+                        raise TooSlow(seconds)
             if bar.disable and epoch % math.ceil(recipe.epochs / MAX_LINES) == 0:
                 print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
     return classifier.eval().requires_grad_(False)

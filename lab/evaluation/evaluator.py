@@ -4,6 +4,7 @@ Seeds and counts are fixed, so the same generator has the same scores to the las
 are recorded with the scores. For a set without labels, metrics that need labels are left out.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,16 +68,21 @@ class Judgement:
 
 
 class Evaluator:
-    """Scores generators against one set, whose own features are computed once."""
+    """Scores generators against one set, whose own features are computed once.
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.dataset, self.device = dataset, device
+    most_seconds: classifiers whose training would take longer are left out.
+    """
+
+    def __init__(
+        self, dataset: Dataset, device: torch.device, most_seconds: float = math.inf
+    ) -> None:
+        self.dataset, self.device, self.most_seconds = dataset, device, most_seconds
         self.reference = Reference(dataset, device, self.sample)
 
     @cached_property
     def _all_judges(self) -> dict[str, Judge]:
         """All judges of the set; trains classifiers that neither ship nor are cached."""
-        return find_judges(self.dataset, self.device)
+        return find_judges(self.dataset, self.device, self.most_seconds)
 
     @cached_property
     def judges(self) -> dict[str, Judge]:

@@ -61,15 +61,15 @@ class Judge:
         return JudgeOutput(torch.cat(features), classes.cpu(), confidence)
 
 
-def find_judges(dataset: Dataset, device: torch.device) -> dict[str, Judge]:
-    """All judges of a set by name, including unusable ones."""
+def find_judges(dataset: Dataset, device: torch.device, most_seconds: float) -> dict[str, Judge]:
+    """All judges of a set by name, including unusable ones; most_seconds as `classifiers_of`."""
     judges = {
         kind: Judge(
             network.to(device),
             f"{NAMES[kind]}, test accuracy {accuracy:.1%}",
             accuracy >= LEAST_ACCURACY,
         )
-        for kind, (network, accuracy) in classifiers_of(dataset, device).items()
+        for kind, (network, accuracy) in classifiers_of(dataset, device, most_seconds).items()
     }
     if sum(judge.is_usable for judge in judges.values()) < 2:
         description = "random features, of a network that learned nothing"

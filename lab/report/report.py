@@ -50,9 +50,6 @@ def look_at_runs(outputs: Path, run: Path | None, list_runs: bool) -> None:
     """
     if run:
         opened = Run.open("--report", run, outputs)
-        if not opened.config.options:  # some other program's config.json
-            what = "its config.json has no options; name a folder that gan_lab.py made"
-            raise Mistake(f"--report {opened}: {what}")
         opened.check_writable("--report")
         write_pages(opened)
         outputs = opened.outputs

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from lab import files
-from lab.errors import Mistake
-from lab.runs.schema import Evaluation
+from lab.errors import Fault, Mistake
+from lab.runs.schema import Config, Evaluation
 from lab.text import as_word
 
 OUTPUTS = Path(__file__).parents[2] / "outputs"
@@ -88,8 +88,14 @@ def new_folder(outputs: Path, name: str, first: int = 1) -> Path:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether this user may read the folder, and it has a config.json."""
-    return os.access(path, os.R_OK | os.X_OK) and RunFiles(path).config_path.is_file()
+    """Whether this user may read the folder, and its config.json is of a run, or damaged."""
+    config = RunFiles(path).config_path
+    if not (os.access(path, os.R_OK | os.X_OK) and config.is_file()):
+        return False
+    try:
+        return not Config.model_fields.keys().isdisjoint(files.read_json(config))
+    except (Fault, OSError):
+        return True
 
 
 def check_pictures(folder: Path) -> None:

@@ -35,12 +35,13 @@ def resume_options(kind: type[Options], given: dict[str, Any]) -> tuple[Options,
     if options.epochs < stored.epochs:
         what = f"the run has {stored.epochs}"
         raise Mistake(f"--epochs {options.epochs}: {what}; give more, or leave it out")
-    if run.config.status == "finished":
-        if options.epochs == stored.epochs:
-            cure = f"raise --epochs above {stored.epochs} to continue"
-            raise Mistake(f"--resume {run}: has finished; {cure}")
-        if not run.checkpoint_path.is_file():  # training from the start would overwrite the run
-            raise Fault(f"{run.checkpoint_path}: is missing; the run cannot be resumed without it")
+    status = run.config.status
+    if status == "finished" and options.epochs == stored.epochs:
+        cure = f"raise --epochs above {stored.epochs} to continue"
+        raise Mistake(f"--resume {run}: has finished; {cure}")
+    # A killed run may have none yet; for others, training from the start would overwrite the run.
+    if status in ("finished", "stopped") and not run.checkpoint_path.is_file():
+        raise Fault(f"{run.checkpoint_path}: is missing; the run cannot be resumed without it")
     return options, run
 
 

@@ -59,7 +59,7 @@ class Run(RunFiles):
         if not path.exists() and len(path.parts) <= 2:
             path = next((found for found in by_name if is_run_folder(found)), path)
         if not is_run_folder(path):
-            foreign = "is not a run folder (no config.json in it)"
+            foreign = "is not a run folder (no config.json of a run in it)"
             what = foreign if path.exists() else "does not exist"
             cure = "name one that gan_lab.py made (its --list shows them)"
             raise Mistake(f"{flag} {path}: {what}; {cure}")

@@ -147,9 +147,10 @@ class TimeBudget:
         """The length by the first steps' speed, with a note if it is too short."""
         length, minutes = self.state.length, self.options.minutes
         speed = length.batch_size / self.step_cost
+        until = "until the learning rate begins to fall" if self.options.lr_decay else "meanwhile"
         lines = [
             f"{minutes:g} minutes are about {length.steps / length.epoch_steps:,.1f} epochs, at "
-            f"{speed:,.0f} images/s; adjusted until the learning rate begins to fall"
+            f"{speed:,.0f} images/s; adjusted {until}"
         ]
         if length.steps < FEWEST_STEPS:
             steps = max(self.state.schedule_step, FEWEST_STEPS)

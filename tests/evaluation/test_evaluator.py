@@ -292,6 +292,19 @@ def test_classifiers_of_an_own_set_are_trained_once(quickly, monkeypatch, capsys
     assert red.record.figures["fcd_test"] > 50 or "(fair would be 1" in words[1]
 
 
+def test_a_classifier_that_would_take_too_long_is_left_out(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    referee = Evaluator(own_set(), CPU, most_seconds=0.001)
+    assert list(referee.judges) == ["random"]
+    said = capsys.readouterr().out
+    assert said.count("too much of --minutes; the scores leave it out") == 2
+    assert not list(tmp_path.rglob("*.pth"))
+    assert list(referee.quick_of_images(squares(400, 2)[0])) == ["frd_train_5k"]
+    record = referee.full_of_images(squares(400, 2)[0]).record
+    assert "frd_test" in record.figures and diagnosis.after([], record, {})
+
+
 @pytest.mark.parametrize("steps", [1, 5])
 def test_a_classifier_is_trained_in_very_few_steps(steps):
     dataset, rng = toy(count=100), torch.Generator()

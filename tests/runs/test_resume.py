@@ -29,7 +29,7 @@ def planned_options() -> Options:
     return complete_options(parse(Options, TYPED, RECIPES), load_sample("fashion"))
 
 
-def begun(outputs: Path, status: str = "stopped") -> Run:
+def begun(outputs: Path, status: str = "running") -> Run:
     """A run as at the start of its training."""
     dataset, run = load_sample("fashion"), Run.create(outputs, "fashion")
     run.write_config(stored_options(planned_options()), "", dataset, {})
@@ -78,6 +78,14 @@ def test_what_a_resumed_run_refuses(tmp_path):
         go_on(run)
     with pytest.raises(Mistake, match="--resume none: does not exist"):
         go_on(Path("none"))
+
+
+def test_a_stopped_run_without_its_checkpoint_is_not_restarted(tmp_path):
+    run = begun(tmp_path, "stopped")
+    with pytest.raises(Fault, match=r"checkpoint\.pth: is missing; the run"):
+        go_on(run)
+    run.checkpoint_path.touch()
+    assert go_on(run)[0].epochs == 3
 
 
 def test_a_finished_run_is_resumed_with_more_epochs_only(tmp_path):

@@ -101,6 +101,8 @@ def test_runs_are_not_made_in_a_run(tmp_path):
     check_out(tmp_path)
     check_out(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    files.write_json(tmp_path / "config.json", {"vocabulary": 30_000})  # of another program
+    check_out(tmp_path)
 
 
 # Finding runs
@@ -126,7 +128,7 @@ def test_a_run_is_opened_by_path_or_name(tmp_path, monkeypatch):
         assert found.outputs == outputs
     for path, says in (
         (Path("none"), "--run none: does not exist"),
-        (outputs, r"is not a run folder \(no config.json in it\)"),
+        (outputs, r"is not a run folder \(no config.json of a run in it\)"),
         (Path("x" * 300), "File name too long"),
     ):
         with pytest.raises(Mistake, match=says):

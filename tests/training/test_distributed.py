@@ -202,6 +202,15 @@ def test_each_machine_has_its_own_folder_of_images(tiny_run, tmp_path):
     assert f"process 1: --data-dir {tmp_path}: has no training images" in said.read_text()
 
 
+def test_only_the_first_process_needs_a_folder_for_runs(tmp_path):
+    (tmp_path / "file").touch()
+    typed, said = ("--dry-run", *TINY, "--out"), tmp_path / "said"
+    with scripts(said, (*typed, tmp_path), (*typed, tmp_path / "file")) as children:
+        for child in children:
+            child.join(60)
+    assert [child.exitcode for child in children] == [0, 0], said.read_text()
+
+
 def test_a_start_without_torchrun_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)

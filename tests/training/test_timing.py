@@ -207,6 +207,11 @@ def test_a_run_that_is_stopped_at_once_has_a_length():
     assert said and machine.state.length.steps != usual
 
 
+def test_a_constant_learning_rate_is_not_said_to_fall():
+    said = Machine(minutes(2, lr_decay=0.0), step=0.01).train().said
+    assert said[0].endswith(" images/s; adjusted meanwhile")
+
+
 def test_sample_every_overrides_the_choice():
     machine = Machine(minutes(2, sample_every=7), step=0.01).train()
     assert [epoch % 7 for epoch in machine.grids[:-1]] == [0] * (len(machine.grids) - 1)
