@@ -22,7 +22,6 @@ from lab.models import (
 )
 from lab.options import as_typed
 
-
 GREY_GAMMA, COLOUR_GAMMA = 1.0, 2.0  # of the R1 penalty: benchmarks/CIFAR10.md
 
 
