@@ -30,7 +30,7 @@ from lab.text import listed
 
 FEW = 500  # images below which a notice says that there are few
 CACHE_VERSION = 3  # changes whenever pictures are converted or cached in another way
-MAX_KEPT = 8  # sets in the cache
+MAX_KEPT = 16  # files in the cache, at most two names for a set
 
 OwnSet = tuple[tuple[Part, Part], tuple[str, ...], tuple[str, ...]]  # halves, classes, notices
 
@@ -64,7 +64,9 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
         files = files or listing.list_zip(archive, flag)
         own_set = _sorted_set(from_pictures(files, side, colour, flag), flag)
     if keep:
-        _write_cache(cache, own_set)
+        channels, *_, chosen = own_set[0][0].images.shape[1:]
+        # The other scripts ask for the run's side and colour, whoever chose them.
+        _write_cache(cache, _cache_path(path, facts, chosen, channels == 3), own_set)
     return own_set
 
 
@@ -145,14 +147,16 @@ def _read_cache(kept: Path) -> OwnSet | None:
     return tuple(Part.of(*part) for part in parts), class_names, notices
 
 
-def _write_cache(kept: Path, own_set: OwnSet) -> None:
-    """Cache a set if possible; removes those unused for longest if there are more than 8."""
+def _write_cache(kept: Path, alias: Path, own_set: OwnSet) -> None:
+    """Cache a set under two names if possible; removes those unused for longest."""
     (train, test), *words = own_set
     values = (train.images, test.images, train.labels, test.labels)
     content = [each.numpy() for each in values if each is not None]
     with contextlib.suppress(OSError):  # a full disk, a read-only home
         kept.parent.mkdir(parents=True, exist_ok=True)
         others = sorted(kept.parent.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-        for path in others[: max(0, len(others) - MAX_KEPT + 1)]:
+        for path in others[: max(0, len(others) - MAX_KEPT + 2)]:
             path.unlink(missing_ok=True)
         write_whole(kept, lambda file: np.savez(file, np.array(json.dumps(words)), *content))
+        if alias != kept:
+            os.link(kept, alias)

@@ -416,6 +416,9 @@ def test_converted_pictures_are_cached_until_a_file_or_option_changes(copied, mo
     first, again = load(str(copied)), load(str(copied))
     assert len(converted) == 1 and again.notices == first.notices
     assert again.fingerprint == first.fingerprint and again.spec == first.spec
+    shape = (3, 20, 20)  # as the other scripts ask for the set of a run
+    assert load_pictures(copied, shape, "copied").fingerprint == first.fingerprint
+    assert len(converted) == 1
     load(str(copied), image_size=16)
     path = next(copied.rglob("*.png"))
     os.utime(path, ns=(1, 1))
