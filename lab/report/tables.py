@@ -3,6 +3,7 @@
 Every value is optional, and unknown ones are shown with the keys that they have in their file.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,11 +111,11 @@ def corruption_of(sheet: Sheet) -> str:
 def sorted_sheets(sheets: Mapping[str, Sheet]) -> dict[str, Sheet]:
     """The sheets sorted by corruption and severity; those without a corruption last."""
 
-    def key(item: tuple[str, Sheet]) -> tuple[bool, str, float, str]:
+    def key(item: tuple[str, Sheet]) -> tuple[bool, str, list[str | float], str]:
         name, sheet = item
-        kind = corruption_of(sheet).partition(":")[0]
-        level = sheet.sigma if isinstance(sheet.sigma, int | float) else 0.0
-        return not kind, kind, level, name
+        kind, _, level = corruption_of(sheet).partition(":")
+        parts = re.split(r"(\d+(?:\.\d+)?)", level)  # every second one is a number
+        return not kind, kind, [float(p) if i % 2 else p for i, p in enumerate(parts)], name
 
     return dict(sorted(sheets.items(), key=key))
 
