@@ -19,6 +19,7 @@ from gan_lab import RECIPES, Options
 from lab.data import Dataset, load_sample
 from lab.options import parse
 from lab.training.length import Length
+from lab.training.networks import suited_to
 from lab.training.state import TrainingState, save_checkpoint
 
 BATCH = 50
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 def small_options(recipe: str = "modern", *more: str) -> Options:
     """The options of a small training of one epoch; `more`: further command-line options."""
-    return parse(Options, ["--recipe", recipe, *SMALL, *more], RECIPES)
+    return suited_to(parse(Options, ["--recipe", recipe, *SMALL, *more], RECIPES), (1, 28, 28))
 
 
 @cache
