@@ -189,5 +189,7 @@ def _length_in_words(options: Any, length: Length) -> str:
     steps, last = counted(length.epoch_steps, "step"), length.steps_of(length.epochs - 1)
     if options.minutes:
         return f"as many epochs of {steps} as the speed allows in {options.minutes:g} minutes"
+    if length.epochs == 1:
+        return f"1 epoch of {counted(last, 'step')}"
     short = "" if last == length.epoch_steps else f", the last of {last:,}"
     return f"{counted(length.epochs, 'epoch')} of {steps}{short}"

@@ -300,9 +300,10 @@ def test_a_run_is_resumed_at_its_checkpoint(tmp_path, capsys):
 
 
 def test_a_plan_says_that_the_last_epoch_is_short(capsys):
-    options = complete_options(Options(images_shown=2_500, batch_size=128), images(1024))
-    print_plan(options, {}, images(1024), small_state(options, images(1024)))
-    assert "3 epochs of 8 steps, the last of 4, batch 128" in capsys.readouterr().out
+    for shown, said in (2_500, "3 epochs of 8 steps, the last of 4"), (500, "1 epoch of 4 steps"):
+        options = complete_options(Options(images_shown=shown, batch_size=128), images(1024))
+        print_plan(options, {}, images(1024), small_state(options, images(1024)))
+        assert f"{said}, batch 128" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path):
