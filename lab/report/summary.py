@@ -46,11 +46,17 @@ QUICK_NOTE = (  # explains `~` before an FCD
 
 
 def fcd_text(run: Run) -> str:
-    """The run's FCD to the test images, else `~` and the last to training images, else ""."""
-    if "fcd_test" in run.figures:
-        return f"{run.figures['fcd_test']:.2f}"
-    quick = [row["fcd_train_5k"] for row in run.history if "fcd_train_5k" in row]
-    return f"~{quick[-1]:.2f}" if quick else ""
+    """The run's FCD to the test images, else `~` and the last to training images.
+
+    `FRD 12.30` in place of an FCD if the set has no classifier, "" if the run has neither.
+    """
+    for name, label in {"fcd": "", "frd": "FRD "}.items():
+        quick = [row[key] for row in run.history if (key := f"{name}_train_5k") in row]
+        if (final := run.figures.get(f"{name}_test")) is not None:
+            return f"{label}{final:.2f}"
+        if quick:
+            return f"{label}~{quick[-1]:.2f}"
+    return ""
 
 
 def epoch_sentences(epoch: int, history: History, options: Mapping[str, Any]) -> str:

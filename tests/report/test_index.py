@@ -85,6 +85,13 @@ def test_the_list_marks_distances_measured_during_training(tmp_path: Path) -> No
     scored = a_run(tmp_path / "b", history=history, fcd_test=31.44, fcd_train=29.0)
     assert summary.fcd_text(scored) == "31.44"
     assert summary.fcd_text(a_run(tmp_path / "c", history=[])) == ""
+    without_labels = [{"epoch": 1.0, "frd_train_5k": 30.0}, {"epoch": 2.0}]
+    assert summary.fcd_text(a_run(tmp_path / "d", history=without_labels)) == "FRD ~30.00"
+    scored = a_run(tmp_path / "e", history=without_labels, frd_test=31.44)
+    assert summary.fcd_text(scored) == "FRD 31.44"
+    index.write(tmp_path)
+    page = index.path_in(tmp_path).read_text(encoding="utf-8")
+    assert "<b>FRD 31.44</b>" in page and "<b>FCD 31.44</b>" in page
 
 
 def test_report_and_list_options(tmp_path: Path, capsys) -> None:
