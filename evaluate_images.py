@@ -56,7 +56,9 @@ class Options:
     out: Path | None = option(
         None, "folder in which a new one is made for the results of --generator or --images"
     )
-    fid: bool = option(False, f"compute the Inception FID, too (needs: {inception.INSTALL})")
+    fid: bool = option(
+        False, f"compute the Inception FID, too (needs: {inception.INSTALL})", switch=True
+    )
     cas: bool = option(
         False,
         "compute the classification accuracy score of a conditional generator, too",
