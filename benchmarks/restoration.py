@@ -232,7 +232,7 @@ def _sample_lines(title: str, rows: dict[str, Any]) -> list[str]:
         "",
         "PSNR of one sample, and differences in PSNR: of the mean of 8 to the denoiser, and of the",
         "best of 8 to one. Within: how often the true pixel lies between the least and the largest",
-        "of 8, where their standard deviation is above 0.05; ideal is 78 %.",
+        "of 8, where their standard deviation is above 0.05; ideal are 78 to 80 %.",
         "",
         "| corruption | one sample | mean - denoiser | best of 8 - one | within |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -11,6 +11,8 @@ image x and two samples a and b. Its expectation is least if samples of a pixel 
 its clean value is, so the reward needs no weight to be tuned.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle, relu
@@ -135,12 +137,17 @@ def sample(
 ) -> Tensor:
     """`count` restorations of each corrupted image, (N, count, C, H, W) in [0, 1].
 
+    Latents are drawn in antithetic pairs z, -z (Hammersley and Morton 1956, "A new Monte Carlo
+    technique"): each sample is distributed as before, and the mean of a few of them varies less.
     condition: left out, it is estimated.
     """
     condition = network.estimator.condition(corrupted) if condition is None else condition
+    drawn = [
+        per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {pair}")
+        for pair in range(math.ceil(count / 2))
+    ]
     found = []
-    for index in range(count):
-        latents = per_image_noise(len(corrupted), network.latent_shape, seed, f"latents {index}")
+    for latents in [each for one in drawn for each in (one, -one)][:count]:
         restored = in_batches(network, corrupted, condition, latents.to(corrupted.device))
         found.append(without_haze(restored, condition))
     return torch.stack(found, 1)

@@ -95,7 +95,9 @@ class CleanImages:
 
         psnr_of_one, psnr_of_best: mean PSNR of a single sample, and of each image's best. within:
         the share of unsure pixels whose clean value lies between the smallest and the largest
-        sample; (count - 1) / (count + 1) if samples and clean value have the same distribution.
+        sample. If samples and clean value have the same distribution, that is a share of
+        (count - 1) / (count + 1) for independent samples, up to count / (count + 2) for antithetic
+        ones.
         """
         error = (samples - self.clean[:, None]).square().flatten(2).mean(2)  # (N, count)
         low, high = samples.amin(1), samples.amax(1)

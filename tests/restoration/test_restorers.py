@@ -92,6 +92,26 @@ def test_denoiser_and_sampler_can_be_given_the_corruption(context: Context) -> N
     assert torch.equal(several, posterior.sample(context.sampler, noisy, 2, 3, condition))
 
 
+class AddsLatents(nn.Module):
+    """A sampler whose answer is linear in its latents."""
+
+    latent_shape = (1, 20, 20)
+
+    def forward(self, corrupted: Tensor, _: Tensor, latents: Tensor) -> Tensor:
+        return corrupted + latents / 100
+
+
+def test_two_samples_have_opposite_latents_and_the_next_two_have_others() -> None:
+    grey, condition = torch.full((2, 1, 20, 20), 0.5), torch.zeros(2, 1)
+    samples = posterior.sample(AddsLatents(), grey, 5, 0, condition)
+    for pair in (samples[:, :2], samples[:, 2:4]):
+        torch.testing.assert_close(pair.mean(1), grey)
+    first, _, third, _, fifth = (samples - 0.5).unbind(1)
+    for one, other in ((first, third), (third, fifth), (first[:1], first[1:])):
+        assert abs(torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1]) < 0.2
+    assert 0.009 < first.std() < 0.011
+
+
 @pytest.mark.parametrize("typed", ["blur:1", "motion-blur:5", "downsample:2"])
 @pytest.mark.parametrize("each_its_own", [False, True])
 def test_a_known_operator_explains_the_corrupted_picture(typed: str, each_its_own: bool) -> None:
