@@ -65,7 +65,8 @@ class Processes:
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(found.getsockname()[1])}
         self.pipes, self.processes = [], []
         for number in range(count):
-            told = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count}
+            told = {"RANK": number, "WORLD_SIZE": count}
+            told |= {f"LOCAL_{name}": value for name, value in told.items()}
             os.environ.update({**place, **{name: str(value) for name, value in told.items()}})
             os.environ["OMP_NUM_THREADS"] = str(threads)
             near, far = context.Pipe()

@@ -135,8 +135,11 @@ def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     if not (train and test) or any(entry.place.parent == top for entry in found.entries):
         return _assign_classes(found, top, False, flag), []
     others = printable(listed([folder.name for folder in below if folder not in (train, test)]))
-    halves = [_assign_classes(found, half, half == test, flag) for half in (train, test)]
-    has_classes = [any(entry.class_name for entry in half) for half in halves]
+    for skips in (True, False):  # the only folder of a half may be that of its only class
+        halves = [_assign_classes(found, half, half == test, flag, skips) for half in (train, test)]
+        has_classes = [any(entry.class_name for entry in half) for half in halves]
+        if has_classes[0] == has_classes[1]:
+            break
     if found.entries and not all(halves):
         empty = test if halves[0] else train
         raise Mistake(f"{flag}: {printable(str(empty))} has no pictures; fill it, or remove it")
@@ -154,9 +157,14 @@ def _innermost_folder(found: Listing, top: PurePosixPath) -> PurePosixPath:
     return _innermost_folder(found, inside[0])
 
 
-def _assign_classes(found: Listing, top: PurePosixPath, is_test: bool, flag: str) -> list[Entry]:
-    """The pictures below a folder, with its sub-folders as classes. May raise Mistake."""
-    top = _innermost_folder(found, top)
+def _assign_classes(
+    found: Listing, top: PurePosixPath, is_test: bool, flag: str, skips: bool = True
+) -> list[Entry]:
+    """The pictures below a folder, with its sub-folders as classes. May raise Mistake.
+
+    skips: whether a single folder around all of them is skipped.
+    """
+    top = _innermost_folder(found, top) if skips else top
     depth = len(top.parts)
     entries = [entry for entry in found.entries if top in entry.place.parents]
     loose = sum(entry.place.parent == top for entry in entries)

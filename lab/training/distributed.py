@@ -32,6 +32,7 @@ from lab.text import counted
 if TYPE_CHECKING:
     from lab.training.state import TrainingState  # an import at run time would be circular
 
+TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # sets these
 MAY_DIFFER = {"data_dir", "out"}  # options that may differ between processes
 GRACE_SECONDS = 3.0  # other processes wait so long for process 0 to report an error
 GONE = "another process of this training has ended, or does not answer"
@@ -50,6 +51,8 @@ def run_distributed(main: Callable[[], None]) -> None:
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     try:
+        if missing := [name for name in TORCHRUN if name not in os.environ]:
+            raise ValueError(f"{missing[0]} is not")
         with connection_errors():
             store, number, count = next(dist.rendezvous("env://"))
             dist.init_process_group(backend, store=store, rank=number, world_size=count)

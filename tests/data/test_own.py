@@ -123,6 +123,17 @@ def test_train_and_test_folders_are_the_halves(tmp_path, other):
     assert "no training images of Fichte" in refusal(tmp_path / "all")
 
 
+def test_a_half_may_hold_a_single_class(tmp_path):
+    write_pictures(tmp_path / "train", IMAGES[:70], CLASSES)
+    write_pictures(tmp_path / "test" / CLASSES[1], IMAGES[70:])
+    found = load(str(tmp_path))
+    assert found.spec.class_names == CLASSES and found.test_labels.tolist() == [1] * 10
+    shutil.move(tmp_path / "test" / CLASSES[1], tmp_path / "only")
+    (tmp_path / "test").rmdir()
+    (tmp_path / "only").rename(tmp_path / "test")
+    assert "only one of train and test has classes; sort both" in refusal(tmp_path)
+
+
 def test_halves_that_differ_by_case_or_are_empty_do_not_go_unsaid(tmp_path):
     for name in ("Train", "test"):
         write_pictures(tmp_path / name, IMAGES)

@@ -213,8 +213,16 @@ def test_only_the_first_process_needs_a_folder_for_runs(tmp_path):
 
 def test_a_start_without_torchrun_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(Mistake, match=r"WORLD_SIZE is set, but .* RANK expected"):
+    for name in distributed.TORCHRUN:  # as another launcher may set some of them
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Mistake, match="WORLD_SIZE is set, but RANK is not; unset it, or start"):
+        distributed.run_distributed(pytest.fail)
+    for name, value in zip(distributed.TORCHRUN, ("0", "0", "1", "localhost"), strict=False):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Mistake, match="WORLD_SIZE is set, but MASTER_PORT is not; unset it"):
+        distributed.run_distributed(pytest.fail)
+    monkeypatch.setenv("MASTER_PORT", "none")
+    with pytest.raises(Mistake, match=r"WORLD_SIZE is set, but .*none.*; unset it"):
         distributed.run_distributed(pytest.fail)
 
 
