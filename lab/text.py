@@ -56,3 +56,11 @@ def progress_bar(**how: Any) -> Any:
     from tqdm import tqdm  # late, because the import is slow
 
     return tqdm(**how, disable=not sys.stderr.isatty())
+
+
+def print_line(text: str) -> None:
+    """Print a line, above the progress bars if there are any."""
+    from tqdm import tqdm
+
+    tqdm.write(text)
+    sys.stdout.flush()

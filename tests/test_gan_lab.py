@@ -27,6 +27,7 @@ from lab.data import datasets, sources
 from lab.data.datasets import load_sample
 from lab.data.pixels import to_float
 from lab.errors import Fault, Interrupted, run_script
+from lab.evaluation import classifiers
 from lab.evaluation.evaluator import Evaluator
 from lab.files import read_json, write_json
 from lab.models import generate
@@ -384,6 +385,30 @@ def test_a_signal_after_the_last_step_is_obeyed(tmp_path, monkeypatch):
         call(gan_lab, "--out", tmp_path, "--epochs", 1, *TINY)
     config = read_json(tmp_path / "fashion-001" / "config.json")
     assert config["status"] == "running"
+
+
+def test_a_signal_during_the_training_of_classifiers_loses_nothing(tmp_path, monkeypatch, capsys):
+    score_few(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(classifiers, "MAX_EPOCHS", 2)
+    images = np.random.default_rng(0).integers(0, 255, (800, 16, 16), np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=np.arange(800) % 2)
+    sizes = ("--hidden-g", 8, "--hidden-d", 8, "--batch-size", 50, "--final-images", 0)
+    typed = ("--dataset", tmp_path / "own.npz", "--epochs", 4, "--sample-every", 2, *sizes)
+    with monkeypatch.context() as patch:
+        patch.setattr(classifiers, "train", lambda *_: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Interrupted, match="interrupted; continue with"):
+            call(gan_lab, "--out", tmp_path, *typed)
+    run = Run(tmp_path / "own-001")
+    assert "the first score trains them" in capsys.readouterr().out
+    assert run.status == "stopped" and len(run.history) == 2 and run.grid_path(2).is_file()
+    call(gan_lab, "--resume", run)
+    run = Run(run.path)
+    assert run.status == "finished" and [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+    assert "frd_train_5k" in run.history[3] or "fcd_train_5k" in run.history[3]
+    call(gan_lab, "--out", tmp_path / "whole", *typed)
+    one, two = weights_of(run.path), weights_of(tmp_path / "whole" / "own-001")
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_divergence_keeps_the_last_good_weights(tmp_path, monkeypatch, capfd):

@@ -27,7 +27,7 @@ from lab.models.serialization import load_weights, save_weights
 from lab.models.shipped import load_classifiers
 from lab.runs.schema import DataFacts
 from lab.seeding import stream
-from lab.text import progress_bar
+from lab.text import print_line, progress_bar
 
 BATCH_SIZE = 200
 # Shown to a convolutional classifier: about two and a half minutes on two cores with AVX2.
@@ -70,11 +70,27 @@ def classifiers_of(
     """
     if shipped := load_classifiers(dataset.spec):
         return {kind: (each.network, each.facts["test_accuracy"]) for kind, each in shipped.items()}
-    labelled = dataset.train_labels is not None and dataset.test_labels is not None
-    if not labelled or len(dataset.spec.class_names) < 2:
-        return {}
-    found = {kind: _cached_or_trained(dataset, kind, device, most_seconds) for kind in CLASSIFIERS}
+    kinds = CLASSIFIERS if _is_labelled(dataset) else ()
+    found = {kind: _cached_or_trained(dataset, kind, device, most_seconds) for kind in kinds}
     return {kind: each for kind, each in found.items() if each}
+
+
+def kinds_to_train(dataset: Dataset) -> list[str]:
+    """The kinds of classifiers that `classifiers_of` has to train, which takes minutes."""
+    if load_classifiers(dataset.spec) or not _is_labelled(dataset):
+        return []
+    spec, data = dataset.spec, _facts(dataset)
+    return [kind for kind in CLASSIFIERS if not load_cached_classifier(spec, data, kind)]
+
+
+def _is_labelled(dataset: Dataset) -> bool:
+    has_labels = dataset.train_labels is not None and dataset.test_labels is not None
+    return has_labels and len(dataset.spec.class_names) > 1
+
+
+def _facts(dataset: Dataset) -> DataFacts:
+    images = len(dataset.train_images)
+    return DataFacts(fingerprint=dataset.fingerprint, training_images=images)
 
 
 def load_cached_classifier(
@@ -117,17 +133,16 @@ def _cached_or_trained(
 ) -> tuple[nn.Module, float] | None:
     """The cached classifier of a set with its test accuracy, or a new one, which is cached."""
     spec, fingerprint, images = dataset.spec, dataset.fingerprint, len(dataset.train_images)
-    data = DataFacts(fingerprint=fingerprint, training_images=images)
-    if cached := load_cached_classifier(spec, data, kind):
+    if cached := load_cached_classifier(spec, _facts(dataset), kind):
         return cached
-    print(f"note: {dataset.title} has no classifier yet; training one ({kind}) to score images")
+    print_line(f"{dataset.title} has no {kind} classifier yet; training one to score images")
     recipe, path = _own_recipe(kind, spec, images), _cache_path(kind, fingerprint)
     rng = stream(0, "classifier")  # not seeded by the set's name, which may change
     try:
         classifier = train(dataset, recipe, 0, rng, device, most_seconds)
     except TooSlow as slow:
         what = f"that would take {slow.args[0]:.0f} seconds, too much of --minutes"
-        print(f"note: {what}; the scores leave it out (evaluate_images.py trains it later)")
+        print_line(f"note: {what}; the scores leave it out (evaluate_images.py trains it later)")
         return None
     accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
     facts = {"fingerprint": fingerprint, "recipe": asdict(recipe), "test_accuracy": accuracy}
@@ -135,7 +150,7 @@ def _cached_or_trained(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, classifier, spec, **facts)
     except OSError as error:
-        print(f"note: {path}: the classifier could not be kept ({error.strerror})")
+        print_line(f"note: {path}: the classifier could not be kept ({error.strerror})")
     return classifier, accuracy
 
 
@@ -195,7 +210,7 @@ def train(
                     if seconds > most_seconds:
                         raise TooSlow(seconds)
             if bar.disable and epoch % math.ceil(recipe.epochs / MAX_LINES) == 0:
-                print(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}", flush=True)
+                print_line(f"{title}: epoch {epoch} of {recipe.epochs}, loss {loss:.3f}")
     return classifier.eval().requires_grad_(False)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lab.data.datasets import Dataset
 from lab.device import describe_machine, full_precision
 from lab.evaluation.catalogue import METRICS, Metric
+from lab.evaluation.classifiers import kinds_to_train
 from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample, labels_to_ask
 from lab.models import CLASSIFIERS, generate
@@ -70,7 +71,8 @@ class Judgement:
 class Evaluator:
     """Scores generators against one set, whose own features are computed once.
 
-    most_seconds: classifiers whose training would take longer are left out.
+    most_seconds: classifiers whose training would take longer are left out. Without it they are
+    trained when the first images are scored.
     """
 
     def __init__(
@@ -115,8 +117,18 @@ class Evaluator:
                 if row.history_column
             }
 
+    @property
+    def trains_first(self) -> bool:
+        """Whether the first score starts with the training of classifiers, which takes minutes."""
+        return "_all_judges" not in vars(self) and bool(kinds_to_train(self.dataset))
+
     def seconds_to_score(self) -> float:
-        """An estimate of the time of `quick` on this machine, measured on some hundred images."""
+        """An estimate of the time of `quick` on this machine, measured on some hundred images.
+
+        With `most_seconds`, missing classifiers are trained now; without it, the time is then 0.
+        """
+        if self.trains_first and math.isinf(self.most_seconds):
+            return 0.0
         images = self.dataset.train_images[: 6 * BATCH]
         self.sample(images[:BATCH])  # warm-up
         began = time.monotonic()

@@ -11,12 +11,13 @@ from torch import Tensor
 from lab.data import Dataset
 from lab.data.writers import write_png
 from lab.device import full_precision
-from lab.errors import Fault, Interrupted, StopSwitch
+from lab.errors import Fault, Interrupted, StopSwitch, handle_signals, interrupt, on_interrupt
 from lab.evaluation import Evaluator, diagnosis
 from lab.models import generate
 from lab.report import figures, report
 from lab.runs import Run
 from lab.seeding import stream
+from lab.text import print_line
 from lab.training.distributed import all_reduce_max
 from lab.training.losses import LOSSES
 from lab.training.pace import CheckpointClock, Pace
@@ -61,6 +62,9 @@ class Recorder:
             first = self.state.epoch + bool(self.state.updates)
             board = TensorBoard(self.run.tensorboard_folder, first)
             self.board = self.stack.enter_context(board)
+        if self.evaluator and self.evaluator.trains_first:
+            later = "the first score trains them, once, in a few minutes"
+            print(f"note: {self.dataset.title} has no classifiers yet; {later}", flush=True)
         self.bar = self.stack.enter_context(ProgressBar(self.state))
         if self.state.updates:  # the page of a resumed run still says "stopped"
             self.update_page()
@@ -83,7 +87,7 @@ class Recorder:
         self.stop.synchronise()
         lines = self.budget.after_step(stops=bool(self.stop.requested))
         for line in lines:
-            self.bar.print_line(line)
+            print_line(line)
         if self.options.minutes:
             all_reduce_max(self.state.length.steps)  # the other processes pass 0 and get the length
             if lines:
@@ -105,7 +109,7 @@ class Recorder:
         if has_grid:
             self.save_samples()
             if self.evaluator:
-                row.update(self.evaluator.quick(state.ema))
+                row.update(self.scores())
         notes = diagnosis.during(state.history, asdict(options))
         if self.board:
             self.board.add_row(row)
@@ -119,6 +123,14 @@ class Recorder:
             self.update_page()
         self.budget.after_epoch(began, has_grid)
 
+    def scores(self) -> dict[str, float]:
+        """The scores of an epoch; a signal ends the training of classifiers for the first ones."""
+        if not self.evaluator.trains_first:
+            return self.evaluator.quick(self.state.ema)
+        self.save_checkpoint()
+        with on_interrupt(self.resume_hint), handle_signals(interrupt):
+            return self.evaluator.quick(self.state.ema)
+
     def save_history(self) -> None:
         """Write history.csv, which on Windows fails while another program has the file open."""
         if not self.state.history:
@@ -128,7 +140,7 @@ class Recorder:
                 self.run.save_history(self.state.history)
         except PermissionError as error:
             reason = f"({error.strerror}): is it open elsewhere?"
-            self.bar.print_line(f"    history.csv was not written {reason}")
+            print_line(f"    history.csv was not written {reason}")
 
     def update_page(self) -> None:
         """Write the page if it is due; an error does not stop the training."""
@@ -139,7 +151,7 @@ class Recorder:
             try:
                 report.write(Run(self.run.path))
             except (Fault, OSError) as error:
-                self.bar.print_line(f"    note: the page was not updated ({error})")
+                print_line(f"    note: the page was not updated ({error})")
 
     def save_length(self) -> None:
         """Write the length that --minutes has chosen to config.json."""

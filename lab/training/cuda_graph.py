@@ -18,9 +18,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lab.device import processes
+from lab.text import print_line
 from lab.training.state import TrainingState
 
 # Real images (B, C, H, W) and their labels (B,), or None -> figures of the step.
@@ -91,7 +91,7 @@ class GraphedStep:
 
     def _disable(self, reason: str) -> None:
         self.enabled = False
-        tqdm.write(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
+        print_line(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
 
     @contextlib.contextmanager
     def _other_random_states(self) -> Iterator[None]:

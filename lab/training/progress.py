@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores, processes
-from lab.text import command_line, progress_bar, shortened
+from lab.text import command_line, print_line, progress_bar, shortened
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # terminals with so many columns show the losses too
@@ -74,20 +72,16 @@ class ProgressBar(contextlib.AbstractContextManager):
             f"  {label} {row[column]:.1f}" for column, label in DISTANCES.items() if column in row
         )
         epochs = self.length.epochs
-        self.print_line(
+        print_line(
             f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}  "
             f"{_figures([row[name] for name in STEP_FIGURES])}  "
             f"{row['images_per_second']:,} images/s{quality}"
         )
         for sentence in sentences:
-            self.print_line(f"    {sentence}")
+            print_line(f"    {sentence}")
         if self.contention and self.contention.is_crowded():
-            self.print_line(f"    {CROWDED}")
+            print_line(f"    {CROWDED}")
             self.contention = None  # print it once
-
-    def print_line(self, text: str) -> None:
-        tqdm.write(text)
-        sys.stdout.flush()
 
 
 def _figures(means: Sequence[float]) -> str:

@@ -40,7 +40,7 @@ class TimeBudget:
 
     options: Any  # those of gan_lab.py, after complete_options
     state: TrainingState
-    scoring: float  # seconds to score a grid; 0 without scores
+    scoring: float  # seconds to score a grid; 0 without scores, or if unknown
     began: float  # when the command began, by `clock`
     words: Sequence[str]  # the command, without `python`
     clock: Callable[[], float] = time.monotonic
