@@ -186,6 +186,8 @@ def _cure(options: Options) -> str:
     """`; usual cure: ...`, naming options that the run does not use; "" if these are unknown."""
     if options is None:
         return ""
+    if options.get("colour") and not options.get("channels_g"):
+        return "; usual cure: --recipe dcgan, which has convolutions"
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
     cures = {"r1_gamma": "--r1-gamma 1", "ema_decay": "--ema-decay 0.9995"}
     missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)

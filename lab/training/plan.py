@@ -165,6 +165,8 @@ def print_plan(
     channels = [name for name in shapes if getattr(options, name)]
     if channels:
         print("convolutions:", *(as_typed(name, vars(options)) for name in channels))
+    elif dataset.spec.shape[0] > 1:
+        print("note: fully connected networks blur colour photographs; try --recipe dcgan")
     for notice in dataset.notices:
         print(f"note: {notice}")
     if changes := recipe_changes(options, recipe, dataset.spec.shape):

@@ -51,7 +51,9 @@ def test_a_healthy_run_gets_no_warning():
     first, second = after(history, figures, shares, {})
     assert first.startswith("FCD 10.20 to the test images; real images have 0.10, ")
     rare = after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
-    assert "rare: digit 7 1.0% (fair" in rare[1]
+    assert "rare: digit 7 1.0% (fair" in rare[1] and "usual cure: more --epochs" in rare[1]
+    flat = {"colour": True, "channels_g": []}
+    assert "usual cure: --recipe dcgan" in after(history, figures, {"1": 1.0, "7": 0}, flat)[1]
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
 
 

@@ -219,6 +219,14 @@ def test_any_option_overrides_its_recipe():
     assert recipe_changes(parse(Options, told), {}, GREY) == ""
 
 
+@pytest.mark.parametrize("maps", [1, 3])
+def test_fully_connected_networks_on_colour_images_get_a_note(maps, capsys):
+    dataset = set_of(60_000, (maps, 32, 32))
+    options = complete_options(parse(Options, [], RECIPES), dataset)
+    print_plan(options, {}, dataset, small_state(options, dataset))
+    assert ("try --recipe dcgan" in capsys.readouterr().out) == (maps == 3)
+
+
 @pytest.mark.parametrize(
     ("typed", "shape", "maps_g", "maps_d"),
     [
