@@ -17,7 +17,9 @@ def test_a_generator_makes_another_image_for_another_label(kind):
     generator = build(GENERATORS, kind, shape=SHAPE, latent_dim=4, hidden=[8], classes=3)
     latent = torch.randn(1, 4).expand(3, 4)
     images = generator(latent, torch.tensor([0, 1, 1]))
-    assert torch.equal(images[1], images[2]) and not torch.equal(images[0], images[1])
+    # Not equal to the last bit: some processors round the rows of a batch differently.
+    torch.testing.assert_close(images[1], images[2])
+    assert not torch.allclose(images[0], images[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
