@@ -11,7 +11,7 @@ from lab.models.shipped import load_shipped
 from lab.restoration import denoising, posterior
 from lab.restoration.examples import NOISE_RANGE
 
-DURATION = "about ten minutes on two cores"  # of training either
+DURATION = "three to ten minutes on two cores"  # of training either
 
 
 def find(
