@@ -243,7 +243,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "depends on the images"
     if isinstance(value, tuple):
-        return " ".join(str(item) for item in value) or "none"
+        return " ".join(map(_shown, value)) or "none"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -514,7 +514,7 @@ def test_mistakes_between_options_are_named(tmp_path, tiny_run, monkeypatch, cap
         (("--out", tiny_run), "is a run folder"),
         (("--epochs", 3, "--images-shown", 600), "--images-shown 600: --epochs sets the length"),
         (("--minutes", 0.4), "--minutes 0.4: out of range, give a number from 0.5 to 10000"),
-        (("--resume", tiny_run, "--minutes", 5), "--minutes 5.0: a resumed run keeps its own"),
+        (("--resume", tiny_run, "--minutes", 5), "--minutes 5: a resumed run keeps its own"),
         (("--out", tmp_path / "file" / "below"), "is a file"),
     ]
     (tmp_path / "file").touch()

@@ -171,15 +171,15 @@ def test_a_plan_allocates_no_networks():
         ),
         (
             ["--epochs", "3", "--minutes", "5"],
-            "--minutes 5.0: --epochs sets the length, too; give o",
+            "--minutes 5: --epochs sets the length, too; give o",
         ),
         (
             ["--images-shown", "600", "--minutes", "5"],
-            "--minutes 5.0: --images-shown sets the length",
+            "--minutes 5: --images-shown sets the length",
         ),
         (
             ["--lr-decay", "1", "--minutes", "5"],
-            "--lr-decay 1.0: --minutes measures the speed",
+            "--lr-decay 1: --minutes measures the speed",
         ),
         (
             ["--recipe", "classic", "--r1-every", "4"],
