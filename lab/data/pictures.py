@@ -133,9 +133,7 @@ def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
             raise Unreadable("has pixels that are no numbers")
         levels, words = values * (255 if values.max() <= 1 else 1), "fractions turned to 8 bits"
     elif values.max() > 255:
-        bits = 12 if values.max() < 4096 else 16  # many cameras and scanners store 12 bits in 16
-        levels = values.clip(0, 65535).astype(np.int64) * 255 // (2**bits - 1)
-        words = f"{bits} bits turned to 8"
+        levels, words = values.clip(0, 65535) // 257, "16 bits turned to 8"
     else:
         levels, words = values, "16 bits, with values of 8 only"
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words

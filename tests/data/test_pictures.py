@@ -39,7 +39,6 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "old.gif")
     Image.new("L", (28, 28), 20).save(tmp_path / "scan.tif")
     Image.new("I;16", (28, 28), 99).save(tmp_path / "low.png")
-    Image.new("I;16", (28, 28), 1606).save(tmp_path / "twelve.png")
     Image.new("RGBA", (28, 28), (9, 9, 9, 255)).save(tmp_path / "opaque.png")
     framed = Image.new("RGBA", (28, 28), (90, 90, 90, 255))
     framed.paste((0, 0, 0, 0), (10, 10, 20, 20))
@@ -56,15 +55,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png", "old.gif.png", "scan.tif.png"),
-        *(
-            "sixteen.png",
-            "twelve.png",
-            "low.png",
-            "tiled.png",
-            "uneven.png",
-            "glass.png",
-            "moving.png",
-        ),
+        *("sixteen.png", "low.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
         *("drawing.png", "photo.JPG.png", "turned.png", "opaque.png", "framed.png"),
     }
     assert found["turned.png"].tiles[0, 0, 5].tolist() == [0] * 14 + [200] * 14
@@ -74,7 +65,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     assert found["drawing.png"].tiles.sum() == 783 * 255
     assert found["framed.png"].tiles[0, 0, 14, 14] == 90  # transparent there
     assert found["low.png"].tiles[0, 0, 3, 3] == 99  # not black
-    assert (found["twelve.png"].tiles == 100).all() and (found["uneven.png"].tiles == 77).all()
+    assert (found["uneven.png"].tiles == 77).all()
     assert (found["scan.tif.png"].tiles == 20).all() and len(found["tiled.png"].tiles) == 6
     said = dict(line.split(": ", 1) for line in notices)
     tiles = "84 x 56 restored in 6 tiles of 28 x 28; resize it to 28 x 28 if it is one image"
@@ -86,7 +77,6 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
         "left out, hidden files and folders of the system": "1 file (._grey.png)",
         "turned upright, as its camera noted": "1 file (turned.png)",
         "16 bits turned to 8": "1 file (sixteen.png)",
-        "12 bits turned to 8": "1 file (twelve.png)",
         "16 bits, with values of 8 only": "1 file (low.png)",
         "colour turned to grey": "1 file (red.png)",
         "transparency filled with black": "1 file (glass.png)",
