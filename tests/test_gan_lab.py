@@ -401,14 +401,15 @@ def test_a_signal_during_the_training_of_classifiers_loses_nothing(tmp_path, mon
             call(gan_lab, "--out", tmp_path, *typed)
     run = Run(tmp_path / "own-001")
     assert "the first score trains them" in capsys.readouterr().out
-    assert run.status == "stopped" and len(run.history) == 2 and run.grid_path(2).is_file()
+    assert run.status == "stopped" and [row["epoch"] for row in run.history] == [1]
     call(gan_lab, "--resume", run)
-    run = Run(run.path)
-    assert run.status == "finished" and [row["epoch"] for row in run.history] == [1, 2, 3, 4]
-    assert "frd_train_5k" in run.history[3] or "fcd_train_5k" in run.history[3]
     call(gan_lab, "--out", tmp_path / "whole", *typed)
-    one, two = weights_of(run.path), weights_of(tmp_path / "whole" / "own-001")
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    one, two = Run(run.path), Run(tmp_path / "whole" / "own-001")
+    timings = {"seconds", "images_per_second"}
+    rows = [[{k: r[k] for k in r.keys() - timings} for r in each.history] for each in (one, two)]
+    assert rows[0] == rows[1] and {"frd_train_5k", "fcd_train_5k"} & rows[0][1].keys()
+    first, second = weights_of(one.path), weights_of(two.path)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_divergence_keeps_the_last_good_weights(tmp_path, monkeypatch, capfd):

@@ -100,16 +100,18 @@ class Recorder:
 
     def after_epoch(self) -> None:
         """Add the epoch to the history; save a grid, scores and a checkpoint if they are due."""
-        began = time.monotonic()
         state, options = self.state, self.options
         state.check_divergence(LOSSES[options.loss])
+        is_last = state.epoch + 1 >= state.length.epochs
+        has_grid = is_last or (state.epoch + 1) % self.budget.sample_every == 0
+        if has_grid and self.evaluator and self.evaluator.trains_first:
+            self.train_classifiers()
+        began = time.monotonic()
         row = state.end_epoch(options.batch_size)
-        is_last = state.epoch >= state.length.epochs
-        has_grid = is_last or state.epoch % self.budget.sample_every == 0
         if has_grid:
             self.save_samples()
             if self.evaluator:
-                row.update(self.scores())
+                row.update(self.evaluator.quick(state.ema))
         notes = diagnosis.during(state.history, asdict(options))
         if self.board:
             self.board.add_row(row)
@@ -123,13 +125,13 @@ class Recorder:
             self.update_page()
         self.budget.after_epoch(began, has_grid)
 
-    def scores(self) -> dict[str, float]:
-        """The scores of an epoch; a signal ends the training of classifiers for the first ones."""
-        if not self.evaluator.trains_first:
-            return self.evaluator.quick(self.state.ema)
-        self.save_checkpoint()
+    def train_classifiers(self) -> None:
+        """Train the classifiers that the set lacks; a signal ends this, and --resume repeats it."""
+        self.save_checkpoint()  # of the epoch's last step
+        began = time.monotonic()
         with on_interrupt(self.resume_hint), handle_signals(interrupt):
-            return self.evaluator.quick(self.state.ema)
+            self.evaluator.find_judges()
+        self.budget.between_epochs += time.monotonic() - began
 
     def save_history(self) -> None:
         """Write history.csv, which on Windows fails while another program has the file open."""
