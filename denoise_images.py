@@ -265,9 +265,8 @@ def main() -> None:
     common = (dataset, device, options.seed)
     find_sampler = partial(find, "sampler", path_of("sampler"), *common)
     sampler = None if options.train_sampler else find_sampler()
-    if options.samples and not (sampler or options.train_sampler):  # said before any training
-        what = f"there is no sampler for {trained.spec.title}; --train-sampler trains one"
-        raise Mistake(f"--samples {options.samples}: {what}")
+    asked = (options.restorer, () if pictures else found, options.samples)
+    restorers.refuse_hopeless(*asked, has_sampler=bool(sampler) or options.train_sampler)
     estimates = bool(pictures) and not found  # the denoiser estimates their corruption
     denoiser = find("denoiser", path_of("denoiser"), *common, estimates, options.train_denoiser)
     if options.train_sampler:

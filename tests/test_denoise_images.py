@@ -548,9 +548,9 @@ def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
         (("--restorer", "sampler"), "--restorer sampler: cannot restore your own pictures"),
         (
             ("--samples", 2, "--sigma", 0.1),
-            "--samples 2: there is no sampler for MNIST; --train-sampler trains one",
+            "--samples 2: there is no sampler for this set; --train-sampler trains one",
         ),
-        (("--samples", 2), "no sampler for MNIST"),  # not after training a denoiser
+        (("--samples", 2), "no sampler for this set"),  # not after training a denoiser
         (("--restorer", "denoiser", "--sigma", 0.1), "own pictures; projection can"),
     ],
 )
@@ -561,6 +561,22 @@ def test_restorers_that_would_make_nothing_of_own_images_are_refused(
     with pytest.raises(Mistake, match=said):
         run_script(monkeypatch, "--run", own_run, "--images", tmp_path, *asked, *SOON)
     assert not (own_run / "denoising_results").exists() and not (own_run / "denoiser.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "able"),
+    [
+        (("--restorer", "consistent", "--corruption", "mask:top9"), "projection, denoiser can"),
+        (("--restorer", "sampler", "--sigma", 0.1), "regeneration, projection, denoiser can"),
+    ],
+)
+def test_restorers_that_cannot_undo_it_are_refused_before_a_denoiser_is_trained(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, asked, able: str
+) -> None:
+    monkeypatch.setattr(denoising, "train", pytest.fail)
+    with pytest.raises(Mistake, match=able):
+        run_script(monkeypatch, "--run", own_run, "--train-denoiser", *asked)
+    assert not (own_run / "denoiser.pth").exists()
 
 
 @pytest.mark.parametrize(

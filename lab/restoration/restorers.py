@@ -173,6 +173,24 @@ def select(
     return found
 
 
+def refuse_hopeless(
+    wanted: Sequence[str], corruptions: Sequence[Corruption], samples: int, has_sampler: bool
+) -> None:
+    """Mistake, before any training, if no network could do what --restorer and --samples ask for.
+
+    has_sampler: whether there is or will be a sampler. There may always be a denoiser.
+    """
+    if samples and not has_sampler:
+        cure = "--train-sampler trains one"
+        raise Mistake(f"--samples {samples}: there is no sampler for this set; {cure}")
+    rows = {name: row for name, row in RESTORERS.items() if has_sampler or row.needs != "sampler"}
+    for corruption in corruptions:
+        able = [name for name, row in rows.items() if row.can_undo(corruption)]
+        if not {*able} & {*wanted}:
+            what = f"cannot restore {corruption} here; {', '.join(able)} can"
+            raise Mistake(f"--restorer {' '.join(wanted)}: {what}")
+
+
 def select_for_own(
     wanted: Sequence[str], samples: int, usable: Mapping[str, Restorer] = RESTORERS
 ) -> dict[str, Restorer]:
