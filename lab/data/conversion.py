@@ -137,13 +137,14 @@ def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     others = printable(listed([folder.name for folder in below if folder not in (train, test)]))
     for skips in (True, False):  # the only folder of a half may be that of its only class
         halves = [_assign_classes(found, half, half == test, flag, skips) for half in (train, test)]
-        has_classes = [any(entry.class_name for entry in half) for half in halves]
-        if has_classes[0] == has_classes[1]:
+        names = [{entry.class_name for entry in half} - {""} for half in halves]
+        fit = bool(names[0]) == bool(names[1]) and (skips or len(names[0] | names[1]) > 1)
+        if fit:
             break
     if found.entries and not all(halves):
         empty = test if halves[0] else train
         raise Mistake(f"{flag}: {printable(str(empty))} has no pictures; fill it, or remove it")
-    if has_classes[0] != has_classes[1]:
+    if not fit:
         raise Mistake(f"{flag}: only one of {train.name} and {test.name} has classes; sort both")
     notice = f"left out, neither {train.name} nor {test.name}: {others}"
     return halves[0] + halves[1], [notice] if others else []

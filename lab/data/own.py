@@ -97,6 +97,9 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
         if found.is_test:
             raise Mistake(f"{flag}: has {missing}; add some, or remove the rest")
         notices = [*notices, f"{missing}, since all are test images; add some"]
+    if found.is_test and names and (untested := {*labels} - {*labelled[train:].tolist()}):
+        which = listed([names[label] for label in sorted(untested)])
+        notices = [*notices, f"no test images of {which}: scores against them say less"]
     if duplicates := len(hashes) - distinct:
         notices = [*notices, f"{duplicates:,} images are exact duplicates of others"]
     if len(images) < FEW:

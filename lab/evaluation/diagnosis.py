@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from lab.data.datasets import DATASETS
 from lab.evaluation.catalogue import METRICS
 from lab.evaluation.metrics import thin_classes
 from lab.runs.schema import Evaluation
@@ -148,7 +149,7 @@ def _distance_trend(history: History) -> dict[str, str]:
 def _foreign(found: Evaluation, options: Options) -> list[str]:
     """A sentence if images are so unlike the set that the predicted classes mean little."""
     distance = found.figures.get("fcd_test", 0.0)
-    if distance < FOREIGN:
+    if distance - found.figures.get("fcd_real", 0.0) < FOREIGN:
         return []
     name, share = max(found.class_histogram.items(), key=lambda item: item[1])
     seen = f"(the classifier sees {_named(name)} in {share:.0%} of them)"
@@ -186,7 +187,9 @@ def _cure(options: Options) -> str:
     """`; usual cure: ...`, naming options that the run does not use; "" if these are unknown."""
     if options is None:
         return ""
-    if options.get("colour") and not options.get("channels_g"):
+    named = DATASETS.get(str(options.get("dataset")))  # the options of a named set omit its colour
+    has_colour = named.shape[0] > 1 if named else options.get("colour")
+    if has_colour and not options.get("channels_g"):
         return "; usual cure: --recipe dcgan, which has convolutions"
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
     cures = {"r1_gamma": "--r1-gamma 1", "ema_decay": "--ema-decay 0.9995"}

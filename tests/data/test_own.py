@@ -128,9 +128,14 @@ def test_a_half_may_hold_a_single_class(tmp_path):
     write_pictures(tmp_path / "test" / CLASSES[1], IMAGES[70:])
     found = load(str(tmp_path))
     assert found.spec.class_names == CLASSES and found.test_labels.tolist() == [1] * 10
+    assert f"no test images of {CLASSES[0]}, {CLASSES[2]}: scores" in found.notices[0]
     shutil.move(tmp_path / "test" / CLASSES[1], tmp_path / "only")
     (tmp_path / "test").rmdir()
     (tmp_path / "only").rename(tmp_path / "test")
+    assert "only one of train and test has classes; sort both" in refusal(tmp_path)
+    for half, inside in (("train", CLASSES), ("test", CLASSES[:1])):
+        shutil.rmtree(tmp_path / half)
+        write_pictures(tmp_path / half / "images", IMAGES[: 70 if half == "train" else 10], inside)
     assert "only one of train and test has classes; sort both" in refusal(tmp_path)
 
 

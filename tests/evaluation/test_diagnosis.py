@@ -52,8 +52,11 @@ def test_a_healthy_run_gets_no_warning():
     assert first.startswith("FCD 10.20 to the test images; real images have 0.10, ")
     rare = after(history, figures, {**shares, "1": 0.19, "7": 0.01}, {})
     assert "rare: digit 7 1.0% (fair" in rare[1] and "usual cure: more --epochs" in rare[1]
-    flat = {"colour": True, "channels_g": []}
-    assert "usual cure: --recipe dcgan" in after(history, figures, {"1": 1.0, "7": 0}, flat)[1]
+    for dataset, colour in (("cifar10", False), ("/own", True)):
+        flat = {"dataset": dataset, "colour": colour, "channels_g": []}
+        assert "usual cure: --recipe dcgan" in after(history, figures, {"1": 1.0, "7": 0}, flat)[1]
+    other_test_half = {**figures, "fcd_test": 90.0, "fcd_real": 80.0}
+    assert "far from" not in " ".join(after(history, other_test_half, shares, {}))
     assert second.startswith("Healthy: ") and "D(x) 0.60, D(G(z)) 0.40" in second
 
 
