@@ -66,7 +66,9 @@ class Options:
         None, "folder for the results (default: denoising_results in the run, or beside the runs)"
     )
     images: Path | None = option(
-        None, "folder of your own pictures; the corruption of each is estimated", folder=True
+        None,
+        "folder of your own pictures; corruptions that are not given are estimated",
+        folder=True,
     )
     invert: bool = option(False, "invert your own pictures, if dark on light", switch=True)
     corruption: tuple[str, ...] | None = option(

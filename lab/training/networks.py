@@ -34,9 +34,11 @@ def suited_to(options: Any, shape: tuple[int, int, int], given: Collection[str] 
     filled: dict[str, Any] = {}
     if options.r1_gamma is None:
         filled["r1_gamma"] = GREY_GAMMA if shape[0] == 1 else COLOUR_GAMMA
-    if options.full_maps is None:
-        both = all("full_maps" in names for names in parameters.values())
-        filled["full_maps"] = full_maps_for(shape) if both else 0
+    both = all("full_maps" in names for names in parameters.values())
+    if not both and "full_maps" not in given:  # the recipe's may be of other networks
+        filled["full_maps"] = 0
+    elif options.full_maps is None:
+        filled["full_maps"] = full_maps_for(shape)
     default = channels_for(shape)
     for end, channels in {"g": default, "d": default[::-1]}.items():
         if not vars(options)[name := f"channels_{end}"]:

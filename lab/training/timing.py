@@ -147,7 +147,7 @@ class TimeBudget:
         """The length by the first steps' speed, with a note if it is too short."""
         length, minutes = self.state.length, self.options.minutes
         speed = length.batch_size / self.step_cost
-        until = "until the learning rate begins to fall" if self.options.lr_decay else "meanwhile"
+        until = "until the learning rate begins to fall" if self.options.lr_decay else "throughout"
         lines = [
             f"{minutes:g} minutes are about {length.steps / length.epoch_steps:,.1f} epochs, at "
             f"{speed:,.0f} images/s; adjusted {until}"

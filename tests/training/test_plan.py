@@ -251,6 +251,14 @@ def test_default_channels_suit_the_images(typed, shape, maps_g, maps_d, capsys):
         assert recipe_changes(fewer, recipe, shape) == "--channels-g 8"
 
 
+def test_a_fully_connected_network_leaves_out_the_convolution_of_its_recipe():
+    typed = ["--recipe", "best", "--network-g", "mlp"]
+    assert complete_options(parse(Options, typed, RECIPES), set_of(60_000)).full_maps == 0
+    with pytest.raises(Mistake, match="--full-maps 8: the network mlp has none"):
+        asked = parse(Options, [*typed, "--full-maps", "8"], RECIPES)
+        complete_options(asked, set_of(60_000), {"full_maps": 8})
+
+
 def test_a_recipe_shows_fewer_large_images():
     large = set_of(60_000, (3, 64, 64))
     assert complete_options(parse(Options, ["--recipe", "dcgan"], RECIPES), large).epochs == 3

@@ -209,7 +209,7 @@ def test_a_run_that_is_stopped_at_once_has_a_length():
 
 def test_a_constant_learning_rate_is_not_said_to_fall():
     said = Machine(minutes(2, lr_decay=0.0), step=0.01).train().said
-    assert said[0].endswith(" images/s; adjusted meanwhile")
+    assert said[0].endswith(" images/s; adjusted throughout")
 
 
 def test_sample_every_overrides_the_choice():
