@@ -32,7 +32,7 @@ class Clip(nn.Module):
 
 
 # LeakyReLU with slope 0.2, and tanh as the output: Radford et al. 2016, "DCGAN".
-# In place, which changes no value and saves a tenth of a step of a convolutional network.
+# In place, which changes no value and saves up to a tenth of a step of a convolutional network.
 ACTIVATIONS = {
     "leaky-relu": partial(nn.LeakyReLU, 0.2, inplace=True),
     "relu": partial(nn.ReLU, inplace=True),
