@@ -61,7 +61,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema_decay": 0.0,
     },
     "dcgan": {
-        "images_shown": 300_000,
+        "images_shown": 450_000,
         "batch_size": 64,
         "hidden_g": (512, 512, 512),
         "channels_g": None,
@@ -98,7 +98,7 @@ class Options:
         None, "passes over the training images (default: by --images-shown)", 1, MAX_EPOCHS
     )
     images_shown: int = option(
-        1_680_000,
+        1_800_000,
         "training images shown over all epochs; recipes show fewer if images exceed 32 x 32",
         1,
         MAX_EPOCHS * MAX_IMAGES,

@@ -1,8 +1,11 @@
 """Quality over training time on Fashion-MNIST: every recipe, and a diffusion model beside them.
 
-    python benchmarks/frontier.py --data-dir FOLDER --minutes 5 15
+    python benchmarks/frontier.py --data-dir FOLDER --minutes 5
+    python benchmarks/frontier.py --data-dir FOLDER --minutes 15 60 --fid --device cuda --of CPU
 
-Every recipe is trained by `gan_lab.py --minutes M`, the U-Net of `diffusion` for M minutes with
+The first command trains every recipe by `gan_lab.py --minutes M`, and measures the speed of the
+U-Net of `diffusion`, whose samples would take an hour. The second command trains on a GPU for as
+many images as a processor shows in M minutes, by its speed in the first command, the U-Net with
 each of three learning rates, of which the best is scored: that of the least distance of 1,000
 samples to training images. Scores are of 10,000 samples against the test images. Points are added
 to benchmarks/frontier.json, from which FRONTIER.md and its plot are made; a point that is there is
@@ -15,16 +18,15 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import diffusion
-from diffusion import CPU
 from quality import trained
+from torch import Tensor
 
 from lab.data import Dataset, load
-from lab.device import describe_machine, set_up_torch
+from lab.device import DEVICES, describe_machine, pick_device, set_up_torch
 from lab.errors import run_script
 from lab.evaluation import Evaluator, inception
 from lab.files import read_json, write_json, write_text
@@ -40,7 +42,7 @@ GANS = {  # options of gan_lab.py
     "modern": ("--recipe", "modern"),
     "dcgan": ("--recipe", "dcgan"),
     "best": ("--recipe", "best"),
-    "best --conditional": ("--recipe", "best", "--conditional"),
+    "best-conditional": ("--recipe", "best", "--conditional"),
 }
 UNET = "diffusion U-Net"
 RATES = (3e-4, 7e-4, 2e-3)  # of the U-Net; its example has 7e-4
@@ -53,11 +55,15 @@ SCORES = {
 }
 INTRODUCTION = """# Quality over training time
 
-Fashion-MNIST, full set, one run a row, 10,000 samples against the 10,000 test images; lower is better for the three distances.
-The GANs are `python gan_lab.py --dataset fashion --recipe R --minutes M --final-images 0 --data-dir FOLDER`, whose minutes hold
-the whole command. The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)), whose minutes are
-of training alone; 1,000 samples beside training images chose its learning rate. All by `python benchmarks/frontier.py
---data-dir FOLDER --minutes M`, with `--fid` where the FID is given. "Seconds" are those that 10,000 samples take.
+Fashion-MNIST, full set, 10,000 samples against the 10,000 test images; lower is better for the three distances. The GANs are
+`python gan_lab.py --dataset fashion --recipe R --minutes M --final-images 0 --data-dir FOLDER`, whose minutes hold the whole
+command. The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)), whose minutes are of training
+alone; 1,000 samples beside training images chose its learning rate. All by `python benchmarks/frontier.py --data-dir FOLDER
+--minutes M`. "Seconds" are those that 10,000 samples take.
+
+Points marked * were trained on a GPU, for as many images as the processor shows in that time: for the GANs M / 5 times those of
+their five minutes, for the U-Net M times those of its first minute. Their command is `python benchmarks/frontier.py --data-dir
+FOLDER --minutes M --fid --device cuda --of PROCESSOR`.
 
 ![FCD over training minutes](figures/frontier.png)
 """  # noqa: E501
@@ -69,66 +75,97 @@ class Options:
 
     data_dir: Path | None = option(None, "folder with the full set", folder=True)
     out: Path = option(Path("outputs/frontier"), "folder for the runs")
-    minutes: tuple[float, ...] = option((5, 15), "training times", low=0.5, high=10_000)
+    minutes: tuple[float, ...] = option((5,), "training times", low=0.5, high=10_000)
     models: tuple[str, ...] = option((*GANS, UNET), "what to measure", choices=(*GANS, UNET))
     seed: int = option(0, "seed of the runs", low=0, high=2**31)
     fid: bool = option(False, "also the Inception FID of the points asked for", switch=True)
+    device: str = option("cpu", "where to compute", choices=DEVICES)
+    of: str = option("", "on a GPU: the processor whose minutes are meant, as FRONTIER.md names it")
 
 
-def point_of_gan(options: Options, name: str, minutes: float, evaluator: Evaluator) -> dict:
-    """Train and score one recipe."""
-    folder = f"{name.replace(' --', '-')}-{minutes:g}-{options.seed}"
-    common = ("--dataset", "fashion", "--seed", options.seed, "--final-images", 0)
-    run: Run = trained(options, folder, *common, *GANS[name], "--minutes", minutes)
-    generator = run.load_generator().network
-    began = time.perf_counter()
-    images, labels = evaluator.images_of(generator, COUNT)
-    seconds = time.perf_counter() - began
-    return scores(options, evaluator, images, labels) | {"draw_seconds": seconds}
+class Frontier:
+    """The points of benchmarks/frontier.json, and what measures more of them.
 
+    paces: images per minute, by processor and model.
+    """
 
-def point_of_unet(options: Options, minutes: float, evaluator: Evaluator) -> dict:
-    """Train the U-Net with each learning rate, and score the best of them."""
-    real, seed = evaluator.dataset.train_images, options.seed
-    models = {rate: diffusion.trained(real, minutes, rate, seed) for rate in RATES}
-    distances = {}
-    for rate, model in models.items():
-        few = evaluator.full_of_images(diffusion.samples(model, FEW, seed))
-        distances[rate] = few.record.figures["fcd_train"]
-        print(f"learning rate {rate:g}: FCD {distances[rate]:.2f} of {FEW:,} samples", flush=True)
-    best = min(distances, key=distances.get)
-    began = time.perf_counter()
-    images = diffusion.samples(models[best], COUNT, seed)
-    seconds = time.perf_counter() - began
-    return scores(options, evaluator, images) | {"draw_seconds": seconds, "lr": best}
+    def __init__(self, options: Options, dataset: Dataset) -> None:
+        self.options, self.device = options, pick_device(options.device)
+        self.evaluator = Evaluator(dataset, self.device)
+        content = read_json(POINTS) if POINTS.is_file() else {"points": [], "paces": {}}
+        self.points: list[dict] = content["points"]
+        facts = describe_machine(self.device)
+        self.processor = options.of or facts["processor"]
+        self.paces: dict[str, dict[str, float]] = content["paces"]
+        self.facts = {"processor": self.processor, "torch": facts["torch"]}
+        if self.device.type == "cuda":
+            self.facts["trained_on"] = facts["device"]
 
+    def measure(self) -> None:
+        """Add what is missing, and save after each point."""
+        options, pace = self.options, self.paces.setdefault(self.processor, {})
+        models = options.models
+        if self.device.type == "cpu" and UNET in models:
+            models = [name for name in models if name != UNET]
+            pace[UNET] = diffusion.images_per_minute(self.evaluator.dataset.train_images)
+            self.save()
+        for minutes in options.minutes:
+            for name in models:
+                key = {"model": name, "minutes": minutes, "seed": options.seed, **self.facts}
+                known = [point for point in self.points if key.items() <= point.items()]
+                if any("fid" in point or not options.fid for point in known):
+                    continue
+                point = self.point_of_unet if name == UNET else self.point_of_gan
+                found = point(name, minutes, pace)
+                self.points = [point for point in self.points if point not in known]
+                self.points.append(key | found)
+                self.save()
 
-def scores(options: Options, evaluator: Evaluator, images: Any, labels: Any = None) -> dict:
-    """The figures of uint8 images (COUNT, C, H, W)."""
-    found = evaluator.full_of_images(images, labels).record.figures
-    kept = {key: found[key] for key in (*SCORES, "fcd_train") if key in found}
-    if options.fid:
-        kept["fid"] = inception.distance(images, evaluator.dataset, CPU)
-    return kept
+    def save(self) -> None:
+        """Write the points and the paces."""
+        write_json(POINTS, {"points": self.points, "paces": self.paces})
 
+    def point_of_gan(self, name: str, minutes: float, pace: dict[str, float]) -> dict:
+        """Train and score one recipe; on a CPU it also gives the recipe's pace."""
+        options = self.options
+        on_cpu = self.device.type == "cpu"
+        length = (
+            ("--minutes", minutes)
+            if on_cpu
+            else ("--images-shown", round(pace[name] * minutes), "--device", options.device)
+        )
+        common = ("--dataset", "fashion", "--seed", options.seed, "--final-images", 0)
+        folder = f"{name}-{minutes:g}-{options.seed}"
+        run: Run = trained(options, folder, *common, *GANS[name], *length)
+        generator = run.load_generator().network.to(self.device)
+        shown = run.options["images_shown"]
+        if on_cpu:
+            pace.setdefault(name, shown / minutes)
+        began = time.perf_counter()
+        images, labels = self.evaluator.images_of(generator, COUNT)
+        seconds = {"draw_seconds": time.perf_counter() - began} if on_cpu else {}
+        return {"images_shown": shown} | seconds | self.scores(images, labels)
 
-def measure(options: Options, dataset: Dataset, points: list[dict]) -> None:
-    """Add what is missing to `points`, and save them after each."""
-    evaluator, facts = Evaluator(dataset, CPU), describe_machine(CPU)
-    machine = {key: facts[key] for key in ("processor", "cores", "torch")}
-    for minutes in options.minutes:
-        for name in options.models:
-            key = {"model": name, "minutes": minutes, "seed": options.seed, **machine}
-            known = [point for point in points if key.items() <= point.items()]
-            if any("fid" in point or not options.fid for point in known):
-                continue
-            found = (
-                point_of_unet(options, minutes, evaluator)
-                if name == UNET
-                else point_of_gan(options, name, minutes, evaluator)
-            )
-            points[:] = [point for point in points if point not in known] + [key | found]
-            write_json(POINTS, {"points": points})
+    def point_of_unet(self, name: str, minutes: float, pace: dict[str, float]) -> dict:
+        """Train the U-Net with each learning rate, and score the best of them."""
+        real, seed = self.evaluator.dataset.train_images.to(self.device), self.options.seed
+        shown, models, distances = round(pace[name] * minutes), {}, {}
+        for rate in RATES:
+            models[rate] = diffusion.trained(real, shown, rate, seed)
+            few = self.evaluator.full_of_images(diffusion.samples(models[rate], FEW, seed))
+            distances[rate] = few.record.figures["fcd_train"]
+            print(f"learning rate {rate:g}: FCD {distances[rate]:.2f} of {FEW:,} samples")
+        best = min(distances, key=distances.get)
+        images = diffusion.samples(models[best], COUNT, seed)
+        return {"images_shown": shown, "lr": best} | self.scores(images)
+
+    def scores(self, images: Tensor, labels: Tensor | None = None) -> dict:
+        """The figures of uint8 images (COUNT, C, H, W)."""
+        found = self.evaluator.full_of_images(images, labels).record.figures
+        kept = {key: found[key] for key in (*SCORES, "fcd_train") if key in found}
+        if self.options.fid:
+            kept["fid"] = inception.distance(images, self.evaluator.dataset, self.device)
+        return kept
 
 
 def in_order(points: list[dict]) -> list[dict]:
@@ -139,16 +176,18 @@ def in_order(points: list[dict]) -> list[dict]:
 
 def table(points: list[dict]) -> str:
     """The table of one processor."""
-    titles = [title for title, _ in SCORES.values()]
-    lines = ["| model | minutes | " + " | ".join(titles) + " | seconds |"]
-    lines.append("| --- " * (len(titles) + 3) + "|")
+    titles = ["model", "minutes", "images shown", *(title for title, _ in SCORES.values())]
+    lines = [f"| {' | '.join([*titles, 'seconds'])} |", "| --- " * (len(titles) + 1) + "|"]
     for point in points:
         rate = f" (learning rate {point['lr']:g})" if "lr" in point else ""
         cells = [
-            form.format(point[key]) if key in point else "" for key, (_, form) in SCORES.items()
+            point["model"] + rate,
+            f"{point['minutes']:g}{'*' if 'trained_on' in point else ''}",
+            f"{point['images_shown']:,}",
+            *(form.format(point[key]) if key in point else "" for key, (_, form) in SCORES.items()),
+            f"{point['draw_seconds']:.1f}" if "draw_seconds" in point else "",
         ]
-        cells.append(f"{point['draw_seconds']:.1f}")
-        lines.append(f"| {point['model']}{rate} | {point['minutes']:g} | {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -176,15 +215,17 @@ def main() -> None:
     """Measure what is missing, then write the page."""
     options = parse(Options)
     set_up_torch()
-    points = read_json(POINTS)["points"] if POINTS.is_file() else []
-    measure(options, load("fashion", options.data_dir), points)
-    shown = in_order(points)
+    frontier = Frontier(options, load("fashion", options.data_dir))
+    frontier.measure()
+    shown = in_order(frontier.points)
     draw(shown)
     text = INTRODUCTION
     for processor in sorted({point["processor"] for point in shown}):
         of_it = [point for point in shown if point["processor"] == processor]
-        facts = f"{of_it[0]['cores']} cores, torch {of_it[0]['torch']}."
-        text += f"\n## {processor}\n\n{facts}\n\n{table(of_it)}\n"
+        where = sorted({point["trained_on"] for point in of_it if "trained_on" in point})
+        facts = f"2 cores, torch {' and '.join(sorted({point['torch'] for point in of_it}))}"
+        facts += f"; *: {', '.join(where)}" if where else ""
+        text += f"\n## {processor}\n\n{facts}.\n\n{table(of_it)}\n"
     write_text(PAGE, text)
     print(f"done: {PAGE}")
 

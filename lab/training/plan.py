@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ SHOWN_BY_PLAN = {  # options that are not changes of the recipe
     *("dataset", "image_size", "grey", "colour", "data_dir", "out", "recipe", "epochs"),
     *("images_shown", "batch_size", "sample_every", "seed", "device", "augment"),
 }
-RECIPE_SIDE = 32  # recipes show half as many images if the side is twice this one
+RECIPE_SIDE = 32  # recipes show a third as many images if the side is twice this one
 MAX_LR_DECAY = 0.9  # largest --lr-decay with --minutes
 REQUIRES = {"r1_every": "r1_gamma", "lr_floor": "lr_decay"}  # no effect if the second is 0
 
@@ -121,7 +122,8 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
         if options.epochs:
             shown = options.epochs * image_count
         elif "images_shown" not in given:
-            shown = shown * RECIPE_SIDE // max(RECIPE_SIDE, *dataset.spec.shape[1:])
+            times_larger = max(RECIPE_SIDE, *dataset.spec.shape[1:]) / RECIPE_SIDE
+            shown = round(shown / 3 ** math.log2(times_larger))
             shown = min(shown, MAX_EPOCHS * image_count)
         options = dataclasses.replace(options, images_shown=shown)
     length = Length.of(options, image_count)
