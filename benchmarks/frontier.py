@@ -44,7 +44,7 @@ GANS = {  # options of gan_lab.py
     "best": ("--recipe", "best"),
     "best-conditional": ("--recipe", "best", "--conditional"),
 }
-UNET = "diffusion U-Net"
+UNET = "diffusion-unet"
 RATES = (3e-4, 7e-4, 2e-3)  # of the U-Net; its example has 7e-4
 SCORES = {
     "fcd_test": ("FCD", "{:.2f}"),
