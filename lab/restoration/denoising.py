@@ -21,7 +21,7 @@ from lab.training.optim import Adam, Muon
 
 # The widths that the class has by default; given, so that they stand in the file.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}
-IMAGES_SHOWN = 330_000  # whatever the set's size
+IMAGES_SHOWN = 310_000  # whatever the set's size
 # So many for the estimator: denoisers that know the truth restore hardly better.
 ESTIMATOR_SHARE, MOST_ESTIMATOR_IMAGES = 0.6, 400_000
 LR = 2e-3  # Adam's learning rate at its highest
