@@ -23,8 +23,8 @@ class Corruption:
     Gilmer 2019, "MNIST-C"). trained: the mildest and the strongest severity that networks are
     trained on; None if they are not trained on it. is_known: whether a restorer may use `expected`
     and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
-    `expected` is the true mean, with gradients. likelihood: in words, the distribution of a pixel
-    given the clean image. is_estimated: whether `estimate` looks for it in the user's own pictures.
+    `expected` is the true mean, with gradients. is_estimated: whether `estimate` looks for it in
+    the user's own pictures.
     """
 
     name = ""
@@ -34,7 +34,6 @@ class Corruption:
     trained: ClassVar[tuple[float, float] | None] = None
     is_known = is_differentiable = True
     is_linear = is_estimated = False
-    likelihood = "Gaussian"
 
     def __init__(self, severity: float | Tensor) -> None:
         self.severity = severity

@@ -21,7 +21,6 @@ class Mask(Corruption):
     examples = ("0.5", "box14", "top20", "stripes")
     trained = (0.05, 0.95)
     is_linear = True
-    likelihood = "Gaussian where there is a pixel"
 
     def __init__(self, severity: float | Tensor, pattern: str = "") -> None:
         super().__init__(severity)

@@ -43,7 +43,6 @@ class GaussianClipped(Gaussian):
     name = "gaussian-clipped"
     examples = ("0.18", "0.38")
     is_linear, is_estimated = False, True
-    likelihood = "Gaussian about the clipped mean"
     clips = True
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
@@ -68,7 +67,6 @@ class SaltPepper(Corruption):
     examples = ("0.09", "0.27")
     trained = (0.01, 0.7)
     is_estimated = True
-    likelihood = "Gaussian, or an outlier"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """The pixels with the lowest noise become black, those with the highest white."""
@@ -95,7 +93,6 @@ class SaltPepper(Corruption):
 class SignalDependent(Corruption):
     """Noise that is stronger in lighter pixels; the result is clipped to [0, 1]."""
 
-    likelihood = "Gaussian, its variance that of the image"
 
     def variance_of(self, images: Tensor) -> Tensor:
         """The variance of each pixel's noise before clipping."""
@@ -138,7 +135,6 @@ class Poisson(SignalDependent):
     examples = ("12", "3")
     trained = (60.0, 1.0)
     is_estimated = True
-    likelihood = "Poisson, as a Gaussian of its mean and variance"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """Draw photon counts by inverting the distribution function, divide, and clip."""

@@ -127,7 +127,6 @@ class Jpeg(Corruption):
     examples = ("15", "7")
     trained = (50.0, 3.0)
     is_differentiable = False
-    likelihood = "Gaussian about the image"
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         qualities = self.per_image(images).severity.round().int().tolist()

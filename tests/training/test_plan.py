@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -62,15 +63,21 @@ def test_augmentation_is_on_for_small_sets(count, more, wanted, capsys):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "epochs"), [("modern", 28), ("classic", 32), ("dcgan", 5), ("best", 30)]
+    ("recipe", "epochs"), [("modern", 180), ("classic", 192), ("dcgan", 45), ("best", 180)]
 )
 def test_a_recipe_shows_the_same_number_of_images_for_any_set(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)
-    assert complete_options(options, set_of(60_000)).epochs == epochs
     small = complete_options(options, set_of(10_000))
-    assert small.epochs == 6 * epochs
-    assert small.images_shown == 60_000 * epochs
-    assert small.sample_every == max(1, 6 * epochs // 10)
+    assert (small.epochs, small.images_shown) == (epochs, 10_000 * epochs)
+    assert small.sample_every == max(1, epochs // 10)
+    assert complete_options(options, set_of(60_000)).epochs == math.ceil(epochs / 6)
+
+
+def test_a_recipe_shows_a_third_as_many_images_at_twice_the_side():
+    options = parse(Options, ["--recipe", "dcgan"], RECIPES)
+    for side, shown in ((28, 450_000), (32, 450_000), (64, 150_000)):
+        sized = set_of(60_000, (1, side, side))
+        assert abs(complete_options(options, sized).images_shown - shown) < options.batch_size
 
 
 def test_images_shown_may_end_in_a_short_epoch():
