@@ -118,8 +118,8 @@ def report(options: Options, curves: dict[str, Curve], an_epoch: dict[str, float
         "# How soon the images are good",
         "",
         f"`python benchmarks/convergence.py --data-dir FOLDER --rounds {options.rounds} --steps "
-        f"{options.steps} --seed {options.seed}`: Fashion-MNIST, {facts['cores']} cores "
-        f"({facts['device']}), torch {facts['torch']}. FCD is the Frechet classifier distance of "
+        f"{options.steps} --seed {options.seed}`: Fashion-MNIST, {facts['cores']} cores of an "
+        f"{facts['processor']}, torch {facts['torch']}. FCD is the Frechet classifier distance of "
         "5,000 generated images to training images, lower is better. Times exclude the scoring: "
         "seconds are the number of epochs times the time of one epoch, which was measured for the "
         "three trainings in turn.",

@@ -31,6 +31,7 @@ from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
 from lab.report import figures
 from lab.runs import Run
+from lab.text import counted
 
 HERE = Path(__file__).parent
 AIM = 8  # times less FCD than the classic recipe has
@@ -51,22 +52,18 @@ class Options:
 
 
 def trained(options: Any, name: str, *arguments: object) -> Run:
-    """The finished run OUT/name/..., trained now unless it is there."""
+    """The finished run OUT/name/..., trained now by gan_lab.py unless it is there."""
     outputs = options.out / name
     for run in Run.all_in(outputs):
         if run.status == "finished":
             return run
-    run_script_of_lab("gan_lab.py", options, *arguments, "--out", outputs)
-    return Run.all_in(outputs)[0]
-
-
-def run_script_of_lab(script: str, options: Any, *arguments: object) -> None:
-    """Run a script as a user would, on the images of --data-dir; Fault if it fails."""
-    command = [sys.executable, str(HERE.parent / script), *map(str, arguments)]
+    command = [sys.executable, str(HERE.parent / "gan_lab.py"), *map(str, arguments)]
+    command += ["--out", str(outputs)]
     command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     print("$", *command[1:], flush=True)
     if subprocess.run(command).returncode:
-        raise Fault(f"{script} failed, see above")
+        raise Fault("gan_lab.py failed, see above")
+    return Run.all_in(outputs)[0]
 
 
 def cost_ratio(options: Options) -> float:
@@ -190,12 +187,13 @@ def main() -> None:
         seeds += f" --more-seeds {' '.join(map(str, options.more_seeds))}"
     text = (
         "# How good the images are\n\n"
-        f"`python benchmarks/quality.py --data-dir FOLDER --seeds {seeds}` on {facts['cores']} "
-        f"cores ({facts['device']}), torch {facts['torch']}. Both recipes had the same time for "
-        f"training: timed in turn, an epoch of the modern one takes {ratio:.2f} of the time of a "
-        "classic one. The modern one is the default run. FCD is the Frechet distance in the "
-        "features of the lab's own classifier, not FID; lower is better. [LADDER.md](LADDER.md) "
-        "shows how one recipe became the other.\n\n"
+        f"`python benchmarks/quality.py --data-dir FOLDER --seeds {seeds}` on "
+        f"{counted(facts['cores'], 'core')} of an {facts['processor']}, torch {facts['torch']}. "
+        "Both recipes had the same time for training: timed in turn, an epoch of the modern one "
+        f"takes {ratio:.2f} of the time of a classic one. The modern one is the default run. FCD "
+        "and MLP FCD are the Frechet distances in the features of the lab's own two classifiers, "
+        "not FID; lower is better. [LADDER.md](LADDER.md) shows how one recipe became the "
+        "other.\n\n"
         f"{verdicts(rows)}\n\n"
         "The last rows of LADDER.md show what convolutions and other changes to the networks would "
         "add.\n\n"
