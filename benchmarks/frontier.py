@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lab.data import Dataset, load
 from lab.device import DEVICES, describe_machine, pick_device, set_up_torch
-from lab.errors import run_script
+from lab.errors import Mistake, run_script
 from lab.evaluation import Evaluator, inception
 from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
@@ -105,6 +105,8 @@ class Frontier:
         self.facts = {"processor": self.processor, "torch": facts["torch"]}
         if self.device.type == "cuda":
             self.facts["trained_on"] = facts["device"]
+            if self.processor not in self.paces:
+                raise Mistake(f"--of {self.processor}: its speed is unknown; first measure there")
 
     def measure(self) -> None:
         """Add what is missing, and save after each point."""
@@ -167,7 +169,7 @@ class Frontier:
     def scores(self, images: Tensor, labels: Tensor | None = None) -> dict:
         """The figures of uint8 images (COUNT, C, H, W)."""
         found = self.evaluator.full_of_images(images, labels).record.figures
-        kept = {key: found[key] for key in (*SCORES, "fcd_train") if key in found}
+        kept = {key: found[key] for key in (*SCORES, "fcd_train", "fcd_mlp_train") if key in found}
         if self.options.fid:
             kept["fid"] = inception.distance(images, self.evaluator.dataset, self.device)
         return kept
