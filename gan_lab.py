@@ -73,7 +73,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "r1_gamma": None,
     },
 }
-LONGER = {"images_shown": 1_800_000, "full_maps": 32, "ema_decay": 0.9998}
+LONGER = {"images_shown": 3_000_000, "ema_decay": 0.9998}
 RECIPES["best"] = RECIPES["dcgan"] | LONGER
 
 

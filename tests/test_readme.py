@@ -75,7 +75,7 @@ def test_every_file_of_the_layout_exists():
         ),
         (
             "FRONTIER.md",
-            r"\| best-conditional \| 5 \| [\d,]+ \| ([\d.]+) \| 0.74 \|",
+            r"\| full-maps-conditional \| 5 \| [\d,]+ \| ([\d.]+) \| 0.74 \|",
             "--minutes 5` | 5 min on two AVX2 cores | {} | 0.74 |",
         ),
         ("CONDITIONAL.md", r"\| FCD \(.*?\*\*([\d.]+)\*\*", "and at {} and 0.59 with a batch"),

@@ -93,7 +93,6 @@ class SaltPepper(Corruption):
 class SignalDependent(Corruption):
     """Noise that is stronger in lighter pixels; the result is clipped to [0, 1]."""
 
-
     def variance_of(self, images: Tensor) -> Tensor:
         """The variance of each pixel's noise before clipping."""
         raise NotImplementedError

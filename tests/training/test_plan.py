@@ -63,7 +63,7 @@ def test_augmentation_is_on_for_small_sets(count, more, wanted, capsys):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "epochs"), [("modern", 180), ("classic", 192), ("dcgan", 45), ("best", 180)]
+    ("recipe", "epochs"), [("modern", 180), ("classic", 192), ("dcgan", 45), ("best", 300)]
 )
 def test_a_recipe_shows_the_same_number_of_images_for_any_set(recipe, epochs):
     options = parse(Options, ["--recipe", recipe], RECIPES)

@@ -27,7 +27,7 @@ from lab.text import command_line
 
 LAB = Path(__file__).parents[3]
 IMAGES_SHOWN = {"mnist": 17_000_000, "fashion": 25_000_000}
-RECIPE = ("--recipe", "best", "--conditional", "--batch-size", "256", "--final-images", "0")
+RECIPE = ("--recipe", "best", "--conditional", "--full-maps", "32", "--batch-size", "256")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def train(name: str, options: Options, outputs: Path) -> Run:
     images_shown = options.images_shown or IMAGES_SHOWN[name]
     length = ("--images-shown", str(images_shown), "--seed", str(options.seed))
     data = ("--data-dir", str(options.data_dir)) if options.data_dir else ()
-    words = ["gan_lab.py", "--dataset", name, *RECIPE, *length]
+    words = ["gan_lab.py", "--dataset", name, *RECIPE, *length, "--final-images", "0"]
     print(command_line(["python", *words]), flush=True)
     process = subprocess.run([sys.executable, *words, *data, "--out", str(outputs)], cwd=LAB)
     if process.returncode:
@@ -79,8 +79,8 @@ def keep(run: Run) -> None:
     path = WEIGHTS / file_of("generator", name)
     options, changes = run.options, run.config.other_than_recipe
     words = (  # the run's command without folders of this machine
-        f"--dataset {name} --recipe {options['recipe']} {changes} "
-        f"--images-shown {options['images_shown']} --seed {options['seed']}"
+        f"--dataset {name} --recipe {options['recipe']} {changes} --batch-size "
+        f"{options['batch_size']} --images-shown {options['images_shown']} --seed {options['seed']}"
     )
     facts = {**weights.facts, "command": f"python gan_lab.py {words}"}
     save_weights(path, weights.network, weights.spec, dtype=torch.float16, **facts)
