@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 POINTS, PAGE, PLOT = HERE / "frontier.json", HERE / "FRONTIER.md", HERE / "figures/frontier.png"
 COUNT = 10_000  # samples
 FEW = 1_000  # samples that choose the learning rate of the U-Net
-FULL = ("--recipe", "dcgan", "--full-maps", "32", "--ema-decay", "0.9998")  # "best" until ee0a1c0
+FULL = ("--recipe", "dcgan", "--full-maps", "32", "--ema-decay", "0.9998")  # "best" until 39687be
 GANS = {  # options of gan_lab.py
     "modern": ("--recipe", "modern"),
     "dcgan": ("--recipe", "dcgan"),
