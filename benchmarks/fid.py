@@ -54,20 +54,19 @@ COLUMNS = {  # key of the figures: title and format
     "inception_recall": ("recall", "{:.3f}"),
     "fcd_test": ("FCD", "{:.2f}"),
     "fcd_mlp_test": ("MLP FCD", "{:.2f}"),
-    "recall": ("its recall", "{:.3f}"),
+    "recall": ("classifier's recall", "{:.3f}"),
     "smallest_class": ("smallest class", "{:.1%}"),
     "near_copies": ("near copies", "{:.3f}"),
     "cas": ("CAS", "{:.1%}"),
 }
-
-
 INTRODUCTION = """# The images of every recipe, by every judge
 
 `python benchmarks/fid.py --data-dir FOLDER --fid --device cuda`, of `python gan_lab.py --dataset SET --seed SEED --final-images 0
 --data-dir FOLDER` with the options of the first column. FID, precision and recall are in Inception features, of 10,000 images
 against the 10,000 test images (`lab/evaluation/inception.py`); FCD and MLP FCD are the Frechet distances in the features of the
-lab's two classifiers, and recall there stands beside them. CAS is the accuracy on real test images of a classifier trained on
-generated ones. Near copies are sought among 1,000 images. Nothing was chosen by test images.
+lab's two classifiers, and the classifier's recall is that in the features of the first. CAS is the accuracy on real test images of a classifier trained on
+generated ones. Near copies are sought among 1,000 images. Nothing was chosen by test images. Without `--fid` the first three
+columns and CAS stay empty.
 """  # noqa: E501
 
 
@@ -131,15 +130,8 @@ class Judge:
         return self.evaluator.real_figures | (self.inception_scores(real) if self.slow else {})
 
 
-def generator_of(options: Options, name: str, recipe: str, seed: int) -> nn.Module:
-    """The generator of a row, trained now unless it is there."""
-    if recipe == PRETRAINED and seed == 0:
-        return load_shipped("generator", DATASETS[name]).network
-    return run_of(options, name, recipe, seed).load_generator().network
-
-
 def run_of(options: Options, name: str, recipe: str, seed: int) -> Run:
-    """The finished run of a row."""
+    """The finished run of a row, trained now unless it is there."""
     arguments = RECIPES[recipe][SETS.index(name)].split()
     folder = "-".join((name, *(word.removeprefix("--") for word in arguments), str(seed)))
     where = ("--final-images", 0, "--device", options.device)
@@ -158,9 +150,15 @@ def measure(options: Options, name: str, rows: list[dict]) -> None:
             continue
         if recipe == FLOOR:
             found = judge.floor()
+        elif recipe == PRETRAINED and seed == 0:
+            found = judge.scores(load_shipped("generator", DATASETS[name]).network)
         else:
-            found = judge.scores(generator_of(options, name, recipe, seed))
-        kept = {column: found[column] for column in (*COLUMNS, "cas_real") if column in found}
+            run = run_of(options, name, recipe, seed)
+            machine = run.config.machine
+            found = judge.scores(run.load_generator().network)
+            found["trained_on"] = f"{machine['device']}, torch {machine['torch']}"
+        columns = (*COLUMNS, "cas_real", "trained_on")
+        kept = {column: found[column] for column in columns if column in found}
         rows[:] = [row for row in rows if row not in known] + [key | kept]
         write_json(ROWS, {"rows": rows})
 
@@ -184,11 +182,13 @@ def section(name: str, rows: list[dict]) -> str:
     titles = ("images", "seed", *(title for title, _ in COLUMNS.values()))
     lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", *map(line, rows)]
     spec = DATASETS[name]
-    text = "\n".join((f"## {spec.title}", "", *lines, ""))
+    where = sorted({row["trained_on"] for row in rows if "trained_on" in row})
+    words = [f"Trained on {'; '.join(where)}."]
     if accuracies := {row["cas_real"] for row in rows if "cas_real" in row}:
-        text += f"\nThe CAS of the real training images is {max(accuracies):.1%}. "
+        words.append(f"The CAS of the real training images is {max(accuracies):.1%}.")
     published = "; ".join(f"{what} {fid}" for what, fid in spec.published_fid)
-    return f"{text}\nPublished FIDs of other generators: {published}.\n"
+    words.append(f"Published FIDs of other generators: {published}.")
+    return "\n".join((f"## {spec.title}", "", *lines, "", *words, ""))
 
 
 def main() -> None:
