@@ -78,6 +78,11 @@ def test_every_file_of_the_layout_exists():
             r"\| dcgan-conditional \| 5 \| [\d,]+ \| ([\d.]+) \| 0.65 \|",
             "--minutes 5` | 5 min on two AVX2 cores | {} | 0.65 |",
         ),
+        (
+            "FRONTIER.md",
+            r"\| dcgan \| 60\* \| [\d,]+ \| ([\d.]+) \| 0.33 \|",
+            "dcgan has an FCD of {}, an MLP FCD of 0.33 and",
+        ),
         ("CONDITIONAL.md", r"\| FCD \(.*?\*\*([\d.]+)\*\*", "and at {} and 0.59 with a batch"),
         ("CONDITIONAL.md", r"\| MLP FCD \(.*?\*\*([\d.]+)\*\*", "and an MLP FCD of {} (real"),
     ],
