@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import functools
 import itertools
 import math
 import os
@@ -81,8 +80,8 @@ def matrix_products(
     """Multiply matrices in `precision`, "float32" or "bfloat16", inside the block.
 
     With bfloat16 the factors are rounded to 8 bits of mantissa; sums and everything else stay
-    float32. CPUs without instructions for it (AMX, AVX-512 BF16) use float32. On CUDA both mean
-    TF32, with 10 bits, unless feature maps are bfloat16.
+    float32. CPUs without instructions for it (AVX-512 BF16) use float32. On CUDA both mean TF32,
+    with 10 bits, unless feature maps are bfloat16.
     convolutions: where `bfloat16_is_fast`, keep feature maps in bfloat16 too, since converting them
     would take longer than the convolutions.
     """
@@ -106,23 +105,20 @@ def full_precision() -> Iterator[None]:
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device has matrix units for it: CPUs with AMX, NVIDIA GPUs since Ampere."""
+    """Whether the device has units for it: CPUs with AVX-512 BF16, NVIDIA GPUs since Ampere.
+
+    Such CPUs are Intel's server processors of 2021 and later, which have AMX too, and AMD's since
+    2022 (Zen 4).
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and _instructions() == "AVX512" and _processor_has_amx()
+    supported = torch.cpu._is_avx512_bf16_supported()  # no public function before torch 2.9
+    return device.type == "cpu" and _instructions() == "AVX512" and supported
 
 
 def _instructions() -> str:
     """The CPU instructions that torch uses, `AVX2` or `AVX512`."""
     return torch.backends.cpu.get_cpu_capability()
-
-
-@functools.cache
-def _processor_has_amx() -> bool:
-    """Whether the CPU has matrix units (AMX)."""
-    if hasattr(torch.cpu, "get_capabilities"):  # torch 2.9 or newer
-        return bool(torch.cpu.get_capabilities().get("amx_tile"))
-    return torch.cpu._is_amx_tile_supported()
 
 
 def available_cores() -> int:
@@ -237,7 +233,8 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     models = [line.partition(": ")[2] for line in _lines(Path("/proc/cpuinfo"), "model name")]
     model = next(iter(models), platform.processor()) or "unknown"
-    units = ", AMX" if bfloat16_is_fast(torch.device("cpu")) else ""
+    matrix_units = "AMX" if torch.cpu._is_amx_tile_supported() else "bfloat16"
+    units = f", {matrix_units}" if bfloat16_is_fast(torch.device("cpu")) else ""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -90,6 +90,18 @@ def test_gpus_since_ampere_have_units_for_bfloat16(monkeypatch, capability, fast
     assert device.bfloat16_is_fast(torch.device("cuda")) is fast
 
 
+@pytest.mark.parametrize(
+    ("instructions", "supported", "fast"),
+    [("AVX512", True, True), ("AVX512", False, False), ("AVX2", True, False)],
+)
+def test_processors_with_avx512_bf16_have_units_for_bfloat16(
+    monkeypatch, instructions, supported, fast
+):
+    monkeypatch.setattr(device, "_instructions", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+    assert device.bfloat16_is_fast(torch.device("cpu")) is fast
+
+
 def test_precision_is_restored_after_an_error():
     before = torch.get_float32_matmul_precision()
     for context in (device.matrix_products("bfloat16", torch.device("cpu")),):

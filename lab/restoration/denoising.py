@@ -46,8 +46,8 @@ def untrained(shape: Sequence[int], seed: int) -> nn.Module:
 def train(images: Tensor, seed: int, images_shown: int) -> nn.Module:
     """A denoiser trained on uint8 images (N, C, H, W), on their device, with a bar to watch.
 
-    Each time an image is shown, it gets a new corruption, see `examples`. A CPU with matrix units
-    computes in bfloat16, which more than doubles the images per second.
+    Each time an image is shown, it gets a new corruption, see `examples`. A CPU computes in
+    bfloat16 where that is fast; with AMX it more than doubles the images per second.
     """
     device = images.device
     network = untrained(images.shape[1:], seed)
