@@ -9,7 +9,8 @@ not flipped, because no shoe of the set points to the right. All compute where t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -37,13 +38,17 @@ def images_per_minute(images: Tensor) -> float:
             return 60 * shown / (time.monotonic() - began)
 
 
-def trained(images: Tensor, images_shown: int, lr: float, seed: int) -> nn.Module:
-    """The moving average of a U-Net that is trained on uint8 images (N, C, S, S)."""
-    shown = 0
+def trained(images: Tensor, counts: Sequence[int], lr: float, seed: int) -> list[nn.Module]:
+    """Moving averages of a U-Net after each of so many uint8 images (N, C, S, S).
+
+    One training has them all, because its learning rate stays as it is.
+    """
+    shown, found = 0, []
     for average in training(images, lr, seed):
         shown += BATCH
-        if shown >= images_shown:
-            return average.module
+        found += [deepcopy(average.module) for count in counts if shown - BATCH < count <= shown]
+        if len(found) == len(counts):
+            return found
 
 
 def training(images: Tensor, lr: float, seed: int) -> Iterator[AveragedModel]:

@@ -1,21 +1,22 @@
 """Quality over training time on Fashion-MNIST: every recipe, and a diffusion model beside them.
 
     python benchmarks/frontier.py --data-dir FOLDER --minutes 5
-    python benchmarks/frontier.py --data-dir FOLDER --minutes 15 60 --fid --device cuda --of CPU
+    python benchmarks/frontier.py --data-dir FOLDER --minutes 15 60 --fid --of PROCESSOR
 
 The first command trains every recipe by `gan_lab.py --minutes M`, and measures the speed of the
-U-Net of `diffusion`, whose samples would take an hour. The second command trains on a GPU for as
-many images as a processor shows in M minutes, by its speed in the first command, the U-Net with
-each of three learning rates, of which the best is scored: that of the least distance of 1,000
-samples to training images. Scores are of 10,000 samples against the test images. Points are added
-to benchmarks/frontier.json, from which FRONTIER.md and its plot are made; a point that is there is
-not measured again.
+U-Net of `diffusion`. The second command trains for as many images as a processor shows in M
+minutes, by its speed in the first command, on a GPU or on a faster processor; the U-Net with each
+of three learning rates, of which the best is scored: that of the least distance of 1,000 samples to
+training images. Scores are of 10,000 samples against the test images. Points are added to
+benchmarks/frontier.json, from which FRONTIER.md and its plot are made; a point that is there is not
+measured again.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +64,15 @@ Fashion-MNIST, full set, 10,000 samples against the 10,000 test images; lower is
 (`--full-maps 32 --ema-decay 0.9998`). All by `python benchmarks/frontier.py --data-dir FOLDER --minutes M`. "Seconds" are those
 that 10,000 samples take.
 
-Points marked * were trained on a GPU, for M / 5 times as many images as the processor shows in five minutes, by `python
-benchmarks/frontier.py --data-dir FOLDER --minutes M --fid --device cuda --of PROCESSOR`.
+Points marked * were trained elsewhere, for M / 5 times as many images as the processor shows in five minutes, by `python
+benchmarks/frontier.py --data-dir FOLDER --minutes M --fid --of PROCESSOR`, with `--device cuda` on a GPU.
 
 ![FCD over training minutes](figures/frontier.png)
 """  # noqa: E501
 OF_UNET = """
 The U-Net is that of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)). Its minutes are of training alone, at
-the speed of its first minute, and 1,000 samples beside training images chose its learning rate.
+the speed of its first minute, and 1,000 samples beside training images chose its learning rate. [CONDITIONAL.md](CONDITIONAL.md) has
+the time that its samples take.
 """  # noqa: E501
 NO_UNET = """
 The U-Net of smalldiffusion's Fashion-MNIST example ([diffusion.py](diffusion.py)) has no row yet. [CONDITIONAL.md](CONDITIONAL.md)
@@ -89,7 +91,7 @@ class Options:
     seed: int = option(0, "seed of the runs", low=0, high=2**31)
     fid: bool = option(False, "also the Inception FID of the points asked for", switch=True)
     device: str = option("cpu", "where to compute", choices=DEVICES)
-    of: str = option("", "on a GPU: the processor whose minutes are meant, as FRONTIER.md names it")
+    of: str = option("", "the processor whose minutes are meant, as FRONTIER.md names it")
 
 
 class Frontier:
@@ -107,68 +109,83 @@ class Frontier:
         self.processor = options.of or facts["processor"]
         self.paces: dict[str, dict[str, float]] = content["paces"]
         self.facts = {"processor": self.processor, "torch": facts["torch"]}
-        if self.device.type == "cuda":
+        if options.of:
             self.facts["trained_on"] = facts["device"]
+            if self.device.type == "cpu":
+                self.facts["trained_on"] += f", {facts['processor']}"
             if self.processor not in self.paces:
                 raise Mistake(f"--of {self.processor}: its speed is unknown; first measure there")
 
     def measure(self) -> None:
         """Add what is missing, and save after each point."""
         options, pace = self.options, self.paces.setdefault(self.processor, {})
-        models = options.models
-        if self.device.type == "cpu" and UNET in models:
-            models = [name for name in models if name != UNET]
-            pace[UNET] = diffusion.images_per_minute(self.evaluator.dataset.train_images)
-            self.save()
-        for minutes in options.minutes:
-            for name in models:
-                key = {"model": name, "minutes": minutes, "seed": options.seed, **self.facts}
-                known = [point for point in self.points if key.items() <= point.items()]
-                if any("fid" in point or not options.fid for point in known):
-                    continue
-                point = self.point_of_unet if name == UNET else self.point_of_gan
-                found = point(name, minutes, pace)
-                self.points = [point for point in self.points if point not in known]
-                self.points.append(key | found)
+        for name in options.models:
+            if name == UNET and not options.of:
+                pace[UNET] = diffusion.images_per_minute(self.evaluator.dataset.train_images)
                 self.save()
+                continue
+            minutes = [each for each in options.minutes if not self.is_known(name, each)]
+            measured = self.points_of_unet if name == UNET else self.points_of_gan
+            for each, found in measured(name, minutes, pace):
+                key = self.key(name, each)
+                others = [point for point in self.points if not key.items() <= point.items()]
+                self.points = [*others, key | found]
+                self.save()
+
+    def key(self, name: str, minutes: float) -> dict:
+        """What tells a point from the others."""
+        return {"model": name, "minutes": minutes, "seed": self.options.seed, **self.facts}
+
+    def is_known(self, name: str, minutes: float) -> bool:
+        """Whether a point has all that is asked for."""
+        key = self.key(name, minutes).items()
+        known = [point for point in self.points if key <= point.items()]
+        return any("fid" in point or not self.options.fid for point in known)
 
     def save(self) -> None:
         """Write the points and the paces."""
         write_json(POINTS, {"points": self.points, "paces": self.paces})
 
-    def point_of_gan(self, name: str, minutes: float, pace: dict[str, float]) -> dict:
-        """Train and score one recipe; on a CPU it also gives the recipe's pace."""
+    def points_of_gan(
+        self, name: str, times: list[float], pace: dict[str, float]
+    ) -> Iterator[tuple[float, dict]]:
+        """Train and score one recipe for each time; on the processor itself it gives the pace."""
         options = self.options
-        on_cpu = self.device.type == "cpu"
-        length = (
-            ("--minutes", minutes)
-            if on_cpu
-            else ("--images-shown", round(pace[name] * minutes), "--device", options.device)
-        )
-        common = ("--dataset", "fashion", "--seed", options.seed, "--final-images", 0)
-        folder = f"{name}-{minutes:g}-{options.seed}"
-        run: Run = trained(options, folder, *common, *GANS[name], *length)
-        generator = run.load_generator().network.to(self.device)
-        shown = run.options["images_shown"]
-        if on_cpu:
-            pace.setdefault(name, shown / minutes)
-        began = time.perf_counter()
-        images, labels = self.evaluator.images_of(generator, COUNT)
-        seconds = {"draw_seconds": time.perf_counter() - began} if on_cpu else {}
-        return {"images_shown": shown} | seconds | self.scores(images, labels)
+        for minutes in times:
+            length = ("--minutes", minutes)
+            if options.of:
+                length = ("--images-shown", round(pace[name] * minutes), "--device", options.device)
+            common = ("--dataset", "fashion", "--seed", options.seed, "--final-images", 0)
+            folder = f"{name}-{minutes:g}-{options.seed}"
+            run: Run = trained(options, folder, *common, *GANS[name], *length)
+            generator = run.load_generator().network.to(self.device)
+            shown = run.options["images_shown"]
+            began = time.perf_counter()
+            images, labels = self.evaluator.images_of(generator, COUNT)
+            seconds = {"draw_seconds": time.perf_counter() - began}
+            if options.of:
+                seconds = {}  # another processor's
+            else:
+                pace.setdefault(name, shown / minutes)
+            yield minutes, {"images_shown": shown} | seconds | self.scores(images, labels)
 
-    def point_of_unet(self, name: str, minutes: float, pace: dict[str, float]) -> dict:
-        """Train the U-Net with each learning rate, and score the best of them."""
+    def points_of_unet(
+        self, name: str, times: list[float], pace: dict[str, float]
+    ) -> Iterator[tuple[float, dict]]:
+        """Train the U-Net with each learning rate, and score the best of them for each time."""
         real, seed = self.evaluator.dataset.train_images.to(self.device), self.options.seed
-        shown, models, distances = round(pace[name] * minutes), {}, {}
-        for rate in RATES:
-            models[rate] = diffusion.trained(real, shown, rate, seed)
-            few = self.evaluator.full_of_images(diffusion.samples(models[rate], FEW, seed))
-            distances[rate] = few.record.figures["fcd_train"]
-            print(f"learning rate {rate:g}: FCD {distances[rate]:.2f} of {FEW:,} samples")
-        best = min(distances, key=distances.get)
-        images = diffusion.samples(models[best], COUNT, seed)
-        return {"images_shown": shown, "lr": best} | self.scores(images)
+        counts = [round(pace[name] * minutes) for minutes in times]
+        models = {rate: diffusion.trained(real, counts, rate, seed) for rate in RATES}
+        for place, (minutes, shown) in enumerate(zip(times, counts, strict=True)):
+            distances = {}
+            for rate in RATES:
+                few = diffusion.samples(models[rate][place], FEW, seed)
+                record = self.evaluator.full_of_images(few).record
+                distances[rate] = record.figures["fcd_train"]
+                print(f"learning rate {rate:g}: FCD {distances[rate]:.2f} of {FEW:,} samples")
+            best = min(distances, key=distances.get)
+            images = diffusion.samples(models[best][place], COUNT, seed)
+            yield minutes, {"images_shown": shown, "lr": best} | self.scores(images)
 
     def scores(self, images: Tensor, labels: Tensor | None = None) -> dict:
         """The figures of uint8 images (COUNT, C, H, W)."""
