@@ -338,11 +338,11 @@ def main(began: float | None = None) -> None:
         run.check_writable("--resume")
     device.set_up_torch()
     with distributed.first_on_machine() as may_download:
+        may_download = may_download and not options.dry_run
         if run:
-            dataset = load_training_dataset(run, options.data_dir)
+            dataset = load_training_dataset(run, options.data_dir, may_download)
         else:
             wanted = (options.image_size, colour_asked(options.grey, options.colour))
-            may_download = may_download and not options.dry_run
             dataset = load(options.dataset, options.data_dir, may_download, *wanted)
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)

@@ -104,14 +104,14 @@ def check_exists(dataset: str) -> None:
         _find_own(dataset)
 
 
-def load_pictures(place: Path, shape: Sequence[int], name: str) -> Dataset:
-    """Load a set of the user's own as images of the shape (C, S, S) of a network.
+def load_pictures(place: Path, shape: Sequence[int], name: str, download: bool = True) -> Dataset:
+    """Load a set of the user's own as images of the shape (C, S, S) of a network, as `load` does.
 
     place: the set, or the folder that its zip or npz `name` is in.
     """
     file = place / Path(name).name
     path = file if file.is_file() else place
-    return load(str(path.absolute()), image_size=shape[-1], colour=shape[0] == 3)
+    return load(str(path.absolute()), None, download, shape[-1], shape[0] == 3)
 
 
 def colour_asked(grey: bool, colour: bool) -> bool | None:

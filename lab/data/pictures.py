@@ -132,8 +132,10 @@ def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
         if not np.isfinite(values).all():
             raise Unreadable("has pixels that are no numbers")
         levels, words = values * (255 if values.max() <= 1 else 1), "fractions turned to 8 bits"
-    elif values.max() > 255:
+    elif values.max() > 4095:
         levels, words = values.clip(0, 65535) // 257, "16 bits turned to 8"
+    elif values.max() > 255:  # as cameras of 12 bits write them
+        levels, words = values // 16, "16 bits, with values of 12, turned to 8"
     else:
         levels, words = values, "16 bits, with values of 8 only"
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words

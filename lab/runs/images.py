@@ -11,8 +11,10 @@ from lab.runs.run import Run
 from lab.text import printable
 
 
-def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Dataset:
-    """The data set of the run, or the set `name`; raises as `datasets.load`.
+def load_dataset(
+    run: Run, data_dir: Path | None = None, name: Any = None, download: bool = True
+) -> Dataset:
+    """The data set of the run, or the set `name`; `download` and errors as in `datasets.load`.
 
     data_dir: the folder of the set, also of the user's own pictures if they were moved; these are
     converted as in the run. A run on the bundled sample gets the sample, even if the full set is
@@ -24,7 +26,7 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
     if name in DATASETS:
         if run.config.data.is_sample and not data_dir:
             return datasets.load_sample(name)
-        return datasets.load(name, data_dir or data_dir_of(run))
+        return datasets.load(name, data_dir or data_dir_of(run), download)
     if not data_dir and not Path(name).exists():
         what = f"its pictures were {printable(name)}, which no longer exists"
         raise Fault(f"{run}: {what}; say with --data-dir where they are now")
@@ -32,15 +34,15 @@ def load_dataset(run: Run, data_dir: Path | None = None, name: Any = None) -> Da
     if type(side) is not int or type(colour) is not bool:
         raise Fault(f"{run.config_path}: does not say of what shape the run's images are")
     shape = (3 if colour else 1, side, side)
-    return datasets.load_pictures(data_dir or Path(name), shape, name)
+    return datasets.load_pictures(data_dir or Path(name), shape, name, download)
 
 
-def load_training_dataset(run: Run, data_dir: Path | None = None) -> Dataset:
+def load_training_dataset(run: Run, data_dir: Path | None = None, download: bool = True) -> Dataset:
     """The data set of the run, which must have the same images, from `data_dir` if given.
 
     Mistake for the full set if the run used the sample; Fault for any other images.
     """
-    dataset = load_dataset(run, data_dir)
+    dataset = load_dataset(run, data_dir, download=download)
     if run.config.data.is_sample and not dataset.is_sample:
         what = f"{run} was trained on the bundled sample and is compared with it"
         cure = "leave --data-dir out, or train a new run on these images"

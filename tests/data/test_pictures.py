@@ -25,6 +25,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     Image.new("RGB", (28, 28), (255, 0, 0)).save(tmp_path / "red.png")
     deep = grey.numpy().astype("uint16") * 257
     Image.fromarray(deep).save(tmp_path / "sixteen.png")
+    Image.fromarray(deep // 257 * 16).save(tmp_path / "twelve.png")
     Image.fromarray(grey.repeat(2, 3).numpy()).save(tmp_path / "tiled.png")
     Image.new("L", (50, 31), 77).save(tmp_path / "uneven.png")
     Image.new("LA", (28, 28), (200, 51)).save(tmp_path / "glass.png")
@@ -55,11 +56,19 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
     found = {picture.name: picture for picture in pictures}
     assert set(found) == {
         *("grey.png", "grey_as_colour.png", "red.png", "old.gif.png", "scan.tif.png"),
-        *("sixteen.png", "low.png", "tiled.png", "uneven.png", "glass.png", "moving.png"),
+        *(
+            "sixteen.png",
+            "twelve.png",
+            "low.png",
+            "tiled.png",
+            "uneven.png",
+            "glass.png",
+            "moving.png",
+        ),
         *("drawing.png", "photo.JPG.png", "turned.png", "opaque.png", "framed.png"),
     }
     assert found["turned.png"].tiles[0, 0, 5].tolist() == [0] * 14 + [200] * 14
-    for name in ("grey.png", "grey_as_colour.png", "sixteen.png"):
+    for name in ("grey.png", "grey_as_colour.png", "sixteen.png", "twelve.png"):
         assert torch.equal(found[name].tiles[0, 0], grey), name
     assert (found["glass.png"].tiles == 40).all()  # 200 * 51 / 255
     assert found["drawing.png"].tiles.sum() == 783 * 255
@@ -77,6 +86,7 @@ def test_pictures_of_every_kind_are_read(tmp_path) -> None:
         "left out, hidden files and folders of the system": "1 file (._grey.png)",
         "turned upright, as its camera noted": "1 file (turned.png)",
         "16 bits turned to 8": "1 file (sixteen.png)",
+        "16 bits, with values of 12, turned to 8": "1 file (twelve.png)",
         "16 bits, with values of 8 only": "1 file (low.png)",
         "colour turned to grey": "1 file (red.png)",
         "transparency filled with black": "1 file (glass.png)",

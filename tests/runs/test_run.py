@@ -387,7 +387,9 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     moved = trained_on(tmp_path / "outputs", full, data_dir=tmp_path / "gone")
     load_dataset(moved)
     load_dataset(moved, tmp_path)
-    assert asked == [("fashion", SAMPLE), ("fashion", None), ("fashion", tmp_path)]
+    load_training_dataset(moved, download=False)
+    places = [*((SAMPLE, True), (None, True)), *((tmp_path, True), (None, False))]
+    assert asked == [("fashion", *place) for place in places]
 
 
 def test_a_run_without_its_set_is_a_fault(tmp_path):
