@@ -10,11 +10,8 @@ in memory.
 
 import contextlib
 import io
-import shutil
 import struct
-import tempfile
 import zipfile
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +25,6 @@ from lab.data.specs import DatasetSpec
 from lab.errors import Mistake
 from lab.files import write_whole
 from lab.text import as_word
-
-# Zip archives: values for "see the zip64 field", name encoding, date, system and permissions.
-MOST_16, MOST_32, ZIP64_LIMIT = 0xFFFF, 0xFFFFFFFF, 0x7FFFFFFF
-UTF_8, NEW_YEAR_1980, UNIX, OWN_FILE = 0x800, 0x21, 3 << 8, 0o600 << 16
 
 Add = Callable[[int, Tensor, Sequence[int], Sequence[int] | None], None]
 
@@ -86,37 +79,13 @@ def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 
 @contextlib.contextmanager
 def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
-    """The same files in a zip archive; they all have the same date, so that its bytes repeat.
-
-    Python's zipfile would need 400 bytes of memory for each file; here the archive's directory is
-    written to a temporary file. https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.
-    """
-    count = 0
-    with path.open("wb") as file, tempfile.TemporaryFile(dir=path.parent) as directory:
+    """The same files in a zip archive; they all have the same date, so that its bytes repeat."""
+    with zipfile.ZipFile(path, "w") as archive:
 
         def save(name: str, picture: bytes) -> None:
-            nonlocal count
-            count += 1
-            offset, zip64, size, name_bytes = file.tell(), b"", len(picture), name.encode()
-            if offset > ZIP64_LIMIT:
-                offset, zip64 = MOST_32, struct.pack("<2HQ", 1, 8, offset)
-            version, coding = 45 if zip64 else 20, UTF_8 * (not name.isascii())
-            lengths = size, size, len(name_bytes)
-            values = version, coding, 0, 0, NEW_YEAR_1980, zlib.crc32(picture), *lengths
-            header = struct.pack("<5H3LH", *values)
-            file.write(b"PK\3\4" + header + b"\0\0" + name_bytes + picture)
-            rest = struct.pack("<4H2L", len(zip64), 0, 0, 0, OWN_FILE, offset) + name_bytes + zip64
-            directory.write(b"PK\1\2" + struct.pack("<H", UNIX + version) + header + rest)
+            archive.writestr(zipfile.ZipInfo(name), picture)
 
         yield _saving_each(contents, save)
-        offset, size = file.tell(), directory.tell()
-        directory.seek(0)
-        shutil.copyfileobj(directory, file)
-        if count >= MOST_16 or offset > ZIP64_LIMIT:  # the zip64 end record and its locator
-            end = struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, count, count, size, offset)
-            file.write(b"PK\6\6" + end + struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1))
-        counts, sizes = [min(count, MOST_16)] * 2, (min(size, MOST_32), min(offset, MOST_32))
-        file.write(b"PK\5\6" + struct.pack("<4H2LH", 0, 0, *counts, *sizes, 0))  # the end record
 
 
 def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
