@@ -171,7 +171,7 @@ def _load_named(name: str, data_dir: Path | None, download: bool) -> Dataset:
             return _load_named(name, None, download=False)
         except NoDownload as error:
             reason = f"could not be downloaded ({printable(str(error))})"
-    if spec.has_sample:
+    if (SAMPLE_FOLDER / name).is_dir():
         if download:
             print(f"note: {spec.title} {reason}")
         return load_sample(name)

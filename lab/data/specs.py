@@ -34,10 +34,6 @@ class DatasetSpec:
     files: TorchvisionSet | None = field(default=None, compare=False)
     published_fid: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
-    @property
-    def has_sample(self) -> bool:
-        return DATASETS.get(self.name) is self and (SAMPLE_FOLDER / self.name).is_dir()
-
     def as_facts(self) -> dict[str, Any]:
         """Name, title, shape and classes as plain values, to be stored in a file."""
         lists = {"shape": list(self.shape), "class_names": list(self.class_names)}
