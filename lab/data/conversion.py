@@ -18,10 +18,10 @@ from torch import Tensor
 
 from lab.data.arrays import Arrays
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
-from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, opened
+from lab.data.pictures import Unreadable, converted, opened
 from lab.device import check_memory
 from lab.errors import Mistake
-from lab.text import counted, listed, printable, progress_bar, sized
+from lab.text import counted, listed, printable, progress_bar
 
 SIDES = range(16, 65, 4)  # valid sides of images
 USUAL_SIDE = 32  # if the sizes of the pictures differ, or are not valid
@@ -71,7 +71,7 @@ def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: s
     classes = [entry.class_name for entry in taken]
     if lost := {entry.class_name for entry in entries}.difference(classes):
         raise Mistake(f"{flag}: no picture of the class {min(lost)} can be read; remove its folder")
-    remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
+    remarks.merge_sizes(shape)
     images, lines = _reduce_to_grey(images[: len(taken)], colour)
     notices += [*found.remarks.lines(), *remarks.lines(), *lines]
     is_test = [entry.is_test for entry in taken]
@@ -82,7 +82,7 @@ def _first_size(entries: Sequence[Entry]) -> tuple[tuple[int, int], bool]:
     """The size of the first readable picture, and whether its mode is a grey one."""
     for entry in entries:
         with contextlib.suppress(Unreadable):
-            picture = opened(entry.source(), FORMATS)
+            picture = opened(entry.source())
             return picture.info["size"], picture.mode in GREY_MODES
     return (0, 0), True
 
@@ -104,7 +104,7 @@ def _convert_all(
         print(f"reading {len(entries):,} pictures ...", flush=True)
     for entry in progress_bar(iterable=entries, desc="pictures", unit="", leave=False):
         try:
-            picture = opened(entry.source(), FORMATS, side=shape[1])
+            picture = opened(entry.source(), side=shape[1])
             if size and picture.info["size"] != size:
                 raise ShapeMismatch((shape[0], USUAL_SIDE, USUAL_SIDE), None)
             if may_turn_out_colour and shape[0] == 1 and picture.mode not in GREY_MODES:

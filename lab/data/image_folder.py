@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lab.data import listing
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
-from lab.data.pictures import FORMATS, RESIZED, Unreadable, converted, has_light_border, opened
+from lab.data.pictures import Unreadable, converted, has_light_border, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
 from lab.seeding import stream
@@ -46,7 +46,7 @@ def _read(
     """
     channels, height, width = shape
     try:
-        picture = opened(entry.source(), FORMATS, side=None if tiled else max(height, width))
+        picture = opened(entry.source(), side=None if tiled else max(height, width))
         rows, columns = picture.height // height, picture.width // width
         is_whole = picture.size == (columns * width, rows * height)
         if not (tiled and is_whole and max(rows, columns) <= MAX_TILES_PER_SIDE):
@@ -78,7 +78,7 @@ def read_images(
     remarks = Remarks()
     read = (_read(found.entries[index], shape, invert, remarks) for index in shuffle)
     images = [tiles for tiles, _ in itertools.islice(filter(None, read), most)]
-    remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
+    remarks.merge_sizes(shape)
     notices = [*found.remarks.lines(), *remarks.lines()]
     if len(found.entries) > most:
         notices.append(f"{len(images):,} of {len(found.entries):,} pictures were taken at random")
@@ -122,7 +122,7 @@ def read_pictures(
         if tiles > MAX_TILES:
             many = f"more than {MAX_TILES:,} images of {sized(shape)} up to {file}"
             raise Mistake(f"--images {folder}: {many}; give fewer at a time")
-    remarks.merge(RESIZED, f"{RESIZED} {{}} sizes to {sized(shape)}")
+    remarks.merge_sizes(shape)
     if not pictures:
         raise Mistake(f"--images {folder}: {remarks.lines()[0]}; name a folder of pictures")
     return pictures, [*found.remarks.lines(), *remarks.lines()]

@@ -10,15 +10,15 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lab.data.pictures import ENDINGS, Unreadable
+from lab.data.pictures import ENDINGS, RESIZED, Unreadable
 from lab.errors import Mistake
-from lab.text import counted, printable
+from lab.text import counted, printable, sized
 
 # Left in folders by operating systems; names that begin with a dot are skipped, too.
 SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"}
@@ -36,33 +36,25 @@ class Remarks:
     """Collects remarks about files, for one line each with their count and the first names."""
 
     def __init__(self) -> None:
-        self.names: dict[str, list[str]] = defaultdict(list)
-        self.counts: Counter[str] = Counter()
-        self.nouns: dict[str, str] = {}
+        self.names: dict[tuple[str, str], list[str]] = defaultdict(list)  # by remark and noun
 
     def add(self, remark: str, name: object, noun: str = "file") -> None:
         """Record that the remark applies to a file, or to what `noun` says."""
-        self.nouns[remark] = noun
-        self.counts[remark] += 1
-        if self.counts[remark] <= NAMED:
-            self.names[remark].append(printable(str(name)))
+        self.names[remark, noun].append(printable(str(name)))
 
-    def merge(self, start: str, into: str) -> None:
-        """Merge more than three remarks that begin with `start`; `into` has {} for their number."""
-        several = [remark for remark in self.counts if remark.startswith(start)]
+    def merge_sizes(self, shape: Sequence[int]) -> None:
+        """Merge more than three remarks that a picture was resized to `shape` (C, H, W)."""
+        several = [key for key in self.names if key[0].startswith(RESIZED)]
         if len(several) > NAMED:
-            whole = into.format(f"{len(several):,}")
-            self.counts[whole] = sum(map(self.counts.pop, several))
-            names = [name for remark in several for name in self.names.pop(remark)]
-            self.names[whole] = names[:NAMED]
+            names = [name for key in several for name in self.names.pop(key)]
+            self.names[f"{RESIZED} {len(several):,} sizes to {sized(shape)}", "file"] = names
 
     def lines(self) -> list[str]:
         """`resized from 40 x 40 to 28 x 28: 7 files (a.png, b.png, c.png, ...)`."""
         lines = []
-        for remark, count in self.counts.items():
-            names = self.names[remark] + (["..."] if count > NAMED else [])
-            noun = self.nouns.get(remark, "file")
-            lines.append(f"{remark}: {counted(count, noun)} ({', '.join(names)})")
+        for (remark, noun), names in self.names.items():
+            shown = names[:NAMED] + ["..."] * (len(names) > NAMED)
+            lines.append(f"{remark}: {counted(len(names), noun)} ({', '.join(shown)})")
         return lines
 
 

@@ -9,7 +9,6 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class Unreadable(Exception):
 
 
 @contextlib.contextmanager
-def without_trust(formats: Sequence[str]) -> Iterator[None]:
+def without_trust() -> Iterator[None]:
     """Suppress Pillow's warnings, and turn whatever it raises into Unreadable."""
     try:
         with warnings.catch_warnings():
@@ -51,27 +50,23 @@ def without_trust(formats: Sequence[str]) -> Iterator[None]:
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"not a picture of the kind {', '.join(formats[:4])}") from None
+        raise Unreadable(f"not a picture of the kind {', '.join(FORMATS[:4])}") from None
     except Exception as error:  # Pillow may raise anything for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(shortened(reason, 80)) from None
 
 
 def opened(
-    file: Path | io.BytesIO,
-    formats: Sequence[str] = ("PNG",),
-    most_pixels: int = MAX_PIXELS,
-    side: int | None = None,
-) -> Any:
+    file: Path | io.BytesIO, most_pixels: int = MAX_PIXELS, side: int | None = None
+) -> Image.Image:
     """Load a picture and turn it upright; raises Unreadable.
 
-    formats: the ones that Pillow may try; with all of them it might run Ghostscript. side: that of
-    the image to which the picture will be reduced; lets a JPEG be decoded at a smaller size, of at
-    least twice that side.
+    side: that of the image to which the picture will be reduced; lets a JPEG be decoded at a
+    smaller size, of at least twice that side.
     """
     if isinstance(file, Path) and not file.is_file():
         raise Unreadable("no file")  # reading a pipe might wait for ever
-    with without_trust(formats), Image.open(file, formats=formats) as picture:
+    with without_trust(), Image.open(file, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > most_pixels:
             raise Unreadable(f"{width} x {height} pixels is too large")
@@ -97,7 +92,7 @@ def converted(
     Raises Unreadable.
     """
     channels, height, width = shape
-    with without_trust(FORMATS):
+    with without_trust():
         image, changes = flattened(picture)
         if image.size != (width, height):
             changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))
