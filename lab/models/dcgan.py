@@ -9,12 +9,11 @@ from lab.models.layers import (
     ACTIVATIONS,
     LABEL_DIM,
     MAX_CONVOLUTIONS,
-    OUTPUTS,
-    LabelledLatent,
-    LabelProjection,
-    make_layer,
+    Discriminator,
+    Generator,
+    activated,
 )
-from lab.models.mlp import MLPDiscriminator, compute_logits, hidden_layers
+from lab.models.mlp import MLPDiscriminator, hidden_layers, latent_layers
 from lab.text import sized
 
 LEAST_SIDE = 4  # side of the smallest feature maps that `channels_for` chooses
@@ -49,14 +48,13 @@ def _fewer(channels: int, sides: Sequence[int]) -> int:
     return max(8, int(channels * min(1, FULL_SIDE / max(sides))) // 8 * 8)
 
 
-class DCGANGenerator(nn.Module):
-    """Convolutional generator: latent (N, latent_dim) -> images (N, *shape) in [-1, 1].
+class DCGANGenerator(Generator):
+    """Fully connected layers with widths `hidden`, then convolutions that double the side.
 
-    Fully connected layers with widths `hidden`, then transposed convolutions that double the side.
     With channels (C1, C2) the feature maps are C1 at a quarter of the image's side, C2 at half of
     it, and then the image; full_maps > 0 adds a layer of so many channels at the full side before
-    the image. classes: of a conditional generator; 0 for an unconditional one. ValueError for an
-    unknown activation or output, or if the sides cannot be halved once per channel.
+    the image. ValueError for an unknown activation or output, or if the sides cannot be halved once
+    per channel.
     """
 
     def __init__(
@@ -71,43 +69,24 @@ class DCGANGenerator(nn.Module):
         output: str = "tanh",
         classes: int = 0,
     ) -> None:
-        super().__init__()
-        self.latent_dim, self.classes = latent_dim, classes
         height, width = smallest_maps(shape, channels)
-        bias = not batch_norm  # batch normalisation would remove it again
-
-        def activated(layer: nn.Module, norm: type[nn.Module], channels: int) -> list[nn.Module]:
-            norms = [norm(channels)] if batch_norm else []
-            return [layer, *norms, make_layer(activation, ACTIVATIONS)]
-
-        layers: list[nn.Module] = []
-        inputs = latent_dim + LABEL_DIM * bool(classes)
-        for wide_in, wide in pairwise((inputs, *hidden, height * width * channels[0])):
-            layers += activated(nn.Linear(wide_in, wide, bias), nn.BatchNorm1d, wide)
+        inputs, first = latent_dim + LABEL_DIM * bool(classes), height * width * channels[0]
+        layers = latent_layers((inputs, *hidden, first), batch_norm, activation)
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
         for maps_in, maps in pairwise((*channels, full_maps) if full_maps else channels):
-            layers += activated(_doubling(maps_in, maps, bias), nn.BatchNorm2d, maps)
+            doubling = _doubling(maps_in, maps, bias=not batch_norm)
+            layers += activated(doubling, nn.BatchNorm2d(maps) if batch_norm else None, activation)
         last = _same_side(full_maps, shape[0]) if full_maps else _doubling(channels[-1], shape[0])
-        self.layers = nn.Sequential(*layers, last)
-        self.output = make_layer(output, OUTPUTS)
-        self.labelled = LabelledLatent(classes) if classes else None
-
-    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents (N, latent_dim), and labels int64 (N,) if conditional -> (N, *shape)."""
-        if self.labelled:
-            latent = self.labelled(latent, labels)
-        # float32, because tanh saturates sooner in bfloat16.
-        return self.output(self.layers(latent).float())
+        super().__init__([*layers, last], latent_dim, output, classes)
 
 
-class DCGANDiscriminator(nn.Module):
-    """Convolutional discriminator: images (N, *shape) -> logits (N,), positive for real.
+class DCGANDiscriminator(Discriminator):
+    """Convolutions, then fully connected layers with widths `hidden`.
 
-    A convolution with `full_maps` channels at the full side, if not 0, one with stride 2 for each
-    of `channels`, and fully connected layers with widths `hidden`. pyramid: add the logits of a
-    fully connected discriminator on pyramid bands, which responds to shapes where convolutions
-    respond to texture. classes: of a conditional discriminator; 0 for an unconditional one.
-    ValueError if the sides cannot be halved once per channel, or do not suit a pyramid.
+    The convolutions have `full_maps` channels at the full side, if not 0, and stride 2 for each of
+    `channels`. pyramid: add the logits of a fully connected discriminator on pyramid bands, which
+    responds to shapes where convolutions respond to texture. ValueError if the sides cannot be
+    halved once per channel, or do not suit a pyramid.
     """
 
     def __init__(
@@ -120,7 +99,6 @@ class DCGANDiscriminator(nn.Module):
         pyramid: bool = False,
         classes: int = 0,
     ) -> None:
-        super().__init__()
         height, width = smallest_maps(shape, channels)
         layers: list[nn.Module] = []
         if full_maps:
@@ -129,16 +107,13 @@ class DCGANDiscriminator(nn.Module):
             halving = nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
             layers += [halving, ACTIVATIONS["leaky-relu"]()]
         inputs = channels[-1] * height * width
-        self.layers = nn.Sequential(*layers, nn.Flatten(), *hidden_layers(inputs, hidden, dropout))
-        features = self.layers[-1].in_features
-        self.projection = LabelProjection(classes, features) if classes else None
+        super().__init__([*layers, nn.Flatten(), *hidden_layers(inputs, hidden, dropout)], classes)
         self.beside = None  # the fully connected branch
         if pyramid:
             self.beside = MLPDiscriminator(shape, BAND_HIDDEN, dropout, pyramid, classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images (N, *shape), and labels int64 (N,) if conditional -> (N,)."""
-        logits = compute_logits(self.layers, self.projection, images, labels)
+        logits = super().forward(images, labels)
         return logits + self.beside(images, labels) if self.beside else logits
 
 

@@ -1,6 +1,6 @@
 """Layers that several networks share, and bounds on their sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -47,6 +47,11 @@ def make_layer(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn.M
     return layers[name]()
 
 
+def activated(layer: nn.Module, norm: nn.Module | None, activation: str) -> list[nn.Module]:
+    """A layer, a batch normalisation unless it is None, and an activation of ACTIVATIONS."""
+    return [layer, *([norm] if norm else []), make_layer(activation, ACTIVATIONS)]
+
+
 class LabelledLatent(nn.Embedding):
     """The input of a conditional generator: the latent and a learned embedding of the class label.
 
@@ -63,6 +68,29 @@ class LabelledLatent(nn.Embedding):
         return torch.cat((latent, super().forward(labels)), 1)
 
 
+class Generator(nn.Module):
+    """A generator: latents (N, latent_dim) -> images (N, *shape) in [-1, 1].
+
+    output: the function after `layers`. classes: of a conditional generator, else 0.
+    """
+
+    def __init__(
+        self, layers: Iterable[nn.Module], latent_dim: int, output: str, classes: int
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.classes = latent_dim, classes
+        self.layers = nn.Sequential(*layers)
+        self.output = make_layer(output, OUTPUTS)
+        self.labelled = LabelledLatent(classes) if classes else None
+
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents (N, latent_dim), and labels int64 (N,) if conditional -> (N, *shape)."""
+        if self.labelled:
+            latent = self.labelled(latent, labels)
+        # float32, because tanh saturates sooner in bfloat16.
+        return self.output(self.layers(latent).float())
+
+
 class LabelProjection(nn.Embedding):
     """The label's term in a discriminator's logit: its embedding times the last features.
 
@@ -76,6 +104,30 @@ class LabelProjection(nn.Embedding):
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """(N, features), int64 (N,) -> (N, 1)."""
         return (super().forward(labels) * features).sum(1, keepdim=True)
+
+
+class Discriminator(nn.Module):
+    """A discriminator: images (N, *shape) -> logits (N,), positive for real.
+
+    layers: the last one is linear. classes: of a conditional discriminator, else 0.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        features = self.layers[-1].in_features
+        self.projection = LabelProjection(classes, features) if classes else None
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images (N, *shape), and labels int64 (N,) if conditional -> (N,)."""
+        *to_features, last = self.layers
+        features = images
+        for layer in to_features:
+            features = layer(features)
+        logits = last(features)
+        if self.projection:
+            logits = logits + self.projection(features, labels)
+        return logits.float().squeeze(1)
 
 
 def classes_in_turn(count: int, classes: int) -> Tensor:
