@@ -46,7 +46,7 @@ RECIPES = {  # options of gan_lab.py for MNIST, and for Fashion-MNIST
     "dcgan": ("--recipe dcgan", "--recipe dcgan"),
     "full-maps": (FULL, FULL),
     "best": ("--recipe best", "--recipe best"),
-    PRETRAINED: (f"{LONG} 17000000", f"{LONG} 25000000"),  # as train_generators.py
+    PRETRAINED: (f"{LONG} 17000000", f"{LONG} 25000000"),  # as lab/models/weights/train.py
 }
 COLUMNS = {  # key of the figures: title and format
     "fid": ("FID", "{:.2f}"),
