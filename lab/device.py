@@ -52,11 +52,8 @@ def processes() -> int:
 
 
 def set_up_torch() -> None:
-    """Configure torch: threads, deterministic algorithms, denormal numbers, freed memory.
-
-    `run_script` restores the former settings at the end, for notebooks.
-    """
-    undo = UNDO_AT_EXIT.callback
+    """Configure torch: threads, deterministic algorithms, denormal numbers, freed memory."""
+    undo = UNDO_AT_EXIT.callback  # for notebooks
     undo(torch.set_num_threads, torch.get_num_threads())
     undo(setattr, cudnn, "deterministic", cudnn.deterministic)
     undo(torch.set_flush_denormal, not torch.full((), 1e-40) * 1)  # whether they are flushed now
@@ -105,11 +102,7 @@ def full_precision() -> Iterator[None]:
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device has units for it: CPUs with AVX-512 BF16, NVIDIA GPUs since Ampere.
-
-    Such CPUs are Intel's server processors of 2021 and later, which have AMX too, and AMD's since
-    2022 (Zen 4).
-    """
+    """Whether the device has units for it: CPUs with AVX-512 BF16, NVIDIA GPUs since Ampere."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     supported = torch.cpu._is_avx512_bf16_supported()  # no public function before torch 2.9
@@ -122,11 +115,8 @@ def _instructions() -> str:
 
 
 def available_cores() -> int:
-    """The number of threads to use: OMP_NUM_THREADS, else the cores available to this process.
-
-    These are limited by CPU affinity and by a container's CPU quota. OMP_NUM_THREADS may be a list
-    for nested loops, of which the first number counts.
-    """
+    """The number of threads to use: OMP_NUM_THREADS, else the cores available to this process."""
+    # It may be a list for nested loops, of which the first number counts.
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if threads.isdecimal() and int(threads):
         return min(int(threads), MAX_THREADS)

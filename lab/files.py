@@ -165,13 +165,12 @@ def is_locked(folder: Path) -> bool:
     """Whether another program has locked `folder`; False if this user may not know."""
     if not (folder / LOCK_FILE).exists():
         return False
-    lock = FileLock(folder / LOCK_FILE)
     try:
-        with lock.acquire(timeout=LOCK_TIMEOUT, poll_interval=LOCK_TIMEOUT / 10):
+        with locked(folder, wait=False):
             return False
-    except Timeout:
+    except Fault:
         return True
-    except (OSError, NotImplementedError):
+    except OSError:
         return False
 
 

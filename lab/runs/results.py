@@ -70,9 +70,6 @@ class RestorationResults:
     @cached_property
     def scores(self) -> Scores:
         """scores.json, read once; empty if the file is missing or damaged."""
-        return self._read()
-
-    def _read(self) -> Scores:
         return schema.read_if_sound(self.scores_path, Scores, self.remarks) or Scores()
 
     def save(
@@ -100,10 +97,10 @@ class RestorationResults:
 
     def _remove_outdated(self, networks: Networks, keep: Collection[str]) -> dict[str, Sheet]:
         """Remove the sheets of other networks, except pictures in `keep`; returns the rest."""
-        scores = self._read()
-        same_generator = scores.generator_sha256 == networks.generator_sha256
+        self.__dict__.pop("scores", None)  # another program may have written to the folder
+        same_generator = self.scores.generator_sha256 == networks.generator_sha256
         kept, removed = {}, []
-        for name, sheet in scores.sheets.items():
+        for name, sheet in self.scores.sheets.items():
             pairs = [(getattr(sheet, key), sha256) for key, sha256 in networks.restorers.items()]
             if same_generator and all(None in pair or pair[0] == pair[1] for pair in pairs):
                 kept[name] = sheet
