@@ -7,6 +7,7 @@ sees the noise if its inputs are frequency bands, scaled to similar variances.
 
 import math
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -37,7 +38,6 @@ class BandLinear(nn.Module):
         bound = 1 / math.sqrt(inputs)  # the initialisation of nn.Linear
         self.weight = nn.Parameter(torch.empty(inputs, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
-        self._pyramids: dict[bool, tuple[Tensor, Tensor]] = {}  # by whether they are sparse
 
     def forward(self, images: Tensor) -> Tensor:
         if self.side > MAX_MATRIX_SIDE:
@@ -45,36 +45,16 @@ class BandLinear(nn.Module):
             return torch.addmm(self.bias, bands.view(len(images), -1), self.weight)
         if images.is_cpu and torch.get_float32_matmul_precision() == "highest":
             return torch.addmm(self.bias, images, _PixelWeights.apply(self.weight, self))
-        parts = images.chunk(self.channels, dim=1)
-        bands = [part @ self.pyramid(sparse=False)[0] for part in parts]
+        pyramid, _ = pyramid_and_transpose(self.side, False, images.device, self.weight.dtype)
+        bands = [part @ pyramid for part in images.chunk(self.channels, dim=1)]
         return torch.addmm(self.bias, torch.cat(bands, dim=1), self.weight)
 
     def sparse_product(self, values: Tensor, transposed: bool) -> Tensor:
         """P or its transpose times the rows of `values` that belong to each channel."""
-        matrix = self.pyramid(sparse=True)[transposed]
+        pair = pyramid_and_transpose(self.side, True, values.device, values.dtype)
         # Contiguous, since the product with a transposed view takes fifty times as long.
-        products = [matrix @ part for part in values.contiguous().chunk(self.channels)]
+        products = [pair[transposed] @ part for part in values.contiguous().chunk(self.channels)]
         return products[0] if self.channels == 1 else torch.cat(products)
-
-    def pyramid(self, sparse: bool) -> tuple[Tensor, Tensor]:
-        """P and its transpose on the device of the weights, computed on first use.
-
-        sparse: as sparse matrices; 3 % of the entries of P are not zero.
-        """
-        if sparse not in self._pyramids:
-            pyramid = laplacian_pyramid(self.side).to(self.weight)
-            pair = pyramid, pyramid.T.contiguous()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch warns that the CSR layout is in beta
-                self._pyramids[sparse] = tuple(p.to_sparse_csr() if sparse else p for p in pair)
-        return self._pyramids[sparse]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pyramids": {}}  # torch cannot copy sparse matrices
-
-    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        self._pyramids = {}  # device or dtype may change
-        return super()._apply(*args, **kwargs)
 
 
 class _PixelWeights(torch.autograd.Function):
@@ -108,6 +88,19 @@ def laplacian_pyramid(side: int) -> Tensor:
     latter, each multiplied by its entry of BAND_GAINS.
     """
     return bands_of(torch.eye(side * side).view(-1, 1, side, side))
+
+
+@lru_cache
+@torch.inference_mode(False)  # otherwise a first use in that mode would exclude training
+def pyramid_and_transpose(
+    side: int, sparse: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """`laplacian_pyramid` and its transpose; if `sparse`, as such matrices: 3 % are not zero."""
+    pyramid = laplacian_pyramid(side).to(device, dtype)
+    pair = pyramid, pyramid.T.contiguous()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that the CSR layout is in beta
+        return tuple(each.to_sparse_csr() if sparse else each for each in pair)
 
 
 def bands_of(images: Tensor) -> Tensor:
