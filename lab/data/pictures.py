@@ -20,11 +20,8 @@ from lab.text import shortened, sized
 MAX_PIXELS = 50_000_000  # in a picture
 Image.init()  # loads all of Pillow's formats; some builds have no AVIF
 # Formats of pictures whose decoders run no other program, as that of EPS runs Ghostscript.
-KNOWN_FORMATS = (
-    *("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO"),
-    *("PCX", "QOI", "SGI", "PSD", "DDS", "TGA"),
-)
-FORMATS = tuple(name for name in KNOWN_FORMATS if name in Image.OPEN)
+KNOWN = "PNG JPEG BMP DIB WEBP GIF TIFF AVIF JPEG2000 PPM ICO PCX QOI SGI PSD DDS TGA"
+FORMATS = tuple(name for name in KNOWN.split() if name in Image.OPEN)
 # MPO files contain several JPEG pictures, of which the first is read.
 ENDINGS = [end for end, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")]
 Turn = Image.Transpose

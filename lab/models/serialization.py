@@ -129,9 +129,7 @@ def _from_version_1(role: str, content: dict[str, Any]) -> dict[str, Any]:
 def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) -> nn.Module:
     """The network in `content`, read from `path`; Fault if config or weights do not fit."""
     kind, config, state = (content.get(name) for name in ("kind", "config", "state_dict"))
-    if not isinstance(kind, str):
-        raise Fault(f"{path}: the kind of its network is missing")
-    if kind not in ROLES[role]:
+    if not isinstance(kind, str) or kind not in ROLES[role]:
         raise Fault(f"{path}: no {role} is called {kind!r}")
     if config.get("shape") != list(spec.shape):
         raise Fault(f"{path}: its network is for other images than those of {spec.title}")
