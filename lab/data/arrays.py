@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +18,14 @@ NAMES = (  # of the arrays in an npz: (images, labels) of the whole set, or of e
 )
 
 
-@dataclass
-class Arrays:
-    """(images, labels) of the training half, and of the test half if there is one.
-
-    Images are uint8 (N, H, W) or (N, H, W, 3), labels (N,) or None.
-    """
-
-    halves: list[tuple[np.ndarray, np.ndarray | None]] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+# Images uint8 (N, H, W) or (N, H, W, 3) and labels (N,) or None of the training half, and of the
+# test half if there is one.
+Halves = list[tuple[np.ndarray, np.ndarray | None]]
 
 
-def read_npz(path: Path, flag: str) -> Arrays:
-    """Read the images and labels of an npz file. flag: `--dataset PATH`, for the Mistake."""
-    found = Arrays()
+def read_npz(path: Path, flag: str) -> tuple[Halves, list[str]]:
+    """The halves in an npz file, and notices. flag: `--dataset PATH`, for the Mistake."""
+    found, notices = [], []
     with open_zip(path, flag) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         halves = next((halves for halves in NAMES if halves[0][0] in members), None)
@@ -42,11 +35,11 @@ def read_npz(path: Path, flag: str) -> Arrays:
         for images, labels in halves:
             if images not in members:
                 continue
-            values, notices = _levels(_array(archive, members[images], flag), f"{flag}: {images}")
-            found.notices += [f"{images}: {notice}" for notice in notices]
+            values, changes = _levels(_array(archive, members[images], flag), f"{flag}: {images}")
+            notices += [f"{images}: {change}" for change in changes]
             classes = _array(archive, members[labels], flag) if labels in members else None
-            found.halves.append((values, _labels(classes, len(values), flag)))
-    return found
+            found.append((values, _labels(classes, len(values), flag)))
+    return found, notices
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.ndarray:
@@ -128,12 +121,12 @@ def idx_folder(folder: Path) -> Path | None:
     return next((p for p in (folder, folder / "raw") if find_file(p, "train", "images")), None)
 
 
-def read_idx_folder(folder: Path, flag: str) -> Arrays:
+def read_idx_folder(folder: Path, flag: str) -> tuple[Halves, list[str]]:
     """Read IDX files of any square size; labels and test half are optional. Raises Fault."""
-    found = Arrays()
+    found = []
     for part in ("train", "t10k"):
         if images := find_file(folder, part, "images"):
             pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
             classes = labels and read_idx(labels, ()).numpy()
-            found.halves.append((pixels, _labels(classes, len(pixels), flag)))
-    return found
+            found.append((pixels, _labels(classes, len(pixels), flag)))
+    return found, []

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lab.data.arrays import Arrays
+from lab.data.arrays import Halves
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
 from lab.data.pictures import Unreadable, converted, opened
 from lab.device import check_memory
@@ -185,9 +185,11 @@ def _assign_classes(
     ]
 
 
-def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
+def from_arrays(
+    found: Halves, notices: list[str], side: int | None, colour: bool | None, flag: str
+) -> UnsortedSet:
     """Convert arrays, each image in the same way as a picture."""
-    halves = [images for images, _ in found.halves]
+    halves = [images for images, _ in found]
     count = sum(map(len, halves))
     _check_count(count, "images", flag, Remarks())
     side = side or _common_side({half.shape[1:3] for half in halves})
@@ -200,15 +202,14 @@ def from_arrays(found: Arrays, side: int | None, colour: bool | None, flag: str)
         for change in changes:
             remarks.add(change, index, "image")
     images, lines = _reduce_to_grey(images, colour)
-    labels = [labels.tolist() for _, labels in found.halves if labels is not None]
+    labels = [labels.tolist() for _, labels in found if labels is not None]
     classes = [printable(str(label))[:MAX_NAME] or "?" for label in itertools.chain(*labels)]
     if labels and len(classes) != count:
         classes = []
         lines.append("labels of one half only: the set counts as unlabelled")
     is_test = [index >= len(halves[0]) for index in range(count)] if halves[1:] else None
-    return UnsortedSet(
-        images, classes or [""] * count, is_test, found.notices + remarks.lines() + lines
-    )
+    notices = [*notices, *remarks.lines(), *lines]
+    return UnsortedSet(images, classes or [""] * count, is_test, notices)
 
 
 def _common_side(sizes: Iterable[tuple[int, int]]) -> int:

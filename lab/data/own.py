@@ -54,7 +54,7 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     is_zip, home = path.is_file(), arrays.idx_folder(path)
     if home or (is_zip and path.suffix.lower() == ".npz"):
         found = arrays.read_idx_folder(home, flag) if home else arrays.read_npz(path, flag)
-        return _sorted_set(from_arrays(found, side, colour, flag), flag)
+        return _sorted_set(from_arrays(*found, side, colour, flag), flag)
     files = None if is_zip else listing.list_folder(path)
     facts = files.facts() if files else listing.stamp_of(path.stat())
     cache = _cache_path(path, facts, side, colour)

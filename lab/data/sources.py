@@ -6,7 +6,6 @@ A source finds its files below a folder, reads them, and downloads them.
 import hashlib
 import http.client
 import math
-import queue
 import socket
 import tempfile
 import threading
@@ -174,22 +173,21 @@ def await_answer(url: str) -> None:
     Requests the first byte with GET, since many proxies refuse HEAD. Runs in a thread, since a name
     look-up without a network can take longer than any time-out that Python offers.
     """
-    answers: queue.Queue[str] = queue.Queue()  # "" for success, else the reason of the failure
+    refusal = "no answer from the server"
 
     def ask() -> None:
+        nonlocal refusal
         request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
         try:
             with urllib.request.urlopen(request, timeout=NETWORK_PATIENCE):
-                answers.put("")
+                refusal = ""
         # ValueError: a malformed proxy.
         except (OSError, ValueError, http.client.HTTPException) as error:
-            answers.put(_reason(error))
+            refusal = _reason(error)
 
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        refusal = answers.get(timeout=NETWORK_PATIENCE)
-    except queue.Empty:
-        refusal = "no answer from the server"
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(NETWORK_PATIENCE)
     if refusal:
         raise NoDownload(refusal)
 
