@@ -111,9 +111,6 @@ def _read_onnx(path: Path) -> Images:
     return run
 
 
-# safetensors
-
-
 def _write_safetensors(generator: nn.Module, path: Path) -> None:
     from safetensors.torch import save
 

@@ -40,8 +40,6 @@ class Run(RunFiles):
     options = property(lambda run: run.config_or_default.options)  # unchecked, may be {}
     figures = property(lambda run: run.evaluation.figures if run.evaluation else {})
 
-    # Creating and finding runs
-
     @classmethod
     def create(cls, outputs: Path, name: str) -> Run:
         """Make the next free folder, such as `outputs/fashion-001`; all sets share the numbers."""
@@ -112,8 +110,6 @@ class Run(RunFiles):
         script, folder = (str(Path(path).absolute()) for path in (sys.argv[0], self.path))
         return command_line(["python", script, option, folder])
 
-    # Locking
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the run and remove temporary files of a killed training; Fault if it is locked.
@@ -125,8 +121,6 @@ class Run(RunFiles):
                 for path in filter(Path.is_file, folder.glob(".*.part")):
                     path.unlink(missing_ok=True)
             yield
-
-    # Reading
 
     @cached_property
     def config(self) -> Config:
@@ -185,8 +179,6 @@ class Run(RunFiles):
     def was_trained_on(self, dataset: Dataset) -> bool:
         """Whether `dataset` has the run's images; True if config.json has no fingerprint."""
         return self.config.data.fingerprint in ("", dataset.fingerprint)
-
-    # Writing
 
     def write_config(
         self, options: dict[str, Any], other_than_recipe: str, dataset: Dataset, machine: dict

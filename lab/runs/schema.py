@@ -189,9 +189,6 @@ class Scores(Record):
         return {name: sheet for name, sheet in sheets.items() if is_plain_name(name)}
 
 
-# history.csv
-
-
 def history_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of a history, one per epoch; columns in the order of their first appearance."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
