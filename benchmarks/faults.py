@@ -212,13 +212,13 @@ def battery(place: Place) -> Tries:
     save_generator(Path(good), latent_dim=8, hidden=(16,))
     for script, main in MAINS.items():
         kind = main.__globals__["Options"]
-        fields = [field for field in kind.__dataclass_fields__.values() if field.type != "bool"]
+        fields = [field for field in kind.__dataclass_fields__.values() if field.type is not bool]
         for field in fields:
             flag = flag_of(field.name)
             for value in BATTERY:
                 try:
                     given_options(kind, [f"{flag}={value}"])
-                    if field.type not in ("Path", "Path | None", "str | None"):
+                    if field.type not in (Path, Path | None, str | None):
                         continue  # it is in range: no nonsense
                     if field.name in ("out", "report", "resume", "list") and value != "/dev/null":
                         continue  # any name will do, but one that is too long

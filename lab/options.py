@@ -20,10 +20,6 @@ from lab.errors import Fault, Mistake
 from lab.files import at_home, check_path
 from lab.text import shortened
 
-# Names in the annotations of options. typing.get_type_hints looks names up in the module of the
-# class, which is another one when the script runs under a profiler.
-NAMES = {"Path": Path}
-
 Options = TypeVar("Options")
 
 
@@ -218,7 +214,7 @@ def _refuse_decimal_comma(field: dataclasses.Field, text: str) -> None:
 
 def _declared(kind: type) -> list[tuple[dataclasses.Field, Any]]:
     """Every option with its type; `int | None` counts as int, since None means "not given"."""
-    hints = typing.get_type_hints(kind, NAMES).values()
+    hints = typing.get_type_hints(kind).values()
     kinds = (typing.get_args(x)[0] if isinstance(x, types.UnionType) else x for x in hints)
     return list(zip(dataclasses.fields(kind), kinds, strict=True))
 
