@@ -5,14 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lab.models.layers import (
-    ACTIVATIONS,
-    LABEL_DIM,
-    MAX_CONVOLUTIONS,
-    Discriminator,
-    Generator,
-    activated,
-)
+from lab.models.layers import LABEL_DIM, MAX_CONVOLUTIONS, Discriminator, Generator, activated
 from lab.models.mlp import MLPDiscriminator, hidden_layers, latent_layers
 from lab.text import sized
 
@@ -75,7 +68,7 @@ class DCGANGenerator(Generator):
         layers.append(nn.Unflatten(1, (channels[0], height, width)))
         for maps_in, maps in pairwise((*channels, full_maps) if full_maps else channels):
             doubling = _doubling(maps_in, maps, bias=not batch_norm)
-            layers += activated(doubling, nn.BatchNorm2d(maps) if batch_norm else None, activation)
+            layers += activated(doubling, activation, nn.BatchNorm2d(maps) if batch_norm else None)
         last = _same_side(full_maps, shape[0]) if full_maps else _doubling(channels[-1], shape[0])
         super().__init__([*layers, last], latent_dim, output, classes)
 
@@ -102,10 +95,9 @@ class DCGANDiscriminator(Discriminator):
         height, width = smallest_maps(shape, channels)
         layers: list[nn.Module] = []
         if full_maps:
-            layers += [_same_side(shape[0], full_maps), ACTIVATIONS["leaky-relu"]()]
+            layers += activated(_same_side(shape[0], full_maps))
         for maps_in, maps in pairwise((full_maps or shape[0], *channels)):
-            halving = nn.Conv2d(maps_in, maps, 4, stride=2, padding=1)
-            layers += [halving, ACTIVATIONS["leaky-relu"]()]
+            layers += activated(nn.Conv2d(maps_in, maps, 4, stride=2, padding=1))
         inputs = channels[-1] * height * width
         super().__init__([*layers, nn.Flatten(), *hidden_layers(inputs, hidden, dropout)], classes)
         self.beside = None  # the fully connected branch

@@ -47,8 +47,10 @@ def make_layer(name: str, layers: Mapping[str, Callable[[], nn.Module]]) -> nn.M
     return layers[name]()
 
 
-def activated(layer: nn.Module, norm: nn.Module | None, activation: str) -> list[nn.Module]:
-    """A layer, a batch normalisation unless it is None, and an activation of ACTIVATIONS."""
+def activated(
+    layer: nn.Module, activation: str = "leaky-relu", norm: nn.Module | None = None
+) -> list[nn.Module]:
+    """A layer, its batch normalisation if it has one, and an activation of ACTIVATIONS."""
     return [layer, *([norm] if norm else []), make_layer(activation, ACTIVATIONS)]
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from lab.models.bands import BandLinear
-from lab.models.layers import ACTIVATIONS, LABEL_DIM, Discriminator, Generator, activated
+from lab.models.layers import LABEL_DIM, Discriminator, Generator, activated
 
 
 class MLPGenerator(Generator):
@@ -62,7 +62,7 @@ def latent_layers(widths: Sequence[int], batch_norm: bool, activation: str) -> l
     for width_in, width in pairwise(widths):
         # Batch normalisation would remove a bias again.
         linear = nn.Linear(width_in, width, bias=not batch_norm)
-        layers += activated(linear, nn.BatchNorm1d(width) if batch_norm else None, activation)
+        layers += activated(linear, activation, nn.BatchNorm1d(width) if batch_norm else None)
     return layers
 
 
@@ -70,6 +70,6 @@ def hidden_layers(inputs: int, hidden: Sequence[int], dropout: float) -> list[nn
     """The fully connected layers of a discriminator: (N, inputs) -> logits (N, 1)."""
     layers: list[nn.Module] = []
     for width_in, width in pairwise((inputs, *hidden)):
-        layers += [nn.Linear(width_in, width), ACTIVATIONS["leaky-relu"]()]
+        layers += activated(nn.Linear(width_in, width))
         layers += [nn.Dropout(dropout)] if dropout else []
     return [*layers, nn.Linear((inputs, *hidden)[-1], 1)]

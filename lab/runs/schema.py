@@ -6,20 +6,11 @@ remark about damaged parts. A file that is not a JSON object raises Fault.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from lab.errors import Fault
 from lab.files import is_plain_name, read_json
@@ -54,9 +45,7 @@ class Record(BaseModel):
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _default_where_damaged(
-        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> Any:
+    def _default_where_damaged(cls, value: Any, check: Callable[[Any], Any], info: Any) -> Any:
         try:
             return check(value)
         except ValidationError:
