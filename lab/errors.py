@@ -202,15 +202,11 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         _exit(_os_error_line(error), 1)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        on_cpu = "can't allocate memory" in str(error)  # in a RuntimeError of torch
+        on_gpu = type(error).__name__ == "OutOfMemoryError"
+        if not (on_cpu or on_gpu or isinstance(error, MemoryError)):
             raise
         _exit("out of memory; smaller batches, networks or counts need less", 1)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; torch on a CPU raises a RuntimeError with this message."""
-    on_cpu = "can't allocate memory" in str(error)
-    return on_cpu or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _os_error_line(error: OSError) -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-from torch import Tensor
 
 from lab.data import arrays, listing
 from lab.data.conversion import SIDES, UnsortedSet, from_arrays, from_pictures
@@ -75,7 +74,9 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     images, notices = found.images, found.notices
     if not any(bool((image != image[:, :1, :1]).any()) for image in images):
         raise Mistake(f"{flag}: all of its images are blank; name a set of pictures")
-    names = sorted(set(found.classes), key=_class_sort_key)
+    names = sorted(set(found.classes))
+    numbers = sorted(filter(str.isdecimal, names), key=int)
+    names = [*numbers, *(name for name in names if not name.isdecimal())]
     if len(names) > MAX_CLASSES:
         notices = [*notices, f"{len(names):,} classes are too many: the set counts as unlabelled"]
     if not 2 <= len(names) <= MAX_CLASSES:
@@ -87,8 +88,9 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
         raise Mistake(f"{flag}: all of its images are equal; name a set of pictures")
     is_test = found.is_test or _select_test(hashes)
     order = sorted(range(len(images)), key=lambda i: (is_test[i], hashes[i], labels[i]))
-    _reorder_in_place(images, order)
-    labelled = torch.tensor([labels[index] for index in order])
+    indices, labelled = torch.tensor(order), torch.tensor([labels[index] for index in order])
+    for columns in images.view(len(images), -1).split(256, dim=1):  # to copy few of them at a time
+        columns.copy_(columns[indices])
     train = is_test.count(False)
     only_test = {*labels} - {labels[index] for index in order[:train]}
     if only_test:
@@ -109,22 +111,10 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
     return tuple(parts), tuple(names), tuple(notices)
 
 
-def _class_sort_key(name: str) -> tuple[bool, int, str]:
-    """Sorts class names: numbers first, by value, then the others alphabetically."""
-    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
-
-
 def _select_test(hashes: Sequence[bytes]) -> list[bool]:
     """Whether each image is in the test half: a tenth by hash, not none and not all."""
     is_test = [int.from_bytes(digest[-4:], "big") % 10 == 0 for digest in hashes]
     return is_test if len({*is_test}) == 2 else [digest == min(hashes) for digest in hashes]
-
-
-def _reorder_in_place(images: Tensor, order: Sequence[int]) -> None:
-    """Reorder images (N, ...) in place, some columns at a time, without a copy of all of them."""
-    flat, indices = images.view(len(images), -1), torch.tensor(order)
-    for columns in flat.split(256, dim=1):
-        columns.copy_(columns[indices])
 
 
 def _cache_path(path: Path, *how: object) -> Path:

@@ -34,7 +34,11 @@ class BandLinear(nn.Module):
     def __init__(self, channels: int, side: int, width: int) -> None:
         super().__init__()
         self.channels, self.side = channels, side
-        inputs = channels * count_bands(side)
+        if side % 4:
+            raise ValueError(f"a pyramid halves the side twice, which {side} does not allow")
+        if side > MAX_PYRAMID_SIDE:
+            raise ValueError(f"a pyramid of side {side} is too large, {MAX_PYRAMID_SIDE} at most")
+        inputs = channels * (side**2 + (side // 2) ** 2 + (side // 4) ** 2)
         bound = 1 / math.sqrt(inputs)  # the initialisation of nn.Linear
         self.weight = nn.Parameter(torch.empty(inputs, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
@@ -69,15 +73,6 @@ class _PixelWeights(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.layer.sparse_product(gradient, transposed=True), None
-
-
-def count_bands(side: int) -> int:
-    """The number of pyramid coefficients of side^2 pixels; ValueError for an unsuitable side."""
-    if side % 4:
-        raise ValueError(f"a pyramid halves the side twice, which {side} does not allow")
-    if side > MAX_PYRAMID_SIDE:
-        raise ValueError(f"a pyramid of side {side} is too large, {MAX_PYRAMID_SIDE} at most")
-    return side**2 + (side // 2) ** 2 + (side // 4) ** 2
 
 
 def laplacian_pyramid(side: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Layers that several networks share, and bounds on their sizes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -76,9 +76,7 @@ class Generator(nn.Module):
     output: the function after `layers`. classes: of a conditional generator, else 0.
     """
 
-    def __init__(
-        self, layers: Iterable[nn.Module], latent_dim: int, output: str, classes: int
-    ) -> None:
+    def __init__(self, layers: list[nn.Module], latent_dim: int, output: str, classes: int) -> None:
         super().__init__()
         self.latent_dim, self.classes = latent_dim, classes
         self.layers = nn.Sequential(*layers)
@@ -114,7 +112,7 @@ class Discriminator(nn.Module):
     layers: the last one is linear. classes: of a conditional discriminator, else 0.
     """
 
-    def __init__(self, layers: Iterable[nn.Module], classes: int) -> None:
+    def __init__(self, layers: list[nn.Module], classes: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
         features = self.layers[-1].in_features

@@ -71,9 +71,7 @@ def request_from_options(
     if by_classifier and classes:
         raise Mistake("--label-by-classifier: the generator is conditional; leave it out")
     if by_classifier and both:
-        raise Mistake(
-            "--seeds: cannot choose --classes of an unconditional generator; give --count"
-        )
+        raise Mistake("--seeds: cannot choose --classes of an unconditional generator; use --count")
     labels: tuple[int | None, ...] = (None,)
     if "classes" in given:
         labels = parse_classes(given["classes"], names)

@@ -83,7 +83,7 @@ def test_the_test_part_has_a_sixth_as_many_other_seeds():
         (0, False, {"classes": ("1",)}, "without labels; add --label-by-classifier"),
         (0, False, {"per_class": 1}, "without labels; add --label-by-classifier"),
         (10, True, {}, "--label-by-classifier: the generator is conditional"),
-        (0, True, {"seeds": ["1"], "classes": ("1",)}, "give --count"),
+        (0, True, {"seeds": ["1"], "classes": ("1",)}, "use --count"),
         (10, False, {"seeds": ["1"], "per_class": 5}, "--per-class: --seeds sets the number"),
         (10, False, {"count": 1, "seeds": ["1"]}, "--seeds: --count sets the number"),
         (10, False, {"seeds": [f"0-{MAX_SEED}"]}, "4,294,967,296 images"),
