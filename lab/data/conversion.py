@@ -1,7 +1,4 @@
-"""Converts pictures and arrays to images of one shape: that asked for, or a common one.
-
-The folders that pictures are in determine their half and their class.
-"""
+"""Converts pictures and arrays to images of one shape: that asked for, or a common one."""
 
 import contextlib
 import itertools

@@ -1,7 +1,4 @@
-"""Lists the pictures in a folder or zip file, and what is left out. Contents may be hostile.
-
-Nothing is unpacked to disk.
-"""
+"""Lists the pictures in a folder or a zip file that stays packed. Contents may be hostile."""
 
 import contextlib
 import io

@@ -1,7 +1,4 @@
-"""The sources of named sets: torchvision's classes, or IDX files that are read here.
-
-A source finds its files below a folder, reads them, and downloads them.
-"""
+"""The sources of named sets: torchvision's classes, or IDX files that are read here."""
 
 import hashlib
 import http.client
@@ -74,7 +71,7 @@ class TorchvisionSet:
         return next((home for home in homes if (home / self.folders[0]).is_dir()), None)
 
     def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Read the training and the test half; Fault for a missing or damaged file.
+        """Read the training and the test half; Fault for a missing, damaged or wrong file.
 
         shape: (C, H, W) of an image. classes: their number.
         """
@@ -137,24 +134,19 @@ class IdxFiles(TorchvisionSet):
         folders = (home / below for home in (place, place / "data") for below in self.folders)
         return next((folder for folder in folders if find_file(folder, "train", "images")), None)
 
-    def read(self, folder: Path, shape: Sequence[int], classes: int) -> tuple[Part, Part]:
-        """Read the training and the test half; Fault for a missing, damaged or wrong file."""
-        return tuple(_idx_half(folder, part, shape, classes) for part in ("train", "t10k"))
-
-
-def _idx_half(folder: Path, part: str, shape: Sequence[int], classes: int) -> Part:
-    paths = []
-    for what, axes in (("images", 3), ("labels", 1)):
-        paths.append(find_file(folder, part, what))
-        if not paths[-1]:
-            file = f"{part}-{what}-idx{axes}-ubyte (or .gz)"
-            raise Fault(f"{folder}: {file} is missing; download it")
-    images, labels = read_idx(paths[0], shape[1:]).unsqueeze(1), read_idx(paths[1], ())
-    if len(images) != len(labels):
-        raise Fault(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images")
-    if labels.max() >= classes:
-        raise Fault(f"{paths[1]}: label {labels.max()} found, 0 to {classes - 1} expected")
-    return Part.of(images, labels)
+    def _half(self, folder: Path, shape: Sequence[int], classes: int, train: bool) -> Part:
+        paths, part = [], "train" if train else "t10k"
+        for what, axes in (("images", 3), ("labels", 1)):
+            paths.append(find_file(folder, part, what))
+            if not paths[-1]:
+                file = f"{part}-{what}-idx{axes}-ubyte (or .gz)"
+                raise Fault(f"{folder}: {file} is missing; download it")
+        images, labels = read_idx(paths[0], shape[1:]).unsqueeze(1), read_idx(paths[1], ())
+        if len(images) != len(labels):
+            raise Fault(f"{paths[1]}: {len(labels):,} labels for {len(images):,} images")
+        if labels.max() >= classes:
+            raise Fault(f"{paths[1]}: label {labels.max()} found, 0 to {classes - 1} expected")
+        return Part.of(images, labels)
 
 
 def _torchvision_class(name: str) -> Any:
