@@ -36,7 +36,8 @@ from lab.models import DISCRIMINATORS, GENERATORS, layers
 from lab.options import given_options, option, parse, refuse_others
 from lab.runs import OUTPUTS, Run, check_out, load_training_dataset, resume_options
 from lab.seeding import seed_for, stream
-from lab.training import LOSSES, MAX_EPOCHS, Adam, TrainingState, distributed
+from lab.text import command_line
+from lab.training import LOSSES, MAX_EPOCHS, Adam, TrainingState, distributed, plan
 
 WIDTHS = {"low": 1, "high": layers.MAX_WIDTH, "most": layers.MAX_LAYERS}
 CHANNELS = {"low": 1, "high": layers.MAX_CHANNELS, "most": layers.MAX_CONVOLUTIONS}
@@ -328,7 +329,7 @@ def main(began: float | None = None) -> None:
         options = replace(options, data_dir=given.get("data_dir", options.data_dir))
     else:
         options, run = parse(Options, recipes=RECIPES), None
-    options = training.check_options(options, given)
+    options = plan.check_options(options, given)
     where = distributed.pick_local_device(options.device)
     if distributed.is_first() and not run:
         check_out(options.out)
@@ -344,12 +345,12 @@ def main(began: float | None = None) -> None:
             dataset = load(options.dataset, options.data_dir, may_download, *wanted)
     if dataset.path and not run:
         check_apart("--out", options.out, "--dataset", dataset.path)
-    options = training.complete_options(options, dataset, given)
+    options = plan.complete_options(options, dataset, given)
     state = initial_state(options, dataset, where)
     if run and distributed.is_first():
-        training.continue_from(run.checkpoint_path, state, options, dataset)
+        plan.continue_from(run.checkpoint_path, state, options, dataset)
     distributed.broadcast_state(state, dataset)
-    training.print_plan(options, RECIPES[options.recipe], dataset, state)
+    plan.print_plan(options, RECIPES[options.recipe], dataset, state)
     if options.dry_run:
         return
     if distributed.is_first():
@@ -374,8 +375,8 @@ def train_and_save(
             hint = f"continue with: {run.command('--resume')}"
             stack.enter_context(run.locked())
             recipe, machine = RECIPES[options.recipe], device.describe_machine(state.device)
-            changes = training.recipe_changes(options, recipe, dataset.spec.shape)
-            run.write_config(training.stored_options(options), changes, dataset, machine)
+            changes = plan.recipe_changes(options, recipe, dataset.spec.shape)
+            run.write_config(plan.stored_options(options), changes, dataset, machine)
             stack.enter_context(errors.os_errors_as_faults(hint))
             print(f"run folder: {run}", flush=True)
             recorder = report.Recorder(run, options, state, dataset, evaluator, budget, stop, hint)
@@ -390,7 +391,7 @@ def train_and_save(
         with errors.on_interrupt(hint), errors.os_errors_as_faults(hint):
             report.write_pages(run)
     if options.tensorboard:
-        print(f"events: {training.tensorboard_command(run.outputs)}")
+        print("events:", command_line(["tensorboard", "--logdir", str(run.outputs)]))
     print(f"done: {run.report_path}")
 
 

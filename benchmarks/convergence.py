@@ -28,7 +28,7 @@ from lab.evaluation import Evaluator
 from lab.files import read_json, write_json, write_text
 from lab.options import option, parse
 from lab.report import figures
-from lab.training import complete_options
+from lab.training.plan import complete_options
 
 HERE = Path(__file__).parent
 GOALS = (12, 60)  # epochs of the textbook loop whose images are to be reached

@@ -34,7 +34,8 @@ from lab.data import Dataset, load
 from lab.device import DEVICES, PRECISIONS, describe_machine, pick_device, set_up_torch
 from lab.errors import run_script
 from lab.options import option, parse
-from lab.training import MAX_EPOCHS, TrainingState, complete_options
+from lab.training import MAX_EPOCHS, TrainingState
+from lab.training.plan import complete_options
 
 REPORT = Path(__file__).parent / "SPEED.md"
 CPU = torch.device("cpu")

@@ -26,7 +26,7 @@ from lab.options import (
     parse,
     refuse_others,
 )
-from lab.training import stored_options
+from lab.training.plan import stored_options
 
 CONFIG = Path("config.json")
 TAKEN_BY_NETWORKS = {

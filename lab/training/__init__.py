@@ -20,14 +20,5 @@ from lab.training.length import MAX_EPOCHS, Length
 from lab.training.losses import LOSSES, gradient_penalty
 from lab.training.networks import build_networks
 from lab.training.optim import Adam, ema_decay, update_ema
-from lab.training.plan import (
-    check_options,
-    complete_options,
-    continue_from,
-    print_plan,
-    recipe_changes,
-    stored_options,
-)
-from lab.training.progress import tensorboard_command
 from lab.training.state import STEP_FIGURES, TrainingState
 from lab.training.timing import TimeBudget

@@ -12,14 +12,7 @@ from torch import nn
 
 from lab.data.datasets import DatasetSpec
 from lab.errors import Mistake
-from lab.models import (
-    DISCRIMINATORS,
-    GENERATORS,
-    build,
-    channels_for,
-    full_maps_for,
-    parameters_of,
-)
+from lab.models import DISCRIMINATORS, GENERATORS, build, channels_for, full_maps_for, parameters_of
 from lab.options import as_typed
 
 GREY_GAMMA, COLOUR_GAMMA = 1.0, 2.0  # of the R1 penalty: benchmarks/CIFAR10.md

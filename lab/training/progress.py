@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lab.data.pixels import to_float
 from lab.device import Contention, available_cores, processes
-from lab.text import command_line, print_line, progress_bar, shortened
+from lab.text import print_line, progress_bar, shortened
 from lab.training.state import STEP_FIGURES, TrainingState
 
 WIDE = 110  # terminals with so many columns show the losses too
@@ -106,11 +106,6 @@ def tensorboard_refusal() -> str:
         reason = shortened(str(error).partition("\n")[0], 120)
         return f"the package called tensorboard does not work ({type(error).__name__}: {reason})"
     return ""
-
-
-def tensorboard_command(outputs: Path) -> str:
-    """The command that shows the events of all runs in `outputs`."""
-    return command_line(["tensorboard", "--logdir", str(outputs)])
 
 
 class TensorBoard(contextlib.AbstractContextManager):

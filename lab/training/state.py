@@ -15,13 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.errors import Fault
-from lab.models.tensor_files import (
-    FORMAT_VERSION,
-    check_state,
-    plain_state,
-    read_tensors,
-    write_tensors,
-)
+from lab.models import tensor_files
 from lab.training.augmentation import Augmentation
 from lab.training.length import Length
 from lab.training.losses import Loss
@@ -154,8 +148,8 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
     order_state = state.order.get_state() if state.order_state is None else state.order_state
     content = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "networks": {name: plain_state(net) for name, net in state.networks.items()},
+        "version": tensor_files.FORMAT_VERSION,
+        "networks": {name: tensor_files.plain_state(net) for name, net in state.networks.items()},
         "optimizers": {name: adam.state_dict() for name, adam in state.optimizers.items()},
         "streams": {
             "order": order_state,
@@ -171,7 +165,7 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
             for part in ("totals", "origin", "epoch", "step", "seconds", "history")
         },
     }
-    write_tensors(path, content)
+    tensor_files.write_tensors(path, content)
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
@@ -179,7 +173,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
 
     Raises Fault if the file is damaged, hostile, or from a run with other options.
     """
-    content = read_tensors(path, FORMAT)
+    content = tensor_files.read_tensors(path, FORMAT)
     origin = str(content.get("origin", state.origin))  # absent in older checkpoints
     if not f", {origin}".endswith(f", {state.origin}"):  # older ones name any set
         raise Fault(f"{path}: is of another run ({origin}, not {state.origin})")
@@ -188,7 +182,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
             if not isinstance(content[part], dict):
                 raise TypeError(f"{part} is a {type(content[part]).__name__}")
         for name, network in state.networks.items():
-            check_state(path, network, content["networks"][name])
+            tensor_files.check_state(path, network, content["networks"][name])
             network.load_state_dict(content["networks"][name])
         for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])

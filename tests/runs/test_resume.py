@@ -18,7 +18,7 @@ from lab.errors import Fault, Mistake
 from lab.options import parse
 from lab.runs.resume import resume_options
 from lab.runs.run import Run
-from lab.training import complete_options, stored_options
+from lab.training.plan import complete_options, stored_options
 
 TYPED = ["--recipe", "classic", "--epochs", "3", "--seed", "5", "--data-dir", str(SAMPLE)]
 

@@ -16,16 +16,16 @@ from gan_lab import RECIPES, Options
 from lab.data import DatasetSpec
 from lab.errors import Fault, Mistake
 from lab.options import given_options, parse
-from lab.training import (
+from lab.training import plan
+from lab.training.length import MAX_EPOCHS, Length
+from lab.training.plan import (
     check_options,
     complete_options,
     continue_from,
-    plan,
     print_plan,
     recipe_changes,
     stored_options,
 )
-from lab.training.length import MAX_EPOCHS, Length
 
 GREY = (1, 28, 28)
 

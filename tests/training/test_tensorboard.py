@@ -14,7 +14,8 @@ from lab.data.pixels import to_float
 from lab.errors import Mistake
 from lab.models import DISCRIMINATORS, build
 from lab.report import figures
-from lab.training import check_options, progress
+from lab.training import progress
+from lab.training.plan import check_options
 
 GREY, COLOUR = (1, 28, 28), (3, 20, 20)
 
