@@ -140,7 +140,8 @@ def restore_test_images(
         for row in classical.applicable(corruption).values():
             rows[row.label] = classical.restore(row, corrupted, corruption, tuning)
             found[row.label] = test.scores(rows[row.label])
-    for restorer in restorers.select(options.restorer, context, corruption).values():
+    usable = restorers.applicable(context, corruption)
+    for restorer in restorers.select(options.restorer, usable, corruption).values():
         label = restorer.label
         if restorer.sample:
             samples = restorer.sample(context, corrupted, corruption, SAMPLES)
@@ -218,7 +219,8 @@ def restore_all(
 ) -> None:
     """Corrupt and restore test images in every way asked for; then denoise generated images."""
     for corruption in found:  # raises a Mistake before anything is written
-        restorers.select(options.restorer, context, corruption, options.samples)
+        usable = restorers.applicable(context, corruption)
+        restorers.select(options.restorer, usable, corruption, options.samples)
     dataset, tuning = sheets.dataset, None
     test = CleanImages.of(dataset, options.count or COUNT, context.device)
     if ALL in (options.corruption or ()):

@@ -156,20 +156,19 @@ def applicable(context: Context, corruption: Corruption) -> dict[str, Restorer]:
 
 
 def select(
-    wanted: Sequence[str], context: Context, corruption: Corruption, samples: int = 0
+    wanted: Sequence[str], usable: Mapping[str, Restorer], what: object, samples: int = 0
 ) -> dict[str, Restorer]:
-    """The rows that --restorer names and that can undo the corruption.
+    """The rows of `usable` that --restorer names. what: is to be restored.
 
-    Raises Mistake if none can, or if no row can make the `samples` of --samples.
+    Raises Mistake if there are none, or if no row can make the `samples` of --samples.
     """
-    usable = applicable(context, corruption)
-    found = {name: row for name, row in usable.items() if name in wanted}
-    if not found:
-        names = f"cannot restore {corruption} here; {', '.join(usable)} can"
-        raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
     if samples and not any(row.sample for row in usable.values()):
         cure = "--train-sampler trains one"
-        raise Mistake(f"--samples {samples}: there is no sampler for {corruption}; {cure}")
+        raise Mistake(f"--samples {samples}: there is no sampler for {what}; {cure}")
+    found = {name: row for name, row in usable.items() if name in wanted}
+    if not found:
+        names = f"cannot restore {what} here; {', '.join(usable)} can"
+        raise Mistake(f"--restorer {' '.join(wanted)}: {names}")
     return found
 
 
@@ -180,15 +179,11 @@ def refuse_hopeless(
 
     has_sampler: whether there is or will be a sampler. There may always be a denoiser.
     """
-    if samples and not has_sampler:
-        cure = "--train-sampler trains one"
-        raise Mistake(f"--samples {samples}: there is no sampler for this set; {cure}")
     rows = {name: row for name, row in RESTORERS.items() if has_sampler or row.needs != "sampler"}
+    select(rows, rows, "this set", samples)
     for corruption in corruptions:
-        able = [name for name, row in rows.items() if row.can_undo(corruption)]
-        if not {*able} & {*wanted}:
-            what = f"cannot restore {corruption} here; {', '.join(able)} can"
-            raise Mistake(f"--restorer {' '.join(wanted)}: {what}")
+        able = {name: row for name, row in rows.items() if row.can_undo(corruption)}
+        select(wanted, able, corruption)
 
 
 def select_for_own(
@@ -196,15 +191,11 @@ def select_for_own(
 ) -> dict[str, Restorer]:
     """The rows of `usable` that restore the user's own pictures and that the options ask for.
 
-    A sampler is asked for by --samples, the others by --restorer. Raises Mistake if there are none,
-    or no sampler for --samples.
+    A sampler is asked for by --samples, the others by --restorer. Raises Mistake as `select`.
     """
     own = {name: row for name, row in usable.items() if row.own_folder}
-    if samples and not any(row.sample for row in own.values()):
-        cure = "--train-sampler trains one"
-        raise Mistake(f"--samples {samples}: there is no sampler for your own pictures; {cure}")
-    found = {name: row for name, row in own.items() if (samples if row.sample else name in wanted)}
-    if not found:
+    asked = [name for name, row in own.items() if (samples if row.sample else name in wanted)]
+    if not asked and not samples:
         can = ", ".join(name + " with --samples" * bool(row.sample) for name, row in own.items())
         raise Mistake(f"--restorer {' '.join(wanted)}: cannot restore your own pictures; {can} can")
-    return found
+    return select(asked, own, "your own pictures", samples)
