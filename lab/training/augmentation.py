@@ -39,10 +39,7 @@ class Augmentation:
         return images
 
     def _uniform(self, count: int, device: torch.device) -> Tensor:
-        """Uniform numbers (count, 3).
-
-        Each of several processes draws the numbers of all and keeps those of its own images.
-        """
+        """Uniform numbers (count, 3); each process draws those of all and keeps its own."""
         numbers = torch.rand(count * processes(), 3, generator=self.stream, device=device)
         if processes() == 1:
             return numbers

@@ -11,9 +11,8 @@ several processes, and where recording fails.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -54,19 +53,23 @@ class GraphedStep:
             return step(real, labels)
         if penalised in self.recorded:
             return self.recorded[penalised](real, labels)
+        replay, states = None, self._states()
+        for generator in self.generators:  # a graph that stores its numbers differs in `_compare`
+            generator.manual_seed(0)
         try:
-            with self._other_random_states():
-                replay = record(step, real, labels, self.generators)
+            replay = record(step, real, labels, self.generators)
         except RuntimeError as error:
             self._disable(str(error).splitlines()[0])
+        finally:
+            self._set_states(states)
+        if replay is None:  # here `error` no longer keeps the graph's memory alive
+            return step(real, labels)
+        figures, is_good = self._compare(replay, step, real, labels)
+        if is_good:
+            self.recorded[penalised] = replay
         else:
-            figures, is_good = self._compare(replay, step, real, labels)
-            if is_good:
-                self.recorded[penalised] = replay
-            else:
-                self._disable("a replayed step did something else than the step")
-            return figures
-        return step(real, labels)  # here `error` no longer keeps the graph's memory alive
+            self._disable("a replayed step did something else than the step")
+        return figures
 
     def _compare(
         self, replay: Step, step: Step, real: Tensor, labels: Tensor | None
@@ -93,21 +96,6 @@ class GraphedStep:
         self.enabled = False
         print_line(f"note: steps are not replayed as CUDA graphs, which would be faster ({reason})")
 
-    @contextlib.contextmanager
-    def _other_random_states(self) -> Iterator[None]:
-        """Give the generators other states inside the block.
-
-        A graph that stores its random numbers, instead of drawing new ones, then differs from the
-        step in `_compare`.
-        """
-        states = self._states()
-        for generator in self.generators:
-            generator.manual_seed(0)
-        try:
-            yield
-        finally:
-            self._set_states(states)
-
     def _states(self) -> list[Tensor]:
         return [generator.get_state() for generator in self.generators]
 
@@ -133,10 +121,7 @@ def is_same_change(before: Tensor, one: Tensor, two: Tensor) -> bool:
 def record(
     step: Step, real: Tensor, labels: Tensor | None, generators: Iterable[torch.Generator]
 ) -> Step:
-    """Record `step` as a graph, without running it; RuntimeError where CUDA refuses.
-
-    generators: those that the step draws from.
-    """
+    """Record `step`, which draws from `generators`; it is not run. RuntimeError if CUDA refuses."""
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)  # replaying then advances it

@@ -217,11 +217,8 @@ def all_reduce_max(number: int) -> int:
     return int(largest)
 
 
-# The training loop of processes 1, 2, ...
-
-
 def follow(train: Callable, options: Any, state: "TrainingState", dataset: Dataset) -> None:
-    """Train with process 0, without writing, printing or scoring anything."""
+    """Train in process 1, 2, ..., without writing, printing or scoring anything."""
     stop = StopSwitch(all_reduce_max)
     with (
         handle_signals(stop.receive),

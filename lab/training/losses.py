@@ -40,16 +40,6 @@ def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: f
     return binary_cross_entropy_with_logits(real, targets) + softplus(fake).mean()
 
 
-def _least_squares_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
-    """Squared distance of the logits to the targets 1 and 0."""
-    return ((real - (1 - label_smoothing)).square().mean() + fake.square().mean()) / 2
-
-
-def _hinge_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
-    """Hinge with a margin of 1; label smoothing does not apply."""
-    return relu(1 - real).mean() + relu(1 + fake).mean()
-
-
 LOSSES = {
     # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy with
     # the non-saturating loss of the generator.
@@ -62,12 +52,18 @@ LOSSES = {
     ),
     # Mao et al. 2017, "Least Squares GANs", equation 9.
     "least-squares": Loss(
-        _least_squares_discriminator,
+        lambda real, fake, smoothing: (
+            ((real - (1 - smoothing)).square().mean() + fake.square().mean()) / 2
+        ),
         lambda real, fake: (fake - 1).square().mean() / 2,
         has_labels=True,
     ),
     # Lim and Ye 2017, "Geometric GAN".
-    "hinge": Loss(_hinge_discriminator, lambda real, fake: -fake.mean(), has_labels=False),
+    "hinge": Loss(
+        lambda real, fake, _: relu(1 - real).mean() + relu(1 + fake).mean(),
+        lambda real, fake: -fake.mean(),
+        has_labels=False,
+    ),
 }
 
 

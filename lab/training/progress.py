@@ -59,15 +59,14 @@ class ProgressBar(contextlib.AbstractContextManager):
         self.bar.update(batch_size)
         if time.monotonic() - self.refreshed > REFRESH:
             self.refreshed = time.monotonic()
-            means = list(state.means().values())
-            figures = _figures if shutil.get_terminal_size().columns >= WIDE else _d_outputs
+            is_wide = shutil.get_terminal_size().columns >= WIDE
+            figures = _figures([*state.means().values()], with_losses=is_wide)
             seconds = max(state.seconds, 1e-3)  # of training alone; a coarse clock may say 0
             rate = state.step * batch_size / seconds
             self.bar.set_description(f"epoch {state.epoch + 1}/{self.length.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures(means)}", refresh=False)
+            self.bar.set_postfix_str(f"{rate:,.0f} images/s  {figures}", refresh=False)
 
     def print_epoch(self, row: Mapping[str, Any], sentences: Sequence[str]) -> None:
-        """Print an epoch's row of the history, and `sentences` about it."""
         quality = "".join(
             f"  {label} {row[column]:.1f}" for column, label in DISTANCES.items() if column in row
         )
@@ -84,16 +83,11 @@ class ProgressBar(contextlib.AbstractContextManager):
             self.contention = None  # print it once
 
 
-def _figures(means: Sequence[float]) -> str:
+def _figures(means: Sequence[float], with_losses: bool = True) -> str:
     """`d_loss 1.234  g_loss 0.876  D(x) 0.61  D(G(z)) 0.38`"""
-    d_loss, g_loss, *_ = means
-    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  {_d_outputs(means)}"
-
-
-def _d_outputs(means: Sequence[float]) -> str:
-    """`D(x) 0.61  D(G(z)) 0.38`"""
-    *_, d_real, d_fake = means
-    return f"D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
+    d_loss, g_loss, d_real, d_fake = means
+    outputs = f"D(x) {d_real:.2f}  D(G(z)) {d_fake:.2f}"
+    return f"d_loss {d_loss:.3f}  g_loss {g_loss:.3f}  {outputs}" if with_losses else outputs
 
 
 def tensorboard_refusal() -> str:
