@@ -54,9 +54,8 @@ def _accuracy(
 ) -> float:
     """The accuracy on test images of a classifier trained on uint8 images (N, C, H, W)."""
     images, labels = images.to(device), labels.to(device)
-    shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
     seed, steps = seed_for(0, "cas/weights"), SHOWN // BATCH
-    network = new_classifier("cnn", shape, classes, seed, device, widths=WIDTHS)
+    network = new_classifier("cnn", dataset.spec, seed, device, widths=WIDTHS)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     order, drawn = stream(0, "cas/order"), torch.empty(0, dtype=torch.long)

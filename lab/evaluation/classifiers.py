@@ -6,7 +6,6 @@ set.
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ def _cached_or_trained(
         what = f"that would take {slow.args[0]:.0f} seconds, too much of --minutes"
         print_line(f"note: {what}; the scores leave it out (evaluate_images.py trains it later)")
         return None
-    accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, device)
+    accuracy = accuracy_on(dataset, classifier, device)
     facts = {"fingerprint": fingerprint, "recipe": asdict(recipe), "test_accuracy": accuracy}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,16 +154,14 @@ def _cached_or_trained(
 
 
 def new_classifier(
-    kind: str, shape: Sequence[int], classes: int, seed: int, device: torch.device, **config: Any
+    kind: str, spec: DatasetSpec, seed: int, device: torch.device, **config: Any
 ) -> nn.Module:
     """An untrained classifier in training mode; its weights depend on the seed only."""
+    config |= {"shape": spec.shape, "classes": len(spec.class_names)}
     with torch.random.fork_rng(devices=[]):  # a GAN in training may be using the global stream
         torch.default_generator.manual_seed(seed)
-        network = build(CLASSIFIERS, kind, shape=shape, classes=classes, **config)
+        network = build(CLASSIFIERS, kind, **config)
     return network.to(device, memory_format=torch.channels_last).train()  # faster on a CPU
-
-
-# Training
 
 
 def train(
@@ -182,8 +179,7 @@ def train(
     there is no terminal. rng: for order and augmentation. Raises TooSlow after a few steps if it
     would take more than `most_seconds`.
     """
-    shape, classes = dataset.spec.shape, len(dataset.spec.class_names)
-    classifier = new_classifier(recipe.kind, shape, classes, seed, device)
+    classifier = new_classifier(recipe.kind, dataset.spec, seed, device)
     rate = recipe.learning_rate
     augments = recipe.shift or recipe.turn or recipe.zoom or recipe.mirror
     optimizer = AdamW(classifier.parameters(), rate, weight_decay=recipe.weight_decay)
@@ -237,13 +233,12 @@ def augment(images: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def accuracy_on(
-    images: Tensor, labels: Tensor, classifier: nn.Module, device: torch.device
-) -> float:
-    """Balanced accuracy on uint8 images (N, C, H, W): the mean of the accuracies of all classes.
+def accuracy_on(dataset: Dataset, classifier: nn.Module, device: torch.device) -> float:
+    """Balanced accuracy on the test images: the mean of the accuracies of all classes.
 
     A classifier that always predicts the most frequent class has the accuracy of chance.
     """
-    guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in images.split(250)]
+    parts, labels = dataset.test_images.split(250), dataset.test_labels
+    guesses = [classifier(to_float(part.to(device))).argmax(1).cpu() for part in parts]
     right = (torch.cat(guesses) == labels).double()
     return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())

@@ -122,10 +122,6 @@ class Evaluator:
         """Whether the first score starts with the training of classifiers, which takes minutes."""
         return "_all_judges" not in vars(self) and bool(kinds_to_train(self.dataset))
 
-    def find_judges(self) -> None:
-        """Find all judges now, and train the classifiers among them that are missing."""
-        _ = self._all_judges
-
     def seconds_to_score(self) -> float:
         """An estimate of the time of `quick` on this machine, measured on some hundred images.
 

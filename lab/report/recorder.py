@@ -130,7 +130,7 @@ class Recorder:
         self.save_checkpoint()  # of the epoch's last step
         began = time.monotonic()
         with on_interrupt(self.resume_hint), handle_signals(interrupt):
-            self.evaluator.find_judges()
+            _ = self.evaluator.judges  # trained when first read
         self.budget.between_epochs += time.monotonic() - began
 
     def save_history(self) -> None:

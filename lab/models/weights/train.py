@@ -100,7 +100,7 @@ def train_classifier(kind: str, options: Options, dataset: Dataset) -> None:
     classifier = train(dataset, recipe, options.seed, chance, cpu)
     dtype = torch.float16 if kind == "mlp" else torch.float32
     classifier.to(dtype).float()  # rounded as in the file
-    accuracy = accuracy_on(dataset.test_images, dataset.test_labels, classifier, cpu)
+    accuracy = accuracy_on(dataset, classifier, cpu)
     print(f"accuracy on test {accuracy:.2%}", flush=True)
     keep("classifier", classifier, dataset.name, dtype=dtype, kind=kind, test_accuracy=accuracy)
 
