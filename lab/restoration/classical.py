@@ -25,16 +25,13 @@ TV_STEPS, TV_LR = 120, 0.05
 
 @dataclass(frozen=True)
 class Classical:
-    """A method. restore: (corrupted images, corruption, strength) -> restored images.
-
-    strengths: those to choose from. package: a module it needs, a key of PACKAGES.
-    """
+    """A method."""
 
     label: str
-    restore: Callable[[Tensor, Corruption, float], Tensor]
+    restore: Callable[[Tensor, Corruption, float], Tensor]  # the float: its strength
     can_undo: Callable[[Corruption], bool]
-    strengths: Sequence[float] = (0.0,)
-    package: str = ""
+    strengths: Sequence[float] = (0.0,)  # to choose from
+    package: str = ""  # a module it needs, a key of PACKAGES
 
     @property
     def is_installed(self) -> bool:

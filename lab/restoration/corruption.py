@@ -18,22 +18,18 @@ class Corruption:
     """A random or fixed map from clean to corrupted images. A subclass says which.
 
     severity: its strength, in units of the subclass; one number for all images, or one each (N,).
-    name: the key in CORRUPTIONS. least, most: the range of severities that may be asked for.
-    examples: a mild and a strong severity, those of MNIST-C where it has the corruption (Mu and
-    Gilmer 2019, "MNIST-C"). trained: the mildest and the strongest severity that networks are
-    trained on; None if they are not trained on it. is_known: whether a restorer may use `expected`
-    and the likelihood. is_linear: whether `expected` is linear. is_differentiable: whether
-    `expected` is the true mean, with gradients. is_estimated: whether `estimate` looks for it in
-    the user's own pictures.
     """
 
-    name = ""
-    least, most = 0.0, 1.0
+    name = ""  # the key in CORRUPTIONS
+    least, most = 0.0, 1.0  # the range of severities that may be asked for
     unit = ""  # follows the severity in a title
+    # A mild and a strong severity: those of MNIST-C (Mu and Gilmer 2019) where it has them.
     examples: tuple[str, ...] = ("0.3",)
+    # The mildest and the strongest that networks are trained on; None: they are not trained on it.
     trained: ClassVar[tuple[float, float] | None] = None
-    is_known = is_differentiable = True
-    is_linear = is_estimated = False
+    is_known = True  # whether a restorer may use `expected` and the likelihood
+    is_differentiable = True  # whether `expected` is the true mean, with gradients
+    is_estimated = False  # whether `estimate` looks for it in the user's own pictures
 
     def __init__(self, severity: float | Tensor) -> None:
         self.severity = severity

@@ -23,17 +23,13 @@ NOISE_RANGE = list(CORRUPTIONS["gaussian"].trained)
 
 @dataclass(frozen=True)
 class Examples:
-    """A training batch: clean and corrupted images (N, C, H, W), and how they were corrupted.
-
-    kinds: (N,), indices of KINDS. strengths: (N,), 0 to 1. levels: (N,), the standard deviation of
-    the noise, or for other kinds the root mean squared error.
-    """
+    """A training batch: clean and corrupted images (N, C, H, W), and how they were corrupted."""
 
     clean: Tensor
     corrupted: Tensor
-    kinds: Tensor
-    strengths: Tensor
-    levels: Tensor
+    kinds: Tensor  # (N,), indices of KINDS
+    strengths: Tensor  # (N,), 0 to 1
+    levels: Tensor  # (N,), the noise's standard deviation; of other kinds, the RMS error
 
     @property
     def condition(self) -> Tensor:

@@ -12,15 +12,11 @@ from lab.text import sized
 
 
 class Mask(Corruption):
-    """Pixels are missing: a random share of them, a box in the middle, rows at the top, stripes.
-
-    severity: the share, or the size in pixels.
-    """
+    """Pixels are missing: a share `severity` of them, or patterns of `severity` pixels."""
 
     name = "mask"
     examples = ("0.5", "box14", "top20", "stripes")
     trained = (0.05, 0.95)
-    is_linear = True
 
     def __init__(self, severity: float | Tensor, pattern: str = "") -> None:
         super().__init__(severity)

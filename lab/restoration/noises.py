@@ -15,7 +15,6 @@ class Gaussian(Corruption):
     name = "gaussian"
     examples = ("0.3", "0.7")
     trained = (0.02, 1.4)  # beyond `most`: at an end of the range networks restore 0.2 dB worse
-    is_linear = True
     clips = False  # whether the result is clipped to [0, 1], as in a file
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ class GaussianClipped(Gaussian):
 
     name = "gaussian-clipped"
     examples = ("0.18", "0.38")
-    is_linear, is_estimated = False, True
+    is_estimated = True
     clips = True
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:

@@ -18,8 +18,6 @@ DAMPING, CONSISTENCY_STEPS = 0.03, 100
 class Separable(Corruption):
     """One linear map along the columns and one along the rows of an image: R image C'."""
 
-    is_linear = True
-
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         """Apply the operator and round to 256 levels; `noise` is not used."""
         return quantised(self.expected(images))
@@ -130,8 +128,12 @@ class Jpeg(Corruption):
 
     def with_noise(self, images: Tensor, noise: Tensor) -> Tensor:
         qualities = self.per_image(images).severity.round().int().tolist()
-        pictures = map(as_picture, unit_to_levels(images))
-        made = [through_jpeg(*each) for each in zip(pictures, qualities, strict=True)]
+        made = []
+        for levels, quality in zip(unit_to_levels(images), qualities, strict=True):
+            file = io.BytesIO()
+            as_picture(levels).save(file, "JPEG", quality=quality)
+            with Image.open(file) as picture:
+                made.append(as_image(picture))
         return to_unit(torch.stack(made)).to(images.device)
 
     @property
@@ -144,11 +146,3 @@ def distances(images: Tensor, side: int) -> Tensor:
     """(side, side): the distance of pixels i and j of a line."""
     at = torch.arange(side, device=images.device, dtype=images.dtype)
     return (at - at[:, None]).abs()
-
-
-def through_jpeg(picture: Image.Image, quality: int) -> Tensor:
-    """A picture after JPEG compression, as uint8 (C, H, W)."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    with Image.open(file) as found:
-        return as_image(found)

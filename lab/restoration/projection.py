@@ -5,7 +5,6 @@ generator a latent has one more column, the class label, which the optimisation 
 """
 
 from collections import deque
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -86,9 +85,11 @@ def find_latents(
     """
     bank = _bank(generator, corrupted.device)
     bank_images, latents = decode_in_batches(generator, bank), []
+    batch = max(1, BATCH_PIXELS // (corrupted[0].numel() * restarts))
+    severities = corruption.per_image(corrupted).severity.split(batch)
     with progress_bar(total=len(corrupted), desc="projection", unit=" images", leave=False) as bar:
-        for images, batch_corruption in _batches(corrupted, corruption, restarts):
-            objective = Objective(generator, images, batch_corruption)
+        for images, severity in zip(corrupted.split(batch), severities, strict=True):
+            objective = Objective(generator, images, corruption.with_severity(severity))
             distances = objective.bank_distances(bank_images)
             nearest = _nearest(distances, restarts, bank[:, generator.latent_dim :])
             found, values = _descend(objective, bank[nearest.flatten()], steps // 5)
@@ -140,15 +141,6 @@ def _bank(generator: nn.Module, device: torch.device) -> Tensor:
     if classes := getattr(generator, "classes", 0):
         latents = torch.cat((latents, classes_in_turn(BANK_SIZE, classes)[:, None]), 1)
     return latents.to(device)
-
-
-def _batches(
-    corrupted: Tensor, corruption: Corruption, repeats: int
-) -> Iterator[tuple[Tensor, Corruption]]:
-    """Batches of the images and their corruption, small enough for `repeats` latents each."""
-    size = max(1, BATCH_PIXELS // (corrupted[0].numel() * repeats))
-    severities = corruption.per_image(corrupted).severity.split(size)
-    return zip(corrupted.split(size), map(corruption.with_severity, severities), strict=True)
 
 
 @torch.no_grad()

@@ -24,11 +24,7 @@ SAMPLES = 8  # the sampler's answer is the mean of this many
 
 @dataclass
 class Context:
-    """What restorers work with: networks on the device of the images, and the user's settings.
-
-    class_names: of a conditional generator, by label. projected: the class of each image in the
-    last projection; [] for an unconditional generator.
-    """
+    """What restorers work with: networks on the device of the images, and the user's settings."""
 
     generator: nn.Module
     denoiser: nn.Module | None = None
@@ -37,12 +33,12 @@ class Context:
     restarts: int = 10  # of a projection
     steps: int = 250  # of a projection
     corruption_is_given: bool = False  # else denoiser and sampler estimate it
-    class_names: Sequence[str] = ()
+    class_names: Sequence[str] = ()  # of a conditional generator, by label
+    # The class of each image in the last projection; [] for an unconditional generator.
     projected: list[str] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
-        """That of the networks and the images."""
         return next(self.generator.parameters()).device
 
     def condition(
@@ -56,29 +52,19 @@ class Context:
 
 @dataclass(frozen=True)
 class Restorer:
-    """One way to restore images.
+    """One way to restore images."""
 
-    label: its name in tables and beside images. needs: the field of Context that must not be None.
-    restore: (context, corrupted images, corruption) -> images (N, C, H, W) in [0, 1].
-    can_undo: whether it applies to a corruption. own_folder: the folder for restored pictures of
-    the user; "" if it does not restore them. sample: (context, corrupted images, corruption, count)
-    -> different restorations (N, count, C, H, W) of each image, whose mean `restore` returns; None
-    if it has one answer only.
-    """
-
-    label: str
-    needs: str
-    restore: Callable[[Context, Tensor, Corruption], Tensor]
+    label: str  # its name in tables and beside images
+    needs: str  # the field of Context that must not be None
+    restore: Callable[[Context, Tensor, Corruption], Tensor]  # -> (N, C, H, W) in [0, 1]
     can_undo: Callable[[Corruption], bool]
-    own_folder: str = ""
+    own_folder: str = ""  # for restored pictures of the user; "" if it does not restore them
+    # -> (N, count, C, H, W): different restorations, whose mean `restore` returns; None: one only.
     sample: Callable[[Context, Tensor, Corruption, int], Tensor] | None = None
 
 
 def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
-    """New images of the generator, unrelated to the corrupted ones: a baseline.
-
-    Lab sheet (c) calls this regeneration.
-    """
+    """New images, unrelated to the corrupted ones: the baseline that lab sheet (c) has."""
     shape = (context.generator.latent_dim,)
     latents = per_image_noise(len(corrupted), shape, context.seed, "regeneration")
     return to_unit(generate(context.generator, latents.to(corrupted.device)))
@@ -87,9 +73,8 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:
     """The generator's images that explain the corrupted ones best; also sets context.projected."""
     generator = context.generator
-    latents = projection.find_latents(
-        generator, corrupted, corruption, context.restarts, context.steps
-    )
+    settings = (context.restarts, context.steps)
+    latents = projection.find_latents(generator, corrupted, corruption, *settings)
     labels = projection.class_labels(generator, latents)
     if labels is not None:
         context.projected = [context.class_names[label] for label in labels.tolist()]

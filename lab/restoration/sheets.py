@@ -22,16 +22,12 @@ MAX_SAMPLED = 8  # rows of the sheet of --samples
 
 @dataclass(frozen=True)
 class Sheets:
-    """Writes sheets into a folder of results.
-
-    dataset, networks: the images' set, and the networks that restored them. draw: a function of
-    (path, labelled rows of uint8 images, title, footnote, names of the columns).
-    """
+    """Writes sheets into a folder of results."""
 
     results: RestorationResults
-    dataset: Dataset
-    networks: Networks
-    draw: Callable[..., object]
+    dataset: Dataset  # of the images
+    networks: Networks  # that restored them
+    draw: Callable[..., object]  # report.figures.save_sheet, which this package may not import
 
     def save(
         self,

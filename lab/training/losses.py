@@ -15,23 +15,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of the discriminator, the loss of the generator, and facts about the pair.
-
-    has_labels: whether the loss has targets for real and generated images, so that the targets of
-    real images can be smoothed (one-sided: Salimans et al. 2016, section 3.4). d_is_probability:
-    whether D(x), the sigmoid of a logit, is a probability. balance: the losses of discriminator and
-    generator when D(x) is 1/2 for every image. needs_real_logits: whether the generator's loss
-    uses the logits of real images; if not, it receives None for them. most: training has diverged
-    if the absolute loss is larger; in healthy runs it stays below 10.
-    """
+    """The loss of the discriminator, the loss of the generator, and facts about the pair."""
 
     discriminator: Callable[[Tensor, Tensor, float], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
+    # Whether it has targets, of which those of real images can be smoothed (one-sided: Salimans et
+    # al. 2016, section 3.4).
     has_labels: bool
-    d_is_probability: bool = False
-    balance: tuple[float, float] | None = None
-    needs_real_logits: bool = False
-    most: float = 1_000.0
+    d_is_probability: bool = False  # whether D(x), the sigmoid of a logit, is a probability
+    balance: tuple[float, float] | None = None  # the two losses when D(x) is 1/2 for every image
+    needs_real_logits: bool = False  # whether the generator's loss uses them; else it gets None
+    most: float = 1_000.0  # training with larger losses has diverged; healthy ones stay below 10
 
 
 def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
