@@ -117,9 +117,6 @@ def check(options: Options) -> None:
         restorers.select_for_own(options.restorer, options.samples)
 
 
-# Test images
-
-
 def restore_test_images(
     options: Options,
     context: Context,
@@ -172,9 +169,6 @@ def restore_test_images(
     )
 
 
-# Generated images
-
-
 def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clean: Tensor) -> None:
     """Lab sheet (c): denoise generated images, compare their FCD, and show a few of them."""
 
@@ -209,9 +203,6 @@ def find_evaluator(dataset: Dataset, device: torch.device) -> Evaluator | None:
     except (Fault, OSError) as error:
         print(f"note: generated images through the denoiser were left out ({error})")
     return None
-
-
-# The script
 
 
 def restore_all(

@@ -195,9 +195,6 @@ class Options:
         return self.network_d or ("mlp" if self.channels_d == () else "dcgan")
 
 
-# The training
-
-
 def initial_state(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:
     """The state of a training before its first step, with newly initialised networks."""
     with torch.random.fork_rng(devices=[]):  # initialisation uses torch's global generator

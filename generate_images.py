@@ -89,9 +89,6 @@ class Options:
     device: str = option("auto", "where to compute", choices=DEVICES)
 
 
-# What is asked for
-
-
 def find_places(
     options: Options, trained: TrainedGenerator, corruptions: list[Corruption], contents: Contents
 ) -> list[GeneratedImages]:
@@ -147,9 +144,6 @@ def find_classifier(trained: TrainedGenerator) -> nn.Module:
     return network
 
 
-# The images
-
-
 def make(
     found: Iterator[tuple[int, Batch]],
     into: list[GeneratedImages],
@@ -197,9 +191,6 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     difference = export(trained.weights, kind, folder)
     print(f"largest pixel difference over {LATENTS:,} latents: {difference:.1e}\ndone: {folder}")
-
-
-# The script
 
 
 def main() -> None:

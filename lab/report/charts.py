@@ -114,7 +114,9 @@ def _plot(chart: Chart, history: History) -> dict[str, Any]:
             for column, curve in series.items()
         }
     values = [y for curve in series.values() for _, y in curve]
-    low, high = chart.bounds or with_margins(min(values), max(values))
+    low, high = min(values), max(values)
+    margin = max(0.08 * (high - low), 0.1 * abs(high) - (high - low) / 2) or 1.0
+    low, high = chart.bounds or (low - margin, high + margin)
     ticks = (log_ticks if chart.logarithmic else linear_ticks)(low, high)
 
     def from_top(y: float) -> float:
@@ -131,12 +133,6 @@ def _plot(chart: Chart, history: History) -> dict[str, Any]:
         "x_ticks": [(100 * x / last, text) for x, text in linear_ticks(0, last, whole=True)],
         "y_ticks": [(from_top(y), text) for y, text in ticks],
     }
-
-
-def with_margins(low: float, high: float) -> tuple[float, float]:
-    """A range somewhat wider than [low, high]; almost constant values get a wide one."""
-    margin = max(0.08 * (high - low), 0.1 * abs(high) - (high - low) / 2) or 1.0
-    return low - margin, high + margin
 
 
 def linear_ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:

@@ -97,10 +97,7 @@ def _png_url(content: bytes) -> str:
 
 
 def _compact(picture: Image.Image, shape: Shape | None) -> Image.Image:
-    """A grid of `figures.grid` in its original resolution, with transparent gaps.
-
-    A picture that is not such a grid is returned as it is.
-    """
+    """A grid of `figures.grid` at scale 1, with transparent gaps; another picture as it is."""
     picture = grey_or_rgb(picture)
     if shape is None:
         return picture

@@ -194,7 +194,6 @@ class Recorder:
             self.board.add_histograms(epoch, self.state.discriminator, real, fake, labels)
 
     def save_generator(self) -> None:
-        """Save the averaged generator."""
         self.run.save_network("generator", self.state.ema, self.dataset.spec, self.state.epoch)
 
     @full_precision()

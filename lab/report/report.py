@@ -80,6 +80,8 @@ def write(run: Run) -> Path:
     evaluation = run.evaluation or Evaluation()
     has_ended, classes = run.status == "finished", _classes(weights)
     final = embedding.final_grid(run) if has_ended else None  # a resumed run has old images
+    captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
+    stills, _ = embedding.embed_pictures(captions if has_ended else (), STILLS_BYTES)
     html = render(
         "page.html.jinja",
         name=run.name,
@@ -98,14 +100,11 @@ def write(run: Run) -> Path:
         quality=tables.metrics_table(evaluation, _classic(run), spec.class_names if spec else ()),
         words=evaluation.words,
         published=tables.published(spec, evaluation.figures),
-        stills=_stills(run) if has_ended else [],
+        stills=[still | {"caption": captions[run.path / still["name"]]} for still in stills],
         **_restoration_part(run, SHEETS_AND_WEIGHTS_BYTES - len(live["weights"])),
     )
     write_text(run.report_path, html)
     return run.report_path
-
-
-# The parts of the page
 
 
 def _film_part(run: Run, spec: DatasetSpec | None) -> dict[str, Any]:
@@ -145,13 +144,6 @@ def _classes(weights: Weights | None) -> list[str]:
     """The class names of a conditional generator, else []."""
     is_conditional = weights and getattr(weights.network, "classes", 0)
     return list(weights.spec.class_names) if is_conditional else []
-
-
-def _stills(run: Run) -> list[dict[str, str]]:
-    """The latent walk and the nearest training images, if they exist, with captions."""
-    captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
-    stills, _ = embedding.embed_pictures(captions, STILLS_BYTES)
-    return [still | {"caption": captions[run.path / still["name"]]} for still in stills]
 
 
 def _restoration_part(run: Run, most_bytes: int) -> dict[str, Any]:
