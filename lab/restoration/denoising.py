@@ -4,7 +4,7 @@ Images are float32 (N, C, H, W) on the [0, 1] scale, NaN where pixels are missin
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from lab.models import DENOISERS, build
 from lab.models.denoiser import in_batches
 from lab.restoration.examples import BATCH, GROUP, KINDS, Examples, draw
 from lab.seeding import seed_for, stream
-from lab.text import progress_bar
+from lab.text import progress
 from lab.training.optim import Adam, Muon
 
 # The widths that the class has by default; given, so that they stand in the file.
@@ -95,18 +95,6 @@ def optimizers(network: nn.Module) -> tuple[Muon, Adam]:
     kept = {*muon.weights, *network.estimator.parameters()}
     rest = [weight for weight in network.parameters() if weight not in kept]
     return muon, Adam(rest, LR, betas=(0.9, 0.99))
-
-
-def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
-    """Each step and the share that is behind, with a bar; without a terminal a line a tenth."""
-    steps = -(-images // batch)
-    with progress_bar(total=steps * batch, desc=what, unit=" images", unit_scale=True) as bar:
-        for step in range(steps):
-            yield step, step / steps
-            bar.update(batch)
-            if bar.disable and (10 * step + 10) % steps < 10:
-                share = f"{(step + 1) / steps:.0%} of {steps * batch:,} images"
-                print(f"{what}: {share}", flush=True)
 
 
 def one_cycle(done: float) -> float:

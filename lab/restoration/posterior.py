@@ -21,9 +21,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from lab.device import bfloat16_is_fast
 from lab.models import SAMPLERS, build
 from lab.models.denoiser import in_batches
-from lab.restoration.denoising import one_cycle, progress, without_haze
+from lab.restoration.denoising import one_cycle, without_haze
 from lab.restoration.examples import Examples, draw
 from lab.seeding import per_image_noise, seed_for, stream
+from lab.text import progress
 from lab.training.optim import Adam
 
 BATCH = 16

@@ -9,8 +9,6 @@ for latents, augmentation and dropout. The step runs without graphs on other dev
 several processes, and where recording fails.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
