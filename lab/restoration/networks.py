@@ -39,7 +39,17 @@ def find(
         weights = _load_shipped(role, dataset.spec, required)
         retrain = required and not weights
     if retrain:
-        _train_and_store(role, path, dataset, device, seed, denoiser)
+        images, where = dataset.train_images.to(device), "once for this generator's folder"
+        print(f"training a {role} on {len(images):,} images, {where}; takes {DURATION}", flush=True)
+        with on_interrupt(f"the unfinished {role} was not kept; --train-{role} starts again"):
+            if role == "denoiser":
+                network = denoising.train(images, seed, denoising.IMAGES_SHOWN)
+            else:
+                network = posterior.train(images, denoiser.network, seed, posterior.IMAGES_SHOWN)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"fingerprint": dataset.fingerprint, "noise_range": NOISE_RANGE}
+        save_weights(path, network, dataset.spec, **facts)
+        print(f"{role}: {path}", flush=True)
     if path.is_file():
         weights = load(role, path, dataset)
     if weights:
@@ -63,28 +73,6 @@ def _load_shipped(role: str, spec: DatasetSpec, required: bool) -> Weights | Non
     cure = "" if required else f"; --train-{role} trains one, in {DURATION}"
     print(f"no {role} ({reason}){cure}")
     return None
-
-
-def _train_and_store(
-    role: str,
-    path: Path,
-    dataset: Dataset,
-    device: torch.device,
-    seed: int,
-    denoiser: Weights | None,
-) -> None:
-    where = f"once for this generator's folder; takes {DURATION}"
-    print(f"training a {role} on {len(dataset.train_images):,} images, {where}", flush=True)
-    images = dataset.train_images.to(device)
-    with on_interrupt(f"the unfinished {role} was not kept; --train-{role} starts again"):
-        if role == "denoiser":
-            network = denoising.train(images, seed, denoising.IMAGES_SHOWN)
-        else:
-            network = posterior.train(images, denoiser.network, seed, posterior.IMAGES_SHOWN)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"fingerprint": dataset.fingerprint, "noise_range": NOISE_RANGE}
-    save_weights(path, network, dataset.spec, **facts)
-    print(f"{role}: {path}", flush=True)
 
 
 def load(role: str, path: Path, dataset: Dataset) -> Weights:
