@@ -1,7 +1,6 @@
 """The classifiers of a set: those that ship, or else those trained when it is first scored.
 
-Trained ones, a convolutional and a fully connected network, are cached under the fingerprint of the
-set.
+Trained ones, a convolutional and a fully connected network, are cached by the set's fingerprint.
 """
 
 import math

@@ -43,32 +43,29 @@ class Sample:
         return float((self.classes == self.labels.cpu()).double().mean())
 
 
+@dataclass(frozen=True, eq=False)
 class Reference:
     """The real images of a set; their features are computed when first needed.
 
     Methods take a half of the set, "train" or "test", and a judge by its name.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        device: torch.device,
-        read: Callable[[Tensor, Tensor | None], Sample],
-    ) -> None:
-        """read: makes a Sample of images and their labels, if any (`Evaluator.sample`)."""
-        self.dataset, self.device, self._read = dataset, device, read
-        self.classes = len(dataset.spec.class_names)
+    dataset: Dataset
+    device: torch.device
+    read: Callable[[Tensor, Tensor | None], Sample]  # of images and labels: `Evaluator.sample`
+
+    classes = property(lambda self: len(self.dataset.spec.class_names))
 
     @cached_property
     def train(self) -> Sample:
         """10,000 training images drawn with a fixed seed, or all of a smaller set."""
         images, labels = self.dataset.train_images, self.dataset.train_labels
         drawn = torch.randperm(len(images), generator=stream(0, "metrics/reference"))[:FULL_COUNT]
-        return self._read(images[drawn], labels if labels is None else labels[drawn])
+        return self.read(images[drawn], labels if labels is None else labels[drawn])
 
     @cached_property
     def test(self) -> Sample:
-        return self._read(self.dataset.test_images, self.dataset.test_labels)
+        return self.read(self.dataset.test_images, self.dataset.test_labels)
 
     @cached_property
     def own_shares(self) -> list[float]:
@@ -79,7 +76,6 @@ class Reference:
         return metrics.class_shares(labels, self.classes)
 
     def count(self, half: str) -> int:
-        """The number of images in a half of the set."""
         return len(getattr(self.dataset, f"{half}_images"))
 
     def distance(self, sample: Sample, half: str, judge: str) -> float:

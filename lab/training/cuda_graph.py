@@ -30,8 +30,7 @@ class GraphedStep:
     """A training step that is replayed as a CUDA graph where possible.
 
     step: takes real images (B, C, H, W), their labels (B,) or None, and whether to add the gradient
-    penalty; it must depend on nothing else that changes and is not a tensor. recorded: one graph
-    with the penalty and one without.
+    penalty; it must depend on nothing else that changes and is not a tensor.
     """
 
     def __init__(self, step: Callable[..., Tensor], state: TrainingState) -> None:
@@ -41,7 +40,7 @@ class GraphedStep:
         dropout = torch.cuda.default_generators[index] if self.enabled else torch.default_generator
         self.generators = (state.latents, state.augmentation.stream, dropout)
         self.calls: Counter[bool] = Counter()
-        self.recorded: dict[bool, Step] = {}
+        self.recorded: dict[bool, Step] = {}  # with the penalty and without
 
     def __call__(self, real: Tensor, labels: Tensor | None, penalised: bool) -> Tensor:
         """Make one step. The figures that it returns are overwritten by the next step."""
