@@ -3,7 +3,7 @@
 import base64
 import functools
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,16 @@ def final_grid(run: Run) -> str | None:
         images = images[: max(1, len(images) // COLUMNS // 2) * COLUMNS]  # half of the rows
 
 
-def embed_pictures(paths: Iterable[Path], limit: int) -> tuple[list[dict[str, str]], list[str]]:
-    """Name and URL of each picture, in total at most `limit` bytes, and the names of the others."""
+def embed_pictures(
+    captions: Mapping[Path, str], limit: int
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Name, caption and URL of pictures, at most `limit` bytes, and the names of the others."""
     shown, left_out = [], []
-    for path in filter(_opened, paths):
+    for path in filter(_opened, captions):
         source = _png_url(path.read_bytes())
         if len(source) <= limit:
             limit -= len(source)
-            shown.append({"name": path.name, "source": source})
+            shown.append({"name": path.name, "caption": captions[path], "source": source})
         else:
             left_out.append(path.name)
     return shown, left_out

@@ -81,7 +81,7 @@ def write(run: Run) -> Path:
     has_ended, classes = run.status == "finished", _classes(weights)
     final = embedding.final_grid(run) if has_ended else None  # a resumed run has old images
     captions = {run.latent_walk_path: WALK_CAPTION, run.nearest_path: NEAREST_CAPTION}
-    stills, _ = embedding.embed_pictures(captions if has_ended else (), STILLS_BYTES)
+    stills, _ = embedding.embed_pictures(captions if has_ended else {}, STILLS_BYTES)
     html = render(
         "page.html.jinja",
         name=run.name,
@@ -100,7 +100,7 @@ def write(run: Run) -> Path:
         quality=tables.metrics_table(evaluation, _classic(run), spec.class_names if spec else ()),
         words=evaluation.words,
         published=tables.published(spec, evaluation.figures),
-        stills=[still | {"caption": captions[run.path / still["name"]]} for still in stills],
+        stills=stills,
         **_restoration_part(run, SHEETS_AND_WEIGHTS_BYTES - len(live["weights"])),
     )
     write_text(run.report_path, html)
@@ -154,10 +154,8 @@ def _restoration_part(run: Run, most_bytes: int) -> dict[str, Any]:
     if scores.generator_sha256 != run.generator_sha256:  # results of older weights
         scores = Scores()
     sheets = tables.sorted_sheets(scores.sheets)
-    paths = [results.folder / name for name in sheets]
-    embedded, left_out = embedding.embed_pictures(paths, most_bytes)
-    for sheet in embedded:
-        sheet["caption"] = sheets[sheet["name"]].title or sheet["name"]
+    captions = {results.folder / name: sheet.title or name for name, sheet in sheets.items()}
+    embedded, left_out = embedding.embed_pictures(captions, most_bytes)
     return {
         "sheets": embedded,
         "left_out": left_out,

@@ -103,7 +103,7 @@ def test_links_to_other_pictures_are_not_embedded(tmp_path: Path) -> None:
     for path in (run.latent_walk_path, run.grid_path(77)):
         path.symlink_to(private)
     Image.new("L", (4400, 4400)).save(run.grid_path(78))
-    assert embedding.embed_pictures([run.latent_walk_path], limit=10**6) == ([], [])
+    assert embedding.embed_pictures({run.latent_walk_path: "walk"}, limit=10**6) == ([], [])
     assert not {77, 78} & {frame["epoch"] for frame in embedding.film(run, GREY)}
 
 
@@ -112,7 +112,7 @@ def test_embedding_names_pictures_that_are_too_large(tmp_path: Path) -> None:
     for path in paths[:2]:
         Image.new("L", (20, 20)).save(path)
     room = 1.5 * paths[0].stat().st_size * 4 / 3 + 40
-    shown, left_out = embedding.embed_pictures(paths, room)
+    shown, left_out = embedding.embed_pictures(dict.fromkeys(paths, ""), room)
     assert [picture["name"] for picture in shown] == ["a.png"]
     assert left_out == ["b.png"]
 
