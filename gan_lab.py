@@ -72,8 +72,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "r1_gamma": None,
     },
 }
-LONGER = {"images_shown": 3_000_000, "ema_decay": 0.9998}
-RECIPES["best"] = RECIPES["dcgan"] | LONGER
+
+RECIPES["best"] = RECIPES["dcgan"] | {"images_shown": 3_000_000, "ema_decay": 0.9998}
 
 
 @dataclass(frozen=True)
@@ -183,16 +183,6 @@ class Options:
     dry_run: bool = option(False, "print the plan and write nothing", switch=True)
     report: Path | None = option(None, "make report.html of this run again, without training")
     list: bool = option(False, "print a table of all runs, without training", switch=True)
-
-    @property
-    def generator(self) -> str:
-        """The key in GENERATORS: --network-g, else dcgan if there are channels."""
-        return self.network_g or ("mlp" if self.channels_g == () else "dcgan")
-
-    @property
-    def discriminator(self) -> str:
-        """The key in DISCRIMINATORS: --network-d, else dcgan if there are channels."""
-        return self.network_d or ("mlp" if self.channels_d == () else "dcgan")
 
 
 def initial_state(options: Options, dataset: Dataset, where: torch.device) -> TrainingState:

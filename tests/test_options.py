@@ -26,6 +26,7 @@ from lab.options import (
     parse,
     refuse_others,
 )
+from lab.training.networks import architecture
 from lab.training.plan import stored_options
 
 CONFIG = Path("config.json")
@@ -152,7 +153,7 @@ def test_a_config_of_version_1_is_read():
     same = {name: value for name, value in FIRST_VERSION.items() if name not in ("average", "out")}
     for name, value in same.items():
         assert getattr(options, name) == (tuple(value) if isinstance(value, list) else value), name
-    assert (options.generator, options.discriminator) == ("dcgan", "dcgan")
+    assert [architecture(options, end)[1] for end in "gd"] == ["dcgan", "dcgan"]
     with pytest.raises(Fault, match=r"config\.json: --ema-decay 7: out of range"):
         options_from_config(Options, {"average": 7}, CONFIG)
     assert (

@@ -23,7 +23,7 @@ def suited_to(options: Any, shape: tuple[int, int, int], given: Collection[str] 
 
     given: the options that were on the command line. Mistake for "none" where some are needed.
     """
-    parameters = {end: parameters_of(*_architecture(options, end)) for end in "gd"}
+    parameters = {end: parameters_of(*architecture(options, end)) for end in "gd"}
     filled: dict[str, Any] = {}
     if options.r1_gamma is None:
         filled["r1_gamma"] = GREY_GAMMA if shape[0] == 1 else COLOUR_GAMMA
@@ -37,7 +37,7 @@ def suited_to(options: Any, shape: tuple[int, int, int], given: Collection[str] 
         if not vars(options)[name := f"channels_{end}"]:
             has_channels = "channels" in parameters[end]
             if has_channels and name in given:
-                kind, cure = _architecture(options, end)[1], f"give --network-{end} mlp"
+                kind, cure = architecture(options, end)[1], f"give --network-{end} mlp"
                 what = f"the network {kind} needs some; leave it out, or {cure}"
                 raise Mistake(f"--channels-{end} none: {what}")
             filled[name] = channels if has_channels else ()
@@ -50,23 +50,23 @@ def build_networks(options: Any, spec: DatasetSpec) -> tuple[nn.Module, nn.Modul
     return _build(options, "g", spec.shape, **classes), _build(options, "d", spec.shape, **classes)
 
 
-def _architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
-    """GENERATORS or DISCRIMINATORS, and the key that the options choose."""
-    both = {"g": (GENERATORS, options.generator), "d": (DISCRIMINATORS, options.discriminator)}
-    return both[end]
+def architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
+    """GENERATORS or DISCRIMINATORS, and the key of the network: dcgan if there are channels."""
+    default = "mlp" if vars(options)[f"channels_{end}"] == () else "dcgan"
+    return {"g": GENERATORS, "d": DISCRIMINATORS}[end], vars(options)[f"network_{end}"] or default
 
 
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
     """The generator or the discriminator; ValueError for options that do not fit together."""
     own = {part: vars(options)[f"{part}_{end}"] for part in ("hidden", "channels")}
     arguments = {**vars(options), "shape": shape, **classes, **own}
-    return build(*_architecture(options, end), **arguments)
+    return build(*architecture(options, end), **arguments)
 
 
 def check_networks(options: Any, shape: tuple[int, int, int]) -> None:
     """Mistake for channels or a pyramid that do not suit the architecture or the image shape."""
     for end in ("g", "d"):
-        kinds, kind = _architecture(options, end)
+        kinds, kind = architecture(options, end)
         channels = vars(options)[f"channels_{end}"]
         typed = as_typed(f"channels_{end}", vars(options))
         parameters = parameters_of(kinds, kind)
