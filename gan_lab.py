@@ -72,7 +72,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "r1_gamma": None,
     },
 }
-
 RECIPES["best"] = RECIPES["dcgan"] | {"images_shown": 3_000_000, "ema_decay": 0.9998}
 
 

@@ -4,23 +4,21 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 
+@dataclass
 class Pace:
     """Says when an action is due, so that it takes only a small share of the time.
 
-    interval: least number of seconds from one time to the next. share: the largest share of the
-    time that the action may take. Without `began` the action is due at once; with it only when the
-    time since `began` allows for `first_cost`, the seconds that the first time is expected to take.
+    By default it is due at once; with `last_run` and `cost` when the share allows for the first.
     """
 
-    def __init__(
-        self, interval: float, share: float, began: float = -math.inf, first_cost: float = 0.0
-    ) -> None:
-        self.interval, self.share = interval, share
-        self.has_run = False
-        self.last_run = began
-        self.cost = first_cost  # seconds that the last time took
+    interval: float  # least number of seconds from one time to the next
+    share: float  # the largest share of the time that the action may take
+    last_run: float = -math.inf  # by time.monotonic(); before the first time, when that began
+    cost: float = 0.0  # seconds that the last time took; before the first time, those expected
+    has_run: bool = False
 
     def is_due(self) -> bool:
         interval = self.interval if self.has_run else 0.0
@@ -46,8 +44,8 @@ class CheckpointClock(Pace):
     """
 
     def __init__(self) -> None:
-        super().__init__(interval=60, share=1 / 60)
-        self.has_run, self.last_run = True, time.monotonic()  # the start counts as a checkpoint
+        # The start counts as a checkpoint.
+        super().__init__(60, share=1 / 60, last_run=time.monotonic(), has_run=True)
 
     def is_due(self, end_of_epoch: bool) -> bool:
         self.interval = 10 if end_of_epoch else 60

@@ -12,7 +12,7 @@ from lab.training.pace import Pace
 def test_pages_take_at_most_their_share_of_a_run(monkeypatch, cost, wait) -> None:
     now = [1_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace, made = Pace(20, 3 / 100, began=1_000.0, first_cost=0.5), []
+    pace, made = Pace(20, 3 / 100, last_run=1_000.0, cost=0.5), []
     while now[0] < 2_000:
         now[0] += 0.25
         if pace.is_due():
