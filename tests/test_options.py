@@ -239,7 +239,7 @@ def test_every_option_is_used():
     source = "".join(path.read_text(encoding="utf-8") for path in paths)
     of_either_network = {f"{name}_{end}" for name in TAKEN_BY_NETWORKS for end in "gd"}
     for name in set(FIELDS) - TAKEN_BY_NETWORKS - of_either_network:
-        ways = ("options.{}", "self.{} or ", 'given["{}"]', 'given.get("{}"', '"{}" in given')
+        ways = ("options.{}", 'given["{}"]', 'given.get("{}"', '"{}" in given')
         read = "|".join(re.escape(way.format(name)) + r"(?!\w)" for way in ways)
         assert re.search(read, source), f"{flag_of(name)} is declared and never read"
 

@@ -52,8 +52,11 @@ def build_networks(options: Any, spec: DatasetSpec) -> tuple[nn.Module, nn.Modul
 
 def architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
     """GENERATORS or DISCRIMINATORS, and the key of the network: dcgan if there are channels."""
-    default = "mlp" if vars(options)[f"channels_{end}"] == () else "dcgan"
-    return {"g": GENERATORS, "d": DISCRIMINATORS}[end], vars(options)[f"network_{end}"] or default
+    if end == "g":
+        kinds, kind, channels = GENERATORS, options.network_g, options.channels_g
+    else:
+        kinds, kind, channels = DISCRIMINATORS, options.network_d, options.channels_d
+    return kinds, kind or ("mlp" if channels == () else "dcgan")
 
 
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
