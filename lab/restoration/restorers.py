@@ -64,7 +64,7 @@ class Restorer:
 
 
 def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
-    """New images, unrelated to the corrupted ones: the baseline that lab sheet (c) has."""
+    """New images, unrelated to the corrupted ones: a baseline, lab sheet (c)'s regeneration."""
     shape = (context.generator.latent_dim,)
     latents = per_image_noise(len(corrupted), shape, context.seed, "regeneration")
     return to_unit(generate(context.generator, latents.to(corrupted.device)))
