@@ -28,34 +28,31 @@ class Loss:
     most: float = 1_000.0  # training with larger losses has diverged; healthy ones stay below 10
 
 
-def _non_saturating_discriminator(real: Tensor, fake: Tensor, label_smoothing: float) -> Tensor:
-    """The discriminator maximises log D(x) + log(1 - D(G(z))), with D = sigmoid(logit)."""
-    targets = torch.full_like(real, 1 - label_smoothing)
-    return binary_cross_entropy_with_logits(real, targets) + softplus(fake).mean()
-
-
 LOSSES = {
     # Goodfellow et al. 2014, "Generative Adversarial Nets", section 3: binary cross-entropy with
-    # the non-saturating loss of the generator.
+    # the non-saturating loss of the generator. softplus(-logit) = -log sigmoid(logit).
     "non-saturating": Loss(
-        _non_saturating_discriminator,
-        lambda real, fake: softplus(-fake).mean(),  # softplus(-logit) = -log sigmoid(logit)
+        discriminator=lambda real, fake, smoothing: (
+            binary_cross_entropy_with_logits(real, torch.full_like(real, 1 - smoothing))
+            + softplus(fake).mean()
+        ),
+        generator=lambda real, fake: softplus(-fake).mean(),
         has_labels=True,
         d_is_probability=True,
         balance=(2 * log(2), log(2)),
     ),
     # Mao et al. 2017, "Least Squares GANs", equation 9.
     "least-squares": Loss(
-        lambda real, fake, smoothing: (
+        discriminator=lambda real, fake, smoothing: (
             ((real - (1 - smoothing)).square().mean() + fake.square().mean()) / 2
         ),
-        lambda real, fake: (fake - 1).square().mean() / 2,
+        generator=lambda real, fake: (fake - 1).square().mean() / 2,
         has_labels=True,
     ),
     # Lim and Ye 2017, "Geometric GAN".
     "hinge": Loss(
-        lambda real, fake, _: relu(1 - real).mean() + relu(1 + fake).mean(),
-        lambda real, fake: -fake.mean(),
+        discriminator=lambda real, fake, _: relu(1 - real).mean() + relu(1 + fake).mean(),
+        generator=lambda real, fake: -fake.mean(),
         has_labels=False,
     ),
 }
