@@ -54,8 +54,6 @@ CLEANING = 0.1  # the noise level that the denoiser assumes in generated images
 
 @dataclass(frozen=True)
 class Options:
-    """The command-line options."""
-
     run: Path | None = option(None, "run folder whose generator is used (default: the newest)")
     generator: Path | None = option(None, "generator.pth to use instead of a run's")
     pretrained: str | None = option(None, "use the pretrained generator of this set, such as mnist")

@@ -36,8 +36,6 @@ from lab.text import counted
 
 @dataclass(frozen=True)
 class Options:
-    """The command-line options."""
-
     run: Path | None = option(None, "run folder to score (default: the newest)")
     generator: Path | None = option(None, "generator.pth to score instead of a run's")
     images: Path | None = option(

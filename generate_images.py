@@ -50,8 +50,6 @@ SHOWN = 100  # images in the sheet
 
 @dataclass(frozen=True)
 class Options:
-    """The command-line options."""
-
     run: Path | None = option(
         None, "run folder whose generator is used (default: the newest)", heading="which generator"
     )

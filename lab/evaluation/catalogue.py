@@ -40,7 +40,6 @@ class Metric:
     history_digits: int = 6  # of its column in history.csv
 
     def images_needed(self, classes: int) -> int:
-        """The number of generated images needed for a set with that many classes."""
         return max(self.min_images, self.min_per_class * classes)
 
     def shown(self, value: float) -> str:

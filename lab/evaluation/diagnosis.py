@@ -79,7 +79,6 @@ def _quality(figures: Figures) -> list[str]:
 
 
 def _healthy(history: History, has_classes: bool) -> str:
-    """The sentence for a run without problems."""
     classes = "all classes are there and " if has_classes else ""
     images = f"{classes}no training images are copied."
     if not history:

@@ -35,7 +35,6 @@ class JudgeOutput:
 
     @cached_property
     def moments(self) -> Moments:
-        """Mean and covariance of the features."""
         return metrics.moments(self.features)
 
 

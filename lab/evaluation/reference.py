@@ -108,7 +108,6 @@ class Reference:
         return metrics.near_copies(images[:COPIES_COUNT].to(self.device), training_images)
 
     def shares(self, sample: Sample) -> list[float]:
-        """The share of each predicted class in a sample."""
         return metrics.class_shares(sample.classes, self.classes)
 
 

@@ -93,9 +93,6 @@ def evenly_spaced(items: Sequence[Item], most: int) -> Sequence[Item]:
     return [items[round(index * step)] for index in range(most)]
 
 
-# SVG
-
-
 def plots(history: History, loss_name: str) -> list[dict[str, Any]]:
     """The charts as dictionaries for the page: title, note, last epoch, curves and ticks.
 
@@ -154,9 +151,6 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
         if len(values) >= 3:
             return [(math.log10(v), f"{v:g}") for v in values[:: -(-len(values) // 6)]]
     return [(math.log10(value), text) for value, text in linear_ticks(10**low, 10**high)]
-
-
-# PNG
 
 
 @figures.default_style()

@@ -47,7 +47,6 @@ class Corruption:
 
     @classmethod
     def severities(cls) -> str:
-        """The valid severities, in words."""
         return f"a number from {cls.least:g} to {cls.most:g}"
 
     def refusal(self, shape: Sequence[int]) -> str:
@@ -114,7 +113,6 @@ class Corruption:
         return cls(mildest * (strongest / mildest) ** strength)
 
     def with_severity(self, severity: float | Tensor) -> "Corruption":
-        """A copy with another severity."""
         other = copy.copy(self)
         other.severity = severity
         return other

@@ -19,16 +19,13 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Adam:
-    """Adam for `weights`. The learning rate `lr` may be changed between steps.
-
-    steps: the number of updates so far, a float32 scalar tensor on the weights' device.
-    """
+    """Adam for `weights`. The learning rate `lr` may be changed between steps."""
 
     def __init__(self, weights: Iterable[Tensor], lr: float, betas: tuple[float, float]) -> None:
         self.weights = list(weights)
         self.betas = betas
         device = self.weights[0].device
-        self.steps = torch.zeros((), device=device)
+        self.steps = torch.zeros((), device=device)  # updates so far
         # A tensor, because a CUDA graph (cuda_graph.py) would store a plain number.
         self.lr_on_gpu = torch.zeros((), device=device) if device.type == "cuda" else None
         self.lr = lr

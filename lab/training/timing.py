@@ -70,7 +70,10 @@ class TimeBudget:
             return []
         self.state.totals.tolist()  # waits for the GPU, which runs steps later than Python
         self.measured_at = self.clock()
-        self._measure()
+        trained = self.measured_at - self.first_step - self.between_epochs
+        self.measured.append((trained, self.state.schedule_step))
+        while len(self.measured) > 2 and self.measured[1][0] <= trained / 2:
+            self.measured.popleft()  # only the second half of the training time counts
         if self.options.minutes:
             known = self.step_cost and (self.measured[-1][0] > FIRST_ESTIMATE or at_once)
             return self._set_length() if known else []
@@ -87,13 +90,6 @@ class TimeBudget:
         self.grid_cost = max(cost - first, self.grid_cost / 2)
         if self.scoring:
             self.scoring, self.has_scored = self.grid_cost, True
-
-    def _measure(self) -> None:
-        """Add a measurement and drop those of the first half of the training time."""
-        trained = self.measured_at - self.first_step - self.between_epochs
-        self.measured.append((trained, self.state.schedule_step))
-        while len(self.measured) > 2 and self.measured[1][0] <= trained / 2:
-            self.measured.popleft()
 
     @property
     def step_cost(self) -> float:
