@@ -46,6 +46,7 @@ from lab.restoration.sheets import Sheets, show_samples
 from lab.runs.generators import find_generator, find_results
 from lab.runs.results import Networks
 from lab.text import printable
+from lab.training.progress import DISTANCES
 
 COUNT = 16  # test images to restore, unless --count is given
 SIGMAS = (0.1, 0.3, 0.5)  # unless --corruption, --sigma or --images is given
@@ -179,7 +180,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
     made = generated_images(context.generator, QUICK_COUNT, clean.device)
     cleaned = unit_to_levels(denoised(to_unit(made)))
     column = evaluator.quick_distance
-    label = column[:3].upper()
+    label = DISTANCES[column]
     before, after = (evaluator.quick_of_images(each)[column] for each in (made, cleaned))
     verdict = "better" if after < before else "worse: keep the originals"
     print(f"generated images through the denoiser: {label} {before:.2f} -> {after:.2f}, {verdict}")

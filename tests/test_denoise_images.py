@@ -528,7 +528,7 @@ def test_own_images_are_projected_onto_the_classes_of_each_corruption(
 
 
 def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
-    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path, capsys
 ) -> None:
     own, out = tmp_path / "own", tmp_path / "out"
     own.mkdir()
@@ -536,6 +536,10 @@ def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
     asked = ("--restorer", "projection", "--samples", 2, "--sigma", 0.3)
     run_script(monkeypatch, "--run", finished, "--images", own, "--out", out, *asked, *SOON)
     assert {path.parent.name for path in out.glob("*/*.png")} == {"projected", "samples"}
+    asked = ("--restorer", "denoiser", "sampler", "--sigma", 0.3)
+    run_script(monkeypatch, "--run", finished, "--images", own, "--out", out, *asked, *SOON)
+    assert {path.parent.name for path in out.glob("*/*.png")} == {"denoised"}
+    assert "note: --restorer: sampler was left out" in capsys.readouterr().out
 
 
 # Refusals

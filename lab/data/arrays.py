@@ -8,6 +8,7 @@ import numpy as np
 
 from lab.data.idx import find_file, read_idx
 from lab.data.listing import MAX_DEFLATE_RATIO, open_zip
+from lab.data.pictures import SLACK
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.text import printable
@@ -86,15 +87,17 @@ def _scaled(values: np.ndarray, flag: str) -> tuple[np.ndarray, str]:
     """Numbers scaled to 0..255, and their range in words."""
     kind = values.dtype.kind
     low, high = (float(values.min()), float(values.max())) if kind in "fiu" else (0.0, 1.0)
-    scales = [(0, 1), (-1, 1), (0, 255), *([(0, 65_535)] if kind in "iu" else [])]
-    fitting = [(bottom, top) for bottom, top in scales if bottom <= low and high <= top]
+    scales = [(0, 1), (-1, 1), (0, 255), *([(0, 4_095), (0, 65_535)] if kind in "iu" else [])]
+    slack = SLACK if kind == "f" else 0
+    fitting = [(b, t) for b, t in scales if b - slack <= low and high <= t + slack]
     if kind not in "fiub" or not fitting:  # NaN fits no range
         found = f"{low:g} to {high:g}" if kind in "fiub" else f"type {values.dtype}"
         raise Mistake(f"{flag} has values of {found}; give 0 to 255, or 0 to 1")
     bottom, top = fitting[0]
     levels = np.empty(values.shape, np.uint8)
     for index, image in enumerate(values):  # one by one, to save memory
-        levels[index] = np.rint((image.astype(float) - bottom) * (255 / (top - bottom)))
+        scaled = (image.astype(float) - bottom) * (255 / (top - bottom))
+        levels[index] = np.rint(scaled).clip(0, 255)
     noun = {"f": "fractions", "b": "bits"}.get(kind, "whole numbers")
     return levels, f"{noun} of {bottom} to {top:,}"
 

@@ -110,7 +110,7 @@ def load_pictures(place: Path, shape: Sequence[int], name: str, download: bool =
     place: the set, or the folder that its zip or npz `name` is in.
     """
     file = place / Path(name).name
-    path = file if file.is_file() else place
+    path = file if file.is_file() and place != Path(name) else place
     return load(str(path.absolute()), None, download, shape[-1], shape[0] == 3)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from lab.text import shortened, sized
 
 MAX_PIXELS = 50_000_000  # in a picture
+SLACK = 0.01  # by how much fractions may be beyond 0 and 1, as after resizing
 Image.init()  # loads all of Pillow's formats; some builds have no AVIF
 # Formats of pictures whose decoders run no other program, as that of EPS runs Ghostscript.
 KNOWN = "PNG JPEG BMP DIB WEBP GIF TIFF AVIF JPEG2000 PPM ICO PCX QOI SGI PSD DDS TGA"
@@ -123,11 +124,14 @@ def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise Unreadable("has pixels that are no numbers")
-        levels, words = values * (255 if values.max() <= 1 else 1), "fractions turned to 8 bits"
+        is_unit = values.max() <= 1 + SLACK
+        levels, words = values * (255 if is_unit else 1), "fractions turned to 8 bits"
+    elif values.max() > 65_535:
+        raise Unreadable("has values above 65,535")
     elif values.max() > 4095:
-        levels, words = values.clip(0, 65535) // 257, "16 bits turned to 8"
+        levels, words = values / 257, "16 bits turned to 8"
     elif values.max() > 255:  # as cameras of 12 bits write them
-        levels, words = values // 16, "16 bits, with values of 12, turned to 8"
+        levels, words = values * (255 / 4095), "16 bits, with values of 12, turned to 8"
     else:
         levels, words = values, "16 bits, with values of 8 only"
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words

@@ -155,6 +155,8 @@ def _check_size(path: Path, name: str, value: Any) -> None:
     if not isinstance(value, (list, int, float, str)):
         raise Fault(f"{path}: {name} is a {type(value).__name__}, a number or a list is expected")
     widths = value if isinstance(value, list) else [value]
+    if not all(isinstance(width, (int, float, str)) for width in widths):
+        raise Fault(f"{path}: {name} has entries that are neither numbers nor text")
     most_layers, most = layers.MAX_LAYERS, layers.MAX_WIDTH
     if name in ("channels", "full_maps"):
         most_layers, most = layers.MAX_CONVOLUTIONS, layers.MAX_CHANNELS

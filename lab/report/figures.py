@@ -25,6 +25,7 @@ from lab.text import printable, shortened
 GRID_SIDE, SHEET_SIDE = 128, 96  # largest side of an image in a grid or a sheet, in pixels
 PAPER = 255  # grey level between the images of a grid
 MAX_ROWS, FEWEST_COLUMNS = 10, 5  # of a grid with one row per class
+MOST_SHOWN = 196  # classes in a grid, which report pages leave out if it is larger
 SAMPLES = 10  # images of each class in a class sheet
 CLASS_ROW, TALLEST = 0.44, 20  # height of a row in a class sheet, and of the sheet, in inches
 SHORT = 5  # longer column names are rotated
@@ -63,13 +64,14 @@ def grid(images: Tensor, columns: int, scale: int | None = None) -> Image.Image:
 def rows_of_classes(classes: int) -> tuple[Tensor, int]:
     """The labels (N,) of a grid with one row per class, and its number of columns.
 
-    With more than MAX_ROWS classes the grid has one image per class.
+    With more than MAX_ROWS classes the grid has one image per class, of the first MOST_SHOWN.
     """
     if classes <= MAX_ROWS:
         columns = max(FEWEST_COLUMNS, classes)
         return torch.arange(classes).repeat_interleave(columns), columns
-    columns = math.isqrt(classes - 1) + 1
-    return torch.arange(columns * -(-classes // columns)) % classes, columns
+    shown = min(classes, MOST_SHOWN)
+    columns = math.isqrt(shown - 1) + 1
+    return torch.arange(columns * -(-shown // columns)) % classes, columns
 
 
 def save_preview(path: Path, kinds: Sequence[Tensor], labels: Sequence[int]) -> None:
@@ -193,7 +195,9 @@ def save_class_sheet(
     by_class = [images[classes == label][:SAMPLES] for label in rows]
     examples = torch.cat([_with_blanks(some, SAMPLES - len(some)) for some in by_class])
     extent = (0, SAMPLES, count - 0.5, -0.5)  # aligns the rows with the bars
-    samples.imshow(grid(examples, SAMPLES), cmap="gray", vmin=0, vmax=255, extent=extent)
+    visible = int(TALLEST * DPI) // (count * (images.shape[2] + 1))  # more would take gigabytes
+    sheet = grid(examples, SAMPLES, min(scale_of(images.shape), max(1, visible)))
+    samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
     finish(path, figure, shortened(title, 100), footnote)

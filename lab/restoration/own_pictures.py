@@ -10,9 +10,11 @@ from lab.data.pixels import to_unit, unit_to_levels
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import CORRUPTIONS, Gaussian, GaussianClipped
 from lab.restoration.examples import KINDS
-from lab.restoration.restorers import Context, Restorer, applicable, select_for_own
+from lab.restoration.restorers import RESTORERS, Context, Restorer, applicable, select_for_own
 from lab.restoration.sheets import MAX_SHOWN, Sheets
 from lab.text import counted, listed, printable
+
+SHEET = "own_images.png"
 
 
 def restore_own(
@@ -33,6 +35,11 @@ def restore_own(
         given = GaussianClipped(given.severity)  # files hold no value outside [0, 1]
     estimated = GaussianClipped(0.1)  # what undoes it undoes all that are estimated
     chosen = select_for_own(restorers, samples, applicable(context, given or estimated))
+    unused = [name for name in restorers if name not in chosen]
+    if unused and tuple(restorers) != tuple(RESTORERS):  # not the default
+        verb = "was" if len(unused) == 1 else "were"
+        why = "your own pictures are restored by projection, denoiser and, with --samples, sampler"
+        print(f"note: --restorer: {listed(unused)} {verb} left out; {why}")
     sizes = [len(picture.tiles) for picture in pictures]
     names = [picture.name for picture in pictures]
     tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(context.device)
@@ -44,6 +51,7 @@ def restore_own(
     rows, written = {"yours": filled(tiles)}, set(names)
     columns = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
     of_tile = [each for each, size in zip(found, sizes, strict=True) for _ in range(size)]
+    sheets.results.remove_pictures(SHEET)  # other restorers may have made some
     for restorer in chosen.values():
         count = samples if restorer.sample else 1
         restored = restore_tiles(restorer, context, tiles, of_tile, columns, count)
@@ -55,7 +63,7 @@ def restore_own(
         rows[restorer.own_folder] = restored[:, 0]
     first = f" (the first {MAX_SHOWN} of {len(tiles)})" if len(tiles) > MAX_SHOWN else ""
     sheets.save(
-        "own_images.png",
+        SHEET,
         f"your own images{first}, restored as {sheets.dataset.title}",
         list(rows.items()),
         {"pictures": sorted(written), "wrong": corruption_of, "wrong_was": how},

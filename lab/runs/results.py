@@ -83,8 +83,6 @@ class RestorationResults:
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.locked(self.folder):
             sheets = self._remove_outdated(networks, keep=sheet.pictures)
-            if name in sheets:
-                self._remove_pictures(sheets[name], keep=sheet.pictures)
             draw(self.folder / name)
             sheets[name] = sheet.model_copy(update=networks.restorers)
             self.scores = Scores(
@@ -94,6 +92,12 @@ class RestorationResults:
                 sheets=dict(sorted(sheets.items())),
             )
             files.write_json(self.scores_path, self.scores.model_dump(exclude_unset=True))
+
+    def remove_pictures(self, name: str) -> None:
+        """Remove the restored pictures of an earlier sheet, before they are restored anew."""
+        if self.folder.is_dir():
+            with files.locked(self.folder):
+                self._remove_pictures(self.scores.sheets.get(name, Sheet()), keep=())
 
     def _remove_outdated(self, networks: Networks, keep: Collection[str]) -> dict[str, Sheet]:
         """Remove the sheets of other networks, except pictures in `keep`; returns the rest."""

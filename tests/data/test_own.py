@@ -90,6 +90,38 @@ def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_pa
     assert f"to 16 x 16: {len(IMAGES)} images (0, 1, 2, ...)" in resized
 
 
+@pytest.mark.parametrize("most", [4_095, 65_535])
+def test_pictures_and_arrays_of_more_bits_are_the_same_set(tmp_path, most):
+    deep = np.random.default_rng(2).integers(0, most + 1, (70, 20, 20)).astype(np.uint16)
+    deep[:, 0, 0] = most
+    np.savez(tmp_path / "deep.npz", images=deep)
+    (folder := tmp_path / "deep").mkdir()
+    for index, image in enumerate(deep):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    packed, unpacked = load(str(tmp_path / "deep.npz")), load(str(folder))
+    assert packed.fingerprint == unpacked.fingerprint and unpacked.train_images.max() == 255
+    assert f"whole numbers of 0 to {most:,}" in notice(tmp_path / "deep.npz")
+
+
+def test_fractions_slightly_above_one_are_not_dark(tmp_path):
+    fractions = np.random.default_rng(2).random((70, 20, 20)).astype(np.float32) * 1.004
+    np.savez(tmp_path / "a.npz", images=fractions)
+    (folder := tmp_path / "a").mkdir()
+    for index, image in enumerate(fractions):
+        Image.fromarray(image).save(folder / f"{index}.tif")
+    for path in (tmp_path / "a.npz", folder):
+        assert load(str(path)).train_images.float().mean() > 120
+
+
+def test_a_folder_with_a_file_of_its_name_is_found_again(tmp_path):
+    (folder := tmp_path / "leaf").mkdir()
+    for index, image in enumerate(IMAGES):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    (folder / "leaf").write_text("notes")
+    found = load(str(folder))
+    assert load_pictures(folder, found.spec.shape, str(folder)).fingerprint == found.fingerprint
+
+
 def test_idx_files_of_any_square_size_are_read(tmp_path):
     images, labels = pixels(80, 24, 1), (np.arange(80) % 4).astype(np.uint8)
     found = load(str(write_idx(tmp_path / "idx", images, labels)))

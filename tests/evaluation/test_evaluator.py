@@ -210,6 +210,27 @@ def test_a_small_set_is_scored_by_the_metrics_it_suffices_for(fashion: Dataset, 
     assert Evaluator(tiny, CPU).quick_distance == ""
 
 
+def test_copies_of_images_that_are_in_the_set_twice_are_seen():
+    once = toy(count=200)
+    twice = dataclasses.replace(once, train_images=once.train_images.repeat(2, 1, 1, 1))
+    for dataset in (once, twice):
+        reference = Evaluator(dataset, CPU).reference
+        assert reference.near_copies(dataset.train_images[:100]) == 1
+        assert reference.near_copies(dataset.test_images[:100]) == 0
+
+
+def test_the_accuracy_on_a_test_half_of_one_class_is_that_of_chance():
+    dataset, rows = toy(), slice(2, None, 4)
+    images, labels = dataset.test_images[rows], dataset.test_labels[rows]
+    one = dataclasses.replace(dataset, test_images=images, test_labels=labels)
+    for answer, accuracy in ((2, 0.25), (1, 0.0)):
+
+        def always(images: torch.Tensor, answer: int = answer) -> torch.Tensor:
+            return torch.eye(4)[[answer] * len(images)]
+
+        assert classifiers.accuracy_on(one, always, CPU) == accuracy
+
+
 # The shipped classifiers
 
 

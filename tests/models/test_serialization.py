@@ -311,6 +311,7 @@ def test_missing_entries_are_refused(tmp_path, missing):
         ({"hidden": [64] * 100}, "hidden has 100 layers"),
         ({"channels": [2048]}, "channels 2,048 is out of range"),
         ({"channels": [4] * 5}, "channels has 5 layers, at most 4"),
+        ({"shape": [1, 28, torch.tensor([28, 28])]}, "shape has entries that are neither"),
         ({"nonsense": 1, "more": 2}, "its config has more, nonsense, which mlp does not take"),
     ],
 )

@@ -110,6 +110,17 @@ def test_no_share_above_the_whole_is_marked(classes, monkeypatch) -> None:
     assert len(ticks) > 2 and max(ticks) <= 1
 
 
+def test_pictures_of_a_thousand_classes_are_not_huge(monkeypatch) -> None:
+    made, count = drawn(monkeypatch), 1_000
+    own = {f"class {label}": 1 / count for label in range(count)}
+    shown = even([9] * count, GREY)
+    figures.save_class_sheet(Path("none"), shown, torch.arange(count), own, "title")
+    assert made[0].axes[1].images[0].get_array().size < 20_000_000
+    labels, columns = figures.rows_of_classes(count)
+    assert figures.grid(shown[: len(labels)], columns).size < (2_000, 2_000)
+    assert labels.tolist() == [*range(figures.MOST_SHOWN)]
+
+
 @pytest.mark.parametrize("count", [2, 5, 10, 47])
 def test_the_samples_of_a_class_are_aligned_with_its_bar(count, monkeypatch) -> None:
     made = drawn(monkeypatch)

@@ -87,10 +87,13 @@ def test_the_pictures_of_a_sheet_are_removed_with_it(results: RestorationResults
         for picture in ("one.png", "two.png", "notes.txt"):
             (results.folder / name / picture).touch()
     save(results, "own.png", pictures=["one.png", "two.png", "notes.txt", "../own.png"])
+    results.remove_pictures("other.png")
+    results.remove_pictures("own.png")
+    (results.folder / "denoised/two.png").touch()
     save(results, "own.png", pictures=["two.png"])
-    for name in ("denoised", "projected"):
+    for name, kept in (("denoised", {"two.png"}), ("projected", set())):
         left = {path.name for path in (results.folder / name).iterdir()}
-        assert left == {"two.png", "notes.txt"}
+        assert left == {*kept, "notes.txt"}
     assert names_in(results) == {"own.png"}
 
 

@@ -388,6 +388,9 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     load_dataset(moved)
     load_dataset(moved, tmp_path)
     load_training_dataset(moved, download=False)
+    monkeypatch.setattr(datasets, "load", lambda *_: sample)
+    with pytest.raises(Fault, match="its images are not on this machine, and --dry-run"):
+        load_training_dataset(moved, download=False)
     places = [*((SAMPLE, True), (None, True)), *((tmp_path, True), (None, False))]
     assert asked == [("fashion", *place) for place in places]
 
