@@ -6,8 +6,6 @@ Uses the newest run in outputs/ and the pretrained denoiser and sampler of its s
 images or, with --images, on your own pictures. Results go into the run's denoising_results/.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@
 Writes evaluation.json and evaluation.png into the run folder, or into a new folder in --out.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from pathlib import Path

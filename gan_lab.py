@@ -5,8 +5,6 @@
 Each run gets its own folder in outputs/, with sample grids, weights, loss curves and a history.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

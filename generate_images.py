@@ -7,8 +7,6 @@ Uses the newest run in outputs/, or a pretrained generator if there is no run. A
 its seed and class only. A sheet of the first images (made.png) and dataset.json are written, too.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

@@ -100,7 +100,7 @@ def test_a_renamed_option_is_refused_with_its_new_name(typed):
 
 
 KINDS = (Options, denoise_images.Options, evaluate_images.Options)
-PATHS = [(kind, f.name) for kind in KINDS for f in dataclasses.fields(kind) if "Path" in f.type]
+PATHS = [(k, f.name) for k in KINDS for f in dataclasses.fields(k) if "Path" in str(f.type)]
 
 
 @pytest.mark.parametrize(("kind", "name"), [*PATHS, (Options, "resume")])
