@@ -220,8 +220,8 @@ def test_long_names_of_classes_fit_any_width(browser, tmp_path) -> None:
 
 def test_a_generator_of_one_image_only_can_be_played_with(browser, tmp_path) -> None:
     generator = network(output="clip")
-    generator.layers[-1].weight.data.zero_()
-    generator.layers[-1].bias.data.fill_(-5)  # black
+    generator.layers[-2].weight.data.zero_()
+    generator.layers[-2].bias.data.fill_(-5)  # black
     run = make_run(tmp_path, generator=generator)
     page_of(run)
     for page in opened(browser, run):
