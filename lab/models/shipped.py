@@ -20,13 +20,13 @@ CHECKSUMS = "SHA256SUMS"
 
 def load_classifiers(spec: DatasetSpec) -> dict[str, Weights]:
     """The classifiers for the data set, by kind; {} if none ships."""
-    found = {kind: load_shipped("classifier", spec, kind) for kind in CLASSIFIERS}
+    found = {kind: load_shipped(kind, spec) for kind in CLASSIFIERS}
     return {kind: weights for kind, weights in found.items() if weights}
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
     """The convolutional classifier for the data set; None if none ships."""
-    found = load_shipped("classifier", spec)
+    found = load_shipped("cnn", spec)
     return found and found.network
 
 
@@ -35,10 +35,10 @@ def sets_with_generator() -> list[DatasetSpec]:
     return [spec for spec in DATASETS.values() if _listed(file_of("generator", spec.name), spec)]
 
 
-def file_of(role: str, name: str, kind: str = "cnn") -> str:
-    """The file name of the network for a data set; `kind` is used for classifiers only."""
-    stem = name if role == "classifier" else f"{role}_{name}"
-    return f"{stem}.pth" if kind == "cnn" else f"{stem}_{kind}.pth"
+def file_of(network: str, name: str) -> str:
+    """The file name of a network for the data set `name`: a kind of classifier, or another role."""
+    stems = {"cnn": name, "mlp": f"{name}_mlp"}
+    return f"{stems.get(network, f'{network}_{name}')}.pth"
 
 
 def write_checksums() -> None:
@@ -55,13 +55,13 @@ def _listed(file: str, spec: DatasetSpec) -> str:
     return next((line for line in lines if line.endswith(f" {file}")), "")
 
 
-def load_shipped(role: str, spec: DatasetSpec, kind: str = "cnn") -> Weights | None:
-    """The network for the data set, in a role of `models.ROLES`; None if none ships."""
-    path = WEIGHTS / file_of(role, spec.name, kind)
+def load_shipped(network: str, spec: DatasetSpec) -> Weights | None:
+    """The network for the data set, as `file_of` names it; None if none ships."""
+    path = WEIGHTS / file_of(network, spec.name)
     listed = _listed(path.name, spec)
     if not listed:
         return None
     if not listed.startswith(digest(path)):
         cure = "restore the original file; scores from another are not comparable"
         raise Fault(f"{path}: is not the file that {CHECKSUMS} beside it lists; {cure}")
-    return load_weights(path, role)
+    return load_weights(path, "classifier" if network in CLASSIFIERS else network)

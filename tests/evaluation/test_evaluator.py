@@ -260,7 +260,7 @@ def test_the_shipped_classifiers_are_accurate(name: str, least: dict[str, float]
         # The bundled 2,000 test images are a part of the 10,000 that the figure is asked of.
         accuracy = float((outputs[kind].classes == dataset.test_labels).double().mean())
         assert accuracy > asked - 3 * math.sqrt(asked * (1 - asked) / 2000)
-        file = shipped.WEIGHTS / shipped.file_of("classifier", name, kind)
+        file = shipped.WEIGHTS / shipped.file_of(kind, name)
         assert kind == "cnn" or file.stat().st_size < 500_000
 
 

@@ -45,7 +45,8 @@ from lab.text import command_line
 
 LAB = Path(__file__).parents[3]
 SETS = ("mnist", "fashion")
-NETWORKS = (*CLASSIFIERS, "denoiser", "sampler", "generator")  # the sampler needs the denoiser
+NETWORKS = ("cnn", "mlp", "denoiser", "sampler", "generator")  # the sampler needs the denoiser
+DTYPES = {network: torch.float32 if network == "cnn" else torch.float16 for network in NETWORKS}
 CNN_RECIPES = {
     "mnist": Recipe("cnn", epochs=6, shift=2, turn=10, zoom=0.1),
     # Clothes are centred and upright already, and mirrored ones are of the same class. No GAN is
@@ -98,11 +99,10 @@ def train_classifier(kind: str, options: Options, dataset: Dataset) -> None:
     chance, cpu = stream(options.seed, f"classifier/{dataset.name}"), torch.device("cpu")
     recipe = MLP if kind == "mlp" else CNN_RECIPES[dataset.name]
     classifier = train(dataset, recipe, options.seed, chance, cpu)
-    dtype = torch.float16 if kind == "mlp" else torch.float32
-    classifier.to(dtype).float()  # rounded as in the file
+    classifier.to(DTYPES[kind]).float()  # rounded as in the file
     accuracy = accuracy_on(dataset, classifier, cpu)
     print(f"accuracy on test {accuracy:.2%}", flush=True)
-    keep("classifier", classifier, dataset.name, dtype=dtype, kind=kind, test_accuracy=accuracy)
+    keep(kind, classifier, dataset.name, test_accuracy=accuracy)
 
 
 def train_restorer(role: str, options: Options, dataset: Dataset) -> None:
@@ -149,17 +149,10 @@ def keep_generator(run: Run) -> None:
     keep("generator", weights.network, name, **facts)
 
 
-def keep(
-    role: str,
-    network: nn.Module,
-    name: str,
-    dtype: torch.dtype = torch.float16,
-    kind: str = "cnn",
-    **facts: Any,
-) -> None:
-    """Save a network for the set `name` beside this file, and update SHA256SUMS."""
-    path = WEIGHTS / file_of(role, name, kind)
-    save_weights(path, network, DATASETS[name], dtype=dtype, **facts)
+def keep(which: str, network: nn.Module, name: str, **facts: Any) -> None:
+    """Save a network, one of NETWORKS, for the set `name` and update SHA256SUMS."""
+    path = WEIGHTS / file_of(which, name)
+    save_weights(path, network, DATASETS[name], DTYPES[which], **facts)
     write_checksums()
 
 
