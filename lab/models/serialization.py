@@ -140,7 +140,7 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")
     try:
         with torch.device("meta"):  # compares shapes before any memory is allocated
-            check_state(path, build(ROLES[role], kind, **config), state, halves=True)
+            check_state(path, build(ROLES[role], kind, **config), state)
         with torch.random.fork_rng(devices=[]):  # a training may be using the global generator
             network = build(ROLES[role], kind, **config)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -54,11 +54,8 @@ def plain_state(network: nn.Module, dtype: torch.dtype = torch.float32) -> dict[
     }
 
 
-def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False) -> None:
-    """Fault unless `state`, read from `path`, is a finite state_dict of the network.
-
-    halves: whether float16 is allowed where the network has float32.
-    """
+def check_state(path: Path, network: nn.Module, state: Any) -> None:
+    """Fault unless `state`, read from `path`, is a finite state_dict of the network, or float16."""
     expected = network.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
         kind = type(network).__name__
@@ -69,7 +66,7 @@ def check_state(path: Path, network: nn.Module, state: Any, halves: bool = False
             found = tuple(getattr(tensor, "shape", ()))
             raise Fault(f"{path}: {name} has shape {found} where {tuple(wanted.shape)} is expected")
         # Contiguous, because a view with stride 0 can be larger than its file.
-        is_half = halves and (tensor.dtype, wanted.dtype) == (torch.float16, torch.float32)
+        is_half = (tensor.dtype, wanted.dtype) == (torch.float16, torch.float32)
         fits = is_half or tensor.dtype == wanted.dtype
         if not fits or tensor.is_sparse or not tensor.is_contiguous():
             raise Fault(f"{path}: {name} is {tensor.dtype}, a plain {wanted.dtype} is expected")
