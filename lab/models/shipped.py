@@ -20,8 +20,7 @@ CHECKSUMS = "SHA256SUMS"
 
 def load_classifiers(spec: DatasetSpec) -> dict[str, Weights]:
     """The classifiers for the data set, by kind; {} if none ships."""
-    found = {kind: load_shipped(kind, spec) for kind in CLASSIFIERS}
-    return {kind: weights for kind, weights in found.items() if weights}
+    return {kind: found for kind in CLASSIFIERS if (found := load_shipped(kind, spec))}
 
 
 def load_classifier(spec: DatasetSpec) -> nn.Module | None:
@@ -58,8 +57,7 @@ def _listed(file: str, spec: DatasetSpec) -> str:
 def load_shipped(network: str, spec: DatasetSpec) -> Weights | None:
     """The network for the data set, as `file_of` names it; None if none ships."""
     path = WEIGHTS / file_of(network, spec.name)
-    listed = _listed(path.name, spec)
-    if not listed:
+    if not (listed := _listed(path.name, spec)):
         return None
     if not listed.startswith(digest(path)):
         cure = "restore the original file; scores from another are not comparable"
