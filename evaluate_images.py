@@ -7,10 +7,8 @@ Writes evaluation.json and evaluation.png into the run folder, or into a new fol
 """
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__" and getattr(sys.flags, "safe_path", False):
     # With PYTHONSAFEPATH set, Python does not look for modules beside the script.
@@ -21,22 +19,17 @@ from lab.errors import Mistake, on_interrupt, prepare_script, run_script
 if __name__ == "__main__":
     prepare_script()
 
-from torch import Tensor
-
-from lab.data import DATASETS, OF_SETS, Dataset, colour_asked, image_folder, load
-from lab.data.datasets import SAMPLE_NOTICE, check_exists
-from lab.data.listing import Listing
-from lab.data.pictures import Unreadable
+from lab.data import OF_SETS, Dataset, colour_asked
+from lab.data.datasets import SAMPLE_NOTICE
 from lab.device import DEVICES, pick_device, set_up_torch
 from lab.evaluation import Evaluator, Judgement, cas, inception
-from lab.evaluation.reference import FULL_COUNT
+from lab.evaluation.subject import Subject, find_subject
 from lab.files import check_apart, check_writable
 from lab.options import option, parse
 from lab.report import save_evaluation, write_pages
-from lab.runs import OUTPUTS, Run, check_out, load_training_dataset
-from lab.runs.generators import TrainedGenerator, find_generator
-from lab.runs.layout import RunFiles, check_pictures, new_folder
-from lab.text import counted, printable
+from lab.runs import OUTPUTS, check_out
+from lab.runs.layout import RunFiles, new_folder
+from lab.text import counted
 
 
 @dataclass(frozen=True)
@@ -70,58 +63,6 @@ class Options:
     device: str = option("auto", "where to compute", choices=DEVICES)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A `trained` generator, or `pictures`."""
-
-    name: str  # the path of the run, the generator's file or the folder of pictures
-    trained: TrainedGenerator | None = None
-    run: Run | None = None  # in which results are saved; None for a generator named by its file
-    pictures: Listing | None = None
-
-    @property
-    def options(self) -> Mapping[str, Any] | None:
-        """The run's options; {} for a generator without a run, None for pictures."""
-        if self.run:
-            return self.run.options
-        return {} if self.trained else None
-
-    @property
-    def count(self) -> int:
-        """The number of images to score, if all pictures can be read."""
-        return FULL_COUNT if self.trained else min(FULL_COUNT, len(self.pictures.entries))
-
-    def load_dataset(self, asked: Options, colour: bool | None) -> Dataset:
-        """The real images: those that a run was trained on, or else those of the set."""
-        data_dir = asked.data_dir
-        if not self.trained:
-            return load(asked.dataset, data_dir, True, asked.image_size, colour)
-        if asked.dataset and asked.dataset not in DATASETS:  # the set has been moved
-            if data_dir:
-                what = "--dataset says where the pictures are, too; leave one out"
-                raise Mistake(f"--data-dir {data_dir}: {what}")
-            data_dir = Path(asked.dataset)
-        if self.run:
-            return load_training_dataset(self.run, data_dir)
-        return self.trained.load_dataset(data_dir)
-
-    def images(self, evaluator: Evaluator, invert: bool) -> tuple[Tensor, Tensor | None]:
-        """The images to score, uint8 (N, C, H, W), and the classes asked for (N,), if any.
-
-        invert: whether pictures are dark on light. Mistake if none can be read.
-        """
-        if self.trained:
-            return evaluator.images_of(self.trained.network.to(evaluator.device), FULL_COUNT)
-        shape = evaluator.dataset.spec.shape
-        try:
-            images, notices = image_folder.read_images(self.pictures, FULL_COUNT, shape, invert)
-        except Unreadable as reason:
-            raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
-        for notice in notices:
-            print(f"note: {printable(notice)}")
-        return images, None
-
-
 def main() -> None:
     """Score the images, save and explain the figures; then compute the slow ones asked for."""
     options = parse(Options)
@@ -129,7 +70,7 @@ def main() -> None:
     set_up_torch()
     subject, dataset = find(options)
     evaluator = Evaluator(dataset, device)
-    images, labels = subject.images(evaluator, options.invert)
+    images, labels = subject.images(evaluator)
     print_heading(subject, len(images), dataset)
     judgement = evaluator.full_of_images(images, labels)
     judgement.record.real = evaluator.real_figures
@@ -174,7 +115,7 @@ def find(options: Options) -> tuple[Subject, Dataset]:
     colour = colour_asked(options.grey, options.colour)
     if subject.trained and (options.image_size or colour is not None):
         raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
-    dataset = subject.load_dataset(options, colour)
+    dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
     if dataset.path and not subject.run:
         check_apart("--out", outputs, "--dataset", dataset.path)
     if options.fid:
@@ -182,33 +123,6 @@ def find(options: Options) -> tuple[Subject, Dataset]:
     if options.cas:
         cas.check(subject.trained, dataset)
     return subject, dataset
-
-
-def find_subject(options: Options) -> Subject:
-    """What the options name, by default the newest run; computes nothing."""
-    if options.dataset:
-        check_exists(options.dataset)
-    other = options.run or options.generator
-    if options.images and other:
-        raise Mistake(f"--images {options.images}: give it or a generator ({other}), not both")
-    if options.images:
-        if not options.dataset:
-            cure = f"name with --dataset the set to compare them with: {OF_SETS}"
-            raise Mistake(f"--images {options.images}: {cure}")
-        check_pictures(options.images)
-        found = image_folder.list_pictures(options.images, below=True)
-        return Subject(str(options.images), pictures=found)
-    if options.invert:
-        raise Mistake("--invert: is for pictures; leave it out without --images")
-    trained = find_generator(options.run, options.generator)
-    run = None if options.generator else trained.run
-    if run and run.is_locked:
-        cure = f"wait for that, or score {trained.path} with --generator"
-        raise Mistake(f"--run {run}: is being trained, which ends in an evaluation; {cure}")
-    name, dataset = trained.spec.name, options.dataset
-    if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
-        raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
-    return Subject(str(run or trained.path), trained, run)
 
 
 def print_heading(subject: Subject, count: int, dataset: Dataset) -> None:

@@ -13,10 +13,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-import evaluate_images
 import gan_lab
 from lab import files
-from lab.evaluation import evaluator, metrics, reference
+from lab.evaluation import evaluator, metrics, reference, subject
 
 # One thread per process, since pytest's processes share the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -70,7 +69,7 @@ def call(script: ModuleType, *arguments: object) -> None:
 
 def score_few(patch: pytest.MonkeyPatch) -> None:
     """Compute scores from 400 images only."""
-    for module in (evaluator, reference, evaluate_images):
+    for module in (evaluator, reference, subject):
         patch.setattr(module, "FULL_COUNT", 400)
     patch.setattr(evaluator, "QUICK_COUNT", 400)
     patch.setattr(reference, "COPIES_COUNT", 20)

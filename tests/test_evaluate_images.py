@@ -5,7 +5,6 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import evaluate_images
 from lab import files
 from lab.data import DATASETS, DatasetSpec, image_folder, load_sample
 from lab.errors import Fault, Interrupted, Mistake
-from lab.evaluation import evaluator, inception
+from lab.evaluation import evaluator, inception, subject
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
 from lab.models.tensor_files import digest
@@ -246,10 +245,10 @@ def test_a_set_that_was_moved_is_named_by_one_option(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for given in ("leaves", "./leaves"):  # the first is the name of the set, too
         options = evaluate_images.Options(generator=Path("generator.pth"), dataset=given)
-        found = evaluate_images.find_subject(options)
-        assert found.load_dataset(options, None).source == str(leaves)
+        found = subject.find_subject(options)
+        assert found.load_dataset(None, None, None).source == str(leaves)
         with pytest.raises(Mistake, match="--data-dir elsewhere: --dataset says where"):
-            found.load_dataset(replace(options, data_dir=Path("elsewhere")), None)
+            found.load_dataset(Path("elsewhere"), None, None)
 
 
 def test_generators_of_unknown_origin_are_a_fault(tmp_path: Path, evaluate):
@@ -275,7 +274,7 @@ def test_dark_pictures_on_light_are_inverted(tmp_path: Path):
     referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
     for invert, level in ((False, 200), (True, 55)):
         options = evaluate_images.Options(images=tmp_path, dataset="mnist", invert=invert)
-        images, labels = evaluate_images.find_subject(options).images(referee, options.invert)
+        images, labels = subject.find_subject(options).images(referee)
         assert images.unique().tolist() == [level] and labels is None
 
 
