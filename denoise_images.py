@@ -29,6 +29,7 @@ from lab.data.image_folder import read_pictures
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.device import DEVICES, full_precision, pick_device, set_up_torch
 from lab.evaluation.evaluator import QUICK_COUNT, Evaluator, generated_images
+from lab.files import check_apart
 from lab.options import flag_of, option, parse
 from lab.report import report
 from lab.report.figures import save_sheet
@@ -239,6 +240,8 @@ def main() -> None:
     pictures = []
     if options.images:
         results.check_images(options.images)
+        if options.out:
+            check_apart("--out", options.out, "--images", options.images)
         pictures, notices = read_pictures(options.images, trained.spec.shape, options.invert)
         for line in notices:
             print(printable(line))
@@ -249,7 +252,10 @@ def main() -> None:
     print(f"{dataset.title} from {dataset.source}, generator {trained.path}{trained.stage}")
     for notice in dataset.notices:
         print(f"note: {notice}")
-    if dataset.is_sample:
+    footnote = dataset.footnote()
+    if pictures:  # which are not compared with the set
+        footnote = dataset.footnote("by networks trained on") if trained.is_of_sample else ""
+    if footnote:
         print(SAMPLE_NOTICE)
     if remark := trained.remark_on(dataset):
         print(remark)
@@ -273,8 +279,8 @@ def main() -> None:
     )
     digests = (each and each.sha256 for each in (denoiser, sampler))
     made_by = Networks(dataset.name, trained.path, trained.weights.sha256, *digests)
-    sheets = Sheets(results, dataset, made_by, draw=save_sheet)
-    with full_precision(), on_interrupt(f"the finished sheets are in {results}"):
+    sheets = Sheets(results, dataset, made_by, footnote, draw=save_sheet)
+    with full_precision(), on_interrupt(f"finished sheets, if any, are in {results}"):
         if pictures:
             restore_own(context, sheets, pictures, options.restorer, options.samples, *found)
         else:

@@ -76,7 +76,9 @@ class Options:
         None, "file format (default: by the ending of --out, else PNG files)", choices=WRITERS
     )
     corruption: tuple[str, ...] | None = option(
-        None, f"also write corrupted copies, such as blur:1.5: {', '.join(CORRUPTIONS)}", most=12
+        None,
+        f"also write corrupted copies: all, or blur:1.5, {', '.join(CORRUPTIONS)}",
+        most=12,
     )
     sigma: tuple[float, ...] | None = option(
         None, "short for --corruption gaussian:SIGMA", low=0, high=1, most=12

@@ -135,8 +135,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         typed = re.search(r"unrecognized arguments: (--[\w-]+)", message)
-        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        near = difflib.get_close_matches(typed[1], known, n=1) if typed else []
+        known = [flag for flag in self._option_string_actions if flag not in ("-h", "--help")]
+        longer = [flag for flag in known if typed and flag.startswith(typed[1])]
+        near = longer or (difflib.get_close_matches(typed[1], known, n=1) if typed else [])
         hint = f"; did you mean {near[0]}?" if near else " (--help lists the options)"
         raise Mistake(message.replace("argument ", "", 1) + hint)
 
@@ -186,7 +187,9 @@ def _converted(field: dataclasses.Field, value_type: type, text: str) -> Any:
         except ValueError:
             _refuse_decimal_comma(field, text)
             raise Mistake(f"{flag} {typed!r}: {wanted}") from None
-        if not facts["low"] <= value <= facts["high"]:  # NaN is in no range
+        if math.isnan(value):
+            raise Mistake(f"{flag} {typed}: is not a number, {wanted}")
+        if not facts["low"] <= value <= facts["high"]:
             raise Mistake(f"{flag} {typed}: out of range, {wanted}")
         return value
     if facts["choices"] and text not in facts["choices"]:

@@ -442,6 +442,8 @@ def test_own_images_are_restored_under_their_names_and_stay_unchanged(
     out = capsys.readouterr().out
     assert "resized from 40 x 30 to 28 x 28: 1 file (colour.png)" in out
     assert "left out, cannot be read: 1 file (broken.png: " in out
+    with pytest.raises(Mistake, match="lies in --images"):
+        run_script(monkeypatch, *arguments[:4], "--out", own / "out", *SOON)
     assert {path.name: path.read_bytes() for path in own.iterdir()} == before
     for restored in ("denoised", "projected"):
         assert opened_size(tmp_path / "out" / restored / "one.png") == (28, 28)
@@ -587,7 +589,7 @@ def test_restorers_that_cannot_undo_it_are_refused_before_a_denoiser_is_trained(
     ("arguments", "said"),
     [
         (("--sigma", "-0.1"), "--sigma -0.1: out of range, give a number from 0 to 1"),
-        (("--sigma", "nan"), "--sigma nan: out of range, give a number"),
+        (("--sigma", "nan"), "--sigma nan: is not a number, give a number"),
         (("--sigma", "x"), "--sigma 'x'"),
         (("--sigma", "1.5"), "--sigma 1.5: out of range"),
         (("--count", "0"), "--count 0"),

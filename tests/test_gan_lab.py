@@ -387,6 +387,20 @@ def test_a_signal_after_the_last_step_is_obeyed(tmp_path, monkeypatch):
     assert config["status"] == "running"
 
 
+def test_a_run_whose_output_nobody_reads_can_be_resumed(tmp_path, monkeypatch, capsys):
+    def print_epoch(_, row, __):
+        if row["epoch"] == 2:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressBar, "print_epoch", print_epoch)
+        with pytest.raises(BrokenPipeError):
+            call(gan_lab, "--out", tmp_path, "--epochs", 3, *TINY)
+    assert read_json(tmp_path / "fashion-001" / "config.json")["status"] == "stopped"
+    call(gan_lab, "--out", tmp_path, "--resume")
+    assert "resuming after epoch 2, step 0" in capsys.readouterr().out
+
+
 def test_a_signal_during_the_training_of_classifiers_loses_nothing(tmp_path, monkeypatch, capsys):
     score_few(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -197,6 +197,21 @@ def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypa
         generate_images.save_export(options, trained)
 
 
+@pytest.mark.parametrize(
+    ("kind", "made"), [("png", "5_sandal/seed000007.png"), ("idx", "raw/train-images-idx3-ubyte")]
+)
+def test_files_of_the_user_among_generated_images_are_kept(kind, made, tmp_path):
+    place = ("--out", tmp_path / "images", kind, FASHION, [""])
+    (output,) = locate_outputs(*place)
+    (output.path / made).parent.mkdir(parents=True)
+    (output.path / made).touch()
+    output.record({})
+    locate_outputs(*place)  # may be replaced
+    (output.path / made).with_name("mine.png").touch()
+    with pytest.raises(Mistake, match=r"has .*mine\.png, which would be deleted; move it, or name"):
+        locate_outputs(*place)
+
+
 def test_images_of_another_format_in_a_run_are_kept(tmp_path):
     place = ("--run", tmp_path / "generated_images")
     (png,) = locate_outputs(*place, "png", FASHION, [""])

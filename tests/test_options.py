@@ -76,6 +76,8 @@ def test_several_numbers_may_be_separated_by_spaces_or_commas():
 
 
 def test_a_mistyped_option_gets_a_suggestion():
+    with pytest.raises(Mistake, match=r"did you mean --label-smoothing\?"):
+        parse(Options, ["--label", "0.3"])
     with pytest.raises(Mistake, match=r"did you mean --epochs?"):
         parse(Options, ["--epoch", "3"])
     with pytest.raises(Mistake, match="--help lists the options"):
@@ -193,7 +195,7 @@ def test_missing_options_are_a_fault(content):
         ({"hidden_g": [8] * 9}, "--hidden-g: 9 values given, at most 8"),
         ({"lr_g": []}, r"--lr-g is \[\], a single value is expected"),
         ({"lr_g": True}, "--lr-g is True, a single value is expected"),
-        ({"lr_g": float("nan")}, "--lr-g nan: out of range"),
+        ({"lr_g": float("nan")}, "--lr-g nan: is not a number"),
         ({"latent_dim": 10**9}, "--latent-dim 1000000000: out of range"),
         ({"batch_size": "many"}, "--batch-size 'many': give a whole number"),
         ({"network_g": "transformer"}, "--network-g 'transformer': choose one of mlp, dcgan"),

@@ -120,8 +120,12 @@ def _labels(values: np.ndarray | None, count: int, flag: str) -> np.ndarray | No
 
 
 def idx_folder(folder: Path) -> Path | None:
-    """The folder or its raw/, whichever contains IDX files, else None; may raise OSError."""
-    return next((p for p in (folder, folder / "raw") if find_file(p, "train", "images")), None)
+    """The folder, its raw/ or that of a sub-folder, which has IDX files; else None.
+
+    May raise OSError.
+    """
+    places = (folder, folder / "raw", *sorted(folder.glob("*/raw")))
+    return next((place for place in places if find_file(place, "train", "images")), None)
 
 
 def read_idx_folder(folder: Path, flag: str) -> tuple[Halves, list[str]]:

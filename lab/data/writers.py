@@ -54,12 +54,13 @@ class Writer:
     """A format.
 
     open: creates a file or folder at a path that does not exist yet. suffix: of the file; "" if it
-    is a folder. below: the folder under --out. refusal: why the format cannot hold the contents; ""
-    if it can.
+    is a folder. names: a regular expression for the files in that folder. below: the folder under
+    --out. refusal: why the format cannot hold the contents; "" if it can.
     """
 
     open: Callable[[Path, Contents], contextlib.AbstractContextManager[Add]]
     suffix: str = ""
+    names: str = ""
     has_test_part: bool = False
     below: Callable[[DatasetSpec], str] = lambda spec: ""
     refusal: Callable[[Contents], str] = lambda contents: ""
@@ -166,10 +167,16 @@ def _torchvision_folder(spec: DatasetSpec) -> str:
 
 
 WRITERS = {
-    "png": Writer(folder_of_pictures),
+    "png": Writer(folder_of_pictures, names=r"([^/]+/)?seed\d+\.png"),
     "npz": Writer(npz, suffix=".npz"),
     "zip": Writer(zip_of_pictures, suffix=".zip"),
-    "idx": Writer(idx, has_test_part=True, below=_torchvision_folder, refusal=_not_idx),
+    "idx": Writer(
+        idx,
+        names=r"raw/(train|t10k)-(images-idx3|labels-idx1)-ubyte",
+        has_test_part=True,
+        below=_torchvision_folder,
+        refusal=_not_idx,
+    ),
 }
 
 

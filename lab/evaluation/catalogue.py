@@ -191,6 +191,13 @@ METRICS = {
         "on these.",
         None,  # slow: see `cas`
     ),
+    "variance": Metric(
+        *("Variance", "higher", ".2f"),
+        "Variance of a pixel from image to image, as a share of that of the training images; "
+        "images that look alike have a low one.",
+        lambda sample, real: metrics.variance(sample.images) / real.variance,
+        min_images=FEWEST_FOR_NEIGHBOURS,
+    ),
     "near_copies": Metric(
         *("Near-copies", "lower", ".1%"),
         "Share of samples that are nearly identical to a training image.",

@@ -29,6 +29,7 @@ DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, depending on 
 # The same figures may mean too little training, or a collapse after enough of it.
 FAR = "The images are far from real ones (FCD {:.0f}): trained too little, or {}"
 COLLAPSED = "collapsed to a few kinds"
+ALIKE = 0.35  # share of the real images' variance; thirty boots of Fashion-MNIST have 0.55
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -57,11 +58,16 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
     wrong = [*_discriminator_trends(history).values(), *_distance_trend(history).values()]
     wrong += _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
+    if not wrong and found.figures.get("variance", 1.0) < ALIKE:
+        share = f"they vary {found.figures['variance']:.0%} as much as real ones"
+        wrong.append(f"The images look alike ({share}): trained too little, or {COLLAPSED}.")
     if (copies := found.figures["near_copies"]) > COPYING:
         cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
         what = f"{copies:.1%} of the images are near-copies of training images"
         wrong.append(f"Memorising: {what}{'' if options is None else cure}.")
-    return _quality(found.figures) + (wrong or [_healthy(history, bool(found.class_histogram))])
+    quality = _quality(found.figures)
+    has_classes = bool(found.class_histogram)
+    return quality + (wrong or [_healthy(history, has_classes, has_distance=bool(quality))])
 
 
 def _quality(figures: Figures) -> list[str]:
@@ -78,14 +84,14 @@ def _quality(figures: Figures) -> list[str]:
     return sentences
 
 
-def _healthy(history: History, has_classes: bool) -> str:
+def _healthy(history: History, has_classes: bool, has_distance: bool) -> str:
     classes = "all classes are there and " if has_classes else ""
     images = f"{classes}no training images are copied."
-    if not history:
-        return f"Healthy: {images}"
-    if len(history) < FEWEST_ROWS:
+    if history and len(history) < FEWEST_ROWS:
         return f"Too few epochs to say which network is ahead; {images}"
-    return f"Healthy: the discriminator is not winning {_outputs(history)}, {images}"
+    ahead = f"the discriminator is not winning {_outputs(history)}, " if history else ""
+    start = "Healthy:" if has_distance else "Too few images for an FCD or FRD, so look at them:"
+    return f"{start} {ahead}{images}"
 
 
 def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str]:
@@ -193,7 +199,7 @@ def _cure(options: Options) -> str:
     # In benchmarks/QUALITY.md classes are rare in classic runs only.
     cures = {"r1_gamma": "--r1-gamma 1", "ema_decay": "--ema-decay 0.9995"}
     missing = " and ".join(flag for name, flag in cures.items() if options.get(name) == 0)
-    longer = "more --epochs while FCD still falls"
+    longer = "more --epochs while the images still improve"
     return f"; usual cure: {missing}, or {longer}" if missing else f"; usual cure: {longer}"
 
 

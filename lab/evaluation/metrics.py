@@ -156,6 +156,11 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
     return float(copied.cpu().double().mean())  # Apple's MPS has no float64
 
 
+def variance(images: Tensor) -> float:
+    """The mean over pixels of the variance over uint8 images (N, C, H, W)."""
+    return float(images.cpu().float().var(0).mean())
+
+
 def class_shares(labels: Tensor, classes: int) -> list[float]:
     """The share of each class, 0 to classes - 1, among labels (N,)."""
     return [number / len(labels) for number in torch.bincount(labels, minlength=classes).tolist()]

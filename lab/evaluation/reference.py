@@ -68,6 +68,11 @@ class Reference:
         return self.read(self.dataset.test_images, self.dataset.test_labels)
 
     @cached_property
+    def variance(self) -> float:
+        """That of a pixel of the training images, over the images; not 0."""
+        return max(metrics.variance(self.train.images), 1e-6)
+
+    @cached_property
     def own_shares(self) -> list[float]:
         """The share of each class among the training images; equal ones if they have no labels."""
         labels = self.dataset.train_labels

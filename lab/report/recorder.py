@@ -36,7 +36,8 @@ class Recorder:
     """Records a training in its run folder, on the screen and for TensorBoard.
 
     A context manager with a progress bar. If the training is stopped or diverges in its block, the
-    status, the history and the page are written; a stopped run also gets its latest generator.
+    status, the history and the page are written; a stopped run also gets its latest generator. A
+    run whose output nobody reads any more, as after `| head`, is stopped.
     """
 
     run: Run
@@ -72,12 +73,14 @@ class Recorder:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         with self.stack:
-            if isinstance(error, Interrupted):
+            if isinstance(error, BrokenPipeError):
+                save_checkpoint(self.run.checkpoint_path, self.state)
+            if isinstance(error, Interrupted | BrokenPipeError):
                 self.save_generator()
                 self.run.save_status("stopped")
             elif isinstance(error, Fault):
                 self.run.save_status("diverged")
-            if isinstance(error, Interrupted | Fault):
+            if isinstance(error, Interrupted | BrokenPipeError | Fault):
                 self.save_history()
                 report.write_pages(self.run)
 
@@ -93,7 +96,9 @@ class Recorder:
             if lines:
                 self.save_length()
         if not self.page_pace.has_run:  # the first page was not due with the first grid
+            began = time.monotonic()
             self.update_page()
+            self.budget.between_epochs += time.monotonic() - began
         if self.stop.requested or self.clock.is_due(end_of_epoch=False):
             self.state.check_divergence(LOSSES[self.options.loss])
             self.save_checkpoint()

@@ -68,7 +68,6 @@ def restore_own(
         list(rows.items()),
         {"pictures": sorted(written), "wrong": corruption_of, "wrong_was": how},
         columns,
-        sample_part="by networks trained on",
     )
 
 

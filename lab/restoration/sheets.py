@@ -27,6 +27,7 @@ class Sheets:
     results: RestorationResults
     dataset: Dataset  # of the images
     networks: Networks  # that restored them
+    footnote: str  # on the bundled sample, if figures or networks are from it
     draw: Callable[..., object]  # report.figures.save_sheet, which this package may not import
 
     def save(
@@ -37,19 +38,17 @@ class Sheets:
         facts: dict[str, Any],
         columns: Sequence[str] = (),
         most: int = MAX_SHOWN,
-        sample_part: str = "from",
     ) -> None:
         """Draw labelled rows of images (N, C, H, W) in [0, 1], and record `facts` about them.
 
         name: of the file. columns: names of the columns, if any. most: the number of images shown
-        in a row. sample_part: begins the footnote on the bundled sample, where that is the set.
+        in a row.
         """
-        footnote = self.dataset.footnote(sample_part)
         shown = [(label, unit_to_levels(row[:most])) for label, row in rows]
-        sheet = Sheet(title=title, bundled_sample=bool(footnote), **{"pictures": [], **facts})
+        sheet = Sheet(title=title, bundled_sample=bool(self.footnote), **{"pictures": [], **facts})
         self.results.save(
             *(name, sheet, self.networks),
-            draw=lambda path: self.draw(path, shown, title, footnote, columns[:most]),
+            draw=lambda path: self.draw(path, shown, title, self.footnote, columns[:most]),
         )
 
 

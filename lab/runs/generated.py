@@ -1,6 +1,7 @@
 """Output of generate_images.py: images, and beside them a preview and dataset.json."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from lab import files
 from lab.data.datasets import DatasetSpec
 from lab.data.writers import WRITERS
 from lab.errors import Fault, Mistake
+from lab.text import printable
 
 FORMAT = "gan-lab generated images"
 
@@ -49,6 +51,16 @@ class GeneratedImages:
         if self.path.exists() and recorded.get(self.path.name) != self.kind and not is_empty:
             what = f"exists and is not {self.kind} output of generate_images.py"
             raise Mistake(f"{flag} {self}: {what}; {cure}")
+        if self.path.is_dir() and (name := self._foreign_file()):
+            what = f"has {printable(name)}, which would be deleted; move it"
+            raise Mistake(f"{flag} {self}: {what}, or {cure}")
+
+    def _foreign_file(self) -> str:
+        """The first file in the folder that generate_images.py has not written, or ""."""
+        found = (path for path in sorted(self.path.rglob("*")) if not path.is_dir())
+        names = (path.relative_to(self.path).as_posix() for path in found)
+        own = re.compile(WRITERS[self.kind].names)
+        return next((name for name in names if not own.fullmatch(name)), "")
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Add this output to dataset.json, with `facts` about how it was generated."""

@@ -37,6 +37,11 @@ class TrainedGenerator:
             return ", untrained or nearly so"
         return f", after epoch {epoch}" if isinstance(epoch, int) else ""
 
+    @property
+    def is_of_sample(self) -> bool:
+        """Whether it was trained on the bundled sample."""
+        return bool(self.run and self.run.config.data.is_sample)
+
     def load_dataset(self, data_dir: Path | None = None) -> Dataset:
         """The generator's data set, found through its run if it has one; Fault if unknown.
 

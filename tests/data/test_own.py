@@ -126,6 +126,8 @@ def test_idx_files_of_any_square_size_are_read(tmp_path):
     images, labels = pixels(80, 24, 1), (np.arange(80) % 4).astype(np.uint8)
     found = load(str(write_idx(tmp_path / "idx", images, labels)))
     assert found.spec.shape == (1, 24, 24) and found.spec.class_names == tuple("0123")
+    below = load(str(write_idx(tmp_path / "above/FashionMNIST/raw", images, labels).parents[1]))
+    assert below.fingerprint == found.fingerprint
     write_pictures(tmp_path / "flat", images)
     assert torch.equal(load(str(tmp_path / "flat")).train_images, found.train_images)
     assert load(str(tmp_path / "flat")).train_labels is None

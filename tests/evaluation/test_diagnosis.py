@@ -140,7 +140,7 @@ def test_rareness_depends_on_the_number_of_classes():
     assert "rare: dog 8.0% (fair would be 40.0%)." in words
     many = {f"class {label}": 1 / 47 for label in range(47)}
     assert "that takes 1,175" in after([], FEW, many, None)[0]
-    assert "Healthy" in after([], {**FEW, "images": 1_175}, many, None)[0]
+    assert "all classes are there" in after([], {**FEW, "images": 1_175}, many, None)[0]
 
 
 def test_a_set_without_labels_is_diagnosed_by_the_frd():
@@ -151,7 +151,15 @@ def test_a_set_without_labels_is_diagnosed_by_the_frd():
     assert after([], figures, {}, {})[0].startswith("FRD 2.50 to the test images; real")
 
 
+def test_images_that_look_alike_are_not_healthy():
+    (words,) = after([], {**FEW, "variance": 0.04}, {}, {})
+    assert words.startswith("The images look alike (they vary 4% as much as real ones): trained")
+    assert after([], {**FEW, "variance": 0.9}, {}, {})[0].startswith("Too few images for an FCD")
+
+
 def test_classes_are_not_mentioned_for_a_set_without_labels():
     (words,) = after([], FEW, {}, {})
-    assert words == "Healthy: no training images are copied."
+    assert words == (
+        "Too few images for an FCD or FRD, so look at them: no training images are copied."
+    )
     assert "Memorising" in after([], {**FEW, "near_copies": 0.5}, {}, {})[0]

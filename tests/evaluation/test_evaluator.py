@@ -63,6 +63,7 @@ def test_planted_faults_are_told_apart(
     found = {name: judged(referee, images) for name, images in plants.items()}
     new, collapse, copies, noise = (figures for figures, _ in found.values())
 
+    assert 0.9 < new["variance"] < 1.1 and collapse["variance"] < 0.6
     assert new["fcd_train"] < 2 and new["thin_classes"] == 0 and new["near_copies"] < 0.02
     assert new["precision"] > 0.9 and new["recall"] > 0.9
     assert copies["near_copies"] == 1 and copies["fcd_train"] < 2
@@ -140,7 +141,7 @@ def test_with_too_few_images_figures_are_left_out_and_named(fashion: Dataset, re
     assert len(found.record.class_histogram) == 10
     assert found.left_out == (
         "1 image: FCD, class imbalance, rarest class and thin classes need 256; MLP FCD need 128; "
-        "kernel distance, precision, recall, density and coverage need 100"
+        "kernel distance, precision, recall, density, coverage and variance need 100"
     )
     words = diagnosis.after([], found.record, {})
     assert "Too few images" in words[0] and not any("collapse" in line for line in words)
