@@ -144,7 +144,7 @@ def save_sheet(
     labels = [shortened(printable(name), MAX_LABEL) for name in names]
     longest = max(map(len, labels), default=0)
     width = max(5, 1.6 + sheet.width / DPI)  # wide enough for the title
-    figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.085 * longest)
+    figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.065 * longest)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
 
     def middles(pixels: int, parts: int) -> list[float]:
@@ -156,6 +156,7 @@ def save_sheet(
     axis.set_xticks(positions, labels, rotation=rotation, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+    axis.set_anchor("N")  # the space below is for the names
     finish(path, figure, title, footnote)
 
 
