@@ -205,6 +205,7 @@ def test_files_of_the_user_among_generated_images_are_kept(kind, made, tmp_path)
     (output,) = locate_outputs(*place)
     (output.path / made).parent.mkdir(parents=True)
     (output.path / made).touch()
+    (output.path / ".DS_Store").touch()
     output.record({})
     locate_outputs(*place)  # may be replaced
     (output.path / made).with_name("mine.png").touch()

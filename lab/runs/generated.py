@@ -9,6 +9,7 @@ from typing import Any
 
 from lab import files
 from lab.data.datasets import DatasetSpec
+from lab.data.listing import is_hidden
 from lab.data.writers import WRITERS
 from lab.errors import Fault, Mistake
 from lab.text import printable
@@ -56,11 +57,13 @@ class GeneratedImages:
             raise Mistake(f"{flag} {self}: {what}, or {cure}")
 
     def _foreign_file(self) -> str:
-        """The first file in the folder that generate_images.py has not written, or ""."""
-        found = (path for path in sorted(self.path.rglob("*")) if not path.is_dir())
-        names = (path.relative_to(self.path).as_posix() for path in found)
+        """The first file in the folder that the lab has not written, nor the system; else ""."""
         own = re.compile(WRITERS[self.kind].names)
-        return next((name for name in names if not own.fullmatch(name)), "")
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if not (path.is_dir() or is_hidden(path.name) or own.fullmatch(name)):
+                return name
+        return ""
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Add this output to dataset.json, with `facts` about how it was generated."""
