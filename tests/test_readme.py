@@ -83,6 +83,11 @@ def test_every_file_of_the_layout_exists():
             r"\| dcgan \| 60\* \| [\d,]+ \| ([\d.]+) \| 0.33 \|",
             "dcgan has an FCD of {}, an MLP FCD of 0.33 and",
         ),
+        (
+            "FRONTIER.md",
+            r"diffusion-unet \(.*?\) \| 60\* \| [\d,]+ \| ([\d.]+) \| 47.19 \|",
+            "a small diffusion U-Net has {}, 47.19 and 2.6 %",
+        ),
         ("CONDITIONAL.md", r"\| FCD \(.*?\*\*([\d.]+)\*\*", "they have an FCD of {} and an MLP"),
         ("CONDITIONAL.md", r"\| MLP FCD \(.*?\) \| ([\d.]+) \|", "and an MLP FCD of {} (real"),
     ],
