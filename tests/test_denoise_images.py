@@ -541,7 +541,10 @@ def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
     asked = ("--restorer", "denoiser", "sampler", "--sigma", 0.3)
     run_script(monkeypatch, "--run", finished, "--images", own, "--out", out, *asked, *SOON)
     assert {path.parent.name for path in out.glob("*/*.png")} == {"denoised"}
-    assert "note: --restorer: sampler was left out" in capsys.readouterr().out
+    assert (
+        "note: --restorer sampler: left out; projection, denoiser, sampler with"
+        in capsys.readouterr().out
+    )
 
 
 # Refusals

@@ -55,16 +55,20 @@ def without_trust() -> Iterator[None]:
 
 
 def opened(
-    file: Path | io.BytesIO, most_pixels: int = MAX_PIXELS, side: int | None = None
+    file: Path | io.BytesIO,
+    most_pixels: int = MAX_PIXELS,
+    side: int | None = None,
+    formats: Sequence[str] = FORMATS,
 ) -> Image.Image:
     """Load a picture and turn it upright; raises Unreadable.
 
-    side: that of the image to which the picture will be reduced; lets a JPEG be decoded at a
-    smaller size, of at least twice that side.
+    formats: the ones that Pillow may try; with all of them it might run Ghostscript. side: that of
+    the image to which the picture will be reduced; lets a JPEG be decoded at a smaller size, of at
+    least twice that side.
     """
     if isinstance(file, Path) and not file.is_file():
         raise Unreadable("no file")  # reading a pipe might wait for ever
-    with without_trust(), Image.open(file, formats=FORMATS) as picture:
+    with without_trust(), Image.open(file, formats=formats) as picture:
         width, height = picture.size
         if width * height > most_pixels:
             raise Unreadable(f"{width} x {height} pixels is too large")

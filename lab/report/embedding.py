@@ -125,6 +125,6 @@ def _opened(path: Path, most_pixels: int = pictures.MAX_PIXELS) -> Image.Image |
     if path.is_symlink():
         return None
     try:
-        return pictures.opened(path, most_pixels=most_pixels)
+        return pictures.opened(path, most_pixels, formats=("PNG",))
     except pictures.Unreadable:
         return None

@@ -106,7 +106,7 @@ def save_gif(path: Path, frames: Sequence[tuple[int, Path]]) -> None:
     pictures = []
     for epoch, frame in frames:
         with contextlib.suppress(Unreadable):
-            pictures.append(_captioned(opened(frame), f"epoch {epoch}"))
+            pictures.append(_captioned(opened(frame, formats=("PNG",)), f"epoch {epoch}"))
     if pictures:
         first, *others = pictures
         durations = [FRAME_TIME] * len(others) + [5 * FRAME_TIME]

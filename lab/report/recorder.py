@@ -74,7 +74,7 @@ class Recorder:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         with self.stack:
             if isinstance(error, BrokenPipeError):
-                save_checkpoint(self.run.checkpoint_path, self.state)
+                self.write_checkpoint()
             if isinstance(error, Interrupted | BrokenPipeError):
                 self.save_generator()
                 self.run.save_status("stopped")
@@ -170,11 +170,15 @@ class Recorder:
     def save_checkpoint(self) -> None:
         """Save a checkpoint for --resume; then raise Interrupted if the training is to stop."""
         with self.clock.timed():
-            if self.options.minutes:  # before, since the new length also fits the old checkpoint
-                self.save_length()
-            save_checkpoint(self.run.checkpoint_path, self.state)
+            self.write_checkpoint()
         self.stop.raise_if_requested(self.resume_hint)
         self.update_page()
+
+    def write_checkpoint(self) -> None:
+        """Write the checkpoint, and before it the length, which also fits the old checkpoint."""
+        if self.options.minutes:
+            self.save_length()
+        save_checkpoint(self.run.checkpoint_path, self.state)
 
     def save_samples(self) -> None:
         """Save a sample grid, always of the same latents, and the generator's weights."""

@@ -10,7 +10,14 @@ from lab.data.pixels import to_unit, unit_to_levels
 from lab.restoration.corruption import Corruption, filled
 from lab.restoration.corruptions import CORRUPTIONS, Gaussian, GaussianClipped
 from lab.restoration.examples import KINDS
-from lab.restoration.restorers import RESTORERS, Context, Restorer, applicable, select_for_own
+from lab.restoration.restorers import (
+    RESTORERS,
+    Context,
+    Restorer,
+    applicable,
+    names_for_own,
+    select_for_own,
+)
 from lab.restoration.sheets import MAX_SHOWN, Sheets
 from lab.text import counted, listed, printable
 
@@ -37,9 +44,8 @@ def restore_own(
     chosen = select_for_own(restorers, samples, applicable(context, given or estimated))
     unused = [name for name in restorers if name not in chosen]
     if unused and tuple(restorers) != tuple(RESTORERS):  # not the default
-        verb = "was" if len(unused) == 1 else "were"
-        why = "your own pictures are restored by projection, denoiser and, with --samples, sampler"
-        print(f"note: --restorer: {listed(unused)} {verb} left out; {why}")
+        can = f"{names_for_own(RESTORERS)} can restore your own pictures"
+        print(f"note: --restorer {listed(unused)}: left out; {can}")
     sizes = [len(picture.tiles) for picture in pictures]
     names = [picture.name for picture in pictures]
     tiles = to_unit(torch.cat([picture.tiles for picture in pictures])).to(context.device)

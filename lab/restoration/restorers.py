@@ -171,6 +171,12 @@ def refuse_hopeless(
         select(wanted, able, corruption)
 
 
+def names_for_own(rows: Mapping[str, Restorer]) -> str:
+    """`projection, denoiser, sampler with --samples`: the rows that restore one's own pictures."""
+    own = {name: row for name, row in rows.items() if row.own_folder}
+    return ", ".join(name + " with --samples" * bool(row.sample) for name, row in own.items())
+
+
 def select_for_own(
     wanted: Sequence[str], samples: int, usable: Mapping[str, Restorer] = RESTORERS
 ) -> dict[str, Restorer]:
@@ -181,6 +187,6 @@ def select_for_own(
     own = {name: row for name, row in usable.items() if row.own_folder}
     asked = [name for name, row in own.items() if (samples if row.sample else name in wanted)]
     if not asked and not samples:
-        can = ", ".join(name + " with --samples" * bool(row.sample) for name, row in own.items())
-        raise Mistake(f"--restorer {' '.join(wanted)}: cannot restore your own pictures; {can} can")
+        can = f"cannot restore your own pictures; {names_for_own(own)} can"
+        raise Mistake(f"--restorer {' '.join(wanted)}: {can}")
     return select(asked, own, "your own pictures", samples)

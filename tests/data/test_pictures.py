@@ -11,7 +11,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from lab.data import datasets, image_folder
-from lab.data.pictures import Unreadable, flattened, opened
+from lab.data.pictures import FORMATS, Unreadable, flattened, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
 
@@ -123,7 +123,7 @@ def test_a_photograph_is_read_and_a_decompression_bomb_is_not(tmp_path, monkeypa
     images, _ = image_folder.read_images(image_folder.list_pictures(tmp_path, True), 9, GREY)
     assert (picture.tiles == 9).all() and (images == 9).all()
     monkeypatch.setattr("lab.data.pictures.MAX_PIXELS", 11_000_000)
-    monkeypatch.setattr(opened, "__defaults__", (11_000_000, None))
+    monkeypatch.setattr(opened, "__defaults__", (11_000_000, None, FORMATS))
     with pytest.raises(Mistake, match="4000 x 3000 pixels is too large"):
         image_folder.read_pictures(tmp_path, GREY)
 

@@ -103,6 +103,8 @@ def test_links_to_other_pictures_are_not_embedded(tmp_path: Path) -> None:
     for path in (run.latent_walk_path, run.grid_path(77)):
         path.symlink_to(private)
     Image.new("L", (4400, 4400)).save(run.grid_path(78))
+    Image.new("L", (20, 20)).save(run.nearest_path, format="TIFF")
+    assert embedding.embed_pictures({run.nearest_path: "nearest"}, limit=10**6) == ([], [])
     assert embedding.embed_pictures({run.latent_walk_path: "walk"}, limit=10**6) == ([], [])
     assert not {77, 78} & {frame["epoch"] for frame in embedding.film(run, GREY)}
 
