@@ -37,7 +37,7 @@ from lab.options import given_options, option, parse, refuse_others
 from lab.runs import OUTPUTS, Run, check_out, load_training_dataset, resume_options
 from lab.seeding import seed_for, stream
 from lab.text import command_line
-from lab.training import LOSSES, MAX_EPOCHS, Adam, TrainingState, distributed, plan
+from lab.training import LOSSES, MAX_EPOCHS, Adam, TrainingState, distributed, follower, plan
 
 WIDTHS = {"low": 1, "high": layers.MAX_WIDTH, "most": layers.MAX_LAYERS}
 CHANNELS = {"low": 1, "high": layers.MAX_CHANNELS, "most": layers.MAX_CONVOLUTIONS}
@@ -335,14 +335,14 @@ def main(began: float | None = None) -> None:
     state = initial_state(options, dataset, where)
     if run and distributed.is_first():
         plan.continue_from(run.checkpoint_path, state, options, dataset)
-    distributed.broadcast_state(state, dataset)
+    follower.broadcast_state(state, dataset)
     plan.print_plan(options, RECIPES[options.recipe], dataset, state)
     if options.dry_run:
         return
     if distributed.is_first():
         train_and_save(options, state, dataset, run, began)
     else:  # only the first of torchrun's processes writes files
-        distributed.follow(train, options, state, dataset)
+        follower.follow(train, options, state, dataset)
 
 
 def train_and_save(

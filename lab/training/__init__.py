@@ -12,6 +12,7 @@ pace          how often checkpoint, history and page are written
 progress      progress bar, one line per epoch, TensorBoard
 cuda_graph    the training step as CUDA graphs
 distributed   several processes that train together
+follower      what all of them but the first do
 """
 
 from lab.training.augmentation import Augmentation

@@ -17,20 +17,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab.data.datasets import Dataset
 from lab.device import pick_device, processes
-from lab.errors import Fault, Interrupted, Mistake, StopSwitch, handle_signals, os_errors_as_faults
+from lab.errors import Fault, Interrupted, Mistake, handle_signals
 from lab.options import as_typed, flag_of
 from lab.text import counted
-
-if TYPE_CHECKING:
-    from lab.training.state import TrainingState  # an import at run time would be circular
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # sets these
 MAY_DIFFER = {"data_dir", "out"}  # options that may differ between processes
@@ -93,7 +89,7 @@ def connection_errors() -> Iterator[None]:
         raise ConnectionAbortedError(GONE) from None
 
 
-# The same options, data and state in all processes
+# The same options and data in all processes
 
 
 def is_first() -> bool:
@@ -160,25 +156,6 @@ def pick_local_device(name: str) -> torch.device:
     return torch.device(pick_device("cuda").type, place)
 
 
-def broadcast_state(state: "TrainingState", dataset: Dataset) -> None:
-    """Copy the training state of process 0 to all; Mistake if a process has other images."""
-    if processes() == 1:
-        return
-    generators = (state.order, state.latents, state.augmentation.stream)
-    position = (state.epoch, state.step, state.updates)
-    own = (dataset.fingerprint, dataset.source, position, [each.get_state() for each in generators])
-    fingerprint, source, position, random_states = broadcast_object(lambda: own)
-    state.epoch, state.step, state.updates = position
-    if dataset.fingerprint != fingerprint:
-        what = f"other images than those of process 0 ({source})"
-        raise Mistake(f"--data-dir {dataset.source}: {what}; name a folder with the same")
-    for generator, random_state in zip(generators, random_states, strict=True):
-        generator.set_state(random_state)
-    with connection_errors():
-        for tensor in state.tensors():
-            dist.broadcast(tensor, 0)
-
-
 # In every step
 
 
@@ -215,36 +192,3 @@ def all_reduce_max(number: int) -> int:
     with connection_errors():
         dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)
-
-
-def follow(train: Callable, options: Any, state: "TrainingState", dataset: Dataset) -> None:
-    """Train in process 1, 2, ..., without writing, printing or scoring anything."""
-    stop = StopSwitch(all_reduce_max)
-    with (
-        handle_signals(stop.receive),
-        os_errors_as_faults("--resume goes on from the last checkpoint"),
-    ):
-        train(options, state, dataset, Follower(options, state, stop))
-
-
-class Follower:
-    """Replaces report.Recorder: makes the same calls between processes, and writes nothing."""
-
-    def __init__(self, options: Any, state: "TrainingState", stop: StopSwitch) -> None:
-        self.options, self.state, self.stop = options, state, stop
-
-    def save_samples(self) -> None:
-        """Process 0 does this."""
-
-    def after_step(self) -> None:
-        """Learn whether a process got a signal and, with --minutes, the length of the run."""
-        self.stop.synchronise()
-        if self.options.minutes:
-            self.state.length.steps = all_reduce_max(0)  # process 0 passes the length
-        self.stop.raise_if_requested("")
-
-    def after_epoch(self) -> None:
-        """End the epoch, and wait until process 0 has recorded it."""
-        self.state.end_epoch(self.options.batch_size)
-        self.stop.synchronise()
-        self.stop.raise_if_requested("")

@@ -28,7 +28,7 @@ from lab.data import to_float
 from lab.errors import Mistake, StopSwitch, run_script
 from lab.files import read_json
 from lab.runs import Run
-from lab.training import distributed
+from lab.training import distributed, follower
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -77,7 +77,7 @@ def after_steps(steps: int, typed: tuple[str, ...]) -> dict[str, np.ndarray]:
     options, dataset = small_options(*typed, "--epochs", "1"), images(50 * steps)
     state = small_state(options, dataset)
     state.length = training.Length.of(options, len(dataset.train_images))
-    distributed.broadcast_state(state, dataset)
+    follower.broadcast_state(state, dataset)
     recorder = Recorder(options, state)
     recorder.after_epoch = lambda: setattr(state, "epoch", 1)
     gan_lab.train(options, state, dataset, recorder)
@@ -232,7 +232,7 @@ def test_other_images_are_refused():
         if not distributed.is_first():
             dataset = dataclasses.replace(dataset, fingerprint="another")
         try:
-            return distributed.broadcast_state(small_state(small_options()), dataset)
+            return follower.broadcast_state(small_state(small_options()), dataset)
         except (Mistake, OSError) as error:
             return str(error)
 
