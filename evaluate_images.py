@@ -1,7 +1,7 @@
 """Score generated images: those of a run, of a generator file, or of any other program.
 
     python evaluate_images.py
-    python evaluate_images.py --images FOLDER --dataset fashion
+    python evaluate_images.py --images samples.npz --dataset fashion
 
 Writes evaluation.json and evaluation.png into the run folder, or into a new folder in --out.
 """
@@ -37,7 +37,7 @@ class Options:
     run: Path | None = option(None, "run folder to score (default: the newest)")
     generator: Path | None = option(None, "generator.pth to score instead of a run's")
     images: Path | None = option(
-        None, "folder of pictures to score, made by any program; needs --dataset", folder=True
+        None, "folder, zip or npz file of images by any program; needs --dataset"
     )
     invert: bool = option(False, "invert the pictures, if dark on light", switch=True)
     dataset: str | None = option(None, f"set to compare with (default: the generator's): {OF_SETS}")

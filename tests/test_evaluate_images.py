@@ -3,6 +3,7 @@
 import errno
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 import evaluate_images
 from lab import files
 from lab.data import DATASETS, DatasetSpec, image_folder, load_sample
+from lab.data.writers import WRITERS, Contents, as_picture, write_png
 from lab.errors import Fault, Interrupted, Mistake
 from lab.evaluation import evaluator, inception, subject
 from lab.models import GENERATORS, build
@@ -278,6 +280,28 @@ def test_dark_pictures_on_light_are_inverted(tmp_path: Path):
         assert images.unique().tolist() == [level] and labels is None
 
 
+def test_images_in_any_container_are_the_same(tmp_path: Path):
+    digits = load_sample("mnist").test_images[:40]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        (tmp_path / "folder" / "below").mkdir(parents=True)
+        for index, digit in enumerate(digits):
+            write_png(path := tmp_path / "folder" / "below" / f"{index:02d}.png", as_picture(digit))
+            archive.write(path, path.name)
+    np.savez(tmp_path / "named.npz", images=digits[:, 0].numpy(), labels=np.arange(40))
+    np.savez(tmp_path / "unnamed.npz", digits.permute(0, 2, 3, 1).numpy() / 255)
+    with WRITERS["idx"].open(tmp_path / "set", Contents(DATASETS["mnist"], (30, 10), True)) as add:
+        add(0, digits[:30], range(30), [0] * 30)
+        add(1, digits[30:], range(10), [0] * 10)
+    write_png(tmp_path / "set" / "made.png", as_picture(digits[0]))  # as generate_images.py does
+    referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
+    found = {}
+    for name in ("folder", "all.zip", "named.npz", "unnamed.npz", "set"):
+        options = evaluate_images.Options(images=tmp_path / name, dataset="mnist")
+        found[name], _ = subject.find_subject(options).images(referee)
+    assert found["folder"].float().mean() == digits.float().mean()
+    assert all(torch.equal(images, found["folder"]) for images in found.values())
+
+
 def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
     arguments = ("--out", tmp_path / "results", "--data-dir", SAMPLE)
     out = evaluate("--images", pictures, "--dataset", "mnist", *arguments)
@@ -303,6 +327,8 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
         (("--generator", "{weights}", "--image-size", "32"), "the generator has its own"),
         (("--images", "{empty}", "--dataset", "mnist"), "no pictures in it"),
         (("--images", "{empty}/none", "--dataset", "mnist"), "does not exist"),
+        (("--images", "{weights}", "--dataset", "mnist"), "no pictures in it"),
+        (("--images", __file__, "--dataset", "mnist"), "is not a valid zip or npz file"),
         (("--images", "{pictures}", "--generator", "{weights}"), "not both"),
         (("--generator", "{weights}", "--dataset", "fashion"), "was trained on mnist"),
         (("--generator", "{weights}", "--invert"), "without --images"),

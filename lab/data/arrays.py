@@ -2,12 +2,14 @@
 
 import math
 import zipfile
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
 from lab.data.idx import find_file, read_idx
-from lab.data.listing import MAX_DEFLATE_RATIO, open_zip
+from lab.data.listing import MAX_DEFLATE_RATIO, MAX_NAME, Entry, Listing, Remarks, open_zip
 from lab.data.pictures import SLACK
 from lab.device import check_memory
 from lab.errors import Mistake
@@ -15,6 +17,7 @@ from lab.text import printable
 
 NAMES = (  # of the arrays in an npz: (images, labels) of the whole set, or of each half
     (("images", "labels"),),
+    (("arr_0", "arr_1"),),  # of savez without names, as by the evaluator of guided-diffusion
     (("x_train", "y_train"), ("x_test", "y_test")),
 )
 
@@ -24,9 +27,36 @@ NAMES = (  # of the arrays in an npz: (images, labels) of the whole set, or of e
 Halves = list[tuple[np.ndarray, np.ndarray | None]]
 
 
-def read_npz(path: Path, flag: str) -> tuple[Halves, list[str]]:
-    """The halves in an npz file, and notices. flag: `--dataset PATH`, for the Mistake."""
-    found, notices = [], []
+def list_arrays(path: Path, flag: str) -> Listing | None:
+    """The images of an npz file, or of a folder of IDX files; None if it is neither.
+
+    flag: `--dataset PATH`, for the Mistake. Raises Fault for damaged IDX files.
+    """
+    found = Listing()
+    if home := idx_folder(path):
+        halves = _read_idx_folder(home, flag)
+    elif path.is_file() and path.suffix.lower() == ".npz":
+        halves = _read_npz(path, flag, found.remarks)
+    else:
+        return None
+    has_labels = {labels is not None for _, labels in halves}
+    if len(has_labels) == 2:
+        found.remarks.note("labels of one half only: the set counts as unlabelled")
+    for half, (images, labels) in enumerate(halves):
+        for index, pixels in enumerate(images):
+            name = (printable(str(labels[index]))[:MAX_NAME] or "?") if has_labels == {True} else ""
+            place, source = PurePosixPath(str(len(found.entries))), partial(_picture, pixels)
+            found.entries.append(Entry(place, (), source, half > 0, name, "image"))
+    return found
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _read_npz(path: Path, flag: str, remarks: Remarks) -> Halves:
+    """The halves in an npz file; adds to the remarks how their values were read."""
+    found = []
     with open_zip(path, flag) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         halves = next((halves for halves in NAMES if halves[0][0] in members), None)
@@ -37,10 +67,11 @@ def read_npz(path: Path, flag: str) -> tuple[Halves, list[str]]:
             if images not in members:
                 continue
             values, changes = _levels(_array(archive, members[images], flag), f"{flag}: {images}")
-            notices += [f"{images}: {change}" for change in changes]
+            for change in changes:
+                remarks.note(f"{images}: {change}")
             classes = _array(archive, members[labels], flag) if labels in members else None
             found.append((values, _labels(classes, len(values), flag)))
-    return found, notices
+    return found
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, flag: str) -> np.ndarray:
@@ -128,7 +159,7 @@ def idx_folder(folder: Path) -> Path | None:
     return next((place for place in places if find_file(place, "train", "images")), None)
 
 
-def read_idx_folder(folder: Path, flag: str) -> tuple[Halves, list[str]]:
+def _read_idx_folder(folder: Path, flag: str) -> Halves:
     """Read IDX files of any square size; labels and test half are optional. Raises Fault."""
     found = []
     for part in ("train", "t10k"):
@@ -136,4 +167,4 @@ def read_idx_folder(folder: Path, flag: str) -> tuple[Halves, list[str]]:
             pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
             classes = labels and read_idx(labels, ()).numpy()
             found.append((pixels, _labels(classes, len(pixels), flag)))
-    return found, []
+    return found

@@ -1,20 +1,17 @@
 """Converts pictures and arrays to images of one shape: that asked for, or a common one."""
 
 import contextlib
-import itertools
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lab.data.arrays import Halves
-from lab.data.listing import UNREAD, Entry, Listing, Remarks
+from lab.data.listing import MAX_NAME, UNREAD, Entry, Listing, Remarks
 from lab.data.pictures import Unreadable, converted, opened
 from lab.device import check_memory
 from lab.errors import Mistake
@@ -26,7 +23,6 @@ GREY_MODES = ("L", "1", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillo
 FEWEST = 64  # images in a set
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")  # in order of preference
-MAX_NAME = 200  # characters in the name of a class
 LINE_FROM = 5_000  # pictures that take long enough for a message
 
 
@@ -48,12 +44,14 @@ class ShapeMismatch(Exception):
     """A picture is not as the first one; args: `shape` and `size` for another `_convert_all`."""
 
 
-def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: str) -> UnsortedSet:
-    """Convert pictures; those that cannot be read are left out with a notice."""
-    entries, notices = _assign_halves(found, flag)
-    _check_count(len(entries), "pictures", flag, found.remarks)
+def convert(
+    entries: Sequence[Entry], notices: list[str], side: int | None, colour: bool | None, flag: str
+) -> UnsortedSet:
+    """Convert pictures or arrays; pictures that cannot be read are left out with a notice."""
+    _check_count(len(entries), "pictures", flag, notices)
     size, is_grey = _first_size(entries)
-    side_now = side or _common_side({size})
+    is_valid = size[0] == size[1] and size[0] in SIDES
+    side_now = side or (size[0] if is_valid else USUAL_SIDE)
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
     expected = size if side is None and size == shape[1:] else None
     while True:  # until no picture contradicts what was assumed from the first one
@@ -64,13 +62,15 @@ def from_pictures(found: Listing, side: int | None, colour: bool | None, flag: s
             break
         except ShapeMismatch as mismatch:
             shape, expected = mismatch.args
-    _check_count(len(taken), f"pictures that can be read of {len(entries):,}", flag, remarks)
+    _check_count(
+        len(taken), f"pictures that can be read of {len(entries):,}", flag, remarks.lines()
+    )
     classes = [entry.class_name for entry in taken]
     if lost := {entry.class_name for entry in entries}.difference(classes):
         raise Mistake(f"{flag}: no picture of the class {min(lost)} can be read; remove its folder")
     remarks.merge_sizes(shape)
     images, lines = _reduce_to_grey(images[: len(taken)], colour)
-    notices += [*found.remarks.lines(), *remarks.lines(), *lines]
+    notices = [*notices, *remarks.lines(), *lines]
     is_test = [entry.is_test for entry in taken]
     return UnsortedSet(images, classes, is_test if any(is_test) else None, notices)
 
@@ -112,11 +112,11 @@ def _convert_all(
             continue
         taken.append(entry)
         for change in changes:
-            remarks.add(change, entry.place)
+            remarks.add(change, entry.place, entry.noun)
     return images, taken
 
 
-def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
+def assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     """Assign a half and a class to every picture; also returns notices. May raise Mistake.
 
     A single folder around everything is skipped. Folders `train` and `test` or `val` are the halves
@@ -130,7 +130,7 @@ def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
         for names in (TRAIN, TEST)
     )
     if not (train and test) or any(entry.place.parent == top for entry in found.entries):
-        return _assign_classes(found, top, False, flag), []
+        return _assign_classes(found, top, False, flag), found.remarks.lines()
     others = printable(listed([folder.name for folder in below if folder not in (train, test)]))
     for skips in (True, False):  # the only folder of a half may be that of its only class
         halves = [_assign_classes(found, half, half == test, flag, skips) for half in (train, test)]
@@ -144,7 +144,7 @@ def _assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
     if not fit:
         raise Mistake(f"{flag}: only one of {train.name} and {test.name} has classes; sort both")
     notice = f"left out, neither {train.name} nor {test.name}: {others}"
-    return halves[0] + halves[1], [notice] if others else []
+    return halves[0] + halves[1], [*([notice] if others else []), *found.remarks.lines()]
 
 
 def _innermost_folder(found: Listing, top: PurePosixPath) -> PurePosixPath:
@@ -182,39 +182,6 @@ def _assign_classes(
     ]
 
 
-def from_arrays(
-    found: Halves, notices: list[str], side: int | None, colour: bool | None, flag: str
-) -> UnsortedSet:
-    """Convert arrays, each image in the same way as a picture."""
-    halves = [images for images, _ in found]
-    count = sum(map(len, halves))
-    _check_count(count, "images", flag, Remarks())
-    side = side or _common_side({half.shape[1:3] for half in halves})
-    has_colour = any(half.ndim == 4 for half in halves) if colour is None else colour
-    shape, remarks = (3 if has_colour else 1, side, side), Remarks()
-    check_memory(count, math.prod(shape), flag)
-    images = torch.empty(count, *shape, dtype=torch.uint8)
-    for index, pixels in enumerate(itertools.chain(*halves)):
-        images[index], changes = converted(Image.fromarray(np.ascontiguousarray(pixels)), shape)
-        for change in changes:
-            remarks.add(change, index, "image")
-    images, lines = _reduce_to_grey(images, colour)
-    labels = [labels.tolist() for _, labels in found if labels is not None]
-    classes = [printable(str(label))[:MAX_NAME] or "?" for label in itertools.chain(*labels)]
-    if labels and len(classes) != count:
-        classes = []
-        lines.append("labels of one half only: the set counts as unlabelled")
-    is_test = [index >= len(halves[0]) for index in range(count)] if halves[1:] else None
-    notices = [*notices, *remarks.lines(), *lines]
-    return UnsortedSet(images, classes or [""] * count, is_test, notices)
-
-
-def _common_side(sizes: Iterable[tuple[int, int]]) -> int:
-    """The side of the images, if `sizes` has a single, square and valid size; else 32."""
-    size, *others = sizes
-    return size[0] if not others and size[0] == size[1] and size[0] in SIDES else USUAL_SIDE
-
-
 def _reduce_to_grey(images: Tensor, colour: bool | None) -> tuple[Tensor, list[str]]:
     """Convert colour images to grey if most of them are grey and `colour` is None; a notice."""
     if images.shape[1] == 1 or colour is not None:
@@ -232,8 +199,8 @@ def _reduce_to_grey(images: Tensor, colour: bool | None) -> tuple[Tensor, list[s
     return greys, [notice] if count else []
 
 
-def _check_count(count: int, noun: str, flag: str, remarks: Remarks) -> None:
+def _check_count(count: int, noun: str, flag: str, notices: Sequence[str]) -> None:
     if count < FEWEST:
-        others = "".join(f" ({line})" for line in remarks.lines() if line.startswith("left out"))
+        others = "".join(f" ({line})" for line in notices if line.startswith("left out"))
         enough = f"at least {FEWEST} are needed; give more"
         raise Mistake(f"{flag}: has {count:,} {noun}, {enough}{others}")

@@ -1,4 +1,4 @@
-"""Folders of pictures: read for scoring, or read for restoration in tiles and written back.
+"""The images of --images: read for scoring, or read for restoration in tiles and written back.
 
 Notices name the files that cannot be read. `shape` is that (C, H, W) of the set's images.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lab.data import listing
+from lab.data.arrays import list_arrays
 from lab.data.listing import UNREAD, Entry, Listing, Remarks
 from lab.data.pictures import Unreadable, converted, has_light_border, opened
 from lab.data.writers import as_picture, write_png
@@ -27,12 +28,23 @@ PNG = ".png"
 MAX_NAME = 250  # bytes in a file's name, to which an ending such as _8 may be added
 
 
-def list_pictures(folder: Path, below: bool) -> Listing:
-    """The pictures in the folder of --images, with sub-folders if `below`; Mistake for none."""
-    found = listing.list_folder(folder, below)
+def list_images(path: Path) -> Listing:
+    """The images at --images, with their sub-folders; Mistake for none.
+
+    They are pictures in a folder or a zip file, IDX files in a folder, or the array of an npz file.
+    """
+    flag = f"--images {path}"
+    if found := list_arrays(path, flag):
+        return found
+    if path.is_file():
+        return _checked(listing.list_zip(listing.open_zip(path, flag), flag), path)
+    return _checked(listing.list_folder(path), path)
+
+
+def _checked(found: Listing, path: Path) -> Listing:
     if not found.entries:
         others = "".join(f"; {line}" for line in found.remarks.lines())
-        raise Mistake(f"--images {folder}: no pictures in it{others}; name a folder of them")
+        raise Mistake(f"--images {path}: no pictures in it{others}; name a folder of them")
     return found
 
 
@@ -53,7 +65,7 @@ def _read(
             rows, columns = 1, 1
         image, changes = converted(picture, (channels, rows * height, columns * width), invert)
     except Unreadable as reason:
-        remarks.add(UNREAD, f"{entry.place}: {reason}")
+        remarks.add(UNREAD, f"{entry.place}: {reason}", entry.noun)
         return None
     if channels == 1 and has_light_border(image):
         changes.append(LIGHT)
@@ -61,7 +73,7 @@ def _read(
         found = f"{picture.width} x {picture.height} restored in {rows * columns} tiles of"
         changes.append(f"{found} {sized(shape)}; resize it to {sized(shape)} if it is one image")
     for change in changes:
-        remarks.add(change, entry.place)
+        remarks.add(change, entry.place, entry.noun)
     cut = image.view(channels, rows, height, columns, width)
     return cut.permute(1, 3, 0, 2, 4).reshape(-1, *shape), columns
 
@@ -104,7 +116,7 @@ def read_pictures(
     A picture whose sides are multiples of the set's, up to 8, is cut into tiles; any other one is
     resized. invert: exchange dark and light. Raises Mistake if no picture can be read.
     """
-    found = list_pictures(folder, below=False)
+    found = _checked(listing.list_folder(folder, below=False), folder)
     pictures, remarks, tiles, names = [], Remarks(), 0, {}
     for entry in found.entries:
         read = _read(entry, shape, invert, remarks, tiled=True)

@@ -8,10 +8,12 @@ import struct
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from PIL import Image
 
 from lab.data.pictures import ENDINGS, RESIZED, Unreadable
 from lab.errors import Mistake
@@ -24,6 +26,7 @@ MAX_BYTES = 200_000_000  # in the file of a picture
 MAX_DEFLATE_RATIO = 1_032  # decompressed bytes per byte that Deflate can reach
 MAX_FILES = 3_000_000
 MAX_LEVELS = 100  # of nested folders
+MAX_NAME = 200  # characters in the name of a class
 NAMED = 3  # files that a remark names
 UNREAD = "left out, cannot be read"
 HIDDEN = "left out, hidden files and folders of the system"
@@ -39,6 +42,10 @@ class Remarks:
         """Record that the remark applies to a file, or to what `noun` says."""
         self.names[remark, noun].append(printable(str(name)))
 
+    def note(self, line: str) -> None:
+        """Record a remark that applies to the set as a whole."""
+        self.names[line, ""] = []
+
     def merge_sizes(self, shape: Sequence[int]) -> None:
         """Merge more than three remarks that a picture was resized to `shape` (C, H, W)."""
         several = [key for key in self.names if key[0].startswith(RESIZED)]
@@ -51,19 +58,21 @@ class Remarks:
         lines = []
         for (remark, noun), names in self.names.items():
             shown = names[:NAMED] + ["..."] * (len(names) > NAMED)
-            lines.append(f"{remark}: {counted(len(names), noun)} ({', '.join(shown)})")
+            which = f": {counted(len(names), noun)} ({', '.join(shown)})" if names else ""
+            lines.append(remark + which)
         return lines
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file that may be a picture."""
+    """A file that may be a picture, or an image of an array."""
 
-    place: PurePosixPath  # its path relative to the folder
+    place: PurePosixPath  # its path relative to the folder, or its index in the array
     stamp: tuple[int, ...]  # size and times of change, to recognise a change; () in a zip
-    source: Callable[[], Path | io.BytesIO]  # its content; raises Unreadable
-    is_test: bool = False  # set from its folders by `conversion`, as is the class, "" for none
-    class_name: str = ""
+    source: Callable[[], Path | io.BytesIO | Image.Image]  # its content; raises Unreadable
+    is_test: bool = False  # of a file set from its folders by `conversion`, as is its class
+    class_name: str = ""  # "" for none
+    noun: str = "file"
 
 
 @dataclass
@@ -140,8 +149,7 @@ def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
-@contextlib.contextmanager
-def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path, flag: str) -> zipfile.ZipFile:
     """Open a zip file; Mistake, about `flag`, if it is damaged, encrypted or has unsafe names."""
     try:
         archive = zipfile.ZipFile(path)
@@ -150,9 +158,8 @@ def open_zip(path: Path, flag: str) -> Iterator[zipfile.ZipFile]:
     except Exception as error:  # zipfile may raise anything for a damaged file
         what = f"is not a valid zip or npz file ({_error_text(error)})"
         raise Mistake(f"{flag}: {what}; name one, or a folder") from None
-    with archive:
-        _check_names(archive, flag)
-        yield archive
+    _check_names(archive, flag)
+    return archive
 
 
 def _check_names(archive: zipfile.ZipFile, flag: str) -> None:

@@ -19,7 +19,7 @@ import PIL
 import torch
 
 from lab.data import arrays, listing
-from lab.data.conversion import SIDES, UnsortedSet, from_arrays, from_pictures
+from lab.data.conversion import SIDES, UnsortedSet, assign_halves, convert
 from lab.data.sources import Part
 from lab.data.specs import MAX_CLASSES
 from lab.device import check_memory
@@ -50,10 +50,10 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
     flag = f"--dataset {path}"
     if side is not None and side not in SIDES:
         raise Mistake(f"--image-size {side}: give a multiple of 4 from {SIDES[0]} to {SIDES[-1]}")
-    is_zip, home = path.is_file(), arrays.idx_folder(path)
-    if home or (is_zip and path.suffix.lower() == ".npz"):
-        found = arrays.read_idx_folder(home, flag) if home else arrays.read_npz(path, flag)
-        return _sorted_set(from_arrays(*found, side, colour, flag), flag)
+    if found := arrays.list_arrays(path, flag):
+        lines = found.remarks.lines()
+        return _sorted_set(convert(found.entries, lines, side, colour, flag), flag)
+    is_zip = path.is_file()
     files = None if is_zip else listing.list_folder(path)
     facts = files.facts() if files else listing.stamp_of(path.stat())
     cache = _cache_path(path, facts, side, colour)
@@ -61,7 +61,7 @@ def read(path: Path, side: int | None, colour: bool | None, keep: bool = True) -
         return cached
     with listing.open_zip(path, flag) if is_zip else contextlib.nullcontext() as archive:
         files = files or listing.list_zip(archive, flag)
-        own_set = _sorted_set(from_pictures(files, side, colour, flag), flag)
+        own_set = _sorted_set(convert(*assign_halves(files, flag), side, colour, flag), flag)
     if keep:
         channels, *_, chosen = own_set[0][0].images.shape[1:]
         # The other scripts ask for the run's side and colour, whoever chose them.
@@ -127,7 +127,7 @@ def _cache_path(path: Path, *how: object) -> Path:
 def _read_cache(kept: Path) -> OwnSet | None:
     """The cached set; None if there is none, or if it is damaged."""
     try:
-        check_memory(1, kept.stat().st_size, "")  # refused with its count by `from_pictures`
+        check_memory(1, kept.stat().st_size, "")  # refused with its count by `convert`
         with np.load(kept, allow_pickle=False) as content:
             words, *values = (content[name] for name in content.files)
         class_names, notices = map(tuple, json.loads(str(words)))

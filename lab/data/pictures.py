@@ -55,7 +55,7 @@ def without_trust() -> Iterator[None]:
 
 
 def opened(
-    file: Path | io.BytesIO,
+    file: Path | io.BytesIO | Image.Image,
     most_pixels: int = MAX_PIXELS,
     side: int | None = None,
     formats: Sequence[str] = FORMATS,
@@ -66,6 +66,9 @@ def opened(
     the image to which the picture will be reduced; lets a JPEG be decoded at a smaller size, of at
     least twice that side.
     """
+    if isinstance(file, Image.Image):
+        file.info["size"] = file.size
+        return file
     if isinstance(file, Path) and not file.is_file():
         raise Unreadable("no file")  # reading a pipe might wait for ever
     with without_trust(), Image.open(file, formats=formats) as picture:

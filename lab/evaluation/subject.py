@@ -1,4 +1,4 @@
-"""What evaluate_images.py scores: a generator, or the pictures in a folder."""
+"""What evaluate_images.py scores: a generator, or the images of another program."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from lab.data.pictures import Unreadable
 from lab.errors import Mistake
 from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
+from lab.files import check_path
 from lab.runs.generators import TrainedGenerator, find_generator
 from lab.runs.images import load_training_dataset
 from lab.runs.layout import check_pictures
@@ -25,7 +26,7 @@ from lab.text import printable
 class Subject:
     """A `trained` generator, or `pictures`."""
 
-    name: str  # the path of the run, the generator's file or the folder of pictures
+    name: str  # the path of the run, the generator's file or the pictures
     dataset: str | None  # --dataset: the name or path of the set to compare with
     trained: TrainedGenerator | None = None
     run: Run | None = None  # in which results are saved; None for a generator named by its file
@@ -92,8 +93,9 @@ def find_subject(options: Any) -> Subject:
         if not options.dataset:
             cure = f"name with --dataset the set to compare them with: {OF_SETS}"
             raise Mistake(f"--images {options.images}: {cure}")
+        check_path("--images", options.images, folder=not options.images.is_file())
         check_pictures(options.images)
-        found = image_folder.list_pictures(options.images, below=True)
+        found = image_folder.list_images(options.images)
         return Subject(str(options.images), options.dataset, pictures=found, invert=options.invert)
     if options.invert:
         raise Mistake("--invert: is for pictures; leave it out without --images")

@@ -411,7 +411,7 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
         ({"images": IMAGES[0, 0]}, "images is 20 x 3; images x height x width"),
         ({"images": IMAGES * np.float64(3)}, "has values of"),
         ({"images": np.full((70, 16, 16), np.nan)}, "has values of nan"),
-        ({"images": IMAGES[:63]}, "has 63 images"),
+        ({"images": IMAGES[:63]}, "has 63 pictures"),
         ({"images": IMAGES.astype("<U3")}, "has values of type <U3"),
         ({"images": IMAGES[:, :0]}, "images is 80 x 0 x 20 x 3; images x height x width"),
         ({"images": np.uint8(3)}, "images is 1; images x height x width"),
@@ -459,9 +459,9 @@ def test_a_set_larger_than_memory_is_refused(leaves, monkeypatch):
 
 def test_converted_pictures_are_cached_until_a_file_or_option_changes(copied, monkeypatch):
     converted = []
-    from_pictures = conversion.from_pictures
+    convert = conversion.convert
     monkeypatch.setattr(
-        "lab.data.own.from_pictures", lambda *given: converted.append(1) or from_pictures(*given)
+        "lab.data.own.convert", lambda *given: converted.append(1) or convert(*given)
     )
     first, again = load(str(copied)), load(str(copied))
     assert len(converted) == 1 and again.notices == first.notices
