@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.backends import cudnn
 
@@ -60,6 +61,8 @@ def set_up_torch() -> None:
     undo(torch.set_rng_state, torch.get_rng_state())
     torch.set_num_threads(available_cores())
     cudnn.deterministic = True
+    for kind in (np.float32, np.float64):  # numpy before 2.4 warns unless it has looked at them
+        np.finfo(kind)
     torch.set_flush_denormal(True)  # arithmetic with numbers below 1e-38 takes a hundred cycles
     # Make glibc keep freed memory: every step frees and allocates the gradients, and new pages take
     # time. Larger blocks are still returned, because figures and scores would increase the peak.
