@@ -80,7 +80,7 @@ class Options:
         tuple(RESTORERS), "use only these restorers", choices=tuple(RESTORERS), most=len(RESTORERS)
     )
     count: int | None = option(None, f"number of test images (default: {COUNT})", 1, 2_000)
-    restarts: int = option(10, "random starts of each projection", low=1, high=100)
+    restarts: int = option(10, "latents from which each projection starts", low=1, high=100)
     steps: int = option(250, "optimisation steps of a projection", low=0, high=100_000)
     samples: int = option(
         0, "samples of each image's restoration to show", low=0, high=20, old_name="regenerate"

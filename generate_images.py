@@ -4,7 +4,8 @@
     python generate_images.py --seeds 0-9999 --out digits.npz
 
 Uses the newest run in outputs/, or a pretrained generator if there is no run. An image depends on
-its seed and class only. A sheet of the first images (made.png) and dataset.json are written, too.
+its seed, its class and --truncation only. made.png shows the first images, dataset.json describes
+all of them.
 """
 
 import contextlib
