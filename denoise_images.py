@@ -176,7 +176,7 @@ def clean_generated(context: Context, sheets: Sheets, evaluator: Evaluator, clea
         assumed = given_condition(context.denoiser.estimator, images, Gaussian(CLEANING))
         return denoising.denoise(context.denoiser, images, assumed)
 
-    made = generated_images(context.generator, QUICK_COUNT, clean.device)
+    made = generated_images(context.generator, QUICK_COUNT)
     cleaned = unit_to_levels(denoised(to_unit(made)))
     column = evaluator.quick_distance
     label = DISTANCES[column]

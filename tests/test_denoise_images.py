@@ -342,7 +342,7 @@ def test_the_verdict_on_denoised_generated_images_is_right(
     run_script(monkeypatch, *arguments, *FEW)
     assert "FCD 5.00 -> 9.00, worse" in capsys.readouterr().out
     generator = load_weights(finished / "generator.pth", "generator").network
-    made = generated_images(generator, 50, torch.device("cpu"))
+    made = generated_images(generator, 50)
     assert torch.equal(evaluator.shown[0], made)
     assert not torch.equal(evaluator.shown[1], made)
     sheets = json.loads((tmp_path / "out" / "scores.json").read_text())["sheets"]

@@ -16,7 +16,7 @@ from lab.device import full_precision
 from lab.errors import Mistake
 from lab.evaluation.classifiers import new_classifier
 from lab.evaluation.reference import labels_to_ask
-from lab.models.sampling import generate
+from lab.models.sampling import generate, random_latents
 from lab.runs.generators import TrainedGenerator
 from lab.seeding import seed_for, stream
 from lab.text import progress_bar
@@ -42,8 +42,7 @@ def check(trained: TrainedGenerator | None, dataset: Dataset) -> None:
 def scores(generator: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, float]:
     """The accuracy on test images after training on generated images, and on real ones."""
     labels = labels_to_ask(generator, dataset, COUNT)
-    latents = torch.randn(COUNT, generator.latent_dim, generator=stream(0, "cas/latents"))
-    images = generate(generator, latents.to(device), labels.to(device))
+    images = generate(generator, random_latents(generator, COUNT, "cas/latents"), labels)
     generated = _accuracy(images, labels, dataset, device, "generated images")
     real = _accuracy(dataset.train_images, dataset.train_labels, dataset, device, "real images")
     return generated, real

@@ -18,9 +18,9 @@ from lab.evaluation.catalogue import METRICS, Metric
 from lab.evaluation.classifiers import kinds_to_train
 from lab.evaluation.judges import BATCH, LEAST_ACCURACY, Judge, find_judges
 from lab.evaluation.reference import COPIES_COUNT, FULL_COUNT, Reference, Sample, labels_to_ask
-from lab.models import CLASSIFIERS, generate
+from lab.models import CLASSIFIERS
+from lab.models.sampling import generate, random_latents
 from lab.runs.schema import Comparison, Evaluation
-from lab.seeding import stream
 from lab.text import counted
 
 QUICK_COUNT = 5_000  # generated images in `quick`, hence "5k" in the columns of history.csv
@@ -101,7 +101,7 @@ class Evaluator:
     def images_of(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
         """uint8 images (count, C, H, W), and the labels given to a conditional generator."""
         labels = labels_to_ask(generator, self.dataset, count)
-        return generated_images(generator, count, self.device, labels), labels
+        return generated_images(generator, count, labels), labels
 
     def quick(self, generator: nn.Module) -> dict[str, float]:
         """The scores in an epoch's row of history.csv, from 5,000 generated images."""
@@ -229,13 +229,9 @@ class Evaluator:
 
 
 @full_precision()
-def generated_images(
-    generator: nn.Module, count: int, device: torch.device, labels: Tensor | None = None
-) -> Tensor:
+def generated_images(generator: nn.Module, count: int, labels: Tensor | None = None) -> Tensor:
     """uint8 (count, C, H, W): the generator's images for the fixed latents of all evaluations.
 
     labels: int64 (count,), for a conditional generator.
     """
-    latents = torch.randn(count, generator.latent_dim, generator=stream(0, "metrics/latents"))
-    labels = labels if labels is None else labels.to(device)
-    return generate(generator, latents.to(device), labels)
+    return generate(generator, random_latents(generator, count, "metrics/latents"), labels)

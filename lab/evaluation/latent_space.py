@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.data.datasets import Dataset
-from lab.models.sampling import generate
-from lab.seeding import stream
+from lab.models.sampling import generate, random_latents
 
 WALKS = 4
 STEPS = 11  # images in a walk, including both ends
@@ -22,11 +21,11 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
 
     With a conditional generator each walk stays in one class: the first four classes.
     """
-    ends = _latents(generator, 2 * WALKS, "walk ends")
+    ends = random_latents(generator, 2 * WALKS, "walk ends")
     classes, rows = getattr(generator, "classes", 0), []
     for number in range(WALKS):
         latents = slerp(*ends[2 * number : 2 * number + 2], torch.linspace(0, 1, STEPS))
-        labels = torch.full((STEPS,), number % classes, device=ends.device) if classes else None
+        labels = torch.full((STEPS,), number % classes) if classes else None
         name = class_names[number % classes] if classes and class_names else f"walk {number + 1}"
         rows.append((name, generate(generator, latents, labels)))
     return rows
@@ -34,7 +33,7 @@ def walks(generator: nn.Module, class_names: Sequence[str] = ()) -> Rows:
 
 def nearest_training(generator: nn.Module, dataset: Dataset) -> Rows:
     """Ten generated images, and the nearest training image of each, in two rows."""
-    generated = generate(generator, _latents(generator, NEIGHBOURS, "nearest"))
+    generated = generate(generator, random_latents(generator, NEIGHBOURS, "nearest"))
     found = nearest(generated, dataset.train_images)
     return [("generated", generated.cpu()), ("nearest real", dataset.train_images[found])]
 
@@ -46,7 +45,7 @@ def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     """
     cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp(min=1e-12)
     angle = torch.acos(cosine.clamp(-1, 1))
-    shares = shares.to(start.device)[:, None]
+    shares = shares[:, None]
     if angle.sin() < 1e-4:  # parallel latents span no arc
         return torch.lerp(start, end, shares)
     weights = torch.sin((1 - shares) * angle), torch.sin(shares * angle)
@@ -62,9 +61,3 @@ def nearest(queries: Tensor, images: Tensor) -> Tensor:
     chunk = max(1, MAX_NUMBERS // flat.shape[1])
     parts = (part.flatten(1).float().cpu() for part in images.split(chunk))
     return torch.cat([torch.cdist(flat, part) for part in parts], 1).argmin(1)
-
-
-def _latents(generator: nn.Module, count: int, purpose: str) -> Tensor:
-    """Latents (count, latent_dim) on the generator's device."""
-    noise = torch.randn(count, generator.latent_dim, generator=stream(0, purpose))
-    return noise.to(next(generator.parameters()).device)

@@ -14,9 +14,9 @@ from lab import files
 from lab.errors import Fault, Mistake
 from lab.models import GENERATORS, build
 from lab.models.layers import classes_in_turn
+from lab.models.sampling import random_latents
 from lab.models.serialization import Weights
 from lab.models.tensor_files import plain_state
-from lab.seeding import stream
 
 LATENTS = 1_000  # random latents with which an exported file is compared to its generator
 TOLERANCE = 1e-4  # largest difference of a pixel in [-1, 1]
@@ -62,7 +62,7 @@ def export(weights: Weights, kind: str, folder: Path) -> float:
 
 def _inputs(generator: nn.Module, count: int) -> dict[str, Tensor]:
     """Random inputs of the generator for `count` images, by name."""
-    latents = torch.randn(count, generator.latent_dim, generator=stream(0, "export"))
+    latents = random_latents(generator, count, "export")
     classes = getattr(generator, "classes", 0)
     labels = {"labels": classes_in_turn(count, classes)} if classes else {}
     return {"latents": latents, **labels}

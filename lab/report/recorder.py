@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lab.data import Dataset
@@ -13,10 +12,9 @@ from lab.data.writers import write_png
 from lab.device import full_precision
 from lab.errors import Fault, Interrupted, StopSwitch, handle_signals, interrupt, on_interrupt
 from lab.evaluation import Evaluator, diagnosis
-from lab.models import generate
+from lab.models.sampling import generate, random_latents
 from lab.report import figures, report
 from lab.runs import Run
-from lab.seeding import stream
 from lab.text import print_line
 from lab.training.distributed import all_reduce_max
 from lab.training.losses import LOSSES
@@ -212,8 +210,6 @@ class Recorder:
         labels: (N,), N a multiple of `count`, for a conditional generator; the latents repeat, and
         N images are returned. By default it makes the classes in turn.
         """
-        random = stream(self.options.seed, purpose)
-        latents = torch.randn(count, self.options.latent_dim, generator=random)
-        if labels is not None:
-            latents, labels = latents.repeat(len(labels) // count, 1), labels.to(self.state.device)
-        return generate(self.state.ema, latents.to(self.state.device), labels)
+        latents = random_latents(self.state.ema, count, purpose, self.options.seed)
+        repeats = 1 if labels is None else len(labels) // count
+        return generate(self.state.ema, latents.repeat(repeats, 1), labels)

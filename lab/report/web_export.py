@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from lab.data.pixels import to_levels
 from lab.models.layers import Clip, classes_in_turn
-from lab.models.sampling import generate
+from lab.models.sampling import generate, random_latents
 from lab.seeding import stream
 
 MAX_BYTES = 6_500_000  # of float16 weights; 8.7 MB in base64
@@ -83,7 +83,7 @@ def export(generator: nn.Module) -> dict[str, Any]:
 
 def _check_images(operations: Sequence[Operation], generator: nn.Module) -> None:
     """NotExportable if the operations do not reproduce the generator's images."""
-    latents = torch.randn(64, generator.latent_dim, generator=stream(0, "page check"))
+    latents = random_latents(generator, 64, "page check")
     wanted = generate(generator, latents).flatten(1)
     if classes := getattr(generator, "classes", 0):
         in_turn = one_hot(classes_in_turn(len(latents), classes), classes)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lab.models.layers import classes_in_turn
+from lab.models.sampling import random_latents
 from lab.restoration.corruption import Corruption, filled
-from lab.seeding import stream
 from lab.text import progress_bar
 
 BANK_SIZE = 4_000  # generated images from which the starting latents are chosen
@@ -137,7 +137,7 @@ def class_labels(generator: nn.Module, latents: Tensor) -> Tensor | None:
 
 def _bank(generator: nn.Module, device: torch.device) -> Tensor:
     """Fixed random latents (BANK_SIZE, latent_dim)."""
-    latents = torch.randn(BANK_SIZE, generator.latent_dim, generator=stream(0, "bank"))
+    latents = random_latents(generator, BANK_SIZE, "bank")
     if classes := getattr(generator, "classes", 0):
         latents = torch.cat((latents, classes_in_turn(BANK_SIZE, classes)[:, None]), 1)
     return latents.to(device)

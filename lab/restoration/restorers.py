@@ -67,7 +67,7 @@ def regenerate(context: Context, corrupted: Tensor, _: Corruption) -> Tensor:
     """New images, unrelated to the corrupted ones: a baseline, lab sheet (c)'s regeneration."""
     shape = (context.generator.latent_dim,)
     latents = per_image_noise(len(corrupted), shape, context.seed, "regeneration")
-    return to_unit(generate(context.generator, latents.to(corrupted.device)))
+    return to_unit(generate(context.generator, latents))
 
 
 def project(context: Context, corrupted: Tensor, corruption: Corruption) -> Tensor:

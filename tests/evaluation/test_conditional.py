@@ -23,6 +23,7 @@ class Copier(nn.Module):
 
     def __init__(self, dataset: Dataset, off: int = 0) -> None:
         super().__init__()
+        self.place = nn.Parameter(torch.zeros(()))  # on the device of the images
         self.images, self.labels, self.off = dataset.train_images, dataset.train_labels, off
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
