@@ -55,18 +55,16 @@ class MLPClassifier(_Classifier):
     the last layer.
     """
 
-    def __init__(
-        self, shape: Sequence[int], classes: int, widths: Sequence[int] = (256, 128, 64)
-    ) -> None:
+    def __init__(self, shape: Sequence[int], classes: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Flatten()]
+        widths, layers = (256, 128, 64), [nn.Flatten()]
         for width_in, width in pairwise((math.prod(shape), *widths)):
             layers += [nn.Linear(width_in, width), nn.GELU()]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], classes)
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, *shape) -> (N, widths[-1]) and (N, classes)."""
+        """(N, *shape) -> (N, 64) and (N, classes)."""
         features = self.layers(images)
         return features, self.head(features)
 

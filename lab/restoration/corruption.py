@@ -22,6 +22,7 @@ class Corruption:
 
     name = ""  # the key in CORRUPTIONS
     least, most = 0.0, 1.0  # the range of severities that may be asked for
+    severities = ""  # those that may be asked for, in words; "": all in that range
     unit = ""  # follows the severity in a title
     # A mild and a strong severity: those of MNIST-C (Mu and Gilmer 2019) where it has them.
     examples: tuple[str, ...] = ("0.3",)
@@ -44,10 +45,6 @@ class Corruption:
         if not cls.least <= severity <= cls.most:  # NaN fails every comparison
             raise ValueError(text)
         return cls(severity)
-
-    @classmethod
-    def severities(cls) -> str:
-        return f"a number from {cls.least:g} to {cls.most:g}"
 
     def refusal(self, shape: Sequence[int]) -> str:
         """Why images of `shape` (C, H, W) cannot be corrupted in this way; "" if they can."""

@@ -39,7 +39,8 @@ def parse(text: str) -> Corruption:
     except ValueError:
         example = f"{name}:{kind.examples[0]}"
         levels = level_hint(severity) if issubclass(kind, Gaussian) else ""
-        words = f"give its severity, {kind.severities()}, as in {example}{levels}"
+        severities = kind.severities or f"a number from {kind.least:g} to {kind.most:g}"
+        words = f"give its severity, {severities}, as in {example}{levels}"
         raise Mistake(f"--corruption {typed!r}: {words}") from None
 
 

@@ -15,6 +15,7 @@ class Mask(Corruption):
     """Pixels are missing: a share `severity` of them, or patterns of `severity` pixels."""
 
     name = "mask"
+    severities = "a share from 0 to 1, boxN, topN or stripes"
     examples = ("0.5", "box14", "top20", "stripes")
     trained = (0.05, 0.95)
 
@@ -42,10 +43,6 @@ class Mask(Corruption):
         low, high = cls.trained
         sizes = {"": low + (high - low) * strength, "stripes": torch.full_like(strength, 4)}
         return cls(sizes.get(pattern, 1 + (0.9 * side - 1) * strength), pattern)
-
-    @classmethod
-    def severities(cls) -> str:
-        return "a share from 0 to 1, boxN, topN or stripes"
 
     @property
     def title(self) -> str:

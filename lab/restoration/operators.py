@@ -93,6 +93,7 @@ class Downsample(Separable):
 
     name = "downsample"
     least, most = 2.0, 4.0
+    severities = "2 or 4"
     unit = " times"
     examples = ("2", "4")
     trained = (2.0, 4.0)
@@ -102,10 +103,6 @@ class Downsample(Separable):
         if text not in cls.examples:
             raise ValueError(text)
         return cls(int(text))
-
-    @classmethod
-    def severities(cls) -> str:
-        return "2 or 4"
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> Corruption:

@@ -101,14 +101,12 @@ def find_generator(
         try:
             found = Run.newest()
         except Mistake:  # there is none yet
-            ships = sets_with_generator()
-            if not ships:
-                raise
+            spec = sets_with_generator()[0]
             print(
                 f"note: there is no run yet, so this is the pretrained generator of "
-                f"{ships[0].title}; gan_lab.py trains one, --generator names another"
+                f"{spec.title}; gan_lab.py trains one, --generator names another"
             )
-            return _shipped(ships[0].name)
+            return _shipped(spec.name)
     else:
         found = Run.open("--run", run)
     if not found.generator_path.is_file():
@@ -131,8 +129,8 @@ def _own_weights(run: Run) -> Weights:
 def _shipped(name: str) -> TrainedGenerator:
     ships = [spec.name for spec in sets_with_generator()]
     if name not in ships:
-        cure = f"choose {' or '.join(ships)}" if ships else "train one: python gan_lab.py"
-        raise Mistake(f"--pretrained {shortened(name, 80)!r}: has no pretrained generator; {cure}")
+        what = f"has no pretrained generator; choose {' or '.join(ships)}"
+        raise Mistake(f"--pretrained {shortened(name, 80)!r}: {what}")
     return TrainedGenerator(load_shipped("generator", DATASETS[name]), None, given_as_file=False)
 
 
