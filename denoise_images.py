@@ -75,7 +75,7 @@ class Options:
     sigma: tuple[float, ...] | None = option(
         None, "short for --corruption gaussian:SIGMA, from 0 to 1 (default: 0.1 0.3 0.5)", most=12
     )
-    clip: bool = option(False, "replaced by --corruption gaussian-clipped:SIGMA", switch=True)
+    clip: bool = option(False, "renamed: --corruption gaussian-clipped:SIGMA", switch=True)
     restorer: tuple[str, ...] = option(
         tuple(RESTORERS), "use only these restorers", choices=tuple(RESTORERS), most=len(RESTORERS)
     )
@@ -83,7 +83,7 @@ class Options:
     restarts: int = option(10, "latents from which each projection starts", low=1, high=100)
     steps: int = option(250, "optimisation steps of a projection", low=0, high=100_000)
     samples: int = option(
-        0, "samples of each image's restoration to show", low=0, high=20, old_name="regenerate"
+        0, "posterior samples to show for each image", low=0, high=20, old_name="regenerate"
     )
     train_denoiser: bool = option(
         False, "train your own denoiser and keep it, in place of the pretrained one", switch=True
@@ -264,7 +264,7 @@ def main() -> None:
     find_sampler = partial(find, "sampler", path_of("sampler"), *common)
     sampler = None if options.train_sampler else find_sampler()
     asked = (options.restorer, () if pictures else found, options.samples)
-    restorers.refuse_hopeless(*asked, has_sampler=bool(sampler) or options.train_sampler)
+    restorers.check_possible(*asked, has_sampler=bool(sampler) or options.train_sampler)
     estimates = bool(pictures) and not found  # the denoiser estimates their corruption
     denoiser = find("denoiser", path_of("denoiser"), *common, estimates, options.train_denoiser)
     if options.train_sampler:

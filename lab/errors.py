@@ -110,7 +110,7 @@ def handle_signals(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def _may_handle(number: int) -> bool:
-    """Whether Python may handle a signal: in the main thread, unless it is ignored or foreign."""
+    """Whether this is the main thread, and the signal is not ignored or handled outside Python."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and signal.getsignal(number) not in (signal.SIG_IGN, None)
 

@@ -162,7 +162,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another program has locked `folder`; False if this user may not know."""
+    """Whether another program has locked `folder`; False without permission to look."""
     if not (folder / LOCK_FILE).exists():
         return False
     try:

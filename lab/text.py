@@ -67,7 +67,7 @@ def print_line(text: str) -> None:
 
 
 def progress(what: str, images: int, batch: int) -> Iterator[tuple[int, float]]:
-    """Each step and the share that is behind, with a bar; without a terminal a line a tenth."""
+    """Yield each step and the share of steps done; shows a bar, or lines without a terminal."""
     steps = -(-images // batch)
     with progress_bar(total=steps * batch, desc=what, unit=" images", unit_scale=True) as bar:
         for step in range(steps):

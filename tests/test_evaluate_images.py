@@ -311,7 +311,7 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
     assert "16 bits turned to 8: 1 file (03.png)" in out
     unread = next(line for line in out.splitlines() if "cannot be read: 3 files" in line)
     assert all(name in unread for name in ("cut.png", "text.png", "huge.png"))
-    assert "rarest class and thin classes need 256" in out and "Too few images" in out
+    assert "rarest class and rare classes need 256" in out and "Too few images" in out
     content = files.read_json(tmp_path / "results" / "evaluation-001" / "evaluation.json")
     assert content["images"] == 20 and "fcd_test" not in content and "thin_classes" not in content
     assert sorted(path.name for path in pictures.iterdir())[0] == "00.png"  # nothing written there

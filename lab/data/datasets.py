@@ -61,9 +61,9 @@ class Dataset:
         shape = {"image_size": side, "grey": channels == 1, "colour": channels == 3}
         return {"dataset": str(self.path), **shape}
 
-    def footnote(self, part: str = "from") -> str:
-        """A footnote for figures made from the bundled sample; "" for any other set."""
-        return f"{part} the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
+    def footnote(self, relation: str = "from") -> str:
+        """`from the BUNDLED SAMPLE, ...`, a footnote for figures; "" for any other set."""
+        return f"{relation} the BUNDLED SAMPLE, not the full set" if self.is_sample else ""
 
 
 def load(

@@ -39,7 +39,7 @@ class Unreadable(Exception):
 
 
 @contextlib.contextmanager
-def without_trust() -> Iterator[None]:
+def _errors_as_unreadable() -> Iterator[None]:
     """Suppress Pillow's warnings, and turn whatever it raises into Unreadable."""
     try:
         with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def opened(
         return file
     if isinstance(file, Path) and not file.is_file():
         raise Unreadable("no file")  # reading a pipe might wait for ever
-    with without_trust(), Image.open(file, formats=formats) as picture:
+    with _errors_as_unreadable(), Image.open(file, formats=formats) as picture:
         width, height = picture.size
         if width * height > most_pixels:
             raise Unreadable(f"{width} x {height} pixels is too large")
@@ -97,7 +97,7 @@ def converted(
     Raises Unreadable.
     """
     channels, height, width = shape
-    with without_trust():
+    with _errors_as_unreadable():
         image, changes = flattened(picture)
         if image.size != (width, height):
             changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))

@@ -75,7 +75,7 @@ def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
         (path / name).parent.mkdir(exist_ok=True)
         (path / name).write_bytes(picture)
 
-    yield _saving_each(contents, save)
+    yield _png_writer(contents, save)
 
 
 @contextlib.contextmanager
@@ -86,10 +86,11 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
         def save(name: str, picture: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(name), picture)
 
-        yield _saving_each(contents, save)
+        yield _png_writer(contents, save)
 
 
-def _saving_each(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
+def _png_writer(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
+    """An `add` that calls `save` with the name and the bytes of a PNG file for each image."""
     names = contents.spec.class_names
     digits = len(str(max(0, len(names) - 1)))  # leading zeros, so that folders sort by label
     words = ["" if name == str(label) else f"_{as_word(name)}" for label, name in enumerate(names)]

@@ -47,7 +47,7 @@ class Metric:
 
 
 def _distances(key: str, label: str, judge: str, seen: str, fewest: int) -> dict[str, Metric]:
-    """Frechet distances to both halves of the set in the features of a judge, and the floor."""
+    """Frechet distances to both halves of the set in a judge's features, and of real images."""
     needs = {"judge": judge, "min_images": fewest}
     return {
         f"{key}_test": Metric(
@@ -154,7 +154,7 @@ METRICS = {
         **OF_CLASSES,
     ),
     "thin_classes": Metric(
-        *("Thin classes", "lower", ".0f"),
+        *("Rare classes", "lower", ".0f"),
         "How many classes have less than three tenths of their share in the set.",
         lambda sample, real: len(
             metrics.thin_classes(real.shares(sample), real.own_shares, len(sample.images))

@@ -1,6 +1,6 @@
 """Diagnosis: explains the figures of a run in sentences, and names the usual cure for a problem.
 
-Thresholds are chosen so that nothing is reported about a healthy run but that it is healthy.
+Thresholds are chosen so that a healthy run gets no warning.
 """
 
 from collections.abc import Mapping, Sequence

@@ -224,7 +224,7 @@ class Evaluator:
         for what, names in missing.items():
             *others, last = dict.fromkeys(names)
             which = f"{', '.join(others)} and {last}" if others else last
-            parts.append(f"{which} need {what}")
+            parts.append(f"{which} need{'' if others else 's'} {what}")
         return f"{counted(len(sample.images), 'image')}: {'; '.join(parts)}" if parts else ""
 
 

@@ -90,7 +90,7 @@ def laplacian_pyramid(side: int) -> Tensor:
 def pyramid_and_transpose(
     side: int, sparse: bool, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """`laplacian_pyramid` and its transpose; if `sparse`, as such matrices: 3 % are not zero."""
+    """`laplacian_pyramid` and its transpose; if `sparse`, in CSR layout: 3 % are not zero."""
     pyramid = laplacian_pyramid(side).to(device, dtype)
     pair = pyramid, pyramid.T.contiguous()
     with warnings.catch_warnings():

@@ -55,7 +55,7 @@ def plain_state(network: nn.Module, dtype: torch.dtype = torch.float32) -> dict[
 
 
 def check_state(path: Path, network: nn.Module, state: Any) -> None:
-    """Fault unless `state`, read from `path`, is a finite state_dict of the network, or float16."""
+    """Fault unless `state` in the file `path` is a finite state_dict of the network, or float16."""
     expected = network.state_dict()
     if not isinstance(state, dict) or set(state) != set(expected):
         kind = type(network).__name__

@@ -28,7 +28,6 @@ class Corruption:
     examples: tuple[str, ...] = ("0.3",)
     # The mildest and the strongest that networks are trained on; None: they are not trained on it.
     trained: ClassVar[tuple[float, float] | None] = None
-    is_known = True  # whether a restorer may use `expected` and the likelihood
     is_differentiable = True  # whether `expected` is the true mean, with gradients
     is_estimated = False  # whether `estimate` looks for it in the user's own pictures
 
@@ -102,7 +101,7 @@ class Corruption:
 
     @classmethod
     def of_strength(cls, strength: Tensor, side: int = 0, variant: int = 0) -> "Corruption":
-        """Severities (N,) for training: strengths (N,) 0 to 1 run from the first of `trained` on.
+        """Severities for strengths (N,): the first of `trained` for 0, the second for 1, geometric.
 
         side: of the images, in pixels. variant: any integer; selects one of several patterns.
         """

@@ -21,15 +21,16 @@ from lab.training.optim import Adam, Muon
 
 # The widths that the class has by default; given, so that they stand in the file.
 SIZES = {"width": 32, "inner_width": 64, "overview_width": 256}
-IMAGES_SHOWN = 310_000  # whatever the set's size
-# So many for the estimator: denoisers that know the truth restore hardly better.
+IMAGES_SHOWN = 310_000  # in training, for sets of any size
+# The estimator's share of these; with the true corruption in place of its estimate, denoisers are
+# hardly better.
 ESTIMATOR_SHARE, MOST_ESTIMATOR_IMAGES = 0.6, 400_000
 LR = 2e-3  # Adam's learning rate at its highest
 # Muon's learning rate, for all convolutions but the first and the last: after 60,000 images the
 # denoiser restores 0.26 to 0.52 dB better than with Adam.
 LR_HIDDEN = 0.01
 LR_ESTIMATOR = 5e-3
-LEAST_ERROR = 0.01  # added to errors before the logarithm, lest easy images dominate
+LEAST_ERROR = 0.01  # added to errors before the logarithm, or easy images would dominate
 FAINT = 0.06  # restored pixels below this, or below half the noise level, are set to 0
 
 

@@ -54,7 +54,7 @@ def given_condition(estimator: nn.Module, corrupted: Tensor, corruption: Corrupt
 def draw(
     images: Tensor, rng: torch.Generator, batch: int = BATCH, always: Sequence[str] = ALWAYS
 ) -> Examples:
-    """`batch` examples drawn from uint8 `images` (M, C, H, W), more often of high strength."""
+    """`batch` examples drawn from uint8 `images` (M, C, H, W); high strengths are more frequent."""
     device = images.device
     rows = torch.randint(len(images), (batch,), generator=rng, device=device)
     clean = to_unit(images[rows])

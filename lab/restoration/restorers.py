@@ -44,7 +44,7 @@ class Context:
     def condition(
         self, network: nn.Module, corrupted: Tensor, corruption: Corruption
     ) -> Tensor | None:
-        """That of the denoiser or sampler for the user's corruption; None if it is to estimate."""
+        """The network's condition for the corruption that the user named; None: it estimates."""
         if not self.corruption_is_given:
             return None
         return given_condition(network.estimator, corrupted, corruption)
@@ -116,9 +116,7 @@ def is_trained_on(corruption: Corruption) -> bool:
 
 RESTORERS: dict[str, Restorer] = {
     "regeneration": Restorer("regeneration", "generator", regenerate, lambda _: True),
-    "projection": Restorer(
-        "projection", "generator", project, lambda corruption: corruption.is_known, "projected"
-    ),
+    "projection": Restorer("projection", "generator", project, lambda _: True, "projected"),
     "denoiser": Restorer("denoiser", "denoiser", denoise, is_trained_on, "denoised"),
     "consistent": Restorer(
         *("known operator", "denoiser", denoise_consistently),
@@ -157,7 +155,7 @@ def select(
     return found
 
 
-def refuse_hopeless(
+def check_possible(
     wanted: Sequence[str], corruptions: Sequence[Corruption], samples: int, has_sampler: bool
 ) -> None:
     """Mistake, before any training, if no network could do what --restorer and --samples ask for.

@@ -52,7 +52,7 @@ class CleanImages:
 
     @classmethod
     def of(cls, dataset: Dataset, count: int, device: torch.device) -> "CleanImages":
-        """The first `count` test images of a set; a damaged classifier costs a note only."""
+        """The first `count` test images of a set; a damaged classifier is left out with a note."""
         classifier, clean = None, to_unit(dataset.test_images[:count]).to(device)
         try:
             classifier = load_classifier(dataset.spec)

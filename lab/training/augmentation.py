@@ -2,8 +2,8 @@
 
 Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training": real and generated
 images are augmented alike, in the gradient penalty too, and the generator's gradients pass through
-the augmentation. The generator does not learn to draw augmented images, because real images have
-the same grey gaps.
+the augmentation. The generator does not learn to make augmented images, because images that are
+augmented twice would differ from real images, which are augmented once.
 """
 
 from typing import Any

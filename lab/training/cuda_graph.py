@@ -5,8 +5,8 @@ GPU waits for Python between them. A graph launches them all at once.
 
 A graph stores the addresses of its tensors and the values of plain numbers, so everything that
 changes from step to step must be a tensor on the GPU. Replaying advances the random generators used
-for latents, augmentation and dropout. The step runs without graphs on other devices, in one of
-several processes, and where recording fails.
+for latents, augmentation and dropout. The step runs without graphs on other devices, with several
+processes, and where recording fails.
 """
 
 from collections import Counter

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Pace:
     """Says when an action is due, so that it takes only a small share of the time.
 
-    By default it is due at once; with `last_run` and `cost` when the share allows for the first.
+    The first time it is due at once, or with `last_run` and `cost` as if it had run before.
     """
 
     interval: float  # least number of seconds from one time to the next

@@ -140,7 +140,7 @@ def test_with_too_few_images_figures_are_left_out_and_named(fashion: Dataset, re
     assert set(found.record.figures) == {"images", "confidence", "near_copies"}
     assert len(found.record.class_histogram) == 10
     assert found.left_out == (
-        "1 image: FCD, class imbalance, rarest class and thin classes need 256; MLP FCD need 128; "
+        "1 image: FCD, class imbalance, rarest class and rare classes need 256; MLP FCD needs 128; "
         "kernel distance, precision, recall, density, coverage and variance need 100"
     )
     words = diagnosis.after([], found.record, {})
@@ -205,7 +205,7 @@ def test_a_small_set_is_scored_by_the_metrics_it_suffices_for(fashion: Dataset, 
     assert {"fcd_train", "fcd_mlp_test", "recall"} <= set(found.record.figures)
     assert (
         "fcd_test" not in found.record.figures
-        and "FCD need 256 in both halves of the set" in found.left_out
+        and "FCD needs 256 in both halves of the set" in found.left_out
     )
     tiny = dataclasses.replace(few, train_images=few.train_images[:99])
     assert Evaluator(tiny, CPU).quick_distance == ""
@@ -405,4 +405,4 @@ def test_a_metric_is_a_row(fashion: Dataset, monkeypatch: pytest.MonkeyPatch):
     assert referee.real_figures["brightness"] == pytest.approx(127.5, abs=2)
     assert referee.quick_of_images(images) == {"brightness_5k": 7.0}
     assert "Brightness" in found.table()
-    assert "brightness need 5" in referee.full_of_images(images[:4]).left_out
+    assert "brightness needs 5" in referee.full_of_images(images[:4]).left_out
