@@ -241,7 +241,7 @@ def main() -> None:
     if options.images:
         results.check_images(options.images)
         if options.out:
-            check_apart("--out", options.out, "--images", options.images)
+            check_apart(options.out, "--images", options.images)
         pictures, notices = read_pictures(options.images, trained.spec.shape, options.invert)
         for line in notices:
             print(printable(line))

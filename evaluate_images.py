@@ -111,13 +111,13 @@ def find(options: Options) -> tuple[Subject, Dataset]:
     else:
         check_out(outputs)
     if options.images:
-        check_apart("--out", outputs, "--images", options.images)
+        check_apart(outputs, "--images", options.images)
     colour = colour_asked(options.grey, options.colour)
     if subject.trained and (options.image_size or colour is not None):
         raise Mistake("--image-size, --grey, --colour: the generator has its own; leave them out")
     dataset = subject.load_dataset(options.data_dir, options.image_size, colour)
     if dataset.path and not subject.run:
-        check_apart("--out", outputs, "--dataset", dataset.path)
+        check_apart(outputs, "--dataset", dataset.path)
     if options.fid:
         inception.check(subject.count, dataset)
     if options.cas:

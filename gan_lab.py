@@ -330,7 +330,7 @@ def main(began: float | None = None) -> None:
             wanted = (options.image_size, colour_asked(options.grey, options.colour))
             dataset = load(options.dataset, options.data_dir, may_download, *wanted)
     if dataset.path and not run:
-        check_apart("--out", options.out, "--dataset", dataset.path)
+        check_apart(options.out, "--dataset", dataset.path)
     options = plan.complete_options(options, dataset, given)
     state = initial_state(options, dataset, where)
     if run and distributed.is_first():

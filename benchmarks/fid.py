@@ -78,12 +78,12 @@ class Options:
     out: Path = option(Path("outputs/fid"), "folder for the runs")
     recipes: tuple[str, ...] = option(tuple(RECIPES), "what to measure", choices=RECIPES)
     seeds: tuple[int, ...] = option((0, 1), "seeds of the runs", low=0, high=2**31, most=20)
-    fid: bool = option(False, "also the slow figures: FID and its kin, and CAS", switch=True)
+    fid: bool = option(False, "also the slow figures: FID with precision, recall; CAS", switch=True)
     device: str = option("cpu", "where to compute", choices=DEVICES)
 
 
 class Judge:
-    """Scores images of one set against its test images; slow: also FID and its kin, and CAS."""
+    """Scores images of one set against its test images; slow: also by FID and CAS."""
 
     def __init__(self, dataset: Dataset, device: torch.device, slow: bool) -> None:
         self.dataset, self.device, self.slow = dataset, device, slow

@@ -212,11 +212,11 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
             raise Mistake(f"{flag} {folder}: {what} not writable, {cure}") from None
 
 
-def check_apart(flag: str, out: Path, source_flag: str, source: Path) -> None:
-    """Mistake if the output folder is inside the folder of input pictures."""
+def check_apart(out: Path, source_flag: str, source: Path) -> None:
+    """Mistake if --out is inside the folder of input pictures."""
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise Mistake(
-            f"{flag} {out}: lies in {source_flag} {source}, and what is written there would be "
+            f"--out {out}: lies in {source_flag} {source}, and what is written there would be "
             "read as its pictures; name another folder"
         )
 

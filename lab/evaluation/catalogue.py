@@ -163,7 +163,7 @@ METRICS = {
         **OF_CLASSES,
     ),
     "asked_class": Metric(
-        *("Asked-for class", "higher", ".1%"),
+        *("Requested class", "higher", ".1%"),
         "Share of images in which the classifier sees the class that was asked for; for real "
         "images, the share of test images in which it sees their own class.",
         lambda sample, real: sample.share_as_asked(),

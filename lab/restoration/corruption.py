@@ -13,6 +13,9 @@ from torch import Tensor
 
 from lab.seeding import per_image_noise
 
+# Standard deviation per pixel of what even the best image of a generator cannot reproduce.
+MODEL_ERROR = 0.07
+
 
 class Corruption:
     """A random or fixed map from clean to corrupted images. A subclass says which.
@@ -74,15 +77,12 @@ class Corruption:
         """The variance of a corrupted pixel about `expected`."""
         return 0.0 * self.severity
 
-    def negative_log_likelihood(
-        self, corrupted: Tensor, images: Tensor, model_error: float
-    ) -> Tensor:
+    def negative_log_likelihood(self, corrupted: Tensor, images: Tensor) -> Tensor:
         """-log p(corrupted | images), (N,), up to a constant; missing pixels are left out.
 
-        model_error: standard deviation per pixel of what even the best candidate image cannot
-        reproduce; its square is added to the variance.
+        The square of MODEL_ERROR is added to the variance.
         """
-        weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + model_error**2)
+        weight = 0.5 / (torch.as_tensor(self.variance).to(corrupted) + MODEL_ERROR**2)
         return weight * residual(corrupted, self.expected(images)).square().flatten(1).sum(1)
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.restoration.corruption import Corruption, residual
+from lab.restoration.corruption import MODEL_ERROR, Corruption, residual
 
 
 class Gaussian(Corruption):
@@ -77,13 +77,11 @@ class SaltPepper(Corruption):
         share = self.broadcast_severity(images)
         return (1 - share) * images + share / 2
 
-    def negative_log_likelihood(
-        self, corrupted: Tensor, images: Tensor, model_error: float
-    ) -> Tensor:
+    def negative_log_likelihood(self, corrupted: Tensor, images: Tensor) -> Tensor:
         """Of a mixture: a black or white pixel is an outlier, or else the clean pixel."""
         share = self.broadcast_severity(images)
         extreme = (corrupted <= 0) | (corrupted >= 1)
-        error = residual(corrupted, images).square() / (2 * model_error**2)
+        error = residual(corrupted, images).square() / (2 * MODEL_ERROR**2)
         outlier = torch.where(extreme, (share / 2).clamp(min=1e-9).log(), -math.inf)
         kept = (1 - share).clamp(min=1e-9).log() - error
         return -torch.logaddexp(kept, outlier.expand_as(kept)).flatten(1).sum(1)
@@ -99,11 +97,9 @@ class SignalDependent(Corruption):
     def expected(self, images: Tensor) -> Tensor:
         return clipped_mean(images, (self.variance_of(images) + 1e-9).sqrt())
 
-    def negative_log_likelihood(
-        self, corrupted: Tensor, images: Tensor, model_error: float
-    ) -> Tensor:
+    def negative_log_likelihood(self, corrupted: Tensor, images: Tensor) -> Tensor:
         """Of a Gaussian whose variance depends on the image."""
-        variance = self.variance_of(images) + model_error**2
+        variance = self.variance_of(images) + MODEL_ERROR**2
         error = residual(corrupted, self.expected(images)).square()
         known = torch.where(corrupted.isnan(), 0, error / variance + variance.log())
         return known.flatten(1).sum(1) / 2

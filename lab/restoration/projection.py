@@ -15,7 +15,6 @@ from lab.restoration.corruption import Corruption, filled
 from lab.text import progress_bar
 
 BANK_SIZE = 4_000  # generated images from which the starting latents are chosen
-MODEL_ERROR = 0.07  # standard deviation per pixel of what even the best latent cannot reproduce
 BATCH_PIXELS = 1_568_000  # in a batch; more is no faster and costs memory
 FINALISTS = 3  # starts of each image that are optimised to the end
 LBFGS_MEMORY = 10  # steps that L-BFGS remembers
@@ -44,7 +43,7 @@ class Objective:
         corruption = self.corruption.with_severity(severity)
         corrupted = self.corrupted.repeat_interleave(repeats, 0)
         images, z = decode(self.generator, latents), latents[:, : self.generator.latent_dim]
-        likelihood = corruption.negative_log_likelihood(corrupted, images, MODEL_ERROR)
+        likelihood = corruption.negative_log_likelihood(corrupted, images)
         return likelihood + z.square().sum(1) / 2
 
     def gradient(self, latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,7 +65,7 @@ def test_class_metrics_show_whether_a_generator_uses_its_labels(
     assert wrong["fcd_test"] == pytest.approx(right["fcd_test"], abs=1)
     own = referee.sample(mnist.test_images).classes == mnist.test_labels
     assert referee.real_figures["asked_class"] == float(own.double().mean())
-    assert "Asked-for class" in minds.table() and not minds.left_out
+    assert "Requested class" in minds.table() and not minds.left_out
     few = referee.full_of_images(mnist.test_images[:300], mnist.test_labels[:300])
     assert "FCD within a class and FCD of the worst class need 1,500" in few.left_out
     part = {"test_images": mnist.test_images[:300], "test_labels": mnist.test_labels[:300]}

@@ -93,8 +93,8 @@ def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) 
         expected = corruption.expected(clean[:2] + 2 * clean[2:4])
         parts = corruption.expected(clean[:2]), corruption.expected(clean[2:4])
         assert torch.allclose(expected, parts[0] + 2 * parts[1], atol=1e-5)
-    wrong = corruption.negative_log_likelihood(corrupted, clean.flip(3), 0.07)
-    assert (corruption.negative_log_likelihood(corrupted, clean, 0.07) < wrong).all()
+    wrong = corruption.negative_log_likelihood(corrupted, clean.flip(3))
+    assert (corruption.negative_log_likelihood(corrupted, clean) < wrong).all()
 
 
 @pytest.mark.parametrize("corruption", examples(), ids=str)
