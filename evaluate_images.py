@@ -50,7 +50,7 @@ class Options:
         None, "folder with the files of a named set, or with your own training set", folder=True
     )
     out: Path | None = option(
-        None, "folder in which a new one is made for the results of --generator or --images"
+        None, "results of --generator and --images go into a new folder in it (default: outputs)"
     )
     fid: bool = option(
         False, f"compute the Inception FID, too (needs: {inception.INSTALL})", switch=True

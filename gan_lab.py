@@ -242,7 +242,7 @@ def train(
 def train_step(
     options: Options, state: TrainingState, real: Tensor, labels: Tensor | None, penalised: bool
 ) -> Tensor:
-    """Update the discriminator, then the generator; returns (d_loss, g_loss, D(x), D(G(z))).
+    """Update the discriminator, then the generator; returns (4,): d_loss, g_loss, D(x), D(G(z)).
 
     real: float32 (B, *shape) in [-1, 1]. labels: int64 (B,) of the real images, used for the
     generated ones too; None without --conditional. penalised: whether to add the R1 penalty.

@@ -127,7 +127,7 @@ def check_room(path: Path, most: int) -> None:
     if not path.is_file():
         raise Fault(f"{path}: {'is not a file' if path.exists() else 'does not exist'}")
     if path.stat().st_size > most:
-        raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large for what it should be")
+        raise Fault(f"{path}: {path.stat().st_size:,} bytes is too large, {most:,} at most")
 
 
 def cache_folder() -> Path:

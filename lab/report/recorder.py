@@ -24,7 +24,7 @@ from lab.training.progress import ProgressBar, TensorBoard
 from lab.training.state import TrainingState, save_checkpoint
 from lab.training.timing import TimeBudget
 
-GRID_SIDE = 5  # sample grids are 5 x 5, those of conditional generators have one row per class
+ROWS = 5  # sample grids are 5 x 5 images, those of conditional generators have one row per class
 FIRST_PAGE = 0.3  # expected seconds to write the first page, see benchmarks/REPORT.md
 HISTOGRAM_IMAGES = 1_000  # real, and as many generated, for TensorBoard's histograms of D
 
@@ -185,7 +185,7 @@ class Recorder:
             labels, columns = figures.rows_of_classes(len(self.dataset.spec.class_names))
             grid = figures.grid(self.generate(columns, "grid", labels), columns)
         else:
-            grid = figures.grid(self.generate(GRID_SIDE**2, "grid"), GRID_SIDE)
+            grid = figures.grid(self.generate(ROWS**2, "grid"), ROWS)
         self.run.grid_folder.mkdir(exist_ok=True)
         write_png(self.run.grid_path(epoch), grid)
         self.save_generator()

@@ -132,7 +132,7 @@ def train_step(network: nn.Module, examples: Examples, known: bool = True) -> Te
 
 @torch.no_grad()
 def denoise(network: nn.Module, corrupted: Tensor, condition: Tensor | None = None) -> Tensor:
-    """Restore corrupted images (N, C, H, W), in [0, 1]; condition: left out, it is estimated."""
+    """Restored images (N, C, H, W) in [0, 1]. condition: (N, 1 + kinds); None: it is estimated."""
     condition = network.estimator.condition(corrupted) if condition is None else condition
     return without_haze(in_batches(network, corrupted, condition), condition)
 

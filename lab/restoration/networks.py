@@ -39,8 +39,8 @@ def find(
         weights = _load_shipped(role, dataset.spec, required)
         retrain = required and not weights
     if retrain:
-        images, where = dataset.train_images.to(device), "once for this generator's folder"
-        print(f"training a {role} on {len(images):,} images, {where}; takes {DURATION}", flush=True)
+        images = dataset.train_images.to(device)
+        print(f"training a {role} on {len(images):,} images takes {DURATION}", flush=True)
         with on_interrupt(f"the unfinished {role} was not kept; --train-{role} starts again"):
             if role == "denoiser":
                 network = denoising.train(images, seed, denoising.IMAGES_SHOWN)

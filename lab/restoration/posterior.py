@@ -140,7 +140,7 @@ def sample(
 
     Latents are drawn in antithetic pairs z, -z (Hammersley and Morton 1956, "A new Monte Carlo
     technique"): each sample is distributed as before, and the mean of a few of them varies less.
-    condition: left out, it is estimated.
+    condition: (N, 1 + kinds); None: it is estimated.
     """
     condition = network.estimator.condition(corrupted) if condition is None else condition
     drawn = [

@@ -58,7 +58,7 @@ class TrainedGenerator:
             what = f"its set, {self.spec.title}, is not one that can be loaded by its name"
             raise Fault(f"{self.path}: {what}; say with --data-dir where its pictures are")
         if dataset.spec.shape != self.spec.shape:
-            raise Fault(f"{self.path}: makes other images than {dataset.source} has")
+            raise Fault(f"{self.path}: makes images of another shape than {dataset.source} has")
         return dataset
 
     def remark_on(self, dataset: Dataset) -> str:

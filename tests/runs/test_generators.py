@@ -68,7 +68,7 @@ def test_weights_of_another_set_than_the_runs_are_refused(own_run: Path) -> None
         Fault, match="generator of MNIST, 32 x 32, and the run is of mnist; restore"
     ):
         find_generator(own_run, None)
-    with pytest.raises(Fault, match="makes other images than"):
+    with pytest.raises(Fault, match="makes images of another shape"):
         find_generator(None, own_run / "generator.pth").load_dataset()
 
 
