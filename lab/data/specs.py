@@ -55,7 +55,7 @@ class DatasetSpec:
         texts += [name, title]
         are_texts = all(isinstance(text, str) and 0 < len(text) <= 200 for text in texts)
         are_plain = are_texts and all(printable(text) == text for text in texts)
-        if not are_plain or not is_plain_name(name):  # folders are called by the name
+        if not are_plain or not is_plain_name(name):  # it becomes the name of folders
             raise ValueError("the name, title or classes of its set are damaged")
         sound = len(sides) == 3 and all(type(s) is int and 1 <= s <= MAX_SIDE for s in sides)
         if not sound or sides[0] not in (1, 3):

@@ -80,7 +80,7 @@ def folder_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
 
 @contextlib.contextmanager
 def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
-    """The same files in a zip archive; they all have the same date, so that its bytes repeat."""
+    """The same files in a zip archive; their date is fixed, so equal images give equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
 
         def save(name: str, picture: bytes) -> None:

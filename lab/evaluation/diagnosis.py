@@ -152,7 +152,7 @@ def _distance_trend(history: History) -> dict[str, str]:
 
 
 def _foreign(found: Evaluation, options: Options) -> list[str]:
-    """A sentence if images are so unlike the set that the predicted classes mean little."""
+    """A sentence if the images are so far from the set that predicted classes mean little."""
     distance = found.figures.get("fcd_test", 0.0)
     if distance - found.figures.get("fcd_real", 0.0) < FOREIGN:
         return []

@@ -108,7 +108,7 @@ class Evaluator:
         return self.quick_of_images(*self.images_of(generator, QUICK_COUNT))
 
     def quick_of_images(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:
-        """The same scores for uint8 images (N, C, H, W), as far as N suffices."""
+        """The same scores for uint8 images (N, C, H, W), without those that need more than N."""
         sample = self.sample(images, labels)
         with full_precision():
             return {

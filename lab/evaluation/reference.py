@@ -69,7 +69,7 @@ class Reference:
 
     @cached_property
     def variance(self) -> float:
-        """That of a pixel of the training images, over the images; not 0."""
+        """The variance of a pixel over the training images, averaged over all pixels; not 0."""
         return max(metrics.variance(self.train.images), 1e-6)
 
     @cached_property
@@ -110,7 +110,7 @@ class Reference:
     def near_copies(self, images: Tensor) -> float:
         """The share of the first 1,000 `images` that are near-copies of training images."""
         pixels = self.dataset.train_images.numpy()
-        # Of equal images one, or the nearest would be no nearer than the second nearest.
+        # Equal images count once, or the nearest would be no nearer than the second nearest.
         different = [*{image.tobytes(): row for row, image in enumerate(pixels)}.values()]
         training_images = self.dataset.train_images[different].to(self.device)
         return metrics.near_copies(images[:COPIES_COUNT].to(self.device), training_images)

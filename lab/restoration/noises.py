@@ -78,7 +78,7 @@ class SaltPepper(Corruption):
         return (1 - share) * images + share / 2
 
     def negative_log_likelihood(self, corrupted: Tensor, images: Tensor) -> Tensor:
-        """Of a mixture: a black or white pixel is an outlier, or else the clean pixel."""
+        """Likelihood of a mixture: a pixel is black or white by chance, or else the clean one."""
         share = self.broadcast_severity(images)
         extreme = (corrupted <= 0) | (corrupted >= 1)
         error = residual(corrupted, images).square() / (2 * MODEL_ERROR**2)
@@ -98,7 +98,7 @@ class SignalDependent(Corruption):
         return clipped_mean(images, (self.variance_of(images) + 1e-9).sqrt())
 
     def negative_log_likelihood(self, corrupted: Tensor, images: Tensor) -> Tensor:
-        """Of a Gaussian whose variance depends on the image."""
+        """Likelihood of a Gaussian whose variance depends on the image."""
         variance = self.variance_of(images) + MODEL_ERROR**2
         error = residual(corrupted, self.expected(images)).square()
         known = torch.where(corrupted.isnan(), 0, error / variance + variance.log())
@@ -139,7 +139,7 @@ class Poisson(SignalDependent):
         most = float(rate.max()) if rate.numel() else 0.0
         for number in range(1, int(most + 6 * most**0.5) + 6):
             count += quantile > cumulative
-            # Of logarithms, since exp(-rate) alone would be 0 for more than 87 photons.
+            # By logarithms, since exp(-rate) would be 0 for more than 87 photons.
             cumulative += (number * log_rate - rate - math.lgamma(number + 1)).exp()
         return (count / photons).clamp(0, 1)
 

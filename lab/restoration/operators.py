@@ -11,7 +11,7 @@ from lab.data.pixels import to_unit, unit_to_levels
 from lab.data.writers import as_picture
 from lab.restoration.corruption import Corruption, quantised
 
-# Of `Separable.consistent`; the best of several values on training images, by about a decibel.
+# Of `Separable.consistent`, chosen on training images, where they gain about a decibel.
 DAMPING, CONSISTENCY_STEPS = 0.03, 100
 
 
