@@ -181,7 +181,7 @@ def _psnr_lines(title: str, rows: dict[str, Any]) -> list[str]:
         "",
         f"Of the first {max(slow)} test images, for projection of the first {projected}. The lead "
         "is the difference",
-        "between the best of the three columns before it and the best classical method.",
+        "between the best of denoiser, known operator, mean of 8 and the best classical method.",
         "",
         "| corruption | corrupted | best classical | projection | denoiser | known operator "
         "| mean of 8 | lead |",
@@ -207,8 +207,8 @@ def _accuracy_lines(title: str, rows: dict[str, Any], clean: float) -> list[str]
         "",
         f"Of {count:,} test images, for projection of the first {projected}; it is {clean:.1%} for "
         "clean images.",
-        "Regained: the share of the accuracy lost to the corruption that the best of the three",
-        "columns before it restores, where 5 points or more are lost.",
+        "Regained: the share of the accuracy lost to the corruption that the best of denoiser,",
+        "known operator and mean of 8 restores, where 5 points or more are lost.",
         "",
         "| corruption | corrupted | projection | denoiser | known operator | mean of 8 "
         "| regained |",
