@@ -52,9 +52,11 @@ def build_networks(options: Any, spec: DatasetSpec) -> tuple[nn.Module, nn.Modul
 
 def architecture(options: Any, end: str) -> tuple[dict[str, type[nn.Module]], str]:
     """GENERATORS or DISCRIMINATORS, and the key of the network: dcgan if there are channels."""
-    kind, channels = (vars(options)[f"{name}_{end}"] for name in ("network", "channels"))
-    kind = kind or ("mlp" if channels == () else "dcgan")
-    return GENERATORS if end == "g" else DISCRIMINATORS, kind
+    if end == "g":
+        kinds, kind, channels = GENERATORS, options.network_g, options.channels_g
+    else:
+        kinds, kind, channels = DISCRIMINATORS, options.network_d, options.channels_d
+    return kinds, kind or ("mlp" if channels == () else "dcgan")
 
 
 def _build(options: Any, end: str, shape: tuple[int, int, int], **classes: int) -> nn.Module:
