@@ -24,7 +24,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_network_with_a_wrong_checksum_is_refused(package: Path):
-    with pytest.raises(Fault, match="is not the file"):
+    with pytest.raises(Fault, match="is not the network"):
         inception.load_network(torch.device("cpu"))
 
 
