@@ -10,27 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, OnErrorOmit, ValidationError, field_validator
 
 from lab.errors import Fault
 from lab.files import is_plain_name, read_json
 
 MAX_FIGURE = 1e30  # larger losses or scores are damage
 
-
-def _finite_only(figures: Any) -> Any:
-    """A dictionary without entries that are not finite numbers."""
-    if not isinstance(figures, dict):
-        return figures
-    return {
-        name: value
-        for name, value in figures.items()
-        if type(value) in (int, float) and abs(value) < MAX_FIGURE
-    }
-
-
 Number = Annotated[int | float, Field(gt=-MAX_FIGURE, lt=MAX_FIGURE)]  # not NaN either
-Figures = Annotated[dict[str, Number], BeforeValidator(_finite_only)]
+Figures = dict[str, OnErrorOmit[Number]]  # without entries that are no finite numbers
 
 
 class Record(BaseModel):
