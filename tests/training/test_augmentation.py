@@ -23,16 +23,25 @@ def test_translation_moves_images_by_at_most_an_eighth_and_fills_with_grey():
 
 
 def test_cutout_removes_a_square_of_half_the_sides():
-    corner, middle, _ = cutout(torch.ones(3, 3, 16, 16), ENDS)
+    corner, middle, lower = cutout(torch.ones(3, 3, 16, 16), ENDS)
     assert (corner[:, :4, :4] == 0).all() and corner.sum() == 3 * (256 - 16)
+    assert (lower[:, 12:, :4] == 0).all() and lower.sum() == 3 * (256 - 16)
     assert (middle[:, 4:12, 4:12] == 0).all() and middle.sum() == 3 * (256 - 64)
 
 
-def test_recolour_with_middle_values_changes_nothing():
+def test_recolour_changes_brightness_saturation_and_contrast_each_around_its_middle():
     colour = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(recolour(colour, ENDS[1:2]), colour, atol=1e-6)
-    grey = recolour(colour, torch.tensor([[0.5, 0.0, 0.5]]))
-    assert torch.allclose(grey[:, 0], grey[:, 2], atol=1e-6)
+    grey, mean = colour.mean(1, keepdim=True).expand_as(colour), colour.mean()
+    for uniform, wanted in (
+        ((0.5, 0.5, 0.5), colour),
+        ((1.0, 0.5, 0.5), colour + 0.5),
+        ((0.0, 0.5, 0.5), colour - 0.5),
+        ((0.5, 1.0, 0.5), 2 * colour - grey),
+        ((0.5, 0.0, 0.5), grey),
+        ((0.5, 0.5, 1.0), 1.5 * colour - 0.5 * mean),
+        ((0.5, 0.5, 0.0), 0.5 * colour + 0.5 * mean),
+    ):
+        assert torch.allclose(recolour(colour, torch.tensor([uniform])), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -41,6 +50,7 @@ def test_each_image_is_augmented_differently_and_second_derivatives_exist(channe
     same = torch.full((50, channels, 16, 16), 0.7, requires_grad=True)
     changed = augmentation(same)
     assert len(changed.detach().flatten(1).unique(dim=0)) > 40
+    assert (len(changed.unique()) > 2) is (channels > 1)  # grey images keep their level, and gaps
     (gradient,) = torch.autograd.grad(changed.square().sum(), same, create_graph=True)
     gradient.square().sum().backward()
     assert torch.isfinite(same.grad).all() and same.grad.abs().sum() > 0
