@@ -43,6 +43,18 @@ def test_weights_stay_without_a_gradient_or_a_learning_rate() -> None:
     assert torch.equal(weight, before)
 
 
+def test_a_step_follows_the_average_of_the_gradients_and_a_little_of_the_last() -> None:
+    torch.manual_seed(0)
+    weight, mean, wanted = (torch.zeros(4, 6) for _ in "123")
+    muon = Muon([weight], lr=0.1)
+    for gradient in torch.randn(3, 4, 6):
+        weight.grad = gradient
+        muon.step()
+        mean = 0.95 * mean + 0.05 * gradient
+        wanted = wanted - 0.1 * orthogonalised(0.95 * mean + 0.05 * gradient)
+    assert torch.allclose(weight, wanted, atol=1e-5)
+
+
 def test_it_minimises_a_quadratic() -> None:
     torch.manual_seed(0)
     target, weight = torch.randn(6, 10), torch.zeros(6, 10, requires_grad=True)
