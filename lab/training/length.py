@@ -25,7 +25,7 @@ class Length:
         epoch_steps, shown = images // options.batch_size, options.images_shown
         epochs = options.epochs or math.ceil(shown / images)
         rest = shown - (epochs - 1) * images  # images of the last epoch
-        last = math.ceil(rest / options.batch_size) if 0 < rest < images else epoch_steps
+        last = math.ceil(rest / options.batch_size) if rest > 0 else epoch_steps
         steps = (epochs - 1) * epoch_steps + min(last, epoch_steps)
         return cls(images, options.batch_size, steps)
 
