@@ -136,9 +136,11 @@ class Poisson(SignalDependent):
         rate = (images * photons).clamp(min=0)
         log_rate, quantile = rate.log(), torch.special.ndtr(noise)
         cumulative, count = (-rate).exp(), torch.zeros_like(rate)  # P(photons < number)
-        most = float(rate.max()) if rate.numel() else 0.0
-        for number in range(1, int(most + 6 * most**0.5) + 6):
-            count += quantile > cumulative
+        # Less than one pixel in a million has more photons. Without this bound rounding errors of
+        # the sum let one in 100,000 count to the last number, and a dark pixel become white.
+        most = rate + 5 * rate.sqrt() + 5
+        for number in range(1, int(most.max()) + 1 if rate.numel() else 1):
+            count += (quantile > cumulative) & (number <= most)
             # By logarithms, since exp(-rate) would be 0 for more than 87 photons.
             cumulative += (number * log_rate - rate - math.lgamma(number + 1)).exp()
         return (count / photons).clamp(0, 1)

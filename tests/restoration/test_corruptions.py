@@ -136,6 +136,9 @@ def test_known_answers() -> None:
     bright = parse("poisson:200").apply(torch.full((50, 1, 8, 8), 0.6), 0)
     assert float(bright.mean()) == pytest.approx(0.6, abs=0.005)
     assert float(bright.std()) == pytest.approx((0.6 / 200) ** 0.5, rel=0.05)
+    levels = torch.linspace(0, 1, 1001)  # none of the dark ones becomes white by any noise
+    made = parse("poisson:200").with_noise(levels, torch.full_like(levels, 6.0))
+    assert made[:601].max() < 0.9
 
 
 @pytest.mark.parametrize(
