@@ -72,7 +72,8 @@ def test_a_run_with_a_short_last_epoch_can_be_resumed(tmp_path, after):
     load_checkpoint(path, broken)
     trained(short, broken, images(200))
     assert are_equal(weights_of(straight), weights_of(broken))
-    assert (broken.epoch, broken.updates) == (3, 10)
+    # The rates fall by the place in the run, and a longer run goes on at the fourth epoch.
+    assert (broken.epoch, broken.updates, broken.schedule_step) == (3, 10, 12)
 
 
 def test_a_run_stopped_between_two_epochs_can_be_resumed(tmp_path):
@@ -103,6 +104,8 @@ def test_a_checkpoint_stores_its_position(tmp_path):
         assert getattr(again, name) == getattr(state, name), name
     assert torch.equal(again.order.get_state(), epoch_began)
     assert torch.equal(next(again.batches_left(200, 50)), first)  # the same order
+    again.count_step()
+    assert 1.5 < again.seconds < 60  # time before the checkpoint counts
 
 
 def test_images_after_the_last_full_batch_are_left_out():
@@ -215,8 +218,9 @@ def test_another_kind_of_device_continues_with_other_latents(checkpoint, tmp_pat
     drawn = []
     for _ in range(2):
         state = small_state(options)
-        first = state.latents.get_state()
+        first, seed = state.latents.get_state(), state.latents.initial_seed()
         load_checkpoint(path, state)
+        assert state.latents.initial_seed() == (seed + 3) % 2**63  # others after other steps
         assert not torch.equal(state.latents.get_state(), first)
         drawn.append(torch.randn(4, generator=state.latents))
     assert torch.equal(*drawn)
@@ -273,6 +277,7 @@ def test_a_checkpoints_optimizer_is_checked_too(checkpoint, tmp_path):
         {"streams": {"order": torch.zeros(3)}},
         {"history": [[]]},
         {"history": [{"epoch": 1}], "epoch": 1},
+        {"history": [dict.fromkeys((*COLUMNS, "<b>"), 1)], "epoch": 1},
         {"history": None},
         {"totals": None},
         {"totals": torch.full((4,), math.nan)},
