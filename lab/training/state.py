@@ -191,7 +191,7 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         state.totals.copy_(content["totals"])
         state.epoch, state.step = int(content["epoch"]), int(content["step"])
         state.updates = int(state.optimizer_g.steps)
-        state.seconds = max(1e-6, float(content["seconds"]))  # a divisor
+        state.seconds = float(content["seconds"])
         state.history = [dict(row) for row in content["history"]]
     except DAMAGE as error:
         raise Fault(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from None
