@@ -128,6 +128,12 @@ def test_a_forecast_changes_nothing():
     assert machine.state.length.steps == machine.schedule_step == 12_000
 
 
+def test_many_images_at_the_end_are_expected_to_take_their_time():
+    machines = [Machine(whole(1_000, final_images=each), step=0.06).train() for each in (0, 10_000)]
+    few, many = (machine.budget.seconds(1_000) for machine in machines)
+    assert many - few == pytest.approx(30)
+
+
 # Minutes
 
 
