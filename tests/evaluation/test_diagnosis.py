@@ -23,6 +23,7 @@ def row(epoch: int, **changes: float) -> dict[str, float]:
         ({"d_real": 0.99, "d_fake": 0.01, "d_loss": 0.02}, "winning", "--r1-gamma"),
         ({"d_loss": 0.01}, "winning", "--lr-d"),  # least squares and hinge have other opinions
         ({"d_loss": 80.0, "g_loss": 90.0}, "diverging", "--lr-g"),
+        ({"g_loss": -90.0}, "diverging", "--lr-g"),  # as the hinge loss may be
         ({"fcd_train_5k": 90.0}, "getting worse: FCD 90.0", "--lr-g"),
         ({"thin_classes": 2}, "Mode collapse", "--r1-gamma"),
         ({"thin_classes": 2, "fcd_train_5k": 51.0}, "trained too little, or", "--r1-gamma"),
@@ -71,7 +72,10 @@ def test_a_network_that_still_learns_has_not_collapsed():
     figures = {"images": 10_000, "near_copies": 0.0}
     assert after(history, figures, shares, {})[0].startswith("Trained too little, ")
     history.append(row(4, fcd_train_5k=13.2, thin_classes=1))  # it learns no more
-    assert "Mode collapse" in diagnosis.during(history, {"epochs": 4})[0]
+    for epochs in (4, 8):
+        (said,) = diagnosis.during(history, {"epochs": epochs})
+        assert said.startswith("Mode collapse, 1 class has less")
+    assert not diagnosis.during(history, {"epochs": 9})  # half of them are still to come
     assert after(history, figures, shares, {})[0].startswith("Mode collapse, ")
 
 
@@ -115,6 +119,8 @@ def test_images_of_another_set_are_recognised():
         figures = {**FEW, "fcd_test": distance, "fcd_real": 0.1}
         words = " ".join(after([], figures, EVEN, options))
         assert ("--invert" in words) is asked
+        words = " ".join(after([], figures, {"0": 1.0, "1": 0.0}, options))
+        assert ("missing or rare" in words) is (distance < 50)  # else predictions mean little
 
 
 def test_a_cure_names_only_options_not_in_use():
@@ -127,6 +133,7 @@ def test_a_cure_names_only_options_not_in_use():
         )
     }
     assert "--r1-gamma 1 and --ema-decay 0.9995, or more --epochs" in said["classic"]
+    assert said["modern"].startswith("Mode collapse, ")  # nothing says that it still learns
     assert "--r1-gamma" not in said["modern"] and "more --epochs" in said["modern"]
     assert said["of another program"].endswith("(fair would be 50.0%).")
 
@@ -138,17 +145,22 @@ def test_rareness_depends_on_the_number_of_classes():
     own = {"cat": 0.1, "dog": 0.4, "cow": 0.2, "hen": 0.3}  # but in this set cats are few
     (words,) = after([], FEW, shares, None, own)
     assert "rare: dog 8.0% (fair would be 40.0%)." in words
+    (words,) = after([], FEW, {"cat": 0.07, "dog": 0.05, "cow": 0.88, "hen": 0.0}, None)
+    assert "rare: hen 0.0% (fair would be 25.0%), dog 5.0% (fair would be 25.0%), cat" in words
     many = {f"class {label}": 1 / 47 for label in range(47)}
     assert "that takes 1,175" in after([], FEW, many, None)[0]
     assert "all classes are there" in after([], {**FEW, "images": 1_175}, many, None)[0]
 
 
 def test_a_set_without_labels_is_diagnosed_by_the_frd():
-    history = [row(epoch, frd_train_5k=3.0) for epoch in range(1, 6)] + [row(6, frd_train_5k=9.0)]
-    (words,) = diagnosis.during(history, {"epochs": 6})
-    assert "getting worse: FRD 9.0, after 3.0 in epoch 1" in words
+    history = [row(epoch, frd_train_5k=3.0) for epoch in (1.0, 2.0, 3.0)]  # as history.csv has them
+    history.append(row(4.0, frd_train_5k=9.0))
+    (words,) = diagnosis.during(history, {"epochs": 4})
+    assert "getting worse: FRD 9.0, after 3.0 in epoch 1;" in words
     figures = {**FEW, "frd_test": 2.5, "frd_real": 0.25}
     assert after([], figures, {}, {})[0].startswith("FRD 2.50 to the test images; real")
+    first, second = after([], {**figures, "fcd_test": 9.0, "fcd_real": 0.1}, {}, {})
+    assert first.startswith("FCD 9.00 to ") and "FRD" not in second  # of two distances the first
 
 
 def test_images_that_look_alike_are_not_healthy():
@@ -162,4 +174,4 @@ def test_classes_are_not_mentioned_for_a_set_without_labels():
     assert words == (
         "Too few images for an FCD or FRD, so look at them: no training images are copied."
     )
-    assert "Memorising" in after([], {**FEW, "near_copies": 0.5}, {}, {})[0]
+    assert "Memorising: 2.5% of" in after([], {**FEW, "near_copies": 0.025}, {}, {})[0]
