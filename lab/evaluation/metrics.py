@@ -151,7 +151,7 @@ def near_copies(images: Tensor, training_images: Tensor) -> float:
     for chunk in training_images.split(CHUNK):
         distance = squared_distances(queries, chunk.flatten(1).float())  # (N, chunk)
         found = distance.topk(min(2, len(chunk)), largest=False).values
-        nearest = torch.cat((nearest, found), 1).topk(2, largest=False).values.sort().values
+        nearest = torch.cat((nearest, found), 1).topk(2, largest=False).values
     copied = nearest[:, 0] <= COPY_RATIO**2 * nearest[:, 1]
     return float(copied.cpu().double().mean())  # Apple's MPS has no float64
 
