@@ -97,6 +97,19 @@ def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) 
     assert (corruption.negative_log_likelihood(corrupted, clean) < wrong).all()
 
 
+def test_likelihoods_are_what_the_formulas_say() -> None:
+    clean, error = torch.full((1, 1, 2, 2), 0.5), 0.1
+    for typed, variance in (("gaussian:0.3", 0.09), ("poisson:4", 0.125), ("speckle:0.4", 0.04)):
+        found = parse(typed).negative_log_likelihood(clean + 0.2, clean, error)
+        variance += error**2
+        scale = 0 if "gaussian" in typed else math.log(variance)  # a constant is left out
+        assert found.tolist() == pytest.approx([4 * (0.2**2 / variance + scale) / 2], rel=1e-4)
+    for seen, outlier in ((0.7, 0), (1, 0.1), (0, 0.1)):  # of a share of 0.2, half are white
+        found = parse("salt-pepper:0.2").negative_log_likelihood(clean * 0 + seen, clean, error)
+        chance = 0.8 * math.exp(-((seen - 0.5) ** 2) / (2 * error**2)) + outlier
+        assert found.tolist() == pytest.approx([-4 * math.log(chance)], rel=1e-4)
+
+
 @pytest.mark.parametrize("corruption", examples(), ids=str)
 def test_a_severity_may_be_one_for_each_image(corruption: Corruption) -> None:
     clean = torch.rand(3, 1, 12, 12)
