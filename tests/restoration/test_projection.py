@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,22 @@ def test_images_of_the_bank_are_nearest_to_themselves(generator: nn.Module) -> N
     shown = projection.decode_in_batches(generator, bank)
     objective = projection.Objective(generator, shown[:5], Gaussian(torch.full((5,), 0.1)))
     assert objective.bank_distances(shown).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+    for typed in ("mask:top20", "mask:0.8"):
+        mask = parse(typed)
+        objective = projection.Objective(
+            generator, mask.apply(shown[:5], 0), mask.per_image(shown[:5])
+        )
+        assert objective.bank_distances(shown).argmin(dim=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_objective_weighs_the_error_against_the_length_of_the_latent(generator) -> None:
+    latents = torch.randn(6, 8, generator=stream(2, "test"))  # two for each of three images
+    corrupted, sigmas = torch.rand(3, 1, 28, 28), torch.tensor([0.1, 0.3, 0.5])
+    found = projection.Objective(generator, corrupted, Gaussian(sigmas))(latents)
+    error = (projection.decode(generator, latents) - corrupted.repeat_interleave(2, 0)).square()
+    variance = sigmas.square() + projection.MODEL_ERROR**2
+    weighed = error.sum((1, 2, 3)) / variance.repeat_interleave(2)
+    assert torch.allclose(found, (weighed + latents.square().sum(1)) / 2, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 300), ((3, 64, 64), 120)])
@@ -120,6 +138,21 @@ def test_descent_never_ends_above_its_start(generator: nn.Module) -> None:
     latents, values = projection._descend(objective, starts, 40)
     assert torch.isfinite(latents).all()
     assert (values[[0, 2]] < objective(starts)[[0, 2]]).all()
+
+
+def test_the_direction_is_the_bfgs_matrix_times_the_gradient() -> None:
+    draw = stream(0, "test")
+    steps, noise = torch.randn(2, 3, 2, 5, dtype=torch.float64, generator=draw)
+    pairs = list(zip(steps, steps + noise / 4, strict=True))  # of three steps, in two searches
+    history = deque((s, y, 1 / (s * y).sum(1)) for s, y in pairs)
+    gradient, scale = torch.randn(2, 5, dtype=torch.float64, generator=draw), torch.tensor([0.5, 2])
+    found = projection._direction(gradient, scale, history)
+    for row in range(2):  # Nocedal and Wright, equation 6.17
+        inverse = scale[row] * torch.eye(5, dtype=torch.float64)
+        for s, y, rho in ((s[row], y[row], rho[row]) for s, y, rho in history):
+            change = torch.eye(5) - rho * torch.outer(y, s)
+            inverse = change.T @ inverse @ change + rho * torch.outer(s, s)
+        assert torch.allclose(found[row], inverse @ gradient[row])
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 24)])
