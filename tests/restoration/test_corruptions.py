@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 
+from lab.data.pixels import to_unit, unit_to_levels
 from lab.errors import Mistake
 from lab.restoration.corruption import Corruption, filled, residual
 from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, parse, requested
 from lab.restoration.noises import clipped_mean
-from lab.restoration.operators import Jpeg, Separable
+from lab.restoration.operators import Downsample, Jpeg, Separable
 from lab.restoration.scoring import CleanImages, json_values, scores, table_row
 from lab.seeding import stream
 
@@ -82,6 +83,8 @@ def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) 
     few = corruption.apply(clean[:2], 5)
     assert torch.equal(filled(corrupted[:2]), filled(few))  # decided by the index
     assert not torch.equal(filled(corrupted), clean)
+    if isinstance(corruption, Separable | Jpeg):  # as a file stores them
+        assert torch.equal(to_unit(unit_to_levels(corrupted)), corrupted)
     is_fixed = isinstance(corruption, Separable | Jpeg) or getattr(corruption, "pattern", "")
     if not is_fixed:
         assert not torch.equal(filled(corrupted), filled(corruption.apply(clean, 6)))
@@ -134,6 +137,8 @@ def test_known_answers() -> None:
     )
     blurred = parse("blur:1").apply(torch.ones(1, 1, 8, 8), 0)
     assert torch.allclose(blurred, torch.ones(1))  # no dark border
+    strengths = torch.tensor([0.0, 0.49, 0.5, 1.0])
+    assert Downsample.of_strength(strengths).severity.tolist() == [2, 2, 4, 4]
     missing = parse("mask:box4").apply(square, 0).isnan()[0, 0]
     assert missing.sum() == 16 and missing[2:6, 2:6].all()
     for size in (1, 3, 5):

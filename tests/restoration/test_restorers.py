@@ -178,3 +178,50 @@ def test_methods_of_other_packages_restore_grey_and_colour(method: str, channels
     assert restored.shape == clean.shape
     error = [(images - clean).square().mean() for images in (filled(corrupted), restored)]
     assert error[1] < error[0] / 4
+
+
+def test_the_median_is_scipys() -> None:
+    from scipy.ndimage import median_filter
+
+    images = torch.rand(2, 3, 8, 12)
+    for size in (3, 5):
+        found = classical.CLASSICAL["median"].restore(images, Gaussian(0.3), float(size))
+        wanted = median_filter(images.numpy(), (1, 1, size, size), mode="nearest")
+        assert torch.equal(found, torch.from_numpy(wanted))
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_bicubic_interpolation_moves_nothing(step: int) -> None:
+    across = torch.linspace(0, 1, 32)
+    slopes = torch.stack((across.expand(32, 32), across[:, None].expand(32, 32)))[None]
+    corruption = parse(f"downsample:{step}")
+    restored = classical.CLASSICAL["bicubic"].restore(corruption.apply(slopes, 0), corruption, 0)
+    inside = slice(3 * step, -3 * step)
+    assert (restored - slopes)[:, :, inside, inside].abs().max() < 0.01  # of 0.032 a pixel
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "strength", "share"),
+    [
+        ("tv", "gaussian:0.3", 0.3, 0.3),
+        ("tv", "mask:0.5", 0.01, 0.2),
+        ("tv", "downsample:2", 0.01, 0.7),
+        ("richardson-lucy", "blur:1", 40, 0.4),
+    ],
+)
+def test_methods_of_the_lab_restore(method: str, typed: str, strength: float, share: float) -> None:
+    corruption, clean = parse(typed), torch.zeros(2, 1, 20, 20)
+    clean[0, :, 5:14, 3:12] = clean[1, :, 3:16, 9:12] = 1.0
+    corrupted = corruption.apply(clean, 0)
+    restored = classical.CLASSICAL[method].restore(corrupted, corruption, strength)
+    error = [(images - clean).square().mean() for images in (filled(corrupted), restored)]
+    assert error[1] < share * error[0]
+
+
+def test_the_strength_of_least_error_on_training_images_is_used() -> None:
+    even = classical.Classical(
+        "even", lambda images, _, level: torch.full_like(images, level), bool, (0.1, 0.5, 2.0)
+    )
+    training = torch.full((2, 1, 8, 8), 0.4)
+    found = classical.restore(even, torch.zeros(3, 1, 8, 8), Gaussian(0.3), training)
+    assert torch.equal(found, torch.full((3, 1, 8, 8), 0.5))
