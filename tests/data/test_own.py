@@ -155,6 +155,8 @@ def test_train_and_test_folders_are_the_halves(tmp_path, other):
     assert found.spec.class_names == CLASSES and "neither train nor" in found.notices[0]
     write_pictures(tmp_path / "all" / "in" / other / "Fichte", IMAGES[:1])
     assert "no training images of Fichte" in refusal(tmp_path / "all")
+    Image.fromarray(IMAGES[0]).save(tmp_path / "all" / "in" / "loose.png")
+    assert "1 picture beside 81 in sub-folders; sort all" in refusal(tmp_path / "all")
 
 
 def test_a_half_may_hold_a_single_class(tmp_path):
@@ -245,6 +247,7 @@ def test_the_shape_is_that_of_most_pictures_or_as_asked_for(tmp_path):
     assert load(str(tmp_path / "a")).spec.shape == (1, 32, 32)  # of two sizes, all but one grey
     assert "1 in colour were made grey" in notice(tmp_path / "a")
     assert load(str(tmp_path / "a"), image_size=64, colour=True).spec.shape == (3, 64, 64)
+    assert load(str(tmp_path / "a"), image_size=28).spec.shape == (1, 28, 28)  # not of all
     said = "resized from 28 x 28 to 64 x 64: 70 files (0000.png, 0001.png, 0002.png, ...)"
     assert said in notice(tmp_path / "a", image_size=64)
     grey_in_colour = pixels(70, 20, 1)[..., None].repeat(3, 3)
@@ -255,6 +258,14 @@ def test_the_shape_is_that_of_most_pictures_or_as_asked_for(tmp_path):
     write_pictures(tmp_path / "c", pixels(70, 32))
     Image.fromarray(pixels(1, 40)[0]).save(tmp_path / "c" / "large.png")
     assert load(str(tmp_path / "c")).spec.shape == (3, 32, 32)
+    assert load(str(tmp_path / "c"), colour=False).spec.shape == (1, 32, 32)
+    grey_in_colour[:35, ..., 2] //= 2  # half of them are no longer grey
+    assert load(str(write_pictures(tmp_path / "d", grey_in_colour))).spec.shape == (3, 20, 20)
+    assert load(str(write_pictures(tmp_path / "e", pixels(70, 24)[:, 4:]))).spec.shape == (
+        3,
+        32,
+        32,
+    )
 
 
 def test_invalid_shapes_are_refused(leaves):
