@@ -202,7 +202,7 @@ def test_written_images_are_read_unchanged(tmp_path, shape) -> None:
 
 def test_colour_stays_where_the_set_has_colour(tmp_path) -> None:
     Image.new("RGB", (24, 20), (255, 9, 77)).save(tmp_path / "red.png")
-    Image.new("L", (24, 20), 99).save(tmp_path / "white.png")
+    Image.new("L", (24, 20), 199).save(tmp_path / "white.png")
     Image.new("L", (30, 30), 99).save(tmp_path / "large.png")
     found = image_folder.list_images(tmp_path)
     images, notices = image_folder.read_images(found, 9, COLOUR)
@@ -216,13 +216,14 @@ def test_colour_stays_where_the_set_has_colour(tmp_path) -> None:
 @pytest.mark.parametrize("shape", [(1, 20, 24), COLOUR], ids=["grey", "colour"])
 def test_tiles_are_joined_as_they_were(tmp_path, shape) -> None:
     values = torch.randint(0, 256, (60, 48, shape[0]), dtype=torch.uint8)  # 3 x 2 tiles of 20 x 24
-    Image.fromarray(values.squeeze(2).numpy()).save(tmp_path / "in.png")
+    Image.fromarray(values.squeeze(2).numpy()).save(tmp_path / "in.PNG")
     (picture,), notices = image_folder.read_pictures(tmp_path, shape)
     assert notices[-1].startswith("48 x 60 restored in 6 tiles of 20 x 24; resize it to 20 x 24")
     assert picture.tiles.shape == (6, *shape)
     assert torch.equal(picture.tiles[1].permute(1, 2, 0), values[:20, 24:])
-    image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles)
-    with Image.open(tmp_path / "out" / "in.png") as again:
+    names = image_folder.save_pictures(tmp_path / "out", [picture], picture.tiles, "_1")
+    assert names == ["in_1.PNG"]
+    with Image.open(tmp_path / "out" / "in_1.PNG") as again:
         assert again.tobytes() == values.numpy().tobytes()
 
 
