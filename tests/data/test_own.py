@@ -74,6 +74,8 @@ def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_pa
     np.savez(tmp_path / "last.npz", **npz)
     first = {**npz, "images": IMAGES[shuffle].transpose(0, 3, 1, 2)}
     np.savez_compressed(tmp_path / "first.npz", **first)
+    opaque = np.pad(first["images"], ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=255)
+    np.savez(tmp_path / "opaque.npz", **{**first, "images": opaque})
     fractions = (IMAGES[shuffle] / 255).astype(np.float32)
     np.savez(tmp_path / "names.npz", images=fractions, labels=np.array(CLASSES)[labels[shuffle]])
     np.savez(tmp_path / "tanh.npz", **{**npz, "images": fractions * 2 - 1})
@@ -84,8 +86,11 @@ def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_pa
         assert torch.equal(found.test_labels, wanted.test_labels), path
         assert found.fingerprint == wanted.fingerprint, path
     assert "read with the channels first" in notice(tmp_path / "first.npz")
+    assert "transparency left out" in notice(tmp_path / "opaque.npz")
     assert "read as fractions of 0 to 1" in notice(tmp_path / "names.npz")
     assert "read as fractions of -1 to 1" in notice(tmp_path / "tanh.npz")
+    np.savez(tmp_path / "bits.npz", images=(IMAGES > 127).astype(np.uint8))
+    assert load(str(tmp_path / "bits.npz")).train_images.unique().tolist() == [0, 255]
     resized = notice(tmp_path / "last.npz", image_size=16)
     assert f"to 16 x 16: {len(IMAGES)} images (0, 1, 2, ...)" in resized
 
