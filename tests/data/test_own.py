@@ -72,7 +72,8 @@ def test_the_same_pixels_are_the_same_set_however_they_are_packed(leaves, tmp_pa
     shuffle = np.random.default_rng(1).permutation(80)
     npz = {"images": IMAGES[shuffle], "labels": labels[shuffle]}
     np.savez(tmp_path / "last.npz", **npz)
-    first = {**npz, "images": IMAGES[shuffle].transpose(0, 3, 1, 2)}
+    columns = {"labels": labels[shuffle][:, None]}
+    first = {**columns, "images": IMAGES[shuffle].transpose(0, 3, 1, 2)}
     np.savez_compressed(tmp_path / "first.npz", **first)
     opaque = np.pad(first["images"], ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=255)
     np.savez(tmp_path / "opaque.npz", **{**first, "images": opaque})

@@ -38,6 +38,8 @@ SIDES = (28, 28)
         (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 28, 28), "4,294,967,295"),
         (struct.pack(">4B3I", 0, 0, 8, 3, 0, 28, 28), "wrong size"),
         (idx(torch.zeros(2, 28, 28, dtype=torch.uint8)) + b"!", "more bytes"),
+        (idx(torch.zeros(2, 28, 28, dtype=torch.uint8))[:-5], "1,568 bytes expected, 1,563 found"),
+        (zipped(idx(torch.ones(2, 28, 28, dtype=torch.uint8))[:-5]), "1,563 found"),
         (b"\x1f\x8b" + b"garbage" * 9, "damaged gzip"),
         (zipped(idx(torch.zeros(9, 28, 28, dtype=torch.uint8)))[:-12], "damaged gzip"),
     ],
