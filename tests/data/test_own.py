@@ -131,9 +131,9 @@ def test_a_folder_with_a_file_of_its_name_is_found_again(tmp_path):
 
 
 def test_idx_files_of_any_square_size_are_read(tmp_path):
-    images, labels = pixels(80, 24, 1), (np.arange(80) % 4).astype(np.uint8)
+    images, labels = pixels(80, 24, 1), (np.arange(80) % 12).astype(np.uint8)
     found = load(str(write_idx(tmp_path / "idx", images, labels)))
-    assert found.spec.shape == (1, 24, 24) and found.spec.class_names == tuple("0123")
+    assert found.spec.shape == (1, 24, 24) and found.spec.class_names == tuple(map(str, range(12)))
     below = load(str(write_idx(tmp_path / "above/FashionMNIST/raw", images, labels).parents[1]))
     assert below.fingerprint == found.fingerprint
     write_pictures(tmp_path / "flat", images)
@@ -233,6 +233,8 @@ def test_class_names_of_an_npz_can_be_stored(tmp_path):
 def test_neither_half_is_empty():
     tens = [number.to_bytes(4, "big") for number in (10, 20, 20)]  # all would be test images
     assert own._select_test(tens) == [True, False, False]
+    hundred = [number.to_bytes(4, "big") for number in range(100)]
+    assert own._select_test(hundred).count(True) == 10
 
 
 def test_a_set_that_was_moved_is_found(leaves, tmp_path, monkeypatch):
@@ -323,6 +325,14 @@ def test_duplicates_are_reported(copied):
     for path in list(copied.rglob("*.png"))[:5]:
         shutil.copy(path, path.with_name(f"again-{path.name}"))
     assert "5 images are exact duplicates of others" in notice(copied)
+
+
+def test_duplicates_in_several_classes_are_the_same_set_in_any_order(tmp_path):
+    twice, labels = np.concatenate((IMAGES, IMAGES)), np.arange(160) // 80
+    for name, order in (("a", slice(None)), ("b", slice(None, None, -1))):
+        np.savez(tmp_path / name, images=twice[order], labels=labels[order])
+    one, two = (load(str(tmp_path / name)) for name in ("a.npz", "b.npz"))
+    assert torch.equal(one.train_labels, two.train_labels) and one.train_labels.sum() > 60
 
 
 def test_the_name_of_a_set_is_the_set_and_a_path_the_folder(tmp_path, monkeypatch, capsys):
@@ -509,10 +519,13 @@ def test_the_lab_works_without_a_cache(copied, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "unused"))
     load(str(copied), download=False)  # as a dry run asks for it
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(own, "MAX_KEPT", 2)
+    monkeypatch.setattr(own, "MAX_KEPT", 4)  # two sets with two names each
     for side in (16, 20, 24, 28):
         load(str(copied), image_size=side)
-    assert len(list((tmp_path / "unused").rglob("*.npz"))) == 2
+    assert len(list((tmp_path / "unused").rglob("*.npz"))) == 4
+    monkeypatch.setattr(own, "from_pictures", pytest.fail)
+    for side in (24, 28):  # the last two are the ones that are kept
+        load(str(copied), image_size=side)
 
 
 # Mutations
