@@ -192,10 +192,12 @@ def test_only_a_stopped_run_is_the_newest_unfinished_one(tmp_path, capfd):
 def test_a_run_is_running_as_long_as_it_is_locked(tmp_path):
     run = leave(tmp_path, "fashion-001", "running")
     with run.locked():
-        assert run.is_locked and Run(run.path).status == "running"
+        assert run.is_locked and run.status == Run(run.path).status == "running"
         with pytest.raises(Fault, match="is in use by another program of the lab"):
             Run(run.path).locked().__enter__()
     assert not run.is_locked and Run(run.path).status == "stopped"
+    run.save_status("diverged")  # what was read before is no longer so
+    assert run.status == "diverged"
     for status in ("finished", "stopped", "diverged"):
         files.write_json(run.config_path, {"status": status})
         with run.locked():
