@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import ImageFilter
 from torch import Tensor, nn
 
+from lab.data.pictures import as_image
 from lab.data.pixels import to_unit
+from lab.data.writers import as_picture
 from lab.models import DENOISERS, GENERATORS, SAMPLERS, build
 from lab.models.sampling import generate
 from lab.restoration import classical, denoising, posterior, projection
@@ -180,14 +183,13 @@ def test_methods_of_other_packages_restore_grey_and_colour(method: str, channels
     assert error[1] < error[0] / 4
 
 
-def test_the_median_is_scipys() -> None:
-    from scipy.ndimage import median_filter
-
-    images = torch.rand(2, 3, 8, 12)
+def test_the_median_is_pillows() -> None:
+    levels = torch.randint(0, 256, (2, 3, 8, 12), generator=stream(0, "test")).byte()
     for size in (3, 5):
-        found = classical.CLASSICAL["median"].restore(images, Gaussian(0.3), float(size))
-        wanted = median_filter(images.numpy(), (1, 1, size, size), mode="nearest")
-        assert torch.equal(found, torch.from_numpy(wanted))
+        found = classical.CLASSICAL["median"].restore(to_unit(levels), Gaussian(0.3), float(size))
+        for image, plane in zip(found.flatten(0, 1), levels.flatten(0, 1), strict=True):
+            wanted = as_picture(plane[None]).filter(ImageFilter.MedianFilter(size))
+            assert torch.equal(image[None], to_unit(as_image(wanted)))
 
 
 @pytest.mark.parametrize("step", [2, 4])
