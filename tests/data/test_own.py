@@ -523,7 +523,7 @@ def test_the_lab_works_without_a_cache(copied, tmp_path, monkeypatch):
     for side in (16, 20, 24, 28):
         load(str(copied), image_size=side)
     assert len(list((tmp_path / "unused").rglob("*.npz"))) == 4
-    monkeypatch.setattr(own, "from_pictures", pytest.fail)
+    monkeypatch.setattr(own, "convert", pytest.fail)
     for side in (24, 28):  # the last two are the ones that are kept
         load(str(copied), image_size=side)
 

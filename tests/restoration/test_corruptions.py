@@ -9,7 +9,7 @@ import torch
 
 from lab.data.pixels import to_unit, unit_to_levels
 from lab.errors import Mistake
-from lab.restoration.corruption import Corruption, filled, residual
+from lab.restoration.corruption import MODEL_ERROR, Corruption, filled, residual
 from lab.restoration.corruptions import Gaussian, GaussianClipped, examples, parse, requested
 from lab.restoration.noises import clipped_mean
 from lab.restoration.operators import Downsample, Jpeg, Separable
@@ -101,14 +101,14 @@ def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) 
 
 
 def test_likelihoods_are_what_the_formulas_say() -> None:
-    clean, error = torch.full((1, 1, 2, 2), 0.5), 0.1
+    clean, error = torch.full((1, 1, 2, 2), 0.5), MODEL_ERROR
     for typed, variance in (("gaussian:0.3", 0.09), ("poisson:4", 0.125), ("speckle:0.4", 0.04)):
-        found = parse(typed).negative_log_likelihood(clean + 0.2, clean, error)
+        found = parse(typed).negative_log_likelihood(clean + 0.2, clean)
         variance += error**2
         scale = 0 if "gaussian" in typed else math.log(variance)  # a constant is left out
         assert found.tolist() == pytest.approx([4 * (0.2**2 / variance + scale) / 2], rel=1e-4)
     for seen, outlier in ((0.7, 0), (1, 0.1), (0, 0.1)):  # of a share of 0.2, half are white
-        found = parse("salt-pepper:0.2").negative_log_likelihood(clean * 0 + seen, clean, error)
+        found = parse("salt-pepper:0.2").negative_log_likelihood(clean * 0 + seen, clean)
         chance = 0.8 * math.exp(-((seen - 0.5) ** 2) / (2 * error**2)) + outlier
         assert found.tolist() == pytest.approx([-4 * math.log(chance)], rel=1e-4)
 

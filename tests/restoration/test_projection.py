@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lab.models import GENERATORS, build
 from lab.restoration import projection
-from lab.restoration.corruption import filled
+from lab.restoration.corruption import MODEL_ERROR, filled
 from lab.restoration.corruptions import Gaussian, GaussianClipped, parse
 from lab.seeding import stream
 
@@ -69,7 +69,7 @@ def test_the_objective_weighs_the_error_against_the_length_of_the_latent(generat
     corrupted, sigmas = torch.rand(3, 1, 28, 28), torch.tensor([0.1, 0.3, 0.5])
     found = projection.Objective(generator, corrupted, Gaussian(sigmas))(latents)
     error = (projection.decode(generator, latents) - corrupted.repeat_interleave(2, 0)).square()
-    variance = sigmas.square() + projection.MODEL_ERROR**2
+    variance = sigmas.square() + MODEL_ERROR**2
     weighed = error.sum((1, 2, 3)) / variance.repeat_interleave(2)
     assert torch.allclose(found, (weighed + latents.square().sum(1)) / 2, rtol=1e-4)
 
