@@ -140,9 +140,9 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
         raise Fault(f"{path}: its config has {names}, which {kind} does not take")
     try:
         with torch.device("meta"):  # compares shapes before any memory is allocated
-            network = build(ROLES[role], kind, **config)
-            check_state(path, network, state)
-        network.to_empty(device="cpu")
+            check_state(path, build(ROLES[role], kind, **config), state)
+        with torch.random.fork_rng(devices=[]):  # a training may be using the global generator
+            network = build(ROLES[role], kind, **config)  # not to_empty, which loses plain tensors
     except (TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {role} ({error})") from None
     network.load_state_dict(state)  # converts float16 to float32
