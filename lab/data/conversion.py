@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lab.data.listing import MAX_NAME, UNREAD, Entry, Listing, Remarks
-from lab.data.pictures import Unreadable, converted, opened
+from lab.data.pictures import Unreadable, converted, opened, white_of
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.text import counted, listed, printable, progress_bar
@@ -41,7 +41,7 @@ class UnsortedSet:
 
 
 class ShapeMismatch(Exception):
-    """A picture is not as the first one; args: `shape` and `size` for another `_convert_all`."""
+    """A picture is not as those before; args: shape, size and white for another `_convert_all`."""
 
 
 def convert(
@@ -53,15 +53,15 @@ def convert(
     is_valid = size[0] == size[1] and size[0] in SIDES
     side_now = side or (size[0] if is_valid else USUAL_SIDE)
     shape = (3 if colour or (colour is None and not is_grey) else 1, side_now, side_now)
-    expected = size if side is None and size == shape[1:] else None
+    expected, white = size if side is None and size == shape[1:] else None, 0
     while True:  # until no picture contradicts what was assumed from the first one
         check_memory(len(entries), math.prod(shape), flag)
         remarks = Remarks()
         try:
-            images, taken = _convert_all(entries, shape, expected, colour is None, remarks)
+            images, taken = _convert_all(entries, shape, expected, white, colour is None, remarks)
             break
         except ShapeMismatch as mismatch:
-            shape, expected = mismatch.args
+            shape, expected, white = mismatch.args
     _check_count(
         len(taken), f"pictures that can be read of {len(entries):,}", flag, remarks.lines()
     )
@@ -88,13 +88,15 @@ def _convert_all(
     entries: Sequence[Entry],
     shape: tuple[int, int, int],
     size: tuple[int, int] | None,
+    white: int,
     may_turn_out_colour: bool,
     remarks: Remarks,
 ) -> tuple[Tensor, list[Entry]]:
     """Convert pictures to uint8 (N, *shape); also returns the entries that could be read.
 
-    Raises ShapeMismatch at a picture that is not of the expected `size` (None for any), or that may
-    have colour although `shape` is grey and nobody asked for that.
+    Raises ShapeMismatch at a picture that is not of the expected `size` (None for any), that has
+    levels above `white` in 16 bits, or that may have colour although `shape` is grey and nobody
+    asked for that.
     """
     images, taken = torch.empty(len(entries), *shape, dtype=torch.uint8), []
     if not sys.stderr.isatty() and len(entries) >= LINE_FROM:  # no bar is shown
@@ -103,10 +105,12 @@ def _convert_all(
         try:
             picture = opened(entry.source(), side=shape[1])
             if size and picture.info["size"] != size:
-                raise ShapeMismatch((shape[0], USUAL_SIDE, USUAL_SIDE), None)
+                raise ShapeMismatch((shape[0], USUAL_SIDE, USUAL_SIDE), None, white)
             if may_turn_out_colour and shape[0] == 1 and picture.mode not in GREY_MODES:
-                raise ShapeMismatch((3, *shape[1:]), size)
-            images[len(taken)], changes = converted(picture, shape)
+                raise ShapeMismatch((3, *shape[1:]), size, white)
+            if (own_white := white_of(picture)) > white:
+                raise ShapeMismatch(shape, size, own_white)
+            images[len(taken)], changes = converted(picture, shape, white=white)
         except Unreadable as reason:
             remarks.add(UNREAD, f"{entry.place}: {reason}")
             continue

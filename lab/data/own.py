@@ -28,7 +28,7 @@ from lab.files import cache_folder, write_whole
 from lab.text import listed
 
 FEW = 500  # images below which a notice says that there are few
-CACHE_VERSION = 4  # changes whenever pictures are converted or cached in another way
+CACHE_VERSION = 5  # changes whenever pictures are converted or cached in another way
 MAX_KEPT = 16  # files in the cache, at most two names for a set
 
 OwnSet = tuple[tuple[Part, Part], tuple[str, ...], tuple[str, ...]]  # halves, classes, notices

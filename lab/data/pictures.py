@@ -30,6 +30,11 @@ TURNS = {  # EXIF orientation -> the operation that turns the picture upright
     **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE},
     **{6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90},
 }
+DEPTHS = {  # white in a file of 16 bits -> remark; cameras of 12 bits write such files, too
+    255: "16 bits, with values of 8 only",
+    4_095: "16 bits, with values of 12, turned to 8",
+    65_535: "16 bits turned to 8",
+}
 RESIZED = "resized from"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # reads pictures with long texts
 
@@ -87,18 +92,26 @@ def opened(
         return loaded
 
 
+def white_of(picture: Image.Image) -> int:
+    """The white of a picture of whole numbers of 16 bits: that of 8, 12 or 16 bits; 0 of others."""
+    if not picture.mode.startswith("I"):
+        return 0
+    most = int(np.asarray(picture).max())
+    return next((white for white in DEPTHS if most <= white), 0)
+
+
 def converted(
-    picture: Image.Image, shape: Sequence[int], invert: bool = False
+    picture: Image.Image, shape: Sequence[int], invert: bool = False, white: int = 0
 ) -> tuple[Tensor, list[str]]:
     """Convert a picture from `opened` to uint8 (*shape); also returns the changes, in words.
 
     Borders are cropped if the proportions differ. Colour is converted to grey after resizing, so
     that the result does not depend on how the set came to be grey. invert: exchange dark and light.
-    Raises Unreadable.
+    white: that of all pictures of 16 bits; by default that of this one. Raises Unreadable.
     """
     channels, height, width = shape
     with _errors_as_unreadable():
-        image, changes = flattened(picture)
+        image, changes = flattened(picture, white)
         if image.size != (width, height):
             changes.append("{} {} x {}".format(RESIZED, *picture.info.get("size", image.size)))
             changes[-1] += f" to {sized(shape)}"
@@ -109,7 +122,7 @@ def converted(
         return as_image(ImageOps.invert(image) if invert else image), changes
 
 
-def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+def flattened(picture: Image.Image, white: int = 0) -> tuple[Image.Image, list[str]]:
     """A picture from `opened` as an opaque one of mode L or RGB, and the changes, in words."""
     changes = []
     if picture.info.get("turned"):
@@ -117,7 +130,8 @@ def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     if picture.info.get("animated"):
         changes.append("only the first of its frames taken")
     if picture.mode == "F" or picture.mode.startswith("I"):  # Pillow would clip at 255
-        picture, depth = _to_8_bits(np.asarray(picture))
+        own_white = white_of(picture)
+        picture, depth = _to_8_bits(np.asarray(picture), own_white and max(white, own_white))
         changes.append(depth)
     if picture.has_transparency_data:
         picture, ground = _on_background(picture.convert("RGBA"))
@@ -126,21 +140,17 @@ def flattened(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     return picture.convert("L" if picture.mode in ("L", "1") else "RGB"), changes
 
 
-def _to_8_bits(values: np.ndarray) -> tuple[Image.Image, str]:
-    """Integers of more bits, or floating-point pixels, as 8-bit levels; the change in words."""
+def _to_8_bits(values: np.ndarray, white: int) -> tuple[Image.Image, str]:
+    """Whole numbers of 16 bits, or fractions, as 8-bit levels; the change in words."""
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise Unreadable("has pixels that are no numbers")
         is_unit = values.max() <= 1 + SLACK
         levels, words = values * (255 if is_unit else 1), "fractions turned to 8 bits"
-    elif values.max() > 65_535:
+    elif not white:
         raise Unreadable("has values above 65,535")
-    elif values.max() > 4095:
-        levels, words = values / 257, "16 bits turned to 8"
-    elif values.max() > 255:  # as cameras of 12 bits write them
-        levels, words = values * (255 / 4095), "16 bits, with values of 12, turned to 8"
     else:
-        levels, words = values, "16 bits, with values of 8 only"
+        levels, words = values * (255 / white), DEPTHS[white]
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)), words
 
 
