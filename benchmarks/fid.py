@@ -61,12 +61,12 @@ COLUMNS = {  # key of the figures: title and format
 }
 INTRODUCTION = """# Scores of the recipes modern and dcgan, and of the pretrained generators
 
-`python benchmarks/fid.py --data-dir FOLDER --device cuda`, of `python gan_lab.py --dataset SET --seed SEED --final-images 0
---data-dir FOLDER` with the options of the first column. FCD and MLP FCD are the Frechet distances in the features of the lab's two
-classifiers, to the 10,000 test images; the classifier's recall is that in the features of the first. Near copies are sought among
-1,000 images. Nothing was chosen by test images. With `--fid` the script also computes what these rows lack: FID, precision and
-recall in Inception features (`lab/evaluation/inception.py`), and CAS, the accuracy on real test images of a classifier trained on
-generated ones. [CONDITIONAL.md](CONDITIONAL.md) has FID and CAS of the pretrained generators.
+`python benchmarks/fid.py --data-dir FOLDER --fid`, of `python gan_lab.py --dataset SET --seed SEED --final-images 0 --data-dir
+FOLDER` with the options of the first column. FID, precision and recall are in Inception features, of 10,000 images against the
+10,000 test images (`lab/evaluation/inception.py`). FCD and MLP FCD are the Frechet distances in the features of the lab's two
+classifiers; the classifier's recall is that in the features of the first. CAS is the accuracy on real test images of a classifier
+trained on generated ones, of conditional generators. Near copies are sought among 1,000 images. Nothing was chosen by test images.
+A cell is empty where it was not measured: the Inception features of 10,000 images take 16 minutes on a core of an AMD EPYC.
 """  # noqa: E501
 
 
