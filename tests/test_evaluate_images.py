@@ -302,6 +302,29 @@ def test_images_in_any_container_are_the_same(tmp_path: Path):
     assert all(torch.equal(images, found["folder"]) for images in found.values())
 
 
+def test_classes_of_images_count_as_asked_for(tmp_path: Path, capsys):
+    sample = load_sample("fashion")
+    images, labels = sample.test_images[:60], sample.test_labels[:60].tolist()
+    contents = Contents(DATASETS["fashion"], (60,), labelled=True)
+    for kind, name in (("png", "folder"), ("npz", "a.npz")):
+        with WRITERS[kind].open(tmp_path / name, contents) as add:
+            add(0, images, range(60), labels)
+    assert (tmp_path / "folder" / "5_sandal").is_dir()
+    names = [DATASETS["fashion"].class_names[label] for label in labels]
+    np.savez(tmp_path / "named.npz", images=images[:, 0].numpy(), labels=names)
+    np.savez(tmp_path / "other.npz", images=images[:, 0].numpy(), labels=["cat", *names[1:]])
+    referee, of_image = evaluator.Evaluator(sample, torch.device("cpu")), {}
+    for image, label in zip(images, labels, strict=True):
+        of_image[image.numpy().tobytes()] = label
+    for name in ("folder", "a.npz", "named.npz", "other.npz"):
+        options = evaluate_images.Options(images=tmp_path / name, dataset="fashion")
+        found, asked = subject.find_subject(options).images(referee)
+        if name != "other.npz":
+            assert asked.tolist() == [of_image[image.numpy().tobytes()] for image in found]
+    left_out = "note: labels left out, not all of them are classes of Fashion-MNIST"
+    assert asked is None and left_out in capsys.readouterr().out
+
+
 def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
     arguments = ("--out", tmp_path / "results", "--data-dir", SAMPLE)
     out = evaluate("--images", pictures, "--dataset", "mnist", *arguments)

@@ -3,10 +3,9 @@
 Notices name the files that cannot be read. `shape` is that (C, H, W) of the set's images.
 """
 
-import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from lab.data import listing
 from lab.data.arrays import list_arrays
-from lab.data.listing import UNREAD, Entry, Listing, Remarks
+from lab.data.listing import UNREAD, Entry, Listing, Remarks, open_zip
 from lab.data.pictures import Unreadable, converted, has_light_border, opened
 from lab.data.writers import as_picture, write_png
 from lab.errors import Mistake
@@ -29,16 +28,18 @@ MAX_NAME = 250  # bytes in a file's name, to which an ending such as _8 may be a
 
 
 def list_images(path: Path) -> Listing:
-    """The images at --images, with their sub-folders; Mistake for none.
+    """The images at --images; Mistake for none.
 
     They are pictures in a folder or a zip file, IDX files in a folder, or the array of an npz file.
+    The class of a picture is the name of its sub-folder.
     """
     flag = f"--images {path}"
     if found := list_arrays(path, flag):
         return found
-    if path.is_file():
-        return _checked(listing.list_zip(listing.open_zip(path, flag), flag), path)
-    return _checked(listing.list_folder(path), path)
+    is_zip = path.is_file()
+    found = listing.list_zip(open_zip(path, flag), flag) if is_zip else listing.list_folder(path)
+    found.entries = [replace(each, class_name=each.place.parent.name) for each in found.entries]
+    return _checked(found, path)
 
 
 def _checked(found: Listing, path: Path) -> Listing:
@@ -80,23 +81,26 @@ def _read(
 
 def read_images(
     found: Listing, most: int, shape: Sequence[int], invert: bool = False
-) -> tuple[Tensor, list[str]]:
-    """Read at most `most` pictures as uint8 images (N, *shape); also returns notices.
+) -> tuple[Tensor, list[str], list[str]]:
+    """Read at most `most` pictures as uint8 images (N, *shape); also returns classes and notices.
 
     The order is shuffled with a fixed seed, since names are often sorted by class and some metrics
     use only the first images. Raises Unreadable if no picture can be read.
     """
     shuffle = torch.randperm(len(found.entries), generator=stream(0, "gallery")).tolist()
     remarks = Remarks()
-    read = (_read(found.entries[index], shape, invert, remarks) for index in shuffle)
-    images = [tiles for tiles, _ in itertools.islice(filter(None, read), most)]
+    images, classes = [], []
+    for entry in (found.entries[index] for index in shuffle):
+        if len(images) < most and (read := _read(entry, shape, invert, remarks)):
+            images.append(read[0])
+            classes.append(entry.class_name)
     remarks.merge_sizes(shape)
     notices = [*found.remarks.lines(), *remarks.lines()]
     if len(found.entries) > most:
         notices.append(f"{len(images):,} of {len(found.entries):,} pictures were taken at random")
     if not images:
         raise Unreadable(notices[-1])
-    return torch.cat(images), notices
+    return torch.cat(images), classes, notices
 
 
 @dataclass(frozen=True)

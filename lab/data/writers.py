@@ -89,16 +89,20 @@ def zip_of_pictures(path: Path, contents: Contents) -> Iterator[Add]:
         yield _png_writer(contents, save)
 
 
-def _png_writer(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
-    """An `add` that calls `save` with the name and the bytes of a PNG file for each image."""
-    names = contents.spec.class_names
+def class_folders(names: Sequence[str]) -> list[str]:
+    """The folder of each class: `3`, `5_sandal`."""
     digits = len(str(max(0, len(names) - 1)))  # leading zeros, so that folders sort by label
     words = ["" if name == str(label) else f"_{as_word(name)}" for label, name in enumerate(names)]
-    folders = [f"{label:0{digits}d}{word}/" for label, word in enumerate(words)]
+    return [f"{label:0{digits}d}{word}" for label, word in enumerate(words)]
+
+
+def _png_writer(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
+    """An `add` that calls `save` with the name and the bytes of a PNG file for each image."""
+    folders = class_folders(contents.spec.class_names)
 
     def add(part, images, seeds, labels) -> None:
         for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
-            folder = "" if labels is None else folders[labels[index]]
+            folder = "" if labels is None else f"{folders[labels[index]]}/"
             picture = io.BytesIO()
             as_picture(image).save(picture, format="PNG", compress_level=1)
             save(f"{folder}seed{seed:06d}.png", picture.getvalue())

@@ -1,16 +1,18 @@
 """What evaluate_images.py scores: a generator, or the images of another program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lab.data import DATASETS, OF_SETS, Dataset, image_folder, load
 from lab.data.datasets import check_exists
 from lab.data.listing import Listing
 from lab.data.pictures import Unreadable
+from lab.data.writers import class_folders
 from lab.errors import Mistake
 from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
@@ -19,7 +21,7 @@ from lab.runs.generators import TrainedGenerator, find_generator
 from lab.runs.images import load_training_dataset
 from lab.runs.layout import check_pictures
 from lab.runs.run import Run
-from lab.text import printable
+from lab.text import as_word, printable
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,31 @@ class Subject:
     def images(self, evaluator: Evaluator) -> tuple[Tensor, Tensor | None]:
         """The images to score, uint8 (N, C, H, W), and the classes asked for (N,), if any.
 
-        Prints how pictures had to be changed; Mistake if none can be read.
+        Prints how pictures had to be changed; Mistake if none can be read. Their classes count as
+        asked for if the set has all of them.
         """
         if self.trained:
             return evaluator.images_of(self.trained.network.to(evaluator.device), FULL_COUNT)
-        shape = evaluator.dataset.spec.shape
+        spec = evaluator.dataset.spec
+        given = (self.pictures, FULL_COUNT, spec.shape, self.invert)
         try:
-            images, notices = image_folder.read_images(
-                self.pictures, FULL_COUNT, shape, self.invert
-            )
+            images, classes, notices = image_folder.read_images(*given)
         except Unreadable as reason:
             raise Mistake(f"--images {self.name}: {reason}; name a folder of pictures") from None
+        labels = _labels(classes, spec.class_names)
+        if labels is None and any(classes):
+            notices.append(f"labels left out, not all of them are classes of {spec.title}")
         for notice in notices:
             print(f"note: {printable(notice)}")
-        return images, None
+        return images, labels
+
+
+def _labels(classes: Sequence[str], names: Sequence[str]) -> Tensor | None:
+    """int64 (N,): the labels of classes by number, by name or by folder; None if one is unknown."""
+    label_of = {str(label): label for label in range(len(names))}
+    for spelled in (class_folders(names), map(as_word, names), names):
+        label_of |= {name: label for label, name in enumerate(spelled)}
+    return torch.tensor([label_of[name] for name in classes]) if {*classes} <= {*label_of} else None
 
 
 def find_subject(options: Any) -> Subject:

@@ -120,7 +120,7 @@ def test_the_number_of_tiles_a_side_is_limited(tmp_path) -> None:
 def test_a_photograph_is_read_and_a_decompression_bomb_is_not(tmp_path, monkeypatch) -> None:
     Image.new("L", (4000, 3000), 9).save(tmp_path / "photo.jpg")
     (picture,), _ = image_folder.read_pictures(tmp_path, GREY)
-    images, _ = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
+    images, _, _ = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
     assert (picture.tiles == 9).all() and (images == 9).all()
     monkeypatch.setattr("lab.data.pictures.MAX_PIXELS", 11_000_000)
     monkeypatch.setattr(opened, "__defaults__", (11_000_000, None, FORMATS))
@@ -147,7 +147,7 @@ def test_a_picture_is_turned_by_its_exif_orientation(tmp_path, ending, orientati
         exif[0x0112] = orientation
     how = {"lossless": True} if ending == "webp" else {}
     lying.save(tmp_path / f"a.{ending}", exif=exif, **how)
-    images, notices = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
+    images, _, notices = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
     turns = {3: 2, 6: 3, 8: 1}.get(orientation, 0)
     wanted = torch.rot90(torch.from_numpy(np.array(lying)), turns)
     assert (images[0, 0].int() - wanted.int()).abs().max() < 3  # JPEG
@@ -195,7 +195,7 @@ def test_folder_without_pictures_is_a_mistake(tmp_path) -> None:
 def test_written_images_are_read_unchanged(tmp_path, shape) -> None:
     image = torch.randint(0, 256, shape, dtype=torch.uint8)
     write_png(tmp_path / "one.png", as_picture(image))
-    found, notices = image_folder.read_images(image_folder.list_images(tmp_path), 1, shape)
+    found, _, notices = image_folder.read_images(image_folder.list_images(tmp_path), 1, shape)
     assert torch.equal(found[0], image)
     assert [line for line in notices if "light background" not in line] == []
 
@@ -205,11 +205,11 @@ def test_colour_stays_where_the_set_has_colour(tmp_path) -> None:
     Image.new("L", (24, 20), 199).save(tmp_path / "white.png")
     Image.new("L", (30, 30), 99).save(tmp_path / "large.png")
     found = image_folder.list_images(tmp_path)
-    images, notices = image_folder.read_images(found, 9, COLOUR)
+    images, _, notices = image_folder.read_images(found, 9, COLOUR)
     assert images.shape == (3, *COLOUR)
     assert notices == ["resized from 30 x 30 to 20 x 24: 1 file (large.png)"]
     assert [255, 9, 77] in images[..., 3, 3].tolist()
-    dark, _ = image_folder.read_images(found, 9, COLOUR, invert=True)
+    dark, _, _ = image_folder.read_images(found, 9, COLOUR, invert=True)
     assert [0, 246, 178] in dark[..., 3, 3].tolist()
 
 
@@ -240,14 +240,14 @@ def test_pictures_are_taken_in_random_order_but_always_the_same(tmp_path) -> Non
     read = (image_folder.read_images(found, 10, GREY)[0] for _ in "ab")
     one, two = (images[:, 0, 0, 0].tolist() for images in read)
     assert one == two != sorted(one) and max(one) > 10  # names often go by class
-    _, notices = image_folder.read_images(found, 10, GREY)
+    _, _, notices = image_folder.read_images(found, 10, GREY)
     assert notices[-1] == "10 of 60 pictures were taken at random"
 
 
 def test_resizing_from_many_sizes_is_one_line(tmp_path) -> None:
     for side in range(30, 36):
         Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
-    _, notices = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
+    _, _, notices = image_folder.read_images(image_folder.list_images(tmp_path), 9, GREY)
     (line,) = notices
     assert line.startswith("resized from 6 sizes to 28 x 28: 6 files (")
 
@@ -265,9 +265,9 @@ def test_a_light_background_is_reported(tmp_path) -> None:
     for image, light in ((digit, False), (255 - digit, True)):
         write_png(tmp_path / "one.png", as_picture(image))
         found = image_folder.list_images(tmp_path)
-        _, notices = image_folder.read_images(found, 1, GREY)
+        _, _, notices = image_folder.read_images(found, 1, GREY)
         assert ["invert" in line for line in notices] == [True] * light
-    images, notices = image_folder.read_images(found, 1, GREY, invert=True)
+    images, _, notices = image_folder.read_images(found, 1, GREY, invert=True)
     assert torch.equal(images[0], digit) and not notices
 
 
