@@ -147,8 +147,8 @@ def assign_halves(found: Listing, flag: str) -> tuple[list[Entry], list[str]]:
         raise Mistake(f"{flag}: {printable(str(empty))} has no pictures; fill it, or remove it")
     if not fit:
         raise Mistake(f"{flag}: only one of {train.name} and {test.name} has classes; sort both")
-    notice = f"left out, neither {train.name} nor {test.name}: {others}"
-    return halves[0] + halves[1], [*([notice] if others else []), *found.remarks.lines()]
+    notices = [f"left out, neither {train.name} nor {test.name}: {others}"] if others else []
+    return halves[0] + halves[1], notices + found.remarks.lines()
 
 
 def _innermost_folder(found: Listing, top: PurePosixPath) -> PurePosixPath:

@@ -17,11 +17,12 @@ from lab.errors import Mistake
 from lab.evaluation.evaluator import Evaluator
 from lab.evaluation.reference import FULL_COUNT
 from lab.files import check_path
+from lab.models.request import parse_classes
 from lab.runs.generators import TrainedGenerator, find_generator
 from lab.runs.images import load_training_dataset
 from lab.runs.layout import check_pictures
 from lab.runs.run import Run
-from lab.text import as_word, printable
+from lab.text import printable
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,16 @@ class Subject:
 
 
 def _labels(classes: Sequence[str], names: Sequence[str]) -> Tensor | None:
-    """int64 (N,): the labels of classes by number, by name or by folder; None if one is unknown."""
-    label_of = {str(label): label for label in range(len(names))}
-    for spelled in (class_folders(names), map(as_word, names), names):
-        label_of |= {name: label for label, name in enumerate(spelled)}
-    return torch.tensor([label_of[name] for name in classes]) if {*classes} <= {*label_of} else None
+    """int64 (N,): labels of classes, typed as for --classes, or of folders; None for others."""
+    if not all(classes):  # some pictures are in no sub-folder
+        return None
+    label_of = {folder: label for label, folder in enumerate(class_folders(names))}
+    try:
+        for name in {*classes} - {*label_of}:
+            (label_of[name],) = parse_classes([name], names)
+    except Mistake:
+        return None
+    return torch.tensor([label_of[name] for name in classes])
 
 
 def find_subject(options: Any) -> Subject:
