@@ -15,7 +15,7 @@ from conftest import SAMPLE, call, score_few
 from PIL import Image
 
 import evaluate_images
-from lab import files
+from lab import device, files
 from lab.data import DATASETS, DatasetSpec, image_folder, load_sample
 from lab.data.writers import WRITERS, Contents, as_picture, write_png
 from lab.errors import Fault, Interrupted, Mistake
@@ -280,7 +280,7 @@ def test_dark_pictures_on_light_are_inverted(tmp_path: Path):
         assert images.unique().tolist() == [level] and labels is None
 
 
-def test_images_in_any_container_are_the_same(tmp_path: Path):
+def test_images_in_any_container_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     digits = load_sample("mnist").test_images[:40]
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         (tmp_path / "folder" / "below").mkdir(parents=True)
@@ -300,6 +300,11 @@ def test_images_in_any_container_are_the_same(tmp_path: Path):
         found[name], _ = subject.find_subject(options).images(referee)
     assert found["folder"].float().mean() == digits.float().mean()
     assert all(torch.equal(images, found["folder"]) for images in found.values())
+    monkeypatch.setattr(device, "free_memory", lambda: 1_000)
+    for name in ("named.npz", "set"):
+        options = evaluate_images.Options(images=tmp_path / name, dataset="mnist")
+        with pytest.raises(Mistake, match=f"^--images {tmp_path / name}.* images take"):
+            subject.find_subject(options)
 
 
 def test_classes_of_images_count_as_asked_for(tmp_path: Path, capsys):

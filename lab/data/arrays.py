@@ -164,7 +164,7 @@ def _read_idx_folder(folder: Path, flag: str) -> Halves:
     found = []
     for part in ("train", "t10k"):
         if images := find_file(folder, part, "images"):
-            pixels, labels = read_idx(images, None).numpy(), find_file(folder, part, "labels")
-            classes = labels and read_idx(labels, ()).numpy()
-            found.append((pixels, _labels(classes, len(pixels), flag)))
+            pixels, labels = read_idx(images, None, flag), find_file(folder, part, "labels")
+            classes = labels and read_idx(labels, (), flag).numpy()
+            found.append((pixels.numpy(), _labels(classes, len(pixels), flag)))
     return found

@@ -22,11 +22,11 @@ MAX_SIDE = 512  # pixels, of images whose size is read from a file
 MAX_IMAGES = 300_000  # more than any set of the MNIST family has
 
 
-def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
+def read_idx(path: Path, sides: Sequence[int] | None, flag: str = "--dataset") -> Tensor:
     """Read an IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
 
     sides: the required ones; None for images of any square size. Raises Fault, which says what was
-    expected and what was found, and Mistake if the images do not fit into memory.
+    expected and what was found, and Mistake, about `flag`, if the images do not fit into memory.
     """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -35,19 +35,21 @@ def read_idx(path: Path, sides: Sequence[int] | None) -> Tensor:
         content = gzip.GzipFile(fileobj=file) if packed else file
         try:
             # Deflate compresses by at most 1032:1, which bounds the size of the content.
-            return _read_idx(path, content, sides, size * 1032 if packed else size)
+            return _read_idx(path, content, sides, flag, size * 1032 if packed else size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Fault(f"{path}: damaged gzip file ({error}); download it again") from None
 
 
-def _read_idx(path: Path, file: BinaryIO, sides: Sequence[int] | None, most_bytes: int) -> Tensor:
+def _read_idx(
+    path: Path, file: BinaryIO, sides: Sequence[int] | None, flag: str, most_bytes: int
+) -> Tensor:
     length = 4 * (4 if sides is None else 2 + len(sides))
     shape = _read_idx_header(path, file.read(length), sides)
     count = math.prod(shape)
     if count > most_bytes:
         what = f"too short for the {count:,} bytes it announces"
         raise Fault(f"{path}: truncated: {what}; download it again")
-    check_memory(shape[0], count // shape[0], f"--dataset: {path}")
+    check_memory(shape[0], count // shape[0], f"{flag}: {path}")
     content = bytearray(count)
     found = file.readinto(content)
     if found < count:

@@ -169,7 +169,8 @@ def class_shares(labels: Tensor, classes: int) -> list[float]:
 def divergence(shares: Sequence[float], fair: Sequence[float]) -> float:
     """Kullback-Leibler divergence of `shares` from `fair` ones, in nats; 0 where they are equal."""
     pairs = zip(shares, fair, strict=True)
-    return sum(share * math.log(share / own) for share, own in pairs if share > 0 and own > 0)
+    known = [(share, own) for share, own in pairs if share > 0 and own > 0]
+    return max(0.0, sum(share * math.log(share / own) for share, own in known))
 
 
 def thin_classes(shares: Sequence[float], fair: Sequence[float], images: int) -> list[int]:
