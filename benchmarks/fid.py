@@ -59,7 +59,7 @@ COLUMNS = {  # key of the figures: title and format
     "near_copies": ("near copies", "{:.3f}"),
     "cas": ("CAS", "{:.1%}"),
 }
-INTRODUCTION = """# Scores of the recipes modern and dcgan, and of the pretrained generators
+INTRODUCTION = """# Scores of the recipes, and of the pretrained generators
 
 `python benchmarks/fid.py --data-dir FOLDER --fid`, of `python gan_lab.py --dataset SET --seed SEED --final-images 0 --data-dir
 FOLDER` with the options of the first column. FID, precision and recall are in Inception features, of 10,000 images against the

@@ -74,6 +74,11 @@ def test_every_file_of_the_layout_exists():
             "dcgan` | 294 s on two AVX2 cores | {} | 1.02 |",
         ),
         (
+            "END_TO_END.md",
+            r"--recipe best` \| 1,951 \| \d+ \| FCD ([\d.]+), MLP FCD 0.48",
+            "best` | 1,951 s on two AVX2 cores | {} | 0.48 |",
+        ),
+        (
             "FRONTIER.md",
             r"\| dcgan-conditional \| 5 \| [\d,]+ \| ([\d.]+) \| 0.65 \|",
             "--minutes 5` | 5 min on two AVX2 cores | {} | 0.65 |",
