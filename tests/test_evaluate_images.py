@@ -1,5 +1,6 @@
 """evaluate_images.py as a user runs it: runs, generator files, folders of pictures, mistakes."""
 
+import dataclasses
 import errno
 import shutil
 import struct
@@ -19,7 +20,7 @@ from lab import device, files
 from lab.data import DATASETS, DatasetSpec, image_folder, load_sample
 from lab.data.writers import WRITERS, Contents, as_picture, write_png
 from lab.errors import Fault, Interrupted, Mistake
-from lab.evaluation import evaluator, inception, subject
+from lab.evaluation import cas, evaluator, inception, subject
 from lab.models import GENERATORS, build
 from lab.models.serialization import save_weights
 from lab.models.tensor_files import digest
@@ -105,6 +106,9 @@ def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, evaluate):
     with files.locked(tiny_run), pytest.raises(Mistake, match="is being trained"):
         evaluate("--run", tiny_run)
     assert (tiny_run / "evaluation.json").read_bytes() == before
+    with files.locked(tiny_run):  # its file may be scored, but not into the run
+        options = evaluate_images.Options(generator=tiny_run / "generator.pth")
+        assert subject.find_subject(options).run is None
 
 
 def test_a_run_is_scored_on_its_own_images_only(tiny_run: Path, tmp_path, evaluate):
@@ -183,6 +187,17 @@ def test_the_inception_distance_is_written_beside_the_other_figures(
     content = files.read_json(tmp_path / "evaluation-001" / "evaluation.json")
     assert content["fid"] == 12.5 and content["generator_sha256"] == digest(weights)
     assert checked == [400, 400]  # before any work, and again with what could be read
+
+
+def test_the_accuracy_score_is_written_beside_that_of_real_images(
+    weights: Path, tmp_path: Path, monkeypatch, evaluate
+):
+    monkeypatch.setattr(cas, "check", lambda *_: None)
+    monkeypatch.setattr(cas, "scores", lambda *_: (0.25, 0.75))
+    out = evaluate("--generator", weights, "--out", tmp_path, "--data-dir", SAMPLE, "--cas")
+    assert "trained on generated images 25.0%, on real images 75.0%" in out
+    content = files.read_json(tmp_path / "evaluation-001" / "evaluation.json")
+    assert content["cas"] == 0.25 and content["real"]["cas"] == 0.75
 
 
 def test_all_else_is_saved_before_the_inception_distance(
@@ -271,13 +286,15 @@ def test_results_do_not_go_where_pictures_are_read(pictures, evaluate):
 # Pictures
 
 
-def test_dark_pictures_on_light_are_inverted(tmp_path: Path):
+def test_dark_pictures_on_light_are_inverted(tmp_path: Path, capsys):
     Image.new("L", (28, 28), 200).save(tmp_path / "one.png")
     referee = evaluator.Evaluator(load_sample("mnist"), torch.device("cpu"))
     for invert, level in ((False, 200), (True, 55)):
         options = evaluate_images.Options(images=tmp_path, dataset="mnist", invert=invert)
-        images, labels = subject.find_subject(options).images(referee)
-        assert images.unique().tolist() == [level] and labels is None
+        found = subject.find_subject(options)
+        images, labels = found.images(referee)
+        assert images.unique().tolist() == [level] and labels is None and found.count == 1
+    assert "labels left out" not in capsys.readouterr().out  # there are none
 
 
 def test_images_in_any_container_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -330,6 +347,25 @@ def test_classes_of_images_count_as_asked_for(tmp_path: Path, capsys):
     assert asked is None and left_out in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("names", "given", "labels"),
+    [
+        (("1", "2", "3"), [2, 3], [1, 2]),
+        (("1", "2", "3"), [0, 2], [0, 2]),  # 0 is no name
+        (DATASETS["emnist"].class_names, [9, 10], [9, 10]),  # `9` and `A`
+    ],
+    ids=["names", "numbers", "both"],
+)
+def test_numbers_are_names_of_classes_or_else_count_from_0(names, given, labels, tmp_path):
+    sample = load_sample("mnist")
+    own = dataclasses.replace(sample.spec, class_names=names)
+    referee = evaluator.Evaluator(dataclasses.replace(sample, spec=own), torch.device("cpu"))
+    np.savez(tmp_path / "a.npz", images=sample.test_images[:2, 0].numpy(), labels=given)
+    options = evaluate_images.Options(images=tmp_path / "a.npz", dataset="mnist")
+    _, asked = subject.find_subject(options).images(referee)
+    assert sorted(asked.tolist()) == labels
+
+
 def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
     arguments = ("--out", tmp_path / "results", "--data-dir", SAMPLE)
     out = evaluate("--images", pictures, "--dataset", "mnist", *arguments)
@@ -353,6 +389,9 @@ def test_pictures_of_any_program(pictures: Path, tmp_path: Path, evaluate):
         (("--images", "{pictures}", "--dataset", "minst"), "did you mean mnist?"),
         (("--images", "{pictures}", "--dataset", "mnist", "--colour"), "are grey"),
         (("--generator", "{weights}", "--image-size", "32"), "the generator has its own"),
+        (("--generator", "{weights}", "--grey"), "the generator has its own"),
+        (("--generator", "{weights}", "--cas"), "is no conditional generator of MNIST"),
+        (("--generator", "{weights}", "--dataset", "{pictures}"), "was trained on mnist"),
         (("--images", "{empty}", "--dataset", "mnist"), "no pictures in it"),
         (("--images", "{empty}/none", "--dataset", "mnist"), "does not exist"),
         (("--images", "{weights}", "--dataset", "mnist"), "no pictures in it"),

@@ -10,6 +10,7 @@ in memory.
 
 import contextlib
 import io
+import re
 import struct
 import zipfile
 from array import array
@@ -96,6 +97,12 @@ def class_folders(names: Sequence[str]) -> list[str]:
     return [f"{label:0{digits}d}{word}" for label, word in enumerate(words)]
 
 
+def class_numbers(names: Sequence[str]) -> list[int]:
+    """The number of each class in arrays: its name if all names are numbers, else its label."""
+    are_numbers = all(re.fullmatch("0|[1-9][0-9]{0,17}", name) for name in names)
+    return [int(name) if are_numbers else label for label, name in enumerate(names)]
+
+
 def _png_writer(contents: Contents, save: Callable[[str, bytes], object]) -> Add:
     """An `add` that calls `save` with the name and the bytes of a PNG file for each image."""
     folders = class_folders(contents.spec.class_names)
@@ -113,6 +120,7 @@ def _png_writer(contents: Contents, save: Callable[[str, bytes], object]) -> Add
 @contextlib.contextmanager
 def npz(path: Path, contents: Contents) -> Iterator[Add]:
     """NumPy's .npz: `images` (N, H, W) or in colour (N, H, W, 3), `seeds` and `labels` (N,)."""
+    numbers = class_numbers(contents.spec.class_names)
     channels, *sides = contents.spec.shape
     shape = (sum(contents.counts), *sides, *((channels,) if channels > 1 else ()))
     all_seeds, all_labels = array("q"), array("q")
@@ -124,7 +132,7 @@ def npz(path: Path, contents: Contents) -> Iterator[Add]:
             def add(part, images, seeds, labels) -> None:
                 file.write(images.permute(0, 2, 3, 1).numpy().tobytes())
                 all_seeds.extend(seeds)
-                all_labels.extend(labels or ())
+                all_labels.extend(numbers[label] for label in labels or ())
 
             yield add
         for name, values in (("seeds", all_seeds), ("labels", all_labels)):
@@ -136,7 +144,7 @@ def npz(path: Path, contents: Contents) -> Iterator[Add]:
 @contextlib.contextmanager
 def idx(path: Path, contents: Contents) -> Iterator[Add]:
     """The four files of the MNIST family in `raw`: images and labels, training and test part."""
-    raw = path / "raw"
+    raw, numbers = path / "raw", class_numbers(contents.spec.class_names)
     raw.mkdir(parents=True)
     with contextlib.ExitStack() as closing:
         files = []
@@ -149,7 +157,7 @@ def idx(path: Path, contents: Contents) -> Iterator[Add]:
 
         def add(part, images, seeds, labels) -> None:
             files[2 * part].write(images.numpy())
-            files[2 * part + 1].write(bytes(labels))
+            files[2 * part + 1].write(bytes(numbers[label] for label in labels))
 
         yield add
 
@@ -160,8 +168,8 @@ def _not_idx(contents: Contents) -> str:
         return "IDX files hold grey images, these have colour"
     if height != width:
         return f"IDX files hold square images, these are {height} x {width}"
-    if len(contents.spec.class_names) > 256:
-        return "IDX labels are bytes, and the set has more than 256 classes"
+    if max(class_numbers(contents.spec.class_names), default=0) > 255:
+        return "IDX labels are bytes, and the set has classes beyond 255"
     cure = "add --label-by-classifier" if contents.spec.class_names else "choose another format"
     return "" if contents.labelled else f"IDX files have labels, these images have none; {cure}"
 

@@ -89,7 +89,11 @@ class Subject:
 
 
 def _labels(classes: Sequence[str], names: Sequence[str]) -> Tensor | None:
-    """int64 (N,): labels of classes, typed as for --classes, or of folders; None for others."""
+    """int64 (N,): labels of classes, typed as for --classes, or of folders; None for others.
+
+    Numbers that are not all names of classes are labels themselves, as in arrays of EMNIST, where
+    9 is the class `9` and 10 the class `A`.
+    """
     if not all(classes):  # some pictures are in no sub-folder
         return None
     label_of = {folder: label for label, folder in enumerate(class_folders(names))}
@@ -97,7 +101,9 @@ def _labels(classes: Sequence[str], names: Sequence[str]) -> Tensor | None:
         for name in {*classes} - {*label_of}:
             (label_of[name],) = parse_classes([name], names)
     except Mistake:
-        return None
+        label_of = {str(label): label for label in range(len(names))}
+        if not {*classes} <= {*label_of}:
+            return None
     return torch.tensor([label_of[name] for name in classes])
 
 

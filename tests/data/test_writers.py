@@ -15,8 +15,9 @@ from PIL import Image
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder
 
 from lab.data import DATASETS, DatasetSpec, load
+from lab.data.arrays import list_arrays
 from lab.data.pictures import opened
-from lab.data.writers import WRITERS, Contents, kind_of
+from lab.data.writers import WRITERS, Contents, class_folders, kind_of
 from lab.errors import Mistake
 
 COLOUR = DatasetSpec("own", "Own", (3, 8, 12), ("cat", "dog"))
@@ -96,6 +97,12 @@ def test_pictures_are_sorted_by_class_and_seed(tmp_path):
                 assert opened(tmp_path / path).tobytes() == picture.tobytes()
 
 
+def test_folders_of_classes_sort_by_label_and_name_each_number_once():
+    assert class_folders(DATASETS["mnist"].class_names) == [*"0123456789"]
+    folders = class_folders(DATASETS["emnist"].class_names)
+    assert folders[9:11] == ["09", "10_a"] and folders == sorted(folders)
+
+
 def test_the_bytes_of_a_zip_repeat(tmp_path):
     spec = DatasetSpec("own", "Own", (1, 2, 2), ("猫", "dog"))
     images, labels = random_images(20, spec.shape), [number % 2 for number in range(20)]
@@ -116,6 +123,22 @@ def test_what_idx_cannot_hold_is_refused():
     without_labels = DatasetSpec("own", "Own", (1, 8, 8))  # no classifier can label these
     assert refusal(Contents(without_labels, (1, 1), False)).endswith("; choose another format")
     assert not refusal(Contents(DATASETS["mnist"], (1, 1), True))
+    assert WRITERS["idx"].below(without_labels) == "own"
+
+
+def test_classes_whose_names_are_numbers_keep_them(tmp_path):
+    spec = DatasetSpec("own", "Own", (1, 16, 16), ("1", "2", "26"))
+    train, test = random_images(3, spec.shape), random_images(1, spec.shape, seed=1)
+    write("npz", tmp_path / "a.npz", spec, [(train, [0, 2, 1])])
+    write("idx", tmp_path / "a", spec, [(train, [0, 2, 1]), (test, [2])])
+    assert np.load(tmp_path / "a.npz")["labels"].tolist() == [1, 26, 2]
+    found = list_arrays(tmp_path / "a", "--dataset a").entries
+    assert [entry.class_name for entry in found] == ["1", "26", "2", "26"]
+    for names in (("1", "256"), [f"{number}th" for number in range(257)]):
+        own = DatasetSpec("own", "Own", (1, 16, 16), tuple(names))
+        assert "beyond 255" in WRITERS["idx"].refusal(Contents(own, (1, 1), True))
+        less = DatasetSpec("own", "Own", (1, 16, 16), own.class_names[:-1])
+        assert not WRITERS["idx"].refusal(Contents(less, (1, 1), True))
 
 
 def test_the_ending_says_the_format(tmp_path):
