@@ -119,6 +119,9 @@ def test_an_image_depends_on_its_class_and_seed_only(generator, tmp_path, monkey
         assert one["labels"][0] == many["labels"][302] == 2
     with Image.open(tmp_path / "a" / "2_pullover" / "seed000007.png") as picture:
         assert not np.array_equal(np.asarray(picture), many["images"][7])  # that is of class 7
+    mean = ("--seeds", "2,12", "--truncation", 0, "--out", tmp_path / "d.npz")
+    make(monkeypatch, *common, *mean)
+    assert np.array_equal(*np.load(tmp_path / "d.npz")["images"])  # both are of class 2
 
 
 def test_labels_by_a_classifier_are_recorded_as_such(unconditional, tmp_path, monkeypatch):
@@ -128,6 +131,10 @@ def test_labels_by_a_classifier_are_recorded_as_such(unconditional, tmp_path, mo
     assert len(found["labels"]) == 100
     assert "classifier" in made_facts(out)["labels"]
     assert made_facts(out)["started_in"] == str(Path.cwd())
+    arguments = ("--label-by-classifier", "--count", 12, "--format", "idx")
+    make(monkeypatch, "--generator", unconditional, *arguments, "--out", tmp_path / "simulated")
+    simulated = FashionMNIST(str(tmp_path / "simulated"), train=True)
+    assert simulated.targets.tolist() == found["labels"][:12].tolist()
 
 
 def test_the_cached_classifier_of_an_own_set_labels_images(tmp_path, monkeypatch):
@@ -163,6 +170,7 @@ def test_the_cached_classifier_of_an_own_set_labels_images(tmp_path, monkeypatch
 
 def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path, monkeypatch):
     out = tmp_path / "samples"
+    out.mkdir()  # an empty folder may be replaced
     make(monkeypatch, "--generator", generator, "--count", 30, "--out", out)
     assert [path.suffix for path in out.rglob("*.*")] == [".png"] * 30
     make(monkeypatch, "--generator", generator, "--count", 20, "--out", out)
@@ -176,6 +184,26 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path
         else:
             make(monkeypatch, *arguments)
             assert out.with_suffix(f".{format}").is_file()
+    made = json.loads((tmp_path / "dataset.json").read_text())["made"]
+    assert {name: facts["images"] for name, facts in made.items()} == {
+        **{"samples": 20, "samples.npz": 10, "samples.zip": 10}
+    }
+
+
+def test_the_sheet_has_the_first_hundred_images(generator, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(generate_images, "save_preview", lambda *given: shown.append(given))
+    make(monkeypatch, "--generator", generator, "--count", 300, "--out", tmp_path / "a.npz")
+    ((_, (sheet,), classes),) = shown
+    found = np.load(tmp_path / "a.npz")
+    assert np.array_equal(sheet[:, 0].numpy(), found["images"][:100])
+    assert classes == found["labels"][:100].tolist()
+
+
+def test_an_ending_that_is_the_formats_is_not_repeated(tmp_path):
+    for given, name in (("a.NPZ", "a.npz"), ("v1.2", "v1.2.npz")):
+        (output,) = locate_outputs("--out", tmp_path / given, "npz", FASHION, [""])
+        assert output.path == tmp_path / name
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
@@ -195,6 +223,9 @@ def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypa
     options = generate_images.Options(export="safetensors")
     with pytest.raises(Mistake, match=r"^--run /proc/new/.* not writable, name a folder with"):
         generate_images.save_export(options, trained)
+    mine = generate_images.Options(export="safetensors", out=generator.parent)
+    with pytest.raises(Mistake, match="is not empty; name a new folder for safetensors"):
+        generate_images.save_export(mine, trained)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +239,11 @@ def test_files_of_the_user_among_generated_images_are_kept(kind, made, tmp_path)
     (output.path / ".DS_Store").touch()
     output.record({})
     locate_outputs(*place)  # may be replaced
-    (output.path / made).with_name("mine.png").touch()
-    with pytest.raises(Mistake, match=r"has .*mine\.png, which would be deleted; move it, or name"):
-        locate_outputs(*place)
+    for name in ("mine.png", f"{Path(made).name}.mine"):
+        (mine := (output.path / made).with_name(name)).touch()
+        with pytest.raises(Mistake, match=rf"has .*{name}, which would be deleted; move it, or"):
+            locate_outputs(*place)
+        mine.unlink()
 
 
 def test_images_of_another_format_in_a_run_are_kept(tmp_path):
@@ -235,10 +268,12 @@ def test_images_of_another_format_in_a_run_are_kept(tmp_path):
         (("--out", "{there}"), "not png output of generate_images.py"),
         (("--out", "{there}/file"), "is a file"),
         (("--out", "{there}/file.npz"), "not npz output of generate_images.py"),
+        (("--out", "{there}/empty.npz"), "not npz output of generate_images.py"),
         (("--out", "{there}/file/below"), "file is a file"),
         (("--out", "/"), "exists and is not"),
         (("--out", "x.jpg"), "ends in none of"),
         (("--out", "{other}/x"), "made.png was written by another program"),
+        (("--out", "{there}/below/x"), "dataset.json was written by another program"),
         (("--pretrained", "mnist"), "--generator or --pretrained, not both"),
         (("--label-by-classifier",), "is conditional"),
         (("--export", "onnx", "--count", "3"), "--count 3: has no effect with --export"),
@@ -249,7 +284,9 @@ def test_mistakes_are_refused_and_nothing_is_written(
     arguments, line, generator, tmp_path, monkeypatch
 ):
     there, other = tmp_path / "there", tmp_path / "other"
-    there.mkdir()
+    (there / "empty.npz").mkdir(parents=True)  # a file cannot replace it
+    (there / "below").mkdir()
+    (there / "below" / "dataset.json").write_text('{"made": {}}')
     other.mkdir()
     for path in (there / "file", there / "file.npz", other / "made.png"):
         path.write_text("a user's")

@@ -48,7 +48,8 @@ class GeneratedImages:
         if not recorded and foreign.exists():
             what = f"{foreign} was written by another program"
             raise Mistake(f"{flag} {self}: {what}; {cure}")
-        is_empty = self.path.is_dir() and not any(self.path.iterdir())
+        is_folder = not WRITERS[self.kind].suffix
+        is_empty = is_folder and self.path.is_dir() and not any(self.path.iterdir())
         if self.path.exists() and recorded.get(self.path.name) != self.kind and not is_empty:
             what = f"exists and is not {self.kind} output of generate_images.py"
             raise Mistake(f"{flag} {self}: {what}; {cure}")
