@@ -59,7 +59,7 @@ def _accuracy(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     order, drawn = stream(0, "cas/order"), torch.empty(0, dtype=torch.long)
     for _ in progress_bar(iterable=range(steps), desc=f"CAS, {what}", unit=" steps"):
-        if len(drawn) < BATCH:
+        while len(drawn) < BATCH:
             drawn = torch.cat((drawn, torch.randperm(len(images), generator=order)))
         batch, drawn = drawn[:BATCH].to(device), drawn[BATCH:]
         loss = cross_entropy(network(to_float(images[batch])), labels[batch])

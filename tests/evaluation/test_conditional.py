@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from lab.data import Dataset, load_sample
+from lab.data.pixels import to_float
 from lab.errors import Mistake
-from lab.evaluation import Evaluator, cas, metrics
+from lab.evaluation import Evaluator, cas, classifiers, metrics
+from lab.evaluation.catalogue import METRICS
 from lab.evaluation.reference import labels_to_ask
 
 CPU = torch.device("cpu")
@@ -89,6 +91,32 @@ def test_the_accuracy_score_is_high_for_copies_and_low_for_wrong_labels(
     right, real = cas.scores(Copier(mnist), few, CPU)
     wrong, _ = cas.scores(Copier(mnist, 1), few, CPU)
     assert min(right, real) > 0.7 and wrong < 0.1
+
+
+def test_the_accuracy_score_shows_whole_batches_in_random_order(
+    mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    assert f"{cas.COUNT:,} generated" in METRICS["cas"].meaning
+    shown = []
+
+    def new_classifier(*given: object, **config: object) -> nn.Module:
+        network = classifiers.new_classifier(*given, **config)
+        network.register_forward_pre_hook(lambda _, batch: shown.append((*batch, network.training)))
+        return network
+
+    monkeypatch.setattr(cas, "new_classifier", new_classifier)
+    for name, value in {"COUNT": 50, "SHOWN": 200, "BATCH": 20}.items():
+        monkeypatch.setattr(cas, name, value)
+    halves = {"train_images": 8, "train_labels": 8, "test_images": 20, "test_labels": 20}
+    few = {name: getattr(mnist, name)[:count] for name, count in halves.items()}
+    state = torch.get_rng_state()
+    cas.scores(Copier(mnist), dataclasses.replace(mnist, **few), CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    of_each = [*[(20, True)] * 10, (20, False)]  # ten steps, then the test images
+    assert [(len(images), training) for images, training in shown] == 2 * of_each
+    first, real = shown[11][0][:8], to_float(few["train_images"])
+    assert not torch.equal(first, real)
+    assert torch.equal(first.flatten(1).sum(1).sort().values, real.flatten(1).sum(1).sort().values)
 
 
 def test_cas_needs_a_conditional_generator(mnist: Dataset):
