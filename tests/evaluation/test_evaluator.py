@@ -4,6 +4,7 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -115,6 +116,17 @@ def test_full_uses_10000_images_and_quick_5000(referee: Evaluator, monkeypatch):
     assert asked == [10_000, 5_000] and len(referee.reference.train.images) == 10_000
 
 
+def test_the_time_of_a_score_is_that_of_5000_images(fashion: Dataset, monkeypatch):
+    referee, seconds = Evaluator(fashion, CPU), [0.0]
+    monkeypatch.setattr(evaluator, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+
+    def sample(images: torch.Tensor) -> None:
+        seconds[0] += len(images) / 100
+
+    monkeypatch.setattr(referee, "sample", sample)
+    assert referee.seconds_to_score() == pytest.approx(50)
+
+
 def test_each_figure_uses_the_half_of_the_set_in_its_name(
     fashion: Dataset, referee: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
@@ -164,7 +176,7 @@ def test_a_record_says_what_the_images_were_compared_with(fashion: Dataset, refe
 
 def test_the_table_has_these_images_before_real_ones(fashion: Dataset):
     record = Evaluation(
-        figures={"fcd_test": 20.0, "recall": 0.25},
+        figures={"fcd_test": 20.0, "fcd_real": 0.1, "recall": 0.25},
         real={"fcd_test": 0.1, "recall": 0.875},
         class_histogram={"0": 1.0},
     )
@@ -173,6 +185,9 @@ def test_the_table_has_these_images_before_real_ones(fashion: Dataset):
     assert ["FCD, test images", "20.00", "0.10", "lower"] in cells
     assert ["Recall", "0.250", "0.875", "higher"] in cells
     assert ["classes: 0 100.0%"] in cells and lines[-1].startswith("note: fewer than 10,000")
+    assert not any(line.startswith("FCD of real images") for line in lines)  # it has a column
+    enough = fashion.test_images[:1].expand(10_000, -1, -1, -1)
+    assert "note" not in evaluator.Judgement(enough, None, record).table()
 
 
 @pytest.mark.parametrize(
@@ -186,12 +201,15 @@ def test_the_table_has_these_images_before_real_ones(fashion: Dataset):
 def test_slow_figures_are_kept_for_the_same_weights_and_images(changed, kept, fashion):
     compared = {"compared_with": Comparison(fingerprint=fashion.fingerprint)}
     before = Evaluation(
-        **compared, figures={"fid": 12.5, "fcd_test": 3.0}, generator_sha256="abc"
+        **compared,
+        figures={"fid": 12.5, "fcd_test": 3.0},
+        real={"fid": 12.5, "fcd_test": 0.1},
+        generator_sha256="abc",
     ).model_copy(update=changed)
     found = evaluator.Judgement(fashion.test_images[:1], None, Evaluation(**compared))
     found.keep_slow_figures(before)
     found.keep_slow_figures(None)
-    assert found.record.figures == kept and found.record.real == {}
+    assert found.record.figures == found.record.real == kept
 
 
 def test_labels_of_metrics_are_unique():
@@ -199,14 +217,17 @@ def test_labels_of_metrics_are_unique():
 
 
 def test_a_small_set_is_scored_by_the_metrics_it_suffices_for(fashion: Dataset, quickly):
-    halves = {"train_images": fashion.train_images[:600], "test_images": fashion.test_images[:130]}
-    few = dataclasses.replace(fashion, **halves, train_labels=fashion.train_labels[:600])
-    found = Evaluator(few, CPU).full_of_images(fashion.train_images[:300])
+    counts = {"train_images": 600, "train_labels": 600, "test_images": 130, "test_labels": 130}
+    halves = {name: getattr(fashion, name)[:count] for name, count in counts.items()}
+    few = dataclasses.replace(fashion, **halves)
+    referee = Evaluator(few, CPU)
+    found = referee.full_of_images(fashion.train_images[:300])
     assert {"fcd_train", "fcd_mlp_test", "recall"} <= set(found.record.figures)
     assert (
         "fcd_test" not in found.record.figures
         and "FCD needs 256 in both halves of the set" in found.left_out
     )
+    assert {"fcd_mlp_train"} == {key for key in referee.real_figures if key.endswith("_train")}
     tiny = dataclasses.replace(few, train_images=few.train_images[:99])
     assert Evaluator(tiny, CPU).quick_distance == ""
 
@@ -317,8 +338,9 @@ def test_classifiers_of_an_own_set_are_trained_once(quickly, monkeypatch, capsys
 def test_a_classifier_that_would_take_too_long_is_left_out(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(metrics, "KERNEL_SUBSETS", 2)
+    assert Evaluator(own_set(), CPU).seconds_to_score() == 0  # they are trained later
     referee = Evaluator(own_set(), CPU, most_seconds=0.001)
-    assert list(referee.judges) == ["random"]
+    assert referee.seconds_to_score() > 0 and list(referee.judges) == ["random"]
     said = capsys.readouterr().out
     assert said.count("too much of --minutes; the scores leave it out") == 2
     assert not list(tmp_path.rglob("*.pth"))

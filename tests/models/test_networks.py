@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -161,9 +162,11 @@ def test_clipped_pixels_reach_black_and_learn_like_tanh():
     assert torch.allclose(pixels.grad, 1 - pixels.detach().tanh() ** 2)
 
 
-def test_the_leaky_slope_is_that_of_existing_weights_files():
-    below = ACTIVATIONS["leaky-relu"]()(torch.tensor(-1.0))
-    assert below.item() == pytest.approx(-0.2)  # it is not in the config
+def test_activations_and_outputs_are_those_of_existing_weights_files():
+    layers = {**ACTIVATIONS, **OUTPUTS}  # of which the config has the names only
+    found = {name: layer()(torch.tensor([-1.0, 0.5])).tolist() for name, layer in layers.items()}
+    assert found["leaky-relu"] == pytest.approx([-0.2, 0.5]) and found["relu"] == [0, 0.5]
+    assert found["tanh"] == pytest.approx([math.tanh(-1), math.tanh(0.5)])
 
 
 def test_dropout_is_active_in_training_only():

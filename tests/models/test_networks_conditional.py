@@ -7,6 +7,7 @@ import torch
 
 from lab.data import DATASETS
 from lab.models import DISCRIMINATORS, GENERATORS, build, generate
+from lab.models.layers import LabelProjection
 from lab.models.serialization import load_weights, save_weights
 
 SHAPE = (1, 28, 28)
@@ -33,6 +34,13 @@ def test_a_discriminator_adds_the_projection_of_the_label(kind):
         after = network(images, labels)
     assert torch.equal(before[labels != 0], after[labels != 0])
     assert not torch.equal(before[labels == 0], after[labels == 0])
+
+
+def test_the_projection_is_the_product_of_embedding_and_features():
+    weight = (projection := LabelProjection(300, 4)).weight
+    found = projection(2 * torch.eye(4)[:3], torch.tensor([7, 0, 7])).squeeze(1)
+    assert torch.equal(found, 2 * torch.stack((weight[7, 0], weight[0, 1], weight[7, 2])))
+    assert weight.std().item() == pytest.approx(0.5, rel=0.1)  # so that its terms are about 1
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import Fault
-from lab.models import GENERATORS, build, generate
+from lab.models import GENERATORS, build, generate, sampling
 from lab.models.request import Request
 from lab.models.sampling import (
     Batch,
@@ -116,11 +116,19 @@ def test_a_classifier_selects_the_wanted_number_of_each_class():
     assert seen.tolist() == [label for _, batch in found for label in batch.labels]
 
 
-def test_batches_without_a_wanted_class_are_left_out():
+def test_batches_without_a_wanted_class_are_left_out(monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_REJECTED", 4)  # in a row
     images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-    batches = [Batch(images, [0, 1], [0, 0]), Batch(images, [2, 3], [0, 1])]
-    (found,) = select_classes(batches, {1: 1}, ("dark", "bright"))
-    assert found.seeds == [3] and found.labels == [1]
+    labels = ([0, 0], [0, 1], [0, 0], [1, 1])
+    batches = [Batch(images, [2 * n, 2 * n + 1], each) for n, each in enumerate(labels)]
+    one, two = select_classes(batches, {1: 2}, ("dark", "bright"))
+    assert one.seeds == [3] and two.seeds == [6] and one.labels == two.labels == [1]
+
+
+def test_the_noise_of_a_corrupted_copy_depends_on_seed_and_class():
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    assert Batch(images, [7, 7], [0, 1]).names == ["7/0", "7/1"]
+    assert Batch(images, [7, 8], None).names == ["7/7", "8/8"]
 
 
 def test_a_class_that_is_never_generated_is_a_fault():

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,10 +20,11 @@ from lab.models.serialization import save_weights
 from lab.restoration import denoising, networks, posterior
 from lab.restoration.corruption import filled, quantised
 from lab.restoration.corruptions import Gaussian, examples, parse
-from lab.restoration.examples import KINDS, NOISE_RANGE, condition_for, draw
+from lab.restoration.examples import KINDS, NOISE_RANGE, Examples, condition_for, draw
 from lab.restoration.own_pictures import estimate
 from lab.restoration.scoring import scores
 from lab.seeding import stream
+from lab.training.optim import Adam
 
 SHAPE = (1, 28, 28)
 
@@ -90,17 +92,85 @@ def test_examples_are_of_every_kind_and_decided_by_their_chance(squares: torch.T
         assert torch.allclose(each.condition[noise, 0], level, rtol=0.15)
 
 
-def test_a_sampler_begins_as_its_denoiser_and_learns_to_differ(squares: torch.Tensor) -> None:
+def test_a_sampler_begins_as_its_denoiser_and_learns_to_differ(
+    squares: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     denoiser = network_of().eval().requires_grad_(False)
     begun = posterior.from_denoiser(denoiser, 0)
     noisy = Gaussian(0.5).apply(to_unit(squares[:4]), 0)
     condition = denoiser.estimator.condition(noisy)
     assert torch.allclose(begun(noisy, condition), denoiser(noisy, condition), atol=1e-6)
+    latents = torch.randn(4, *begun.latent_shape)
+    assert not torch.allclose(begun(noisy, condition, latents), begun(noisy, condition), atol=1e-6)
     one, other = (posterior.train(squares, denoiser, seed, 4 * posterior.BATCH) for seed in (0, 1))
     again = posterior.train(squares, denoiser, 0, 4 * posterior.BATCH)
     assert torch.equal(one.enter[0].weight, again.enter[0].weight)
     assert not torch.equal(one.enter[0].weight, other.enter[0].weight)
     assert torch.equal(one.estimator.layers[0].weight, denoiser.estimator.layers[0].weight)
+    monkeypatch.setattr(posterior, "one_cycle", lambda done: 0.0)
+    still = posterior.train(squares, denoiser, 0, posterior.BATCH)
+    assert torch.equal(still.enter[0].weight, begun.enter[0].weight)
+    assert not torch.equal(one.enter[0].weight, begun.enter[0].weight)
+
+
+class Spread(nn.Module):
+    """A sampler of even grey images: a mean, and a spread times the latent."""
+
+    latent_shape = (1, 1, 1)
+
+    def __init__(self, mean: float, spread: float) -> None:
+        super().__init__()
+        self.mean, self.spread = (nn.Parameter(torch.tensor([each])) for each in (mean, spread))
+
+    def scale(self, condition: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(condition), 1, 1, 1)
+
+    def forward(self, corrupted: torch.Tensor, _, latents: torch.Tensor) -> torch.Tensor:
+        return (self.mean + self.spread * latents).expand_as(corrupted)
+
+
+class Brightness(nn.Module):
+    """A discriminator whose logit is a factor times the brightness."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor([factor]))
+
+    def forward(self, pictures: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return self.factor * pictures.mean((1, 2, 3))
+
+
+def train_on_greys(sampler: Spread, judge: Brightness, steps: int, lr: float, judge_lr: float):
+    """Steps of the sampler on images of one grey each, of mean 0.5 and deviation 0.2."""
+    denoiser = OffBy(torch.zeros(posterior.BATCH, 1, 2, 2), [0.0] * posterior.BATCH)
+    denoiser.estimator = SimpleNamespace(condition=lambda images: torch.zeros(len(images), 1))
+    rng = stream(0, "test")
+    adams = [
+        Adam(list(network.parameters()), rate, betas=(0.5, 0.99))
+        for network, rate in ((sampler, lr), (judge, judge_lr))
+    ]
+    for _ in range(steps):
+        greys = 0.5 + 0.2 * torch.randn(posterior.BATCH, 1, 1, 1, generator=rng)
+        clean = greys.expand(-1, 1, 2, 2)
+        examples = Examples(clean, clean, *[torch.zeros(posterior.BATCH)] * 3)
+        posterior.train_step(sampler, judge, denoiser, examples, *adams, rng)
+
+
+def test_samples_spread_as_clean_images_do() -> None:
+    sampler = Spread(mean=0.0, spread=0.05)
+    train_on_greys(sampler, Brightness(0.0), steps=300, lr=0.01, judge_lr=0.0)
+    assert sampler.mean.item() == pytest.approx(0.5, abs=0.06)
+    assert abs(sampler.spread.item()) == pytest.approx(0.2, abs=0.06)
+
+
+def test_a_sampler_and_its_discriminator_are_opponents() -> None:
+    judge = Brightness(0.0)
+    train_on_greys(Spread(mean=0.0, spread=0.05), judge, steps=1, lr=0.01, judge_lr=0.01)
+    assert judge.factor.item() == pytest.approx(0.01)  # clean images are brighter
+    for factor in (-1000.0, 1000.0):  # far more than the distance to clean images
+        sampler = Spread(mean=0.5, spread=0.05)
+        train_on_greys(sampler, Brightness(factor), steps=1, lr=0.01, judge_lr=0.01)
+        assert sampler.mean.item() == pytest.approx(0.5 + math.copysign(0.01, factor))
 
 
 def test_the_learning_rate_goes_up_and_down_once() -> None:
@@ -222,7 +292,7 @@ def test_the_denoiser_is_trained_once_stored_and_used_again(
     monkeypatch.setattr(denoising, "IMAGES_SHOWN", 2 * denoising.BATCH)
     monkeypatch.setattr(networks, "load_shipped", lambda *_: None)
     dataset, device = datasets.load_sample("mnist"), torch.device("cpu")
-    path = tmp_path / "denoiser.pth"
+    path = tmp_path / "new" / "denoiser.pth"
     assert networks.find("denoiser", path, dataset, device, seed=7) is None
     said = capsys.readouterr().out
     assert said.startswith("no denoiser (none is pretrained on MNIST); --train-denoiser trains one")
@@ -358,6 +428,13 @@ def test_the_denoiser_of_another_set_is_refused(tmp_path: Path) -> None:
     network = network_of()
     save_weights(tmp_path / "denoiser.pth", network, datasets.DATASETS["fashion"])
     with pytest.raises(Fault, match=r"denoiser of Fashion-MNIST, MNIST is needed"):
+        networks.load("denoiser", tmp_path / "denoiser.pth", datasets.load_sample("mnist"))
+
+
+def test_a_denoiser_of_other_corruptions_is_refused(tmp_path: Path) -> None:
+    network = build(DENOISERS, "blind", shape=SHAPE, corruptions=len(KINDS) - 1, width=8)
+    save_weights(tmp_path / "denoiser.pth", network, datasets.DATASETS["mnist"])
+    with pytest.raises(Fault, match=r"was trained on other corruptions; train a new one with --tr"):
         networks.load("denoiser", tmp_path / "denoiser.pth", datasets.load_sample("mnist"))
 
 

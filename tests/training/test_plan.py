@@ -105,6 +105,7 @@ def test_with_minutes_the_length_is_not_known(capsys):
     shown = capsys.readouterr().out
     assert "as many epochs of 8 steps as the speed allows in 5 minutes, batch 128" in shown
     assert "minutes" not in stored_options(options) and options.sample_every is None
+    assert "Its epochs are short" not in shown
 
 
 def test_the_penalty_comes_at_least_once_an_epoch():
@@ -203,6 +204,12 @@ def test_options_that_contradict_each_other_are_a_mistake(typed, says):
     with pytest.raises(Mistake, match=f"^{says}"):
         check_options(options, given)
     assert check_options(options, {}) == options  # options of a recipe may have no effect
+
+
+def test_the_rates_may_fall_for_most_of_a_run_of_some_minutes():
+    typed = ["--lr-decay", "0.9", "--minutes", "5"]
+    options, given = parse(Options, typed, RECIPES), given_options(Options, typed, RECIPES)
+    assert check_options(options, given) == options
 
 
 def test_tensorboard_is_refused_where_it_does_not_work(monkeypatch, capsys):
@@ -304,6 +311,20 @@ def test_the_plan_is_printed(capsys):
     ):
         assert part in shown, part
     assert "resuming" not in shown and "first tries to download" not in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "downloads"),
+    [((), False), (("--dry-run",), True), (("--dry-run", "--data-dir", str(SAMPLE)), False)],
+)
+def test_the_plan_of_a_recipes_own_length_on_the_sample(typed, downloads, capsys):
+    dataset = dataclasses.replace(images(1024), notices=("2 files left out",))
+    options = complete_options(parse(Options, [*typed, "--batch-size", "128"], RECIPES), dataset)
+    print_plan(options, RECIPES["modern"], dataset, small_state(options, dataset))
+    shown = capsys.readouterr().out
+    assert "note: 2 files left out\n" in shown and "inputs are augmented" in shown
+    assert ("first tries to download" in shown) == downloads
+    assert "Its epochs are short" not in shown
 
 
 # Resuming
