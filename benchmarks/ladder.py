@@ -25,6 +25,7 @@ from lab.device import DEVICES, describe_machine, pick_device
 from lab.errors import run_script
 from lab.files import write_text
 from lab.options import option, parse
+from lab.text import counted
 
 HERE = Path(__file__).parent
 
@@ -111,16 +112,17 @@ def main() -> None:
     asked = f"--seeds {seeds} --epochs {options.epochs}{' --tried' if options.tried else ''}"
     if options.device == "cuda":
         asked += " --device cuda"
-    where = f"{facts['cores']} cores of an {facts['processor']}, {facts['device']}"
+    where = f"{counted(facts['cores'], 'core')} of an {facts['processor']}, {facts['device']}"
     text = (
         "# From the classic to the modern recipe, step by step\n\n"
         f"`python benchmarks/ladder.py --data-dir FOLDER {asked}`"
         f", {where}, torch {facts['torch']}. Every row is "
         f"`python gan_lab.py --dataset SET --epochs {options.epochs} --seed SEED` with the options "
         "in its last column, and `--sample-every EPOCHS --final-images 0`, which do not change the "
-        "weights. FCD is the Frechet classifier distance to training images, MLP FCD that of the "
-        "second classifier, which has no convolutions; all figures are medians over the seeds, "
-        "with the range of the FCD in brackets. SPEED.md has the times of recipes.\n\n"
+        "weights. Rows called modern have that recipe's `--precision`, the others float32. FCD is "
+        "the Frechet classifier distance to training images, MLP FCD that of the second "
+        "classifier, which has no convolutions; all figures are medians over the seeds, with the "
+        "range of the FCD in brackets. SPEED.md has the times of recipes.\n\n"
         "| set | recipe | FCD train | MLP FCD train | smallest class | options |\n"
         "| --- | --- | --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"
     )
