@@ -190,16 +190,6 @@ def test_a_folder_holds_samples_only_and_is_made_again_whole(generator, tmp_path
     }
 
 
-def test_the_sheet_has_the_first_hundred_images(generator, tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(generate_images, "save_preview", lambda *given: shown.append(given))
-    make(monkeypatch, "--generator", generator, "--count", 300, "--out", tmp_path / "a.npz")
-    ((_, (sheet,), classes),) = shown
-    found = np.load(tmp_path / "a.npz")
-    assert np.array_equal(sheet[:, 0].numpy(), found["images"][:100])
-    assert classes == found["labels"][:100].tolist()
-
-
 def test_an_ending_that_is_the_formats_is_not_repeated(tmp_path):
     for given, name in (("a.NPZ", "a.npz"), ("v1.2", "v1.2.npz")):
         (output,) = locate_outputs("--out", tmp_path / given, "npz", FASHION, [""])
