@@ -85,6 +85,11 @@ def test_the_image_of_a_seed_does_not_depend_on_the_batch(seeds, count):
         assert found and all(every[key] == image for key, image in found.items())
 
 
+def test_a_seed_has_the_same_latent_in_every_version():
+    first = latents_of([0, 257, 123_456], 100)[:, 0].tolist()
+    assert first == pytest.approx([1.825155, -1.111068, -1.829354], abs=1e-4)
+
+
 def test_latents_are_standard_normal_and_truncation_shrinks_them():
     latents = latents_of(range(5_000), 20)
     assert latents.mean().abs() < 0.02 and (latents.std() - 1).abs() < 0.02
