@@ -200,7 +200,9 @@ def check_writable(flag: str, folder: Path, cure: str = "name another folder") -
     """Mistake if `folder` is a file, not writable, or cannot be created."""
     for path in (folder, *folder.parents):
         _refuse_broken_link(flag, path)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = filter(Path.exists, (folder, *folder.absolute().parents))
+    if not (existing := next(there, None)):  # on Windows
+        raise Mistake(f"{flag} {folder}: {folder.absolute().anchor} does not exist, {cure}")
     what = "is" if existing == folder else f"{existing} is"
     if not existing.is_dir():
         raise Mistake(f"{flag} {folder}: {what} a file, name a folder")

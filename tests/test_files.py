@@ -259,6 +259,12 @@ def test_folders_that_cannot_be_written_to_are_named(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nowhere"]
 
 
+def test_a_drive_that_does_not_exist_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as on Windows for E: without a stick
+    with pytest.raises(Mistake, match=r"^--out .*new: / does not exist, name another folder$"):
+        files.check_writable("--out", tmp_path / "new")
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
 @pytest.mark.parametrize("folder", ["/proc/new", "/proc", "/sys/new", "/dev/null/new"])
 def test_folders_that_only_the_system_writes_to_are_named(folder):
