@@ -20,7 +20,10 @@ from lab.errors import Mistake
 from lab.text import counted, printable, sized
 
 # Left in folders by operating systems; names that begin with a dot are skipped, too.
-SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"}
+SYSTEM_NAMES = {
+    *("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"),
+    "System Volume Information",  # on every stick that was in a computer with Windows
+}
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 MAX_BYTES = 200_000_000  # in the file of a picture
 MAX_DEFLATE_RATIO = 1_032  # decompressed bytes per byte that Deflate can reach

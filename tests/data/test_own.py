@@ -311,13 +311,15 @@ def test_unreadable_files_do_not_affect_others(copied):
     (there / "circle").symlink_to(copied)
     (copied / "__MACOSX").mkdir()
     (copied / "__MACOSX" / "a.png").write_bytes(whole)
+    (copied / "System Volume Information").mkdir()
+    (copied / "System Volume Information" / "WPSettings.dat").touch()
     os.mkfifo(there / "pipe.png")
     found = load(str(copied))
     assert found.fingerprint == fingerprint
     text = "\n".join(found.notices)
     for words in (
         *("cannot be read: 5 files (Ahorn/0.png", "not of a kind that is read: 1 file"),
-        *("hidden files and folders of the system: 2 files", "lead nowhere: 1 link"),
+        *("hidden files and folders of the system: 3 files", "lead nowhere: 1 link"),
         *("read already: 1 link", "pipes and devices: 1 file (Ahorn/pipe.png)"),
     ):
         assert words in text
