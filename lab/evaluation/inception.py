@@ -95,7 +95,9 @@ def as_network_input(images: Tensor) -> Tensor:
     moves = [[1, 0, 1 / width - 1 / SIDE], [0, 1, 1 / height - 1 / SIDE]]
     moves = torch.tensor(moves, device=images.device).expand(count, -1, -1)
     grid = affine_grid(moves, [count, 1, SIDE, SIDE], align_corners=False)
-    enlarged = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    # Repeats the border, as padding_mode="border" does, which Apple's MPS lacks before torch 2.13.
+    grid = grid.clamp(max=1 - 1 / torch.tensor([width, height], device=images.device))
+    enlarged = grid_sample(images.float(), grid, align_corners=False)
     tiled = ((enlarged - 128) / 128).expand(-1, 3, -1, -1)
     return tiled.contiguous(memory_format=torch.channels_last)  # a seventh faster on a CPU
 

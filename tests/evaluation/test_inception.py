@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import grid_sample
 
 from lab.data import load_sample
 from lab.errors import Fault, Mistake
@@ -41,7 +42,12 @@ def test_fid_is_refused_below_2048_samples(package: Path, monkeypatch: pytest.Mo
         inception.check(10_000, dataclasses.replace(sample, is_sample=False))  # of one's own
 
 
-def test_inputs_are_resized_as_by_the_original_graph():
+def test_inputs_are_resized_as_by_the_original_graph(monkeypatch: pytest.MonkeyPatch):
+    def sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+        assert padding_mode == "zeros"  # Apple's MPS refuses "border"
+        return grid_sample(images, grid, mode, padding_mode, align_corners)
+
+    monkeypatch.setattr(inception, "grid_sample", sample)
     torch.manual_seed(0)
     image = torch.randint(0, 256, (1, 1, 28, 28)).to(torch.uint8)
     shown = inception.as_network_input(image)
