@@ -69,9 +69,10 @@ def distance(images: Tensor, dataset: Dataset, device: torch.device) -> float:
 
 def load_network(device: torch.device) -> Any:
     """The TorchScript network; raises as `network_file`."""
-    with warnings.catch_warnings():
+    # As an open file: on Windows torch finds no path that has letters like é.
+    with warnings.catch_warnings(), network_file().open("rb") as file:
         warnings.simplefilter("ignore", FutureWarning)  # torch deprecates this format
-        return torch.jit.load(network_file(), map_location=device).eval()
+        return torch.jit.load(file, map_location=device).eval()
 
 
 @torch.inference_mode()

@@ -29,6 +29,15 @@ def test_a_network_with_a_wrong_checksum_is_refused(package: Path):
         inception.load_network(torch.device("cpu"))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch deprecates the network's format
+def test_the_network_is_read_in_a_folder_of_any_name(package: Path, monkeypatch):
+    network = package / "default_1.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Flatten()), network)
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(network.read_bytes()).hexdigest())
+    monkeypatch.delattr(torch._C, "import_ir_module")  # on Windows it does not find `José`
+    assert inception.load_network(torch.device("cpu"))(torch.ones(2, 3, 4)).shape == (2, 12)
+
+
 def test_fid_is_refused_below_2048_samples(package: Path, monkeypatch: pytest.MonkeyPatch):
     network = package / "default_1.pt"
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(network.read_bytes()).hexdigest())
