@@ -43,7 +43,7 @@ class Separable(Corruption):
         of `images`.
         """
         rows, columns = self.matrices(images)
-        (left, of_rows, down), (other, of_columns, right) = map(torch.linalg.svd, (rows, columns))
+        (left, of_rows, down), (other, of_columns, right) = map(_svd, (rows, columns))
         singular = of_rows[..., :, None] * of_columns[..., None, :]  # (..., H, W)
         gain = singular / (singular.square() + DAMPING)
         for _ in range(CONSISTENCY_STEPS):
@@ -143,3 +143,8 @@ def distances(images: Tensor, side: int) -> Tensor:
     """(side, side): the distance of pixels i and j of a line."""
     at = torch.arange(side, device=images.device, dtype=images.dtype)
     return (at - at[:, None]).abs()
+
+
+def _svd(matrices: Tensor) -> list[Tensor]:
+    """torch.linalg.svd on the CPU: on Apple's MPS that of torch 2.14 fails or is inaccurate."""
+    return [part.to(matrices.device) for part in torch.linalg.svd(matrices.cpu())]

@@ -130,6 +130,20 @@ def test_a_known_operator_explains_the_corrupted_picture(typed: str, each_its_ow
     assert (found - clean).square().mean() < (start - clean).square().mean() * 0.8
 
 
+def test_singular_vectors_are_computed_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's MPS computes them wrongly, which no test can show on another machine."""
+    moved, compute = [], torch.linalg.svd
+
+    def svd(matrices: Tensor) -> object:
+        assert any(matrices is each for each in moved)
+        return compute(matrices)
+
+    monkeypatch.setattr(Tensor, "cpu", lambda part: moved.append(part.clone()) or moved[-1])
+    monkeypatch.setattr(torch.linalg, "svd", svd)
+    grey = torch.full((2, 1, 20, 20), 0.5)
+    assert parse("blur:1").consistent(grey, grey).shape == grey.shape
+
+
 def test_regeneration_does_not_depend_on_the_images(context: Context) -> None:
     fresh = RESTORERS["regeneration"]
     one, other = (fresh.restore(context, torch.rand(2, *SHAPE), Gaussian(0.1)) for _ in range(2))
