@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image
 import evaluate_images
 import gan_lab
 from lab.data import load
+from lab.data.datasets import load_pictures
 from lab.errors import Mistake
+from lab.report.index import table
 from lab.runs import Run
 
 TINY = (
@@ -59,3 +62,12 @@ def test_the_same_pixels_give_the_same_weights(leaves, tmp_path):
     foliage = leaves.rename(tmp_path / "Foliage")
     call(gan_lab, "--resume", of_folder, "--epochs", 3, "--data-dir", foliage)
     assert len(Run(of_folder.path).history) == 3
+    config = of_folder.config_path.read_text(encoding="utf-8")  # as if trained on Windows
+    there = json.dumps("C:\\Users\\Anna\\Leaves")
+    of_folder.config_path.write_text(config.replace(json.dumps(str(foliage)), there))
+    assert " Leaves " in table(outputs)
+    with pytest.raises(Mistake, match=r"Anna.Leaves, which no longer exists; say with --data-dir"):
+        call(gan_lab, "--resume", of_folder, "--epochs", 4)
+    call(gan_lab, "--resume", of_folder, "--epochs", 4, "--data-dir", foliage)
+    moved = load_pictures(tmp_path, (3, 16, 16), "C:\\Users\\Anna\\leaves.npz")
+    assert moved.path == tmp_path / "leaves.npz"

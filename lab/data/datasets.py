@@ -8,7 +8,7 @@ import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from torch import Tensor
@@ -109,7 +109,7 @@ def load_pictures(place: Path, shape: Sequence[int], name: str, download: bool =
 
     place: the set, or the folder that its zip or npz `name` is in.
     """
-    file = place / Path(name).name
+    file = place / PureWindowsPath(name).name  # understands the paths of any system
     path = file if file.is_file() and place != Path(name) else place
     return load(str(path.absolute()), None, download, shape[-1], shape[0] == 3)
 

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from urllib.parse import quote
 
 from lab.data.datasets import DATASETS
@@ -69,9 +69,10 @@ def table(outputs: Path) -> str:
 def _row(run: Run) -> dict[str, str]:
     """The cells of a run in the table and on the page; damaged runs are listed too."""
     config, options = run.config_or_default, run.options
+    dataset = str(options.get("dataset", "?"))  # a name, or a path of any system
     return {
         "name": run.path.name,
-        "set": Path(str(options.get("dataset", "?"))).name + " (sample)" * config.data.is_sample,
+        "set": PureWindowsPath(dataset).name + " (sample)" * config.data.is_sample,
         "recipe": str(options.get("recipe", "?")),
         "seed": str(options.get("seed", "?")),
         "epochs": f"{len(run.history)}/{options.get('epochs', '?')}",

@@ -1,6 +1,6 @@
 """The data set that a run was trained on."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from lab.data import datasets
@@ -21,7 +21,9 @@ def load_dataset(
     there by now.
     """
     name = name or run.options.get("dataset")
-    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_absolute()):
+    kinds = (PurePosixPath, PureWindowsPath)  # the run may come from another system
+    is_path = any(kind(str(name)).is_absolute() for kind in kinds)
+    if not (isinstance(name, str) and (name in DATASETS or is_path)):
         raise Fault(f"{run.config_path}: does not say which set the run was trained on")
     if name in DATASETS:
         if run.config.data.is_sample and not data_dir:
