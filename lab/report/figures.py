@@ -30,6 +30,7 @@ SAMPLES = 10  # images of each class in a class sheet
 CLASS_ROW, TALLEST = 0.44, 20  # height of a row in a class sheet, and of the sheet, in inches
 SHORT = 5  # longer column names are rotated
 MAX_LABEL = 24  # characters of a column's or a class's name
+MAX_TITLE = 100  # characters of a title
 FRAME_TIME = 400  # milliseconds per frame of a GIF
 CAPTION_SIZE = 18  # font size of its captions
 DPI = 120
@@ -143,7 +144,8 @@ def save_sheet(
     sheet = grid(torch.cat([images for _, images in rows]), columns, scale)
     labels = [shortened(printable(name), MAX_LABEL) for name in names]
     longest = max(map(len, labels), default=0)
-    width = max(5, 1.6 + sheet.width / DPI)  # wide enough for the title
+    title = shortened(title, MAX_TITLE)
+    width = max(5, 0.085 * len(title), 1.6 + sheet.width / DPI)  # wide enough for all text
     figure, (axis,) = new_figure(1, width, 0.6 + sheet.height / DPI + 0.065 * longest)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255)
 
@@ -156,7 +158,7 @@ def save_sheet(
     axis.set_xticks(positions, labels, rotation=rotation, fontsize=7, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_anchor("N")  # the space below is for the names
+    figure.set_layout_engine("compressed")  # for the fixed aspect ratio of the images
     finish(path, figure, title, footnote)
 
 
@@ -201,7 +203,7 @@ def save_class_sheet(
     samples.imshow(sheet, cmap="gray", vmin=0, vmax=255, extent=extent)
     samples.set_axis_off()
     samples.set_title("the first ten of each", fontsize=9)
-    finish(path, figure, shortened(title, 100), footnote)
+    finish(path, figure, shortened(title, MAX_TITLE), footnote)
 
 
 def finish(path: Path, figure: Any, title: str, footnote: str, fontsize: int = 11) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from PIL import Image
 from report_runs import COLOUR, GREY, HISTORY
@@ -146,6 +147,18 @@ def test_a_sheet_has_its_labels_beside_its_rows_and_its_note_below(monkeypatch) 
     assert [str(levels[place, 40]) for place in places] == labels
     assert picture.get_clim() == (0, 255) and picture.get_cmap().name == "gray"
     assert made[0]._supxlabel.get_text() == "a note"
+
+
+@pytest.mark.parametrize("columns", [1, 4, 8])
+def test_a_sheet_has_room_for_its_labels_and_its_title(columns, monkeypatch) -> None:
+    made = drawn(monkeypatch)
+    rows = [("mean of samples\n15.1 dB", even([0] * columns))] * 6
+    title = "cifar10-jpeg.zip, a box of 14 pixels missing; below, the class projected"
+    figures.save_sheet(Path("none"), rows, title)
+    FigureCanvasAgg(made[0]).draw()
+    labels = made[0].axes[0].get_yticklabels()
+    boxes = [text.get_window_extent() for text in (made[0]._suptitle, *labels)]
+    assert all(box.x0 >= 0 and box.x1 <= made[0].bbox.width for box in boxes)
 
 
 @pytest.mark.parametrize("name", ["$5_to_$9", "\\frac$ $^$", "n" * 200])  # no formulas
