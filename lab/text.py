@@ -43,7 +43,11 @@ def as_word(name: str) -> str:
 
 def command_line(words: Sequence[str]) -> str:
     """`words` as a command, quoted for this system's shell."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    if os.name != "nt":
+        return shlex.join(words)
+    quoted = (subprocess.list2cmdline([word]) for word in words)  # where it has blanks
+    special = re.compile('[^"]*[&\'();,][^"]*')  # to cmd or to PowerShell
+    return " ".join(f'"{word}"' if special.fullmatch(word) else word for word in quoted)
 
 
 def progress_bar(**how: Any) -> Any:

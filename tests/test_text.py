@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from lab import text
 from lab.text import command_line, counted, listed, printable, shortened, sized
 
 
@@ -13,6 +14,14 @@ from lab.text import command_line, counted, listed, printable, shortened, sized
 def test_commands_are_quoted():
     words = ["python", "gan lab.py", "--resume", "$(touch x)'\""]
     assert shlex.split(command_line(words)) == words
+
+
+def test_commands_for_windows_are_quoted(monkeypatch):
+    words = ["python", r"C:\R&D\gan_lab.py", "--out", "new runs", "--seeds", "0-9,50"]
+    with monkeypatch.context() as patch:
+        patch.setattr(text.os, "name", "nt")
+        found = command_line(words)
+    assert found == r'python "C:\R&D\gan_lab.py" --out "new runs" --seeds "0-9,50"'
 
 
 def test_numbers_and_lists_are_formatted():
