@@ -23,6 +23,11 @@ PACKAGES = {  # import name -> name in requirements.txt
     "PIL": "pillow",
 }
 OLDEST_TORCH = "2.6"  # the oldest on which the tests pass
+ENVIRONMENT = {
+    "MPLBACKEND": "agg",  # no windows; the user's backend may not be installed
+    # What Apple's MPS lacks, as torch 2.6 does vdot and nanmedian, runs on the CPU.
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",
+}
 
 UNDO_AT_EXIT = contextlib.ExitStack()  # restores global settings, since a notebook goes on
 # Action of a second Ctrl-C: ends the process at once, but not a notebook's kernel.
@@ -162,10 +167,11 @@ def prepare_script() -> None:
         handler = signal.signal(signal.SIGINT, DEFAULT_SIGINT)
         UNDO_AT_EXIT.callback(signal.signal, signal.SIGINT, handler)
         atexit.register(signal.signal, signal.SIGINT, DEFAULT_SIGINT)  # Python's own exit is slow
-    before = {name: value for name, value in os.environ.items() if name == "MPLBACKEND"}
+    before = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     UNDO_AT_EXIT.callback(os.environ.update, before)
-    UNDO_AT_EXIT.callback(os.environ.pop, "MPLBACKEND", None)  # called before the update
-    os.environ["MPLBACKEND"] = "agg"  # no windows; the user's backend may not be installed
+    for name in ENVIRONMENT:
+        UNDO_AT_EXIT.callback(os.environ.pop, name, None)  # called before the update
+    os.environ.update(ENVIRONMENT)
 
 
 def torch_is_older(wanted: str) -> bool:

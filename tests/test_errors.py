@@ -167,7 +167,7 @@ sys.argv[1:] = options
 thread = threading.Thread(target=run_script, args=[gan_lab.main])  # as Gradio and Streamlit
 thread.start(), thread.join()
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-assert os.environ["MPLBACKEND"] == "svg"
+assert os.environ["MPLBACKEND"] == "svg" and "PYTORCH_ENABLE_MPS_FALLBACK" not in os.environ
 assert matplotlib.rcParams["lines.linewidth"] == 7.5
 """
 
@@ -182,6 +182,25 @@ def test_global_settings_are_restored_and_a_thread_can_train(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "fashion-001" / "report.html").is_file()
+
+
+AT_THE_IMPORT_OF_TORCH = """
+import builtins, os, runpy, sys
+
+def watch(name, *rest):
+    assert not name.startswith("torch") or os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
+    return own(name, *rest)
+
+own, builtins.__import__ = builtins.__import__, watch
+sys.argv = ["gan_lab.py", "--help"]
+runpy.run_path("gan_lab.py", run_name="__main__")
+"""
+
+
+def test_torch_learns_before_its_import_what_to_do_without_an_operation_on_mps():
+    command = [sys.executable, "-c", AT_THE_IMPORT_OF_TORCH]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in REPOSITORY.glob("*.py")))
