@@ -50,7 +50,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
         if part.is_dir() and path.is_dir():  # a folder cannot be renamed to an existing one
-            path.rename(old)
+            _rename(path, old)
         _rename(part, path)
         if old.exists():
             shutil.rmtree(old)

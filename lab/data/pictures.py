@@ -169,7 +169,7 @@ def _on_background(picture: Image.Image) -> tuple[Image.Image, str]:
     else:
         grey = np.asarray(picture.convert("RGB").convert("L"))
         # einsum converts the numbers in small parts; a whole large picture would take gigabytes.
-        ink = np.einsum("ij,ij", grey, alpha, dtype=np.int64) / max(1, alpha.sum())
+        ink = np.einsum("ij,ij", grey, alpha, dtype=np.int64) / max(1, alpha.sum(dtype=np.int64))
         ground = name = "white" if ink < 128 and alpha.any() else "black"
     opaque = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     return opaque.convert("RGB"), name
