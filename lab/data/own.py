@@ -25,7 +25,7 @@ from lab.data.specs import MAX_CLASSES
 from lab.device import check_memory
 from lab.errors import Mistake
 from lab.files import cache_folder, write_whole
-from lab.text import listed
+from lab.text import counted, listed
 
 FEW = 500  # images below which a notice says that there are few
 CACHE_VERSION = 5  # changes whenever pictures are converted or cached in another way
@@ -103,7 +103,7 @@ def _sorted_set(found: UnsortedSet, flag: str) -> OwnSet:
         which = listed([names[label] for label in sorted(untested)])
         notices = [*notices, f"no test images of {which}: scores against them say less"]
     if duplicates := len(hashes) - distinct:
-        notices = [*notices, f"{duplicates:,} images are exact duplicates of others"]
+        notices = [*notices, f"{counted(duplicates, 'exact duplicate')} of other images"]
     if len(images) < FEW:
         notices = [*notices, f"only {len(images):,} images: a GAN learns little from so few"]
     halves = (slice(train), slice(train, None))

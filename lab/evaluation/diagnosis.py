@@ -102,7 +102,7 @@ def _score_trends(history: History, options: Mapping[str, Any]) -> dict[str, str
     if late and row["thin_classes"] and not _is_learning(history):
         distance, thin = row.get("fcd_train_5k", 0.0), round(row["thin_classes"])
         have = "1 class has" if thin == 1 else f"{thin} classes have"
-        what = f"Mode collapse, {have} less than three tenths of their share of the images"
+        what = f"Mode collapse, {have} less than three tenths of a fair share of the images"
         if distance >= FOREIGN:
             what = FAR.format(distance, COLLAPSED)
         found["classes"] = f"{what}{_cure(options)}."

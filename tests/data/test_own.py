@@ -326,10 +326,11 @@ def test_unreadable_files_do_not_affect_others(copied):
     assert len(found.notices) == 7
 
 
-def test_duplicates_are_reported(copied):
-    for path in list(copied.rglob("*.png"))[:5]:
+@pytest.mark.parametrize(("count", "words"), [(1, "1 exact duplicate of"), (5, "5 exact dupl")])
+def test_duplicates_are_reported(count, words, copied):
+    for path in list(copied.rglob("*.png"))[:count]:
         shutil.copy(path, path.with_name(f"again-{path.name}"))
-    assert "5 images are exact duplicates of others" in notice(copied)
+    assert words in notice(copied)
 
 
 def test_duplicates_in_several_classes_are_the_same_set_in_any_order(tmp_path):
