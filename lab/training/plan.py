@@ -136,8 +136,8 @@ def complete_options(options: Any, dataset: Dataset, given: Collection[str] = ()
         epochs=length.epochs,
         images_shown=length.images_shown,
         sample_every=options.sample_every or (None if options.minutes else length.sample_every),
-        # Every epoch begins with a penalty step, whose weight stands for `r1_every` steps.
-        r1_every=min(options.r1_every, length.epoch_steps),
+        # Every epoch begins with a penalty step, if any, whose weight is that of `r1_every` steps.
+        r1_every=min(options.r1_every, length.epoch_steps if options.r1_gamma else math.inf),
         augment=image_count < FEW if options.augment is None else options.augment,
     )
 

@@ -233,6 +233,11 @@ def test_any_option_overrides_its_recipe():
     assert recipe_changes(parse(Options, told), {}, GREY) == ""
 
 
+def test_the_penalty_is_no_change_to_a_recipe_without_one():
+    options = complete_options(small_options("classic", "--epochs", "2"), set_of(100))
+    assert "r1-every" not in recipe_changes(options, RECIPES["classic"], GREY)
+
+
 @pytest.mark.parametrize("maps", [1, 3])
 def test_fully_connected_networks_on_colour_images_get_a_note(maps, capsys):
     dataset = set_of(60_000, (maps, 32, 32))
