@@ -263,9 +263,10 @@ def main() -> None:
     common = (dataset, device, options.seed)
     find_sampler = partial(find, "sampler", path_of("sampler"), *common)
     sampler = None if options.train_sampler else find_sampler()
-    asked = (options.restorer, () if pictures else found, options.samples)
-    restorers.check_possible(*asked, has_sampler=bool(sampler) or options.train_sampler)
     estimates = bool(pictures) and not found  # the denoiser estimates their corruption
+    trains = options.train_denoiser or options.train_sampler  # else restore_all checks `found`
+    asked = (options.restorer, found if trains and not pictures else (), options.samples)
+    restorers.check_possible(*asked, has_sampler=bool(sampler) or options.train_sampler)
     denoiser = find("denoiser", path_of("denoiser"), *common, estimates, options.train_denoiser)
     if options.train_sampler:
         sampler = find_sampler(retrain=True, denoiser=denoiser)

@@ -239,9 +239,9 @@ def test_only_the_restorers_asked_for_are_used(
     sheets = files.read_json(own_run / "denoising_results" / "scores.json")["sheets"]
     assert list(sheets["mask_top20.png"]["scores"]) == ["corrupted", "projection"]
     for asked, said in (
-        (
-            ("--restorer", "denoiser"),
-            "cannot restore gaussian:0.1 here; regeneration, projection can",
+        *(
+            (("--restorer", name), "cannot restore gaussian:0.1 here; regeneration, projection can")
+            for name in ("denoiser", "sampler")  # there is neither
         ),
         (("--samples", 2, "--sigma", 0.1), "--train-sampler trains one"),
         (("--train-sampler",), "--train-sampler: starts from a denoiser; add --train-denoiser"),

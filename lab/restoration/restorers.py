@@ -160,7 +160,7 @@ def check_possible(
 ) -> None:
     """Mistake, before any training, if no network could do what --restorer and --samples ask for.
 
-    has_sampler: whether there is or will be a sampler. There may always be a denoiser.
+    has_sampler: whether there is or will be a sampler. There will be a denoiser.
     """
     rows = {name: row for name, row in RESTORERS.items() if has_sampler or row.needs != "sampler"}
     select(rows, rows, "this set", samples)
