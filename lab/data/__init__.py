@@ -6,7 +6,7 @@ sources       reads and downloads named sets, by torchvision or as IDX files
 idx           the IDX format
 own           a set of the user's own, sorted and cached
 listing       lists the files in a folder or zip
-arrays        reads npz files, and folders of IDX files of any square size
+arrays        reads npz files, and folders of IDX files of any size
 conversion    converts pictures and arrays to images of one shape, with their classes
 pixels        conversion between pixel ranges
 pictures      reads and converts one picture

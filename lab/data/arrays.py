@@ -1,4 +1,4 @@
-"""The user's own sets in the form of arrays: an npz file, or IDX files of any square size."""
+"""The user's own sets in the form of arrays: an npz file, or IDX files of any size."""
 
 import math
 import zipfile
@@ -160,7 +160,7 @@ def idx_folder(folder: Path) -> Path | None:
 
 
 def _read_idx_folder(folder: Path, flag: str) -> Halves:
-    """Read IDX files of any square size; labels and test half are optional. Raises Fault."""
+    """Read IDX files of any size; labels and test half are optional. Raises Fault."""
     found = []
     for part in ("train", "t10k"):
         if images := find_file(folder, part, "images"):

@@ -25,7 +25,7 @@ MAX_IMAGES = 300_000  # more than any set of the MNIST family has
 def read_idx(path: Path, sides: Sequence[int] | None, flag: str = "--dataset") -> Tensor:
     """Read an IDX file of bytes, raw or gzip, as a uint8 tensor (N, *sides).
 
-    sides: the required ones; None for images of any square size. Raises Fault, which says what was
+    sides: the required ones; None for images of any size. Raises Fault, which says what was
     expected and what was found, and Mistake, about `flag`, if the images do not fit into memory.
     """
     with path.open("rb") as file:
@@ -77,10 +77,10 @@ def _read_idx_header(path: Path, header: bytes, sides: Sequence[int] | None) -> 
             f"found type {header[2]} in {header[3]}"
         )
     shape = struct.unpack(f">{dimensions}I", header[4:])
-    if sides is None:
-        sides = (shape[1], shape[1]) if 1 <= shape[1] <= MAX_SIDE else ("side", "the same side")
-    if not 1 <= shape[0] <= MAX_IMAGES or shape[1:] != tuple(sides):
-        wanted = " x ".join([f"1 to {MAX_IMAGES:,}", *map(str, sides)])
+    lengths = [(1, MAX_SIDE)] * 2 if sides is None else [(side, side) for side in sides]
+    valid = [(1, MAX_IMAGES), *lengths]
+    if not all(least <= size <= most for size, (least, most) in zip(shape, valid, strict=True)):
+        wanted = " x ".join(f"{a:,}" if a == b else f"{a} to {b:,}" for a, b in valid)
         found = " x ".join(f"{side:,}" for side in shape)
         raise Fault(f"{path}: wrong size: expected {wanted}, its header says {found}")
     return shape

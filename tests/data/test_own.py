@@ -133,7 +133,7 @@ def test_a_folder_with_a_file_of_its_name_is_found_again(tmp_path):
     assert load_pictures(folder, found.spec.shape, str(folder)).fingerprint == found.fingerprint
 
 
-def test_idx_files_of_any_square_size_are_read(tmp_path):
+def test_idx_files_of_any_size_are_read(tmp_path):
     images, labels = pixels(80, 24, 1), (np.arange(80) % 12).astype(np.uint8)
     found = load(str(write_idx(tmp_path / "idx", images, labels)))
     assert found.spec.shape == (1, 24, 24) and found.spec.class_names == tuple(map(str, range(12)))
@@ -142,9 +142,14 @@ def test_idx_files_of_any_square_size_are_read(tmp_path):
     write_pictures(tmp_path / "flat", images)
     assert torch.equal(load(str(tmp_path / "flat")).train_images, found.train_images)
     assert load(str(tmp_path / "flat")).train_labels is None
-    write_idx(tmp_path / "oblong", images[:, :20])
-    with pytest.raises(Fault, match="wrong size"):
-        load(str(tmp_path / "oblong"))
+    oblong = write_idx(tmp_path / "oblong", images[:, :20])
+    write_pictures(tmp_path / "pictures", images[:, :20])
+    same = load(str(tmp_path / "pictures")), load(str(oblong))
+    assert same[0].spec.shape == (1, 32, 32)
+    assert torch.equal(same[0].train_images, same[1].train_images)
+    write_idx(tmp_path / "wide", pixels(2, 600, 1)[:, :20])
+    with pytest.raises(Fault, match="x 1 to 512, its header says 2 x 20 x 600"):
+        load(str(tmp_path / "wide"))
 
 
 def test_added_pictures_do_not_move_others(copied):
