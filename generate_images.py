@@ -184,6 +184,9 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
     kind, folder = options.export, options.out
     if folder:
         check_out(folder)
+        if folder.suffix == f".{kind}":
+            what = f"is a folder, for the network and generator.json; name it without .{kind}"
+            raise Mistake(f"--out {folder}: {what}")
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
     else:

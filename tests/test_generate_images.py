@@ -216,6 +216,9 @@ def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypa
     mine = generate_images.Options(export="safetensors", out=generator.parent)
     with pytest.raises(Mistake, match="is not empty; name a new folder for safetensors"):
         generate_images.save_export(mine, trained)
+    mine = generate_images.Options(export="onnx", out=generator.with_name("g.onnx"))
+    with pytest.raises(Mistake, match=r"^--out .*/g\.onnx: is a folder.* name it without \.onnx$"):
+        generate_images.save_export(mine, trained)
 
 
 @pytest.mark.parametrize(
