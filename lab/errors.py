@@ -23,11 +23,9 @@ PACKAGES = {  # import name -> name in requirements.txt
     "PIL": "pillow",
 }
 OLDEST_TORCH = "2.6"  # the oldest on which the tests pass
-ENVIRONMENT = {
-    "MPLBACKEND": "agg",  # no windows; the user's backend may not be installed
-    # What Apple's MPS lacks, as torch 2.6 does vdot and nanmedian, runs on the CPU.
-    "PYTORCH_ENABLE_MPS_FALLBACK": "1",
-}
+# Environment variables: matplotlib's backend, and whether operations that torch lacks on Apple's
+# MPS (torch 2.6: vdot and nanmedian) run on the CPU.
+BACKEND, MPS_FALLBACK = "MPLBACKEND", "PYTORCH_ENABLE_MPS_FALLBACK"
 
 UNDO_AT_EXIT = contextlib.ExitStack()  # restores global settings, since a notebook goes on
 # Action of a second Ctrl-C: ends the process at once, but not a notebook's kernel.
@@ -167,11 +165,19 @@ def prepare_script() -> None:
         handler = signal.signal(signal.SIGINT, DEFAULT_SIGINT)
         UNDO_AT_EXIT.callback(signal.signal, signal.SIGINT, handler)
         atexit.register(signal.signal, signal.SIGINT, DEFAULT_SIGINT)  # Python's own exit is slow
-    before = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    before = {name: os.environ.pop(name) for name in (BACKEND, MPS_FALLBACK) if name in os.environ}
+    os.environ[MPS_FALLBACK] = "1"
+    if "matplotlib" not in sys.modules:
+        UNDO_AT_EXIT.callback(_restore_backend, before.get(BACKEND))
     UNDO_AT_EXIT.callback(os.environ.update, before)
-    for name in ENVIRONMENT:
-        UNDO_AT_EXIT.callback(os.environ.pop, name, None)  # called before the update
-    os.environ.update(ENVIRONMENT)
+    UNDO_AT_EXIT.callback(os.environ.pop, MPS_FALLBACK, None)  # called before the update
+
+
+def _restore_backend(backend: str | None) -> None:
+    """Give a notebook its backend, which matplotlib reads from the environment when imported."""
+    if backend and (matplotlib := sys.modules.get("matplotlib")):
+        with contextlib.suppress(ValueError):  # matplotlib knows no such backend
+            matplotlib.rcParams["backend"] = backend
 
 
 def torch_is_older(wanted: str) -> bool:

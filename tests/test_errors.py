@@ -184,6 +184,31 @@ def test_global_settings_are_restored_and_a_thread_can_train(tmp_path):
     assert (tmp_path / "fashion-001" / "report.html").is_file()
 
 
+WITH_A_BACKEND_OF_MATPLOTLIB = """
+import os
+from lab import errors
+
+errors.prepare_script()
+import matplotlib
+errors.run_script(lambda: None)
+print(os.environ["MPLBACKEND"], matplotlib.get_backend())
+"""
+
+
+@pytest.mark.parametrize("backend", ["svg", "unknown"])
+def test_a_notebook_keeps_its_backend_of_matplotlib(backend):
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_A_BACKEND_OF_MATPLOTLIB],
+        cwd=REPOSITORY,
+        env={**os.environ, "MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    variable, used = done.stdout.split()
+    assert (done.returncode, variable) == (0, backend)
+    assert used == "svg" or backend == "unknown"
+
+
 AT_THE_IMPORT_OF_TORCH = """
 import builtins, os, runpy, sys
 
