@@ -30,6 +30,7 @@ DISTANCES = {"fcd": "FCD", "frd": "FRD"}  # a run has one of them, depending on 
 FAR = "The images are far from real ones (FCD {:.0f}): trained too little, or {}"
 COLLAPSED = "collapsed to a few kinds"
 ALIKE = 0.35  # share of the real images' variance; thirty boots of Fashion-MNIST have 0.55
+LEAST_RECALL = 0.005  # a short modern run has 0.09 in random features
 COPYING = 0.02  # share of near-copies; real test images have up to 0.005
 
 
@@ -58,9 +59,7 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
     wrong = [*_discriminator_trends(history).values(), *_distance_trend(history).values()]
     wrong += _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
-    if not wrong and found.figures.get("variance", 1.0) < ALIKE:
-        share = f"they vary {found.figures['variance']:.0%} as much as real ones"
-        wrong.append(f"The images look alike ({share}): trained too little, or {COLLAPSED}.")
+    wrong = wrong or _little_variety(found.figures)
     if (copies := found.figures["near_copies"]) > COPYING:
         cure = "; usual cure: the full set (--data-dir), --dropout 0.3, or fewer --epochs"
         what = f"{copies:.1%} of the images are near-copies of training images"
@@ -68,6 +67,19 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
     quality = _quality(found.figures)
     has_classes = bool(found.class_histogram)
     return quality + (wrong or [_healthy(history, has_classes, has_distance=bool(quality))])
+
+
+def _little_variety(figures: Figures) -> list[str]:
+    """A sentence if the images vary little, or come close to hardly any real image."""
+    variance = figures.get("variance", 1.0)
+    recall = figures.get("recall", figures.get("recall_random", 1.0))
+    if variance < ALIKE:
+        sign = f"they vary {variance:.0%} as much as real ones"
+    elif recall < LEAST_RECALL:
+        sign = f"recall {recall:.3f}"
+    else:
+        return []
+    return [f"The images have little variety ({sign}): trained too little, or {COLLAPSED}."]
 
 
 def _quality(figures: Figures) -> list[str]:

@@ -163,10 +163,19 @@ def test_a_set_without_labels_is_diagnosed_by_the_frd():
     assert first.startswith("FCD 9.00 to ") and "FRD" not in second  # of two distances the first
 
 
-def test_images_that_look_alike_are_not_healthy():
-    (words,) = after([], {**FEW, "variance": 0.04}, {}, {})
-    assert words.startswith("The images look alike (they vary 4% as much as real ones): trained")
-    assert after([], {**FEW, "variance": 0.9}, {}, {})[0].startswith("Too few images for an FCD")
+@pytest.mark.parametrize(
+    ("figures", "sign"),
+    [
+        ({"variance": 0.04, "recall": 0.5}, "they vary 4% as much as real ones"),
+        ({"variance": 0.9, "recall_random": 0.0}, "recall 0.000"),
+        ({"recall": 0.004, "recall_random": 0.3}, "recall 0.004"),
+        ({"variance": 0.9, "recall": 0.09, "recall_random": 0.0}, ""),
+    ],
+)
+def test_images_without_variety_are_not_healthy(figures, sign):
+    (words,) = after([], {**FEW, **figures}, {}, {})
+    poor = f"The images have little variety ({sign}): trained"
+    assert words.startswith(poor if sign else "Too few images for an FCD")
 
 
 def test_classes_are_not_mentioned_for_a_set_without_labels():
