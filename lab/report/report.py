@@ -21,11 +21,12 @@ from lab.report.figures import MAX_ROWS
 from lab.report.page import render
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Scores
-from lab.text import printable
+from lab.text import listed, printable
 
 # Bytes in the page for figures, and for sheets and the generator's weights together; with the film
 # the page has less than 12 MB.
 STILLS_BYTES, SHEETS_AND_WEIGHTS_BYTES = 1_000_000, 8_700_000
+MAX_LISTED = 50  # names of classes below the first picture
 STAGES = {
     "finished": "after training",
     "running": "during training",
@@ -93,7 +94,7 @@ def write(run: Run) -> Path:
         stage=STAGES.get(run.status, "of this run"),
         written=round(time.time()) if run.status == "running" else None,
         final=final,
-        in_turn=classes if final else [],
+        in_turn=listed(classes, MAX_LISTED) if final else "",
         rows=classes if len(classes) <= MAX_ROWS else [],
         **_film_part(run, spec),
         **live,

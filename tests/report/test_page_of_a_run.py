@@ -233,10 +233,13 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
     assert "<span>green</span>" in html and "equal shares would be 25% each" in html
 
 
-def test_classes_in_turn_are_those_of_the_final_images(tmp_path: Path) -> None:
+def test_classes_in_turn_are_those_of_the_final_images(tmp_path: Path, monkeypatch) -> None:
     run = make_run(tmp_path, "toy-001", spec=TOY, generator=network(shape=TOY.shape, classes=4))
     said = "Classes in turn: red, green, blue, none."
     assert said in page_of(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "MAX_LISTED", 2)
+        assert "Classes in turn: red, green and 2 more." in page_of(run)
     shutil.rmtree(run.final_folder)  # as with --final-images 0: the head has a grid by class
     assert said not in page_of(run)
 
