@@ -96,10 +96,10 @@ def read_images(
             classes.append(entry.class_name)
     remarks.merge_sizes(shape)
     notices = [*found.remarks.lines(), *remarks.lines()]
-    if len(found.entries) > most:
-        notices.append(f"{len(images):,} of {len(found.entries):,} pictures were taken at random")
     if not images:
         raise Unreadable(notices[-1])
+    if len(images) == most < len(found.entries):
+        notices.append(f"{most:,} of {len(found.entries):,} pictures were taken at random")
     return torch.cat(images), classes, notices
 
 
