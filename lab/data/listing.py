@@ -177,7 +177,7 @@ def _check_names(archive: zipfile.ZipFile, flag: str) -> None:
             raise Mistake(f"{flag}: {name} in it is a path outside the zip; {cure}")
         if len(place.parts) > MAX_LEVELS:  # a single name might take gigabytes of memory
             raise Mistake(f"{flag}: {name} in it is in more than {MAX_LEVELS} folders; {cure}")
-        is_packed = place.suffix.lower() in ARCHIVES and not info.is_dir()
+        is_packed = place.suffix.lower() in ARCHIVES and not _is_folder(info)
         if is_packed and not any(map(is_hidden, place.parts)):
             raise Mistake(f"{flag}: {name} in it is an archive, too; {cure}")
 
@@ -188,6 +188,10 @@ def path_in_zip(info: zipfile.ZipInfo) -> PurePosixPath:
     with contextlib.suppress(UnicodeError):  # macOS writes UTF-8, which zipfile reads as cp437
         name = name.encode("cp437").decode()
     return PurePosixPath(name.replace("\\", "/"))
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/")  # `is_dir` of Python 3.11 fails for an empty name
 
 
 def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
@@ -201,8 +205,8 @@ def list_zip(archive: zipfile.ZipFile, flag: str) -> Listing:
                 found.remarks.add(HIDDEN, hidden_one)
             hidden.add(hidden_one)
             continue
-        found.folders.update(chain if info.is_dir() else chain[:-1])
-        if info.is_dir():
+        found.folders.update(chain if _is_folder(info) else chain[:-1])
+        if _is_folder(info):
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
             found.remarks.add("left out, links", place, "link")

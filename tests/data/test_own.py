@@ -433,10 +433,13 @@ def test_a_decompression_bomb_in_a_zip_is_left_out(leaves, tmp_path, monkeypatch
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{leaves.name}/{CLASSES[0]}/bomb.png", bytes(2_000_000))
         archive.writestr("__MACOSX/._a.png", b"of macOS")
+        archive.writestr(no_name := zipfile.ZipInfo("a"), b"")
+        no_name.filename = ""
     monkeypatch.setattr("lab.data.listing.MAX_BYTES", 1_000_000)
     found = load(str(path))
     assert found.fingerprint == load(str(leaves)).fingerprint
-    assert "bomb.png: 2,000,000 bytes is too large" in found.notices[1]
+    assert "bomb.png: 2,000,000 bytes is too large" in "\n".join(found.notices)
+    assert "left out, not of a kind that is read: 1 file (.)" in found.notices
 
 
 @pytest.mark.parametrize(
