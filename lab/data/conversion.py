@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -180,8 +181,12 @@ def _assign_classes(
     if empty := below - {top / folder for folder in {*folders}}:
         name = printable(str(min(empty)))
         raise Mistake(f"{flag}: the class {name} has no pictures; fill its folder or remove it")
+    names = {folder: printable(folder)[:MAX_NAME] for folder in folders}
+    ((name, count),) = Counter(names.values()).most_common(1)
+    if count > 1:  # their names differ in bytes that are not UTF-8, or at their ends
+        raise Mistake(f"{flag}: {count} classes would have the name {name}; rename their folders")
     return [
-        replace(entry, is_test=is_test, class_name=printable(folder)[:MAX_NAME])
+        replace(entry, is_test=is_test, class_name=names[folder])
         for entry, folder in zip(entries, folders, strict=True)
     ]
 

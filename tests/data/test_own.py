@@ -392,6 +392,9 @@ def test_inconsistent_classes_are_refused(copied):
     assert "the class Fichte has no pictures" in refusal(copied)
     (copied / "Fichte" / "a.png").write_bytes(b"none")
     assert "no picture of the class Fichte can be read" in refusal(copied)
+    for number in "12":  # the names of folders are longer than those of classes may be
+        write_pictures(copied / ("F" * 200 + number), IMAGES[:1])
+    assert f"2 classes would have the name {'F' * 200}; rename" in refusal(copied)
 
 
 def hostile_zips(place: Path, leaves: Path):
