@@ -73,6 +73,8 @@ def convert(
     images, lines = _reduce_to_grey(images[: len(taken)], colour)
     notices = [*notices, *remarks.lines(), *lines]
     is_test = [entry.is_test for entry in taken]
+    if any(entry.is_test for entry in entries) and not any(is_test):
+        raise Mistake(f"{flag}: no picture of its test half can be read; give others, or remove it")
     return UnsortedSet(images, classes, is_test if any(is_test) else None, notices)
 
 

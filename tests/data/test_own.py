@@ -199,6 +199,8 @@ def test_halves_that_differ_by_case_or_are_empty_do_not_go_unsaid(tmp_path):
     shutil.rmtree(tmp_path / "test")
     (tmp_path / "test").mkdir()
     assert "test has no pictures; fill it, or remove it" in refusal(tmp_path)
+    (tmp_path / "test" / "a.png").write_bytes(b"none")
+    assert "no picture of its test half can be read" in refusal(tmp_path)
 
 
 def test_a_class_of_which_all_images_are_test_images_is_named(tmp_path):
