@@ -9,6 +9,7 @@ all of them.
 """
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -189,6 +190,7 @@ def save_export(options: Options, trained: TrainedGenerator) -> None:
             raise Mistake(f"--out {folder}: {what}")
         if folder.is_dir() and any(folder.iterdir()):
             raise Mistake(f"--out {folder}: is not empty; name a new folder for {kind}")
+        folder = Path(os.path.realpath(folder))  # is replaced, which a link cannot be
     else:
         folder = output_folder(trained).export_folder / kind
         check_writable("--run", folder, "name a folder with --out")

@@ -221,6 +221,20 @@ def test_an_export_from_a_run_of_another_user_goes_elsewhere(generator, monkeypa
         generate_images.save_export(mine, trained)
 
 
+def test_an_export_fills_an_empty_folder_through_a_link_to_it(generator, tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "linked").symlink_to("empty")
+    common = ("--generator", generator, "--export", "safetensors", "--out")
+    make(monkeypatch, *common, tmp_path / "linked")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    make(monkeypatch, *common, ".")
+    for name in ("linked", "empty", "here"):
+        assert (tmp_path / name / "generator.safetensors").is_file()
+    assert (tmp_path / "linked").is_symlink() and not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize(
     ("kind", "made"), [("png", "5_sandal/seed000007.png"), ("idx", "raw/train-images-idx3-ubyte")]
 )
