@@ -170,6 +170,8 @@ def _not_idx(contents: Contents) -> str:
         return f"IDX files hold square images, these are {height} x {width}"
     if max(class_numbers(contents.spec.class_names), default=0) > 255:
         return "IDX labels are bytes, and the set has classes beyond 255"
+    if getattr(contents.spec.files, "transposed", False):
+        return f"{contents.spec.title} has IDX files of its own kind; choose another format"
     cure = "add --label-by-classifier" if contents.spec.class_names else "choose another format"
     return "" if contents.labelled else f"IDX files have labels, these images have none; {cure}"
 

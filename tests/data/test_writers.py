@@ -123,6 +123,7 @@ def test_what_idx_cannot_hold_is_refused():
     without_labels = DatasetSpec("own", "Own", (1, 8, 8))  # no classifier can label these
     assert refusal(Contents(without_labels, (1, 1), False)).endswith("; choose another format")
     assert not refusal(Contents(DATASETS["mnist"], (1, 1), True))
+    assert "IDX files of its own kind" in refusal(Contents(DATASETS["emnist"], (1, 1), True))
     assert WRITERS["idx"].below(without_labels) == "own"
 
 
