@@ -279,6 +279,7 @@ def test_images_of_another_format_in_a_run_are_kept(tmp_path):
         (("--out", "{there}/file/below"), "file is a file"),
         (("--out", "/"), "exists and is not"),
         (("--out", "x.jpg"), "ends in none of"),
+        (("--out", "made.png", "--format", "png"), "a file of this name describes the images"),
         (("--out", "{other}/x"), "made.png was written by another program"),
         (("--out", "{there}/below/x"), "dataset.json was written by another program"),
         (("--pretrained", "mnist"), "--generator or --pretrained, not both"),

@@ -40,6 +40,8 @@ class GeneratedImages:
         files.check_path(flag, self.path)
         cure = "name another folder" if flag == "--out" else "name one for the images with --out"
         files.check_writable(flag, self.path.parent, cure)
+        if self.path in (self.sheet_path, self.facts_path):
+            raise Mistake(f"{flag} {self}: a file of this name describes the images; {cure}")
         above = GeneratedImages(self.path.parent, self.kind)
         if above.path.name in (above._recorded() or {}):
             raise Mistake(f"{flag} {above}: has images of another format; {cure}")
