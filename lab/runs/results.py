@@ -4,8 +4,9 @@ Results of networks that have been replaced are removed, so that nobody takes th
 the present ones.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +82,7 @@ class RestorationResults:
         results for the same run.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with files.locked(self.folder):
+        with self._locked():
             sheets = self._remove_outdated(networks, keep=sheet.pictures)
             draw(self.folder / name)
             sheets[name] = sheet.model_copy(update=networks.restorers)
@@ -96,12 +97,18 @@ class RestorationResults:
     def remove_pictures(self, name: str) -> None:
         """Remove the restored pictures of an earlier sheet, before they are restored anew."""
         if self.folder.is_dir():
-            with files.locked(self.folder):
+            with self._locked():
                 self._remove_pictures(self.scores.sheets.get(name, Sheet()), keep=())
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folder and read its scores again, since another program may have written it."""
+        with files.locked(self.folder):
+            self.__dict__.pop("scores", None)
+            yield
 
     def _remove_outdated(self, networks: Networks, keep: Collection[str]) -> dict[str, Sheet]:
         """Remove the sheets of other networks, except pictures in `keep`; returns the rest."""
-        self.__dict__.pop("scores", None)  # another program may have written to the folder
         same_generator = self.scores.generator_sha256 == networks.generator_sha256
         kept, removed = {}, []
         for name, sheet in self.scores.sheets.items():

@@ -86,7 +86,9 @@ def test_the_pictures_of_a_sheet_are_removed_with_it(results: RestorationResults
         (results.folder / name).mkdir(parents=True)
         for picture in ("one.png", "two.png", "notes.txt"):
             (results.folder / name / picture).touch()
-    save(results, "own.png", pictures=["one.png", "two.png", "notes.txt", "../own.png"])
+    assert not results.scores.sheets  # cached from here on
+    other = RestorationResults(results.folder)
+    save(other, "own.png", pictures=["one.png", "two.png", "notes.txt", "../own.png"])
     results.remove_pictures("other.png")
     results.remove_pictures("own.png")
     (results.folder / "denoised/two.png").touch()
