@@ -49,7 +49,7 @@ def load_training_dataset(run: Run, data_dir: Path | None = None, download: bool
         what = f"{run} was trained on the bundled sample and is compared with it"
         cure = "leave --data-dir out, or train a new run on these images"
         raise Mistake(f"--data-dir {data_dir}: {what}; {cure}")
-    if dataset.is_sample and not run.config.data.is_sample and not download:
+    if dataset.is_sample and not (run.config.data.is_sample or download or data_dir):
         raise Fault(f"{run}: its images are not on this machine, and --dry-run downloads nothing")
     if not run.was_trained_on(dataset):
         raise Fault(

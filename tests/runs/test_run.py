@@ -393,6 +393,10 @@ def test_a_run_finds_its_images_where_they_were(tmp_path, sample, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda *_: sample)
     with pytest.raises(Fault, match="its images are not on this machine, and --dry-run"):
         load_training_dataset(moved, download=False)
+    other = dataclasses.replace(sample, fingerprint="of the sample")
+    monkeypatch.setattr(datasets, "load", lambda *_: other)
+    with pytest.raises(Fault, match="trained on other images"):  # no download would help
+        load_training_dataset(moved, SAMPLE, download=False)
     places = [*((SAMPLE, True), (None, True)), *((tmp_path, True), (None, False))]
     assert asked == [("fashion", *place) for place in places]
 
