@@ -170,7 +170,7 @@ def _checked(field: dataclasses.Field, value_type: Any, raw: Any) -> Any:
     if field.default == () and (words == ["none"] or not raw):  # config.json has []
         return ()
     if not words:
-        raise Mistake(f"{flag_of(field.name)} '': is empty, give one number or more")
+        raise Mistake(f"{flag_of(field.name)} '': is empty, give one value or more")
     if len(words) > (most := field.metadata["most"]):
         raise Mistake(f"{flag_of(field.name)}: {len(words)} values given, at most {most}")
     return tuple(_converted(field, typing.get_args(value_type)[0], word) for word in words)

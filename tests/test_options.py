@@ -190,7 +190,7 @@ def test_missing_options_are_a_fault(content):
         ({"batch_norm": "no"}, "--batch-norm is 'no', true or false is expected"),
         ({"batch_norm": 1}, "--batch-norm is 1, true or false is expected"),
         ({"hidden_g": 512}, "--hidden-g is 512, a list is expected"),
-        ({"hidden_g": []}, "--hidden-g '': is empty"),
+        ({"hidden_g": []}, "--hidden-g '': is empty, give one value"),
         ({"hidden_g": [1_000_000]}, "--hidden-g 1000000: out of range"),
         ({"hidden_g": [8] * 9}, "--hidden-g: 9 values given, at most 8"),
         ({"lr_g": []}, r"--lr-g is \[\], a single value is expected"),
