@@ -26,6 +26,8 @@ OLDEST_TORCH = "2.6"  # the oldest on which the tests pass
 # Environment variables: matplotlib's backend, and whether operations that torch lacks on Apple's
 # MPS (torch 2.6: vdot and nanmedian) run on the CPU.
 BACKEND, MPS_FALLBACK = "MPLBACKEND", "PYTORCH_ENABLE_MPS_FALLBACK"
+# In the RuntimeErrors of torch: on a CPU, on one with Windows, and on a GPU, CUDA's or Apple's.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 UNDO_AT_EXIT = contextlib.ExitStack()  # restores global settings, since a notebook goes on
 # Action of a second Ctrl-C: ends the process at once, but not a notebook's kernel.
@@ -214,9 +216,8 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         _exit(_os_error_line(error), 1)
     except (MemoryError, RuntimeError) as error:
-        on_cpu = "can't allocate memory" in str(error)  # in a RuntimeError of torch
-        on_gpu = type(error).__name__ == "OutOfMemoryError"
-        if not (on_cpu or on_gpu or isinstance(error, MemoryError)):
+        is_of_memory = any(words in str(error) for words in OUT_OF_MEMORY)
+        if not (is_of_memory or isinstance(error, MemoryError)):
             raise
         _exit("out of memory; smaller batches, networks or counts need less", 1)
 
