@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import math
 import re
 import shlex
 import shutil
@@ -426,14 +427,30 @@ def test_a_signal_during_the_training_of_classifiers_loses_nothing(tmp_path, mon
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_divergence_keeps_the_last_good_weights(tmp_path, monkeypatch, capfd):
+def test_divergence_keeps_the_generator_saved_last(tmp_path, monkeypatch, capfd):
     typed = ("--out", tmp_path, "--epochs", 3, *TINY, "--lr-g", 10, "--lr-d", 10)
     said = refused(monkeypatch, capfd, *typed, code=1)
     assert "diverged" in said and "--lr-g" in said
     weights_of(tmp_path / "fashion-001")
     page = (tmp_path / "fashion-001" / "report.html").read_text(encoding="utf-8")
-    assert "Diverged in epoch 1; the untrained weights are kept." in page
+    assert "Diverged in epoch 1; the generator saved last is kept." in page
     assert read_json(tmp_path / "fashion-001" / "config.json")["status"] == "diverged"
+
+
+def test_divergence_before_the_first_grid_is_not_said_to_keep_trained_weights(
+    tmp_path, monkeypatch, capfd
+):
+    step = gan_lab.train_step
+
+    def diverging(options, state, *rest, **more):
+        return step(options, state, *rest, **more) * (math.nan if state.epoch else 1)
+
+    monkeypatch.setattr(gan_lab, "train_step", diverging)
+    typed = ("--out", tmp_path, "--epochs", 3, "--sample-every", 3, *TINY)
+    said = refused(monkeypatch, capfd, *typed, code=1)
+    assert "diverged in epoch 2" in said and "keeps the generator saved last;" in said
+    kept = load_weights(tmp_path / "fashion-001" / "generator.pth", "generator")
+    assert kept.facts["epoch"] == 0
 
 
 @pytest.mark.parametrize("script", ["gan_lab.py", "denoise_images.py", "evaluate_images.py"])

@@ -99,8 +99,7 @@ def _d_sentence(row: Mapping[str, float], options: Mapping[str, Any]) -> str:
 def verdict(run: Run) -> str:
     """One sentence about the whole run."""
     if run.status == "diverged":
-        kept = "last good" if run.history else "untrained"
-        return f"Diverged in epoch {len(run.history) + 1}; the {kept} weights are kept."
+        return f"Diverged in epoch {len(run.history) + 1}; the generator saved last is kept."
     if run.status == "finished" and "fcd_test" in run.figures:
         return _quality(run.figures, run.evaluation.class_histogram)
     if not run.history:

@@ -95,8 +95,7 @@ class TrainingState:
         if not (losses_are_sane and math.isfinite(weights)):
             raise Fault(
                 f"training diverged in epoch {self.epoch + 1} (d_loss {means['d_loss']:.3g}, "
-                f"g_loss {means['g_loss']:.3g}); the run keeps the "
-                f"{'last good' if self.epoch else 'untrained'} weights; "
+                f"g_loss {means['g_loss']:.3g}); the run keeps the generator saved last; "
                 "start again with lower --lr-g and --lr-d"
             )
 

@@ -164,10 +164,10 @@ def test_too_large_losses_count_as_divergence(loss, which):
     state.totals += torch.tensor([1.4, 1.4, 1.0, 1.0])
     state.check_divergence(LOSSES["non-saturating"])
     state.totals[which] = 2 * loss
-    with pytest.raises(Fault, match=r"diverged in epoch 1 .* keeps the untrained weights"):
+    with pytest.raises(Fault, match=r"diverged in epoch 1 "):
         state.check_divergence(LOSSES["non-saturating"])
     state.epoch = 4
-    with pytest.raises(Fault, match=r"diverged in epoch 5 .* keeps the last good weights"):
+    with pytest.raises(Fault, match=r"diverged in epoch 5 "):
         state.check_divergence(LOSSES["non-saturating"])
 
 
