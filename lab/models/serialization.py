@@ -143,7 +143,7 @@ def _rebuilt(path: Path, role: str, content: dict[str, Any], spec: DatasetSpec) 
             check_state(path, build(ROLES[role], kind, **config), state)
         with torch.random.fork_rng(devices=[]):  # a training may be using the global generator
             network = build(ROLES[role], kind, **config)  # not to_empty, which loses plain tensors
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise Fault(f"{path}: its config builds no {role} ({error})") from None
     network.load_state_dict(state)  # converts float16 to float32
     network.to(memory_format=torch.channels_last)  # convolutions are up to twice as fast

@@ -295,6 +295,14 @@ def test_a_config_out_of_range_is_refused_before_memory_is_allocated(tmp_path, k
     refused(saved(tmp_path / "g.pth", kind=kind, config=config))
 
 
+@pytest.mark.parametrize("hidden", [[], ""])
+def test_a_discriminator_without_hidden_layers_for_its_pyramid_is_refused(tmp_path, hidden):
+    network = build(DISCRIMINATORS, "mlp", shape=MNIST.shape, hidden=(8,), pyramid=True)
+    network.config["hidden"] = hidden
+    save_weights(tmp_path / "d.pth", network, MNIST)
+    assert "its config builds no discriminator" in refused(tmp_path / "d.pth", "discriminator")
+
+
 @pytest.mark.parametrize("missing", ["config", "kind", "dataset", "state_dict", "format"])
 def test_missing_entries_are_refused(tmp_path, missing):
     path = saved(tmp_path / "g.pth")
