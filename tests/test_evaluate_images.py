@@ -103,7 +103,7 @@ def test_a_run_scores_as_at_the_end_of_its_training(tiny_run: Path, tmp_path: Pa
 
 def test_a_run_that_is_being_trained_is_left_alone(tiny_run: Path, evaluate):
     before = (tiny_run / "evaluation.json").read_bytes()
-    with files.locked(tiny_run), pytest.raises(Mistake, match="is being trained"):
+    with files.locked(tiny_run), pytest.raises(Mistake, match="is being trained; wait"):
         evaluate("--run", tiny_run)
     assert (tiny_run / "evaluation.json").read_bytes() == before
     with files.locked(tiny_run):  # its file may be scored, but not into the run

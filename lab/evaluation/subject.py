@@ -128,7 +128,7 @@ def find_subject(options: Any) -> Subject:
     run = None if options.generator else trained.run
     if run and run.is_locked:
         cure = f"wait for that, or score {trained.path} with --generator"
-        raise Mistake(f"--run {run}: is being trained, which ends in an evaluation; {cure}")
+        raise Mistake(f"--run {run}: is being trained; {cure}")
     name, dataset = trained.spec.name, options.dataset
     if dataset not in (None, name) and (dataset in DATASETS or name in DATASETS):
         raise Mistake(f"--dataset {dataset}: {trained.path} was trained on {name}; leave it out")
