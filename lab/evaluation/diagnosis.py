@@ -18,7 +18,8 @@ Figures = Mapping[str, float]
 Options = Mapping[str, Any] | None  # a run's options, as far as known; None for other images
 
 FEWEST_ROWS = 3  # epochs needed for a diagnosis, and averaged for losses and D(x)
-WINNING_GAP = 0.88  # D(x) - D(G(z)); with targets smoothed by 0.1 a perfect discriminator has 0.9
+WINNING_GAP = 0.88  # D(x) - D(G(z)); a perfect discriminator has 1, or the smoothed target
+WINNING_SHARE = 0.98  # of the smoothed target, where that is less
 WINNING_LOSS = 0.05  # discriminator loss; 0 is perfect
 SETTLED = 0.9  # ratio of an FCD to the one before, above which a run is no longer learning
 WORSENED = 1.5  # ratio of the FCD to the best one so far
@@ -42,7 +43,7 @@ def during(history: History, options: Mapping[str, Any]) -> list[str]:
     grow with their number.
     """
     recent = history[-FEWEST_ROWS - 1 :]
-    before, now = _discriminator_trends(recent[:-1]), _discriminator_trends(recent)
+    before, now = (_discriminator_trends(rows, options) for rows in (recent[:-1], recent))
     scores = {"thin_classes", *(f"{key}_train_5k" for key in DISTANCES)}
     if history and scores & history[-1].keys():
         before |= _score_trends(history[:-1], options)
@@ -57,7 +58,8 @@ def after(history: History, found: Evaluation, options: Options) -> list[str]:
     skipped, since history.csv may have been edited.
     """
     history = [row for row in history if {"epoch", *STEP_FIGURES} <= row.keys()]
-    wrong = [*_discriminator_trends(history).values(), *_distance_trend(history).values()]
+    trends = _discriminator_trends(history, options) | _distance_trend(history)
+    wrong = list(trends.values())
     wrong += _foreign(found, options) or _missing_classes(found, options, _is_learning(history))
     wrong = wrong or _little_variety(found.figures)
     if (copies := found.figures["near_copies"]) > COPYING:
@@ -131,7 +133,7 @@ def _is_learning(history: History) -> bool:
     return bool(distances) and all(better)
 
 
-def _discriminator_trends(history: History) -> dict[str, str]:
+def _discriminator_trends(history: History, options: Options) -> dict[str, str]:
     """Problems that losses, D(x) and D(G(z)) in the last rows show: kind -> sentence."""
     if len(history) < FEWEST_ROWS:
         return {}
@@ -141,12 +143,19 @@ def _discriminator_trends(history: History) -> dict[str, str]:
             "diverging": f"Training is diverging (d_loss {d_loss:.1f}, g_loss {g_loss:.1f}); usual "
             "cure: lower --lr-g and --lr-d."
         }
-    if d_real - d_fake > WINNING_GAP or d_loss < WINNING_LOSS:
+    if d_real - d_fake >= winning_gap(options) or d_loss < WINNING_LOSS:
         return {
             "winning": f"The discriminator is winning {_outputs(history)}: never fooled, it "
             "teaches the generator little; usual cure: a higher --r1-gamma, or a lower --lr-d."
         }
     return {}
+
+
+def winning_gap(options: Options) -> float:
+    """The least D(x) - D(G(z)) with which a run's discriminator is winning."""
+    smoothing = (options or {}).get("label_smoothing")  # unchecked, from config.json
+    target = 1 - smoothing if isinstance(smoothing, float) else 1.0
+    return min(WINNING_GAP, WINNING_SHARE * target)
 
 
 def _distance_trend(history: History) -> dict[str, str]:

@@ -31,9 +31,9 @@ CLOSENESS = (
 SEPARATION = (
     (0.1, "can hardly tell them apart"),
     (0.35, "often tells them apart, but is not sure"),
-    (diagnosis.WINNING_GAP, "tells most of them apart"),
-    (math.inf, "is winning, and the generator learns little from that"),
+    (math.inf, "tells most of them apart"),  # up to `diagnosis.winning_gap`
 )
+WINNING = "is winning, and the generator learns little from that"
 
 BEFORE_TRAINING = (
     "Before training: random weights turn noise into noise. From here on the same latents are "
@@ -91,7 +91,9 @@ def _d_sentence(row: Mapping[str, float], options: Mapping[str, Any]) -> str:
     loss = LOSSES.get(str(options.get("loss")))
     if not loss or not loss.d_is_probability or not {"d_real", "d_fake"} <= row.keys():
         return ""
-    words = next(words for limit, words in SEPARATION if row["d_real"] - row["d_fake"] < limit)
+    gap = row["d_real"] - row["d_fake"]
+    is_winning = gap >= diagnosis.winning_gap(options)
+    words = WINNING if is_winning else next(words for most, words in SEPARATION if gap < most)
     outputs = f"{row['d_real']:.2f} and generated ones {row['d_fake']:.2f}"
     return f"gives real images {outputs}: it {words}"
 

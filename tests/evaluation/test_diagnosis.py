@@ -40,6 +40,16 @@ def test_each_problem_is_reported_once_with_its_cure(changes, word: str, option:
     assert not any(said[:6])
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2, 0.5])
+def test_a_perfect_discriminator_is_winning_with_smoothed_targets_too(smoothing):
+    options = {"epochs": 3, "label_smoothing": smoothing}
+    figures = {"images": 300, "near_copies": 0.0}
+    for share, wins in ((0.99, True), (0.8, False)):  # of its target
+        rows = [row(epoch, d_real=share * (1 - smoothing), d_fake=0.0) for epoch in (1, 2, 3)]
+        assert ["is winning" in text for text in diagnosis.during(rows, options)] == [True] * wins
+        assert ("is winning" in after(rows, figures, {}, options)[0]) == wins
+
+
 def test_a_healthy_run_gets_no_warning():
     history = [
         row(1, d_real=0.97, d_fake=0.04, fcd_train_5k=200.0, thin_classes=8),  # a rough start

@@ -38,6 +38,16 @@ def test_a_history_without_losses_has_sentences_too() -> None:
 def test_discriminator_outputs_are_put_into_words(d_real: float, says: str) -> None:
     row = {"epoch": 1, "d_real": d_real, "d_fake": 1 - d_real}
     assert says in summary.epoch_sentences(1, [row], OPTIONS)
+    for smoothing in (0.0, "damaged"):
+        options = {**OPTIONS, "label_smoothing": smoothing}
+        assert says in summary.epoch_sentences(1, [row], options)
+
+
+def test_smoothed_targets_are_the_most_that_a_discriminator_reaches() -> None:
+    row = {"epoch": 1, "d_real": 0.79, "d_fake": 0.0}
+    for smoothing, says in ((0.1, "tells most"), (0.2, "is winning")):
+        options = {**OPTIONS, "label_smoothing": smoothing}
+        assert says in summary.epoch_sentences(1, [row], options)
 
 
 def test_no_sentence_about_d_with_other_losses() -> None:
