@@ -119,8 +119,8 @@ def _cache_path(kind: str, fingerprint: str) -> Path:
 def _own_recipe(kind: str, spec: DatasetSpec, images: int) -> Recipe:
     """The recipe for a set without shipped classifiers; larger sets get fewer epochs."""
     _, height, width = spec.shape
-    pixels = MLP.epochs * 60_000 * height * width if kind == "mlp" else PIXELS_SHOWN
-    shown = pixels // (min(height, LARGE) * min(width, LARGE))
+    pixels = min(height, LARGE) * min(width, LARGE)
+    shown = MLP.epochs * 60_000 if kind == "mlp" else PIXELS_SHOWN // pixels
     epochs = max(1, min(MAX_EPOCHS, shown // images))
     recipe = MLP if kind == "mlp" else Recipe(kind, epochs, shift=width // 14)
     return replace(recipe, epochs=epochs, most_images=shown)

@@ -428,3 +428,9 @@ def test_a_metric_is_a_row(fashion: Dataset, monkeypatch: pytest.MonkeyPatch):
     assert referee.quick_of_images(images) == {"brightness_5k": 7.0}
     assert "Brightness" in found.table()
     assert "brightness needs 5" in referee.full_of_images(images[:4]).left_out
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_an_mlp_classifier_is_shown_as_many_images_whatever_their_size(side):
+    recipe = classifiers._own_recipe("mlp", DatasetSpec("own", "own", (3, side, side)), 60_000)
+    assert (recipe.epochs, recipe.most_images) == (3, 180_000)
