@@ -13,6 +13,7 @@ from lab.evaluation.diagnosis import Figures
 from lab.report.summary import shares_of
 from lab.runs.run import Run
 from lab.runs.schema import Evaluation, Score, Scores, Sheet
+from lab.text import counted
 
 UNEVEN = 1.5  # largest over smallest class of a data set that does not count as balanced
 SCORES = {  # key in scores.json -> (label, format)
@@ -90,7 +91,7 @@ def scores_table(scores: Scores) -> dict[str, Any] | None:
     """Restoration scores: {"head": ["PSNR, dB", ...], "rows": [(corruption, image, [cells])]}."""
     rows = []
     for sheet in sorted_sheets(scores.sheets).values():
-        images = f", {sheet.images} images" if sheet.images else ""
+        images = f", {counted(sheet.images, 'image')}" if sheet.images else ""
         rows += [(corruption_of(sheet) + images, *score) for score in sheet.scores.items()]
     head = list(dict.fromkeys(key for *_, score in rows for key in score))
     if not head:

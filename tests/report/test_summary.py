@@ -149,13 +149,15 @@ def test_classes_have_the_names_of_the_set() -> None:
 def test_scores_are_sorted_and_name_clipped_noise() -> None:
     sheet = {"scores": {"noisy": {"psnr": 9.0}}}
     sheets = {f"{sigma}": {**sheet, "sigma": sigma} for sigma in (0.1, 0, 0.005)}
+    sheets["0.1"]["images"] = 1
     sheets["0.1c"] = {**sheet, "sigma": 0.1, "clipped": True, "images": 16}
     for corruption in ("mask:box14", "mask:box4", "blur:10", "blur:1.5"):
         sheets[corruption.replace(":", "_")] = {**sheet, "corruption": corruption}
     rows = tables.scores_table(Scores(sheets=sheets))["rows"]
     assert [corruption for corruption, *_ in rows] == [
         *("blur:1.5", "blur:10"),
-        *("gaussian:0", "gaussian:0.005", "gaussian:0.1", "gaussian-clipped:0.1, 16 images"),
+        *("gaussian:0", "gaussian:0.005", "gaussian:0.1, 1 image"),
+        "gaussian-clipped:0.1, 16 images",
         *("mask:box4", "mask:box14"),
     ]
     endless = {"one": {"scores": {"noisy": {"psnr": None, "accuracy": 0.5, "note": "x"}}}}
