@@ -547,6 +547,17 @@ def test_samples_of_own_images_are_made_whatever_other_restorers_are_asked_for(
     )
 
 
+def test_a_restorer_without_its_network_is_not_said_to_restore_own_images(
+    monkeypatch: pytest.MonkeyPatch, own_run: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "own").mkdir()
+    Image.new("L", (28, 28), 51).save(tmp_path / "own" / "one.png")
+    asked = ("--restorer", "projection", "denoiser", "--sigma", 0.3)
+    run_script(monkeypatch, "--run", own_run, "--images", tmp_path / "own", *asked, *SOON)
+    note = "note: --restorer denoiser: left out; projection can restore your own pictures\n"
+    assert note in capsys.readouterr().out
+
+
 # Refusals
 
 

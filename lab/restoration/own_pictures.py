@@ -41,10 +41,11 @@ def restore_own(
     if type(given) is Gaussian:
         given = GaussianClipped(given.severity)  # files hold no value outside [0, 1]
     estimated = GaussianClipped(0.1)  # what undoes it undoes all that are estimated
-    chosen = select_for_own(restorers, samples, applicable(context, given or estimated))
+    usable = applicable(context, given or estimated)
+    chosen = select_for_own(restorers, samples, usable)
     unused = [name for name in restorers if name not in chosen]
     if unused and tuple(restorers) != tuple(RESTORERS):  # not the default
-        can = f"{names_for_own(RESTORERS)} can restore your own pictures"
+        can = f"{names_for_own(usable)} can restore your own pictures"
         print(f"note: --restorer {listed(unused)}: left out; {can}")
     sizes = [len(picture.tiles) for picture in pictures]
     names = [picture.name for picture in pictures]
