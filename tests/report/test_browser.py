@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from browsing import PICTURE, browser, opened
+from PIL import Image
 from report_runs import COLOUR, GREY, TOY, loud, make_run, network, page_of, run
 from test_web_export import unsettled
 
@@ -201,6 +202,20 @@ def test_the_page_fits_any_width(page) -> None:
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate(side) == [0, 0]
+
+
+def test_only_a_sheet_wider_than_the_page_is_said_to_scroll(browser, tmp_path) -> None:
+    run = make_run(tmp_path)
+    Image.new("L", (1200, 300)).save(run.nearest_path)
+    report.write(run)
+    sheet = """(sheet => [
+        sheet.scrollWidth > sheet.clientWidth,
+        getComputedStyle(sheet.querySelector('figcaption'), '::after').content !== 'none',
+    ])(document.querySelector('.sheet'))"""
+    for page in opened(browser, run):
+        for width, scrolls in ((1280, False), (860, False), (720, False), (719, True)):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(sheet) == [scrolls, scrolls]
 
 
 def test_long_names_of_classes_fit_any_width(browser, tmp_path) -> None:
