@@ -24,7 +24,7 @@ PACKAGES = {  # import name -> name in requirements.txt
 }
 OLDEST_TORCH = "2.6"  # the oldest on which the tests pass
 # Environment variables: matplotlib's backend, and whether operations that torch lacks on Apple's
-# MPS (torch 2.6: vdot and nanmedian) run on the CPU.
+# MPS (torch 2.6: vdot) run on the CPU.
 BACKEND, MPS_FALLBACK = "MPLBACKEND", "PYTORCH_ENABLE_MPS_FALLBACK"
 # In the RuntimeErrors of torch: on a CPU, on one with Windows, and on a GPU, CUDA's or Apple's.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")

@@ -39,11 +39,11 @@ class Classical:
 
 
 def median(corrupted: Tensor, _: Corruption, size: float) -> Tensor:
-    """The median over a square of `size` pixels a side, without missing pixels."""
+    """The median over a square of `size` pixels a side."""
     size = int(size)
     padded = pad(corrupted, (size // 2,) * 4, mode="replicate")
     windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
-    return windows.nanmedian(4).values.nan_to_num(nan=0.0)
+    return windows.median(4).values
 
 
 def total_variation(corrupted: Tensor, corruption: Corruption, weight: float) -> Tensor:
