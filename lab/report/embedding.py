@@ -26,11 +26,15 @@ Shape = Sequence[int]  # (C, H, W) of a run's images
 
 
 def film(run: Run, shape: Shape | None) -> list[dict[str, Any]]:
-    """Sample grids in order, at most FILM_BYTES: epoch, URL, and whether to print it on paper."""
+    """Sample grids in order, at most FILM_BYTES or a single one.
+
+    Each has its epoch, its URL, and whether to print it on paper.
+    """
     grids = evenly_spaced(run.grids(), MAX_FRAMES)
     frames = [(epoch, source) for epoch, path in grids if (source := _frame(path, shape))]
-    size = sum(len(source) for _, source in frames)
-    sources = evenly_spaced(frames, len(frames) * FILM_BYTES // max(1, size))
+    sources = frames
+    while len(sources) > 1 and sum(len(source) for _, source in sources) > FILM_BYTES:
+        sources = evenly_spaced(frames, len(sources) - 1)
     printed = {round(index * (len(sources) - 1) / (PRINTED - 1)) for index in range(PRINTED)}
     return [
         {"epoch": epoch, "source": source, "printed": index in printed}

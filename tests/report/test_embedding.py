@@ -91,6 +91,12 @@ def test_large_colour_images_have_fewer_frames_and_final_images(tmp_path: Path) 
     frames = embedding.film(run, shape)
     assert [frame["epoch"] for frame in frames] == [0, 2, 5]
     assert sum(len(frame["source"]) for frame in frames) <= embedding.FILM_BYTES
+    for epoch in (1, 3, 5):  # compress well, so the others are larger than the mean
+        write_png(run.grid_path(epoch), figures.grid(torch.zeros_like(noise[:25]), 5, scale=2))
+    write_png(run.grid_path(6), figures.grid(noise[:25], 5, scale=2))
+    frames = embedding.film(run, shape)
+    assert [frame["epoch"] for frame in frames] == [0, 3, 6]
+    assert sum(len(frame["source"]) for frame in frames) <= embedding.FILM_BYTES
     figures.save_images(run.final_folder, noise)
     final = embedding.final_grid(run)
     assert len(final) <= embedding.FINAL_BYTES
