@@ -145,6 +145,17 @@ class Poisson(SignalDependent):
             cumulative += (number * log_rate - rate - math.lgamma(number + 1)).exp()
         return (count / photons).clamp(0, 1)
 
+    def expected(self, images: Tensor) -> Tensor:
+        """x F(n - 1) + 1 - F(n) for a pixel x: the mean of a count, cut off at white, over white.
+
+        F is the distribution function of the count, n the largest number below that of white.
+        """
+        photons = self.broadcast_severity(images)
+        number = (photons.ceil() - 1).expand_as(images)
+        rate = (images * photons + 1e-6).clamp(min=1e-7)  # so that 0 has a gradient, too
+        fewer, at_most = (torch.special.gammaincc(number + i, rate) for i in (0, 1))
+        return images * fewer + 1 - at_most
+
     def variance_of(self, images: Tensor) -> Tensor:
         """pixel / severity: that of a Poisson count over its white level."""
         return images.clamp(min=0) / self.broadcast_severity(images)

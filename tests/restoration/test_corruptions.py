@@ -69,6 +69,18 @@ def test_clipped_mean_agrees_with_sampling(sigma: float) -> None:
     assert torch.allclose(clipped_mean(images, level), drawn.mean(0), atol=5e-3)
 
 
+@pytest.mark.parametrize("photons", [0.5, 1, 2.5, 3, 12, 200])
+def test_the_mean_of_few_photons_agrees_with_sampling(photons: float) -> None:
+    images = torch.tensor([0.0, 0.1, 0.5, 1.0]).view(1, 1, 1, 4).requires_grad_()
+    noise = torch.randn(100_000, 1, 1, 4, generator=stream(0, "test"))
+    corruption = parse(f"poisson:{photons}")
+    drawn = corruption.with_noise(images.detach().expand_as(noise), noise)
+    expected = corruption.expected(images)
+    assert torch.allclose(expected, drawn.mean(0), atol=5e-3)
+    (slope,) = torch.autograd.grad(expected.sum(), images)
+    assert (slope.flatten() > 0.3 * min(1, photons))[:3].all()  # a black pixel's, too
+
+
 def test_nan_and_infinite_scores_differ_in_json() -> None:
     found = {"psnr": math.inf, "ssim": math.nan, "other": 0.5}
     assert json_values(found) == {"psnr": None, "ssim": "not a number", "other": 0.5}
@@ -103,7 +115,8 @@ def test_every_corruption_has_the_properties_of_its_row(corruption: Corruption) 
 def test_likelihoods_are_what_the_formulas_say() -> None:
     clean, error = torch.full((1, 1, 2, 2), 0.5), MODEL_ERROR
     for typed, variance in (("gaussian:0.3", 0.09), ("poisson:4", 0.125), ("speckle:0.4", 0.04)):
-        found = parse(typed).negative_log_likelihood(clean + 0.2, clean)
+        corruption = parse(typed)
+        found = corruption.negative_log_likelihood(corruption.expected(clean) + 0.2, clean)
         variance += error**2
         scale = 0 if "gaussian" in typed else math.log(variance)  # a constant is left out
         assert found.tolist() == pytest.approx([4 * (0.2**2 / variance + scale) / 2], rel=1e-4)
