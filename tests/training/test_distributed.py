@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,38 +34,54 @@ from lab.training import distributed, follower
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def environment(number: int, count: int, store: torch.distributed.TCPStore) -> dict[str, str]:
+def environment(number: int, count: int, port: int) -> dict[str, str]:
     """The environment variables that torchrun sets for process `number` of `count`."""
     names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     elastic = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
     return {name: str(value) for name, value in {**names, **place, **elastic}.items()}
 
 
-def new_store() -> torch.distributed.TCPStore:
-    return torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+@contextlib.contextmanager
+def processes(count: int, live: Callable[[int, Connection], None]) -> Iterator[tuple[list, list]]:
+    """Processes that run `live(number, pipe)` in torchrun's environment, and the pipes to them.
+
+    The store comes after the last fork: its thread may hold a lock of the C library, for which a
+    process that was forked at that moment waits for ever.
+    """
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe() for _ in range(count)]
+
+    def begin(number: int) -> None:
+        pipe = pipes[number][1]
+        os.environ.update(environment(number, count, pipe.recv()))
+        live(number, pipe)
+
+    children = [context.Process(target=begin, args=(number,)) for number in range(count)]
+    for child in children:
+        child.start()
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for own, theirs in pipes:
+        own.send(store.port)
+        theirs.close()
+    try:
+        yield children, [own for own, _ in pipes]
+    finally:
+        for child in children:
+            child.kill()
 
 
 def in_processes(count: int, act: Callable[[], Any]) -> list[Any]:
     """What `act` returns in each of `count` processes that train together."""
-    context, store = multiprocessing.get_context("fork"), new_store()
-    pipes = [context.Pipe(duplex=False) for _ in range(count)]
 
-    def live(number: int) -> None:
-        os.environ.update(environment(number, count, store))
-        distributed.run_distributed(lambda: pipes[number][1].send(act()))
+    def live(_: int, pipe: Connection) -> None:
+        distributed.run_distributed(lambda: pipe.send(act()))
 
-    children = [context.Process(target=live, args=(number,)) for number in range(count)]
-    for child in children:
-        child.start()
-    for _, end in pipes:
-        end.close()
-    try:
-        return [answer.recv() for answer, _ in pipes]
-    finally:
+    with processes(count, live) as (children, pipes):
+        answers = [pipe.recv() for pipe in pipes]
         for child in children:
             child.join(20)
-            child.kill()
+    return answers
 
 
 # Equal results
@@ -147,23 +164,15 @@ def test_process_0_decides_the_length_and_the_stored_options():
 @contextlib.contextmanager
 def scripts(said: Path, *typed: tuple[object, ...]) -> Iterator[list[Any]]:
     """Run gan_lab.py in one process for each of `typed`; their stderr goes to the file `said`."""
-    context, store = multiprocessing.get_context("fork"), new_store()
 
-    def live(number: int) -> None:
-        os.environ.update(environment(number, len(typed), store))
+    def live(number: int, _: Connection) -> None:
         sys.argv = ["gan_lab.py", *map(str, typed[number])]
         sys.stderr = said.open("a", buffering=1)
         distributed.GRACE_SECONDS = 1.0
         run_script(partial(distributed.run_distributed, gan_lab.main))
 
-    children = [context.Process(target=live, args=(n,)) for n in range(len(typed))]
-    for child in children:
-        child.start()
-    try:
+    with processes(len(typed), live) as (children, _):
         yield children
-    finally:
-        for child in children:
-            child.kill()
 
 
 def refused(tmp_path: Path, *typed: tuple[object, ...]) -> str:
